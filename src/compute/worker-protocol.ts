@@ -1,0 +1,107 @@
+/**
+ * What the miner daemon asks of a compute worker, a child process that owns one device. One request, one reply, matched
+ * by `id`, over Node's IPC channel with `serialization: "advanced"`, which carries typed arrays. Requests are executed in
+ * order, one at a time. The worker trusts its parent: inputs were validated at the daemon's boundary.
+ *
+ * Numbers: activations and gradients are f32, [tokens, width] row-major; tokens and targets are int32 [tokens], with
+ * tokens = sequences · sequenceLength of one microbatch.
+ */
+import type { DeviceDescription } from "./kernels.ts";
+import type { ModelConfig, StageSpec, TrainingConfig } from "./model/config.ts";
+
+/** Names a microbatch within one epoch attempt; unique among the stage's microbatches in flight. */
+export type MicrobatchKey = string;
+
+export interface OpenOptions {
+  readonly backend: "native" | "reference";
+  readonly threads: number;
+  readonly model: ModelConfig;
+  readonly stage: StageSpec;
+  readonly training: TrainingConfig;
+}
+
+/**
+ * Everything a replica needs to go on: `weights` is the stage's parameter vector; `optimizer` holds AdamW's moments,
+ * the outer momentum and the step count, as one vector laid out by `model/optimizer-state.ts`.
+ */
+export interface ReplicaState {
+  readonly weights: Float32Array;
+  readonly optimizer: Float32Array;
+}
+
+/** One replica's share of a merge: summed gradients (`sync`) or the pseudo-gradient start − now (`local-steps`). */
+export interface Contribution {
+  readonly values: Float32Array;
+  /** Tokens whose backward pass went into it; its weight in the average. */
+  readonly tokens: number;
+}
+
+export interface ComputeCalls {
+  /** Builds the stage with weights drawn from `training.seed`, independent of how the model is cut. Replaces an open one. */
+  open(options: OpenOptions): {
+    readonly device: DeviceDescription;
+    readonly parameters: number;
+    readonly memoryBytes: number;
+  };
+  /** Replaces weights and optimizer state; drops microbatches in flight and accumulated gradients; starts an epoch. */
+  load(state: ReplicaState): void;
+  state(): ReplicaState;
+  /** Forward of the first stage (`tokens`) or of a later one (`activations`), not the last. Keeps what backward needs. */
+  forward(input: StageInput): { readonly activations: Float32Array };
+  /** The last stage's forward, loss and backward in one go. With a single stage `inputGradient` is null. Loss is summed over tokens, nats. */
+  forwardBackward(input: StageInput & { readonly targets: Int32Array }): {
+    readonly lossSumNats: number;
+    readonly inputGradient: Float32Array | null;
+  };
+  /** Backward of a stage that is not the last; accumulates parameter gradients. The first stage returns null. */
+  backward(request: { readonly microbatch: MicrobatchKey; readonly gradient: Float32Array }): {
+    readonly inputGradient: Float32Array | null;
+  };
+  /** Forgets microbatches whose backward will not come. */
+  discard(request: { readonly microbatches: readonly MicrobatchKey[] }): void;
+  /** One local optimizer step on the accumulated gradients ÷ their tokens (`local-steps`); does nothing when none were accumulated. */
+  step(): { readonly tokens: number; readonly gradientNorm: number };
+  contribution(): Contribution;
+  /**
+   * Averages the contributions, weighted by tokens, in the order given, applies the optimizer (`sync`) or outer (`local-steps`) step
+   * from the epoch's start, clears the gradients and starts the next epoch. Replicas given the same list end bit-identical.
+   */
+  merge(request: { readonly contributions: readonly Contribution[] }): void;
+  /** Whole model only (one stage): summed loss in nats, nothing kept. */
+  evaluate(request: { readonly tokens: Int32Array; readonly targets: Int32Array; readonly sequences: number }): {
+    readonly lossSumNats: number;
+  };
+  /** Whole model only: continues `prompt` by `count` tokens with a key-value cache. Temperature 0 takes the likeliest token. */
+  generate(request: {
+    readonly prompt: Int32Array;
+    readonly count: number;
+    readonly temperature: number;
+    readonly seed: number;
+  }): { readonly tokens: Int32Array };
+}
+
+export type StageInput = {
+  readonly microbatch: MicrobatchKey;
+  /** Sequences in this microbatch. */
+  readonly sequences: number;
+} & ({ readonly tokens: Int32Array } | { readonly activations: Float32Array });
+
+export type ComputeMethod = keyof ComputeCalls;
+export type ComputeArguments<M extends ComputeMethod> = Parameters<ComputeCalls[M]>;
+export type ComputeResult<M extends ComputeMethod> = ReturnType<ComputeCalls[M]>;
+
+export interface ComputeRequest<M extends ComputeMethod = ComputeMethod> {
+  readonly id: number;
+  readonly method: M;
+  readonly arguments: ComputeArguments<M>;
+}
+
+export type ComputeReply =
+  | { readonly id: number; readonly ok: true; readonly result: unknown }
+  | { readonly id: number; readonly ok: false; readonly error: ComputeFailure };
+
+/** `non-finite`: NaN or infinity in `tensor`; the microbatch is not trained on. `memory`: the device is full. `bug`: anything else. */
+export type ComputeFailure =
+  | { readonly kind: "non-finite"; readonly tensor: string; readonly message: string }
+  | { readonly kind: "memory"; readonly requestedBytes: number; readonly message: string }
+  | { readonly kind: "bug"; readonly message: string };
