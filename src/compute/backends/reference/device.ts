@@ -1,0 +1,78 @@
+/**
+ * The reference back end: the contract of `../../kernels.ts` in plain TypeScript and float64, one file per family of
+ * kernels. It is written to be read and to be right; tests compare every other back end with it. It imports nothing
+ * but the contract and the checks that all back ends share.
+ */
+import type { Device, Kernels } from "../../kernels.ts";
+import { withShapeChecks } from "../checked-kernels.ts";
+import { attentionBackward, attentionForward } from "./attention.ts";
+import { add, addScaled, copy, fill, squaredNorm, swigluBackward, swigluForward } from "./elementwise.ts";
+import { embeddingBackward, embeddingForward } from "./embedding.ts";
+import { crossEntropy } from "./loss.ts";
+import { matmul } from "./matmul.ts";
+import { indices, ReferenceBuffer, reals, zeros } from "./memory.ts";
+import { rmsNormBackward, rmsNormForward } from "./norm.ts";
+import { adamW, outerNesterov } from "./optimizer.ts";
+import { rotary } from "./rotary.ts";
+
+const kernels: Kernels = withShapeChecks({
+  fill,
+  copy,
+  add,
+  addScaled,
+  matmul,
+  embeddingForward,
+  embeddingBackward,
+  rmsNormForward,
+  rmsNormBackward,
+  rotary,
+  attentionForward,
+  attentionBackward,
+  swigluForward,
+  swigluBackward,
+  crossEntropy,
+  squaredNorm,
+  adamW,
+  outerNesterov,
+});
+
+/** A device that computes in float64 on the calling thread. Kernels take effect at once. */
+export function createReferenceDevice(): Device {
+  const live = new Set<ReferenceBuffer>();
+
+  function keep<Buffer extends ReferenceBuffer>(buffer: Buffer): Buffer {
+    live.add(buffer);
+    return buffer;
+  }
+
+  return {
+    description: { kind: "reference", name: "Reference (TypeScript, float64)", threads: 1 },
+    kernels,
+    allocate: (length) => keep(new ReferenceBuffer("real", zeros(Float64Array, length))),
+    allocateIndices: (length) => keep(new ReferenceBuffer("index", zeros(Int32Array, length))),
+    free(buffer) {
+      if (!(buffer instanceof ReferenceBuffer) || !live.delete(buffer))
+        throw new Error("free: the buffer is not a live one of this device");
+      buffer.release();
+    },
+    upload(target, values) {
+      checkTransfer("upload", target.length, values.length);
+      reals(target).set(values);
+    },
+    uploadIndices(target, values) {
+      checkTransfer("uploadIndices", target.length, values.length);
+      indices(target).set(values);
+    },
+    download: async (source) => Float32Array.from(reals(source)),
+    downloadDouble: async (source) => reals(source).slice(),
+    close() {
+      for (const buffer of live) buffer.release();
+      live.clear();
+    },
+  };
+}
+
+function checkTransfer(operation: string, targetLength: number, valuesLength: number): void {
+  if (targetLength !== valuesLength)
+    throw new RangeError(`${operation}: ${valuesLength} values into a slice of ${targetLength}`);
+}
