@@ -1,0 +1,78 @@
+/**
+ * Who a miner is: an ed25519 key pair. The public key is the miner's id; the private key never leaves its machine.
+ */
+import {
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  sign,
+  verify,
+} from "node:crypto";
+import { type BlobHash, blobHashSchema, type MinerId, minerIdSchema } from "./ids.ts";
+
+export interface Identity {
+  readonly minerId: MinerId;
+  /** ed25519 signature over `bytes`, 64 bytes. */
+  sign(bytes: Uint8Array): Uint8Array;
+  /** PKCS #8 PEM, for storing with mode 0600. */
+  exportPrivateKeyPem(): string;
+}
+
+export function createIdentity(): Identity {
+  return identityOf(generateKeyPairSync("ed25519").privateKey);
+}
+
+/** Throws when `pem` is not an ed25519 private key. */
+export function importIdentity(pem: string): Identity {
+  const key = createPrivateKey(pem);
+  if (key.asymmetricKeyType !== "ed25519") throw new Error(`expected an ed25519 key, got ${key.asymmetricKeyType}`);
+  return identityOf(key);
+}
+
+function identityOf(privateKey: KeyObject): Identity {
+  const { x } = createPublicKey(privateKey).export({ format: "jwk" });
+  const minerId = minerIdSchema.parse(Buffer.from(x ?? "", "base64url").toString("hex"));
+  return {
+    minerId,
+    sign: (bytes) => sign(null, bytes, privateKey),
+    exportPrivateKeyPem: () => privateKey.export({ format: "pem", type: "pkcs8" }).toString(),
+  };
+}
+
+/** Whether `signature` is that of `minerId` over `bytes`. Never throws: any malformed input is a wrong signature. */
+export function verifySignature(minerId: MinerId, bytes: Uint8Array, signature: Uint8Array): boolean {
+  if (signature.length !== 64) return false;
+  const key = { kty: "OKP", crv: "Ed25519", x: Buffer.from(minerId, "hex").toString("base64url") };
+  try {
+    return verify(null, bytes, createPublicKey({ key, format: "jwk" }), signature);
+  } catch {
+    return false; // not a point on the curve
+  }
+}
+
+/**
+ * What a client signs to open a session: bound to this protocol, to this gateway's fresh nonce and to the role, so that a
+ * signature is worth nothing anywhere else or a second time.
+ */
+export function sessionProof(nonce: Uint8Array, networkId: string, role: string): Uint8Array {
+  return Buffer.concat([Buffer.from(`train-at-home session 1\n${networkId}\n${role}\n`), nonce]);
+}
+
+export function hashBytes(bytes: Uint8Array): BlobHash {
+  return blobHashSchema.parse(createHash("sha256").update(bytes).digest("hex"));
+}
+
+/** Bytes of a typed array as they lie in memory; all supported machines are little-endian. */
+export function bytesOf(values: Float32Array | Int32Array): Uint8Array {
+  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+}
+
+/** Bytes as f32 values; copies only when the bytes are not aligned. Throws when the length is not a multiple of 4. */
+export function floatsOf(bytes: Uint8Array): Float32Array {
+  if (bytes.byteLength % 4 !== 0)
+    throw new RangeError(`${bytes.byteLength} bytes are not a whole number of f32 values`);
+  const aligned = bytes.byteOffset % 4 === 0 ? bytes : new Uint8Array(bytes);
+  return new Float32Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / 4);
+}

@@ -1,0 +1,209 @@
+/**
+ * What a daemon offers to the programs of the person at this computer: the window, the browser tab, the CLI and fleet tools
+ * are equal clients. This one table of commands and events is what the WebSocket server, its clients, the Electron bridge and
+ * the CLI are derived from.
+ *
+ * Transport: WebSocket on a loopback port, `/api?token=…`, JSON text messages. The client sends `ApiRequest`s; the server answers
+ * each with one `ApiReply` and pushes `ApiEvent`s: first a `snapshot`, then `delta`s with rising versions.
+ */
+import { z } from "zod";
+import { failureSchema } from "./failure.ts";
+import { minerIdSchema, runIdSchema } from "./ids.ts";
+import { deviceReportSchema } from "./messages.ts";
+import { epochRecordSchema, evaluationSchema, runLogEntrySchema, runViewSchema, telemetrySchema } from "./run-view.ts";
+
+const count = z.int().nonnegative();
+
+/** What this machine is doing, derived from intent, sensors and network; always with its reason in words. */
+export const minerStateSchema = z.discriminatedUnion("kind", [
+  /** Looking for the network, or waiting for a place or for other miners. */
+  z.object({ kind: z.literal("connecting"), reason: z.string() }),
+  z.object({ kind: z.literal("waiting"), reason: z.string() }),
+  z.object({ kind: z.literal("preparing"), reason: z.string(), stage: count }),
+  z.object({ kind: z.literal("training"), reason: z.string(), stage: count }),
+  z.object({ kind: z.literal("merging"), reason: z.string(), stage: count }),
+  z.object({ kind: z.literal("paused"), reason: z.string() }),
+  /** Needs attention: it will not go on by itself. */
+  z.object({ kind: z.literal("stopped"), reason: z.string() }),
+]);
+export type MinerState = Readonly<z.infer<typeof minerStateSchema>>;
+
+export const machineViewSchema = z.object({
+  minerId: minerIdSchema,
+  name: z.string(),
+  version: z.string(),
+  pid: count,
+  startedAtMs: z.number(),
+  device: deviceReportSchema,
+  /** What the person asked for; survives restarts. */
+  intent: z.enum(["run", "pause"]),
+  state: minerStateSchema,
+  network: z.object({ url: z.string(), connected: z.boolean(), reason: z.string() }),
+  /** Process ids of the compute workers. */
+  workers: z.array(count).readonly(),
+});
+export type MachineView = Readonly<z.infer<typeof machineViewSchema>>;
+
+export const activityViewSchema = z.object({
+  tokensPerSecond: z.number(),
+  /** Of all backward-passed tokens per second of the run's replicas, 0 … 1; null while the run stands still. */
+  share: z.number().nullable(),
+  /** Since the daemon started. */
+  tokensForward: count,
+  tokensBackward: count,
+  bytesSent: count,
+  bytesReceived: count,
+  microbatchesInFlight: count,
+  /** Resident, daemon and workers. */
+  memoryBytes: count,
+  trainingSeconds: z.number(),
+});
+export type ActivityView = Readonly<z.infer<typeof activityViewSchema>>;
+
+/** Micro-credits. Never mixed: estimated is a forecast, pending awaits checks, payable may be paid out, paid is gone. */
+export const creditsViewSchema = z.object({ estimated: count, pending: count, payable: count, paid: count });
+export type CreditsView = Readonly<z.infer<typeof creditsViewSchema>>;
+
+/** The processes of a local network, where this daemon belongs to one. */
+export const processViewSchema = z.object({
+  role: z.enum(["orchestrator", "this-machine", "local-peer", "compute-worker", "evaluator"]),
+  name: z.string(),
+  pid: count,
+  alive: z.boolean(),
+});
+export type ProcessView = Readonly<z.infer<typeof processViewSchema>>;
+
+export const logLineSchema = z.object({
+  sequence: count,
+  atMs: z.number(),
+  level: z.enum(["debug", "info", "warning", "error"]),
+  source: z.string(),
+  text: z.string(),
+});
+export type LogLine = Readonly<z.infer<typeof logLineSchema>>;
+
+/** Everything a dashboard shows. Replaced key by key in deltas, except for the lists, which grow. */
+export const appStateSchema = z.object({
+  machine: machineViewSchema,
+  activity: activityViewSchema,
+  credits: creditsViewSchema,
+  run: runViewSchema.nullable(),
+  telemetry: telemetrySchema.nullable(),
+});
+export const appListsSchema = z.object({
+  epochs: z.array(epochRecordSchema).readonly(),
+  evaluations: z.array(evaluationSchema).readonly(),
+  runLog: z.array(runLogEntrySchema).readonly(),
+  log: z.array(logLineSchema).readonly(),
+});
+export type AppState = Readonly<z.infer<typeof appStateSchema>>;
+export type AppLists = Readonly<z.infer<typeof appListsSchema>>;
+
+export const apiEventSchema = z.discriminatedUnion("event", [
+  z.object({ event: z.literal("snapshot"), version: count, state: appStateSchema, lists: appListsSchema }),
+  /** `version` is the last one plus one; a client that sees a gap reconnects. `reset` lists are emptied before appending. */
+  z.object({
+    event: z.literal("delta"),
+    version: count,
+    set: appStateSchema.partial(),
+    append: appListsSchema.partial(),
+    reset: z.boolean().optional(),
+  }),
+]);
+export type ApiEvent = Readonly<z.infer<typeof apiEventSchema>>;
+
+const nothing = z.strictObject({});
+
+/** name → parameters, result, and what `tah help` and the docs say about it. */
+export const commands = {
+  snapshot: {
+    parameters: nothing,
+    result: z.object({ state: appStateSchema, lists: appListsSchema }),
+    summary: "Everything the dashboard shows.",
+  },
+  start: {
+    parameters: nothing,
+    result: machineViewSchema,
+    summary: "Ask this machine to train; remembered across restarts.",
+  },
+  pause: {
+    parameters: nothing,
+    result: machineViewSchema,
+    summary: "Ask this machine to pause; remembered across restarts.",
+  },
+  "pause-run": {
+    parameters: z.strictObject({ runId: runIdSchema }),
+    result: nothing,
+    summary: "Pause the run for everyone; only on a network that this computer owns.",
+  },
+  "resume-run": {
+    parameters: z.strictObject({ runId: runIdSchema }),
+    result: nothing,
+    summary: "Resume a paused run.",
+  },
+  logs: {
+    parameters: z.strictObject({
+      lines: z.int().positive().max(10_000).default(200),
+      level: logLineSchema.shape.level.default("info"),
+    }),
+    result: z.array(logLineSchema),
+    summary: "The daemon's last log lines.",
+  },
+  doctor: {
+    parameters: nothing,
+    result: z.object({
+      ok: z.boolean(),
+      checks: z.array(z.object({ name: z.string(), ok: z.boolean(), detail: z.string(), action: z.string() })),
+    }),
+    summary: "Check this machine: Node, addon, self-test of the device, memory, disk, network.",
+  },
+  processes: { parameters: nothing, result: z.array(processViewSchema), summary: "The processes that work here." },
+  stop: { parameters: nothing, result: nothing, summary: "Hand work over and end the daemon." },
+} as const satisfies Record<string, { parameters: z.ZodType; result: z.ZodType; summary: string }>;
+
+export type CommandName = keyof typeof commands;
+export type CommandParameters<C extends CommandName> = z.input<(typeof commands)[C]["parameters"]>;
+export type CommandResult<C extends CommandName> = z.output<(typeof commands)[C]["result"]>;
+
+export const commandNames = Object.keys(commands) as readonly CommandName[];
+
+export const maxRequestBytes = 64 << 10;
+
+export const apiRequestSchema = z.strictObject({
+  id: count,
+  command: z.string().max(64),
+  parameters: z.unknown().default({}),
+});
+export type ApiRequest = z.input<typeof apiRequestSchema>;
+
+export const apiReplySchema = z.union([
+  z.object({ reply: count, ok: z.literal(true), result: z.unknown() }),
+  z.object({ reply: count.nullable(), ok: z.literal(false), failure: failureSchema }),
+]);
+export type ApiReply = z.infer<typeof apiReplySchema>;
+
+/** What every client, over whichever transport, offers: the WebSocket client, the Electron bridge, the in-process one. */
+export interface LocalApi {
+  /** Rejects with `FailureError` when the daemon refuses or is gone. */
+  call<C extends CommandName>(command: C, parameters: CommandParameters<C>): Promise<CommandResult<C>>;
+  /** Delivers a snapshot first and then every delta; returns the unsubscribe function. */
+  subscribe(listener: (event: ApiEvent) => void): () => void;
+}
+
+/** Where a running daemon is reached: the content of `daemon.json` (mode 0600) in its state folder. */
+export const daemonAddressSchema = z.object({
+  url: z.url(),
+  token: z.string().min(32),
+  pid: count,
+  version: z.string(),
+});
+export type DaemonAddress = Readonly<z.infer<typeof daemonAddressSchema>>;
+
+/** WebSocket close codes of the local API and the gateway, beyond the standard ones. */
+export const closeCodes = {
+  notAuthorised: 4401,
+  malformed: 4400,
+  tooLarge: 4413,
+  replaced: 4409,
+  serverStopping: 4503,
+} as const;

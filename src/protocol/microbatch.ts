@@ -1,0 +1,89 @@
+/**
+ * What miners say to each other about a microbatch: a fixed little-endian header and, behind it, raw f32 values.
+ *
+ *     offset  bytes  field
+ *          0      4  epoch
+ *          4      4  attempt
+ *          8      4  step: optimizer step within the epoch
+ *         12      4  microbatch: index within the epoch, over all sources
+ *         16      4  sequences
+ *         20      4  rows: tokens in the microbatch
+ *         24      4  columns: channels; 0 in a flush marker, which has no values
+ *         28      1  path length
+ *         29      3  zero
+ *         32   32·n  path: the miners that hold the stages 0 … n − 1 for this microbatch
+ *              …     rows · columns values, f32
+ */
+import { FailureError } from "./failure.ts";
+import { type MinerId, minerIdSchema } from "./ids.ts";
+
+export interface MicrobatchMessage {
+  readonly epoch: number;
+  readonly attempt: number;
+  readonly step: number;
+  readonly microbatch: number;
+  readonly sequences: number;
+  /** One miner per stage, first stage first. Activations go along it, gradients go back. */
+  readonly path: readonly MinerId[];
+  /** [rows, columns] activations or activation gradients. */
+  readonly rows: number;
+  readonly columns: number;
+  readonly values: Float32Array;
+}
+
+const fixedBytes = 32;
+const keyBytes = 32;
+
+export function encodeMicrobatch(message: MicrobatchMessage): Uint8Array {
+  const headerBytes = fixedBytes + keyBytes * message.path.length;
+  const bytes = Buffer.alloc(headerBytes + message.values.byteLength);
+  const fields = [
+    message.epoch,
+    message.attempt,
+    message.step,
+    message.microbatch,
+    message.sequences,
+    message.rows,
+    message.columns,
+  ];
+  fields.forEach((field, index) => {
+    bytes.writeUInt32LE(field, index * 4);
+  });
+  bytes.writeUInt8(message.path.length, 28);
+  message.path.forEach((miner, index) => {
+    bytes.write(miner, fixedBytes + keyBytes * index, "hex");
+  });
+  bytes.set(new Uint8Array(message.values.buffer, message.values.byteOffset, message.values.byteLength), headerBytes);
+  return bytes;
+}
+
+/** Throws `FailureError` (malformed-message) unless the header and the payload agree exactly. */
+export function decodeMicrobatch(bytes: Uint8Array): MicrobatchMessage {
+  if (bytes.length < fixedBytes) throw malformed("a header cut short");
+  const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const field = (index: number) => view.readUInt32LE(index * 4);
+  const pathLength = view.readUInt8(28);
+  const headerBytes = fixedBytes + keyBytes * pathLength;
+  const rows = field(5);
+  const columns = field(6);
+  if (pathLength === 0 || bytes.length !== headerBytes + rows * columns * 4) throw malformed("sizes that do not agree");
+  const path = Array.from({ length: pathLength }, (_, index) =>
+    minerIdSchema.parse(view.toString("hex", fixedBytes + keyBytes * index, fixedBytes + keyBytes * (index + 1))),
+  );
+  const payload = new Uint8Array(bytes.subarray(headerBytes)); // copied, so that the values are aligned and own their memory
+  return {
+    epoch: field(0),
+    attempt: field(1),
+    step: field(2),
+    microbatch: field(3),
+    sequences: field(4),
+    rows,
+    columns,
+    path,
+    values: new Float32Array(payload.buffer),
+  };
+}
+
+function malformed(what: string): FailureError {
+  return new FailureError("malformed-message", `Received a microbatch with ${what}.`);
+}

@@ -1,0 +1,75 @@
+/**
+ * What a model is: the architecture's numbers, how it is cut into stages, and how it is trained.
+ * Plain data, validated here because it arrives over the network.
+ */
+import { z } from "zod";
+
+const count = z.int().positive();
+
+/** Llama-style decoder (Touvron 2023): RMSNorm, grouped-query attention with rotary positions, SwiGLU, untied head. */
+export const modelConfigSchema = z
+  .strictObject({
+    /** Token ids run from 0 to vocabulary − 1. */
+    vocabulary: count.max(1 << 20),
+    /** Channels of the residual stream. */
+    width: count.max(1 << 16),
+    layers: count.max(1024),
+    heads: count.max(1024),
+    keyValueHeads: count.max(1024),
+    /** Channels inside the SwiGLU. */
+    feedForward: count.max(1 << 18),
+    /** Longest sequence the model is trained on, in tokens. */
+    context: count.max(1 << 20),
+    rotaryBase: z.number().positive(),
+    normEpsilon: z.number().positive(),
+  })
+  .refine((config) => config.width % config.heads === 0, { error: "width must be a multiple of heads" })
+  .refine((config) => (config.width / config.heads) % 2 === 0, { error: "channels per head must be even" })
+  .refine((config) => config.heads % config.keyValueHeads === 0, {
+    error: "heads must be a multiple of keyValueHeads",
+  });
+export type ModelConfig = Readonly<z.infer<typeof modelConfigSchema>>;
+
+/**
+ * A contiguous slice of the model's layers: `fromLayer` inclusive, `toLayer` exclusive. The first stage also holds the
+ * embedding, the last one the final norm and the output head.
+ */
+export const stageSpecSchema = z
+  .strictObject({
+    index: z.int().nonnegative(),
+    count,
+    fromLayer: z.int().nonnegative(),
+    toLayer: count,
+  })
+  .refine((stage) => stage.index < stage.count && stage.fromLayer < stage.toLayer, { error: "not a stage" });
+export type StageSpec = Readonly<z.infer<typeof stageSpecSchema>>;
+
+export const trainingConfigSchema = z.strictObject({
+  /**
+   * `sync`: replicas average their gradients and then take the same AdamW step; one step per epoch.
+   * `local-steps`: every replica steps by itself; at the epoch's end the pseudo-gradients are averaged and the outer step is taken.
+   */
+  mode: z.enum(["sync", "local-steps"]),
+  /** Tokens per sequence. */
+  sequenceLength: count,
+  /** Sequences per microbatch. */
+  sequencesPerMicrobatch: count,
+  /** Microbatches that each source (a first-stage replica) sends per optimizer step. */
+  microbatchesPerStep: count,
+  /** Optimizer steps per epoch (H, the merge interval). 1 in `sync` mode. */
+  stepsPerEpoch: count,
+  learningRate: z.number().positive(),
+  /** Optimizer steps of linear warm-up. */
+  warmupSteps: z.int().nonnegative(),
+  beta1: z.number().min(0).lt(1),
+  beta2: z.number().min(0).lt(1),
+  epsilon: z.number().positive(),
+  /** Applied to matrices, not to norm gains. */
+  weightDecay: z.number().nonnegative(),
+  /** Outer Nesterov step on the averaged pseudo-gradient; 1 and 0 is a plain average. Unused in `sync` mode. */
+  outerLearningRate: z.number().positive(),
+  outerMomentum: z.number().min(0).lt(1),
+  /** Seeds the initial weights and the order of the samples. */
+  seed: z.int().nonnegative(),
+});
+export type TrainingConfig = Readonly<z.infer<typeof trainingConfigSchema>>;

@@ -1,0 +1,149 @@
+/**
+ * What anyone may see of a run: the orchestrator's public view of it, as dashboards and the CLI show it. Losses are in
+ * nats per token (with the byte tokenizer: per byte), credits in integer micro-credits, times in milliseconds since 1970.
+ */
+import { z } from "zod";
+import { blobRefSchema, minerIdSchema, runIdSchema } from "./ids.ts";
+
+const count = z.int().nonnegative();
+
+export const phaseSchema = z.enum([
+  /** A stage has no miner. */
+  "waiting",
+  /** Replicas load the epoch's starting weights. */
+  "preparing",
+  "training",
+  /** Replicas upload what they contribute. */
+  "uploading",
+  /** Replicas average the contributions and store the checkpoint. */
+  "merging",
+  "paused",
+  "finished",
+]);
+export type Phase = z.infer<typeof phaseSchema>;
+
+export const replicaViewSchema = z.object({
+  minerId: minerIdSchema,
+  name: z.string(),
+  /** `warming-up`: has a place, trains from the next epoch on. `lost`: gone, its place is free. */
+  state: z.enum(["warming-up", "preparing", "training", "lost"]),
+});
+export type ReplicaView = Readonly<z.infer<typeof replicaViewSchema>>;
+
+export const stageViewSchema = z.object({
+  index: count,
+  fromLayer: count,
+  toLayer: count,
+  parameters: count,
+  replicas: z.array(replicaViewSchema).readonly(),
+});
+export type StageView = Readonly<z.infer<typeof stageViewSchema>>;
+
+/** One finished epoch. */
+export const epochRecordSchema = z.object({
+  epoch: count,
+  /** Trained since the run began, at the end of this epoch. */
+  tokens: count,
+  trainLossNats: z.number().nullable(),
+  finishedAtMs: z.number(),
+  durationMs: z.number(),
+  /** Miners whose contribution was merged. */
+  contributors: count,
+});
+export type EpochRecord = Readonly<z.infer<typeof epochRecordSchema>>;
+
+/** What the merged model of one epoch was found to be worth, on text nobody trains on. */
+export const evaluationSchema = z.object({
+  epoch: count,
+  /** Trained when this checkpoint was made: the x axis of the loss chart. */
+  tokens: count,
+  validationLossNats: z.number(),
+  validationTokens: count,
+  /** Text that the model wrote, and the prompt it was given; null when the model was not asked to. */
+  sample: z.object({ prompt: z.string(), text: z.string() }).nullable(),
+});
+export type Evaluation = Readonly<z.infer<typeof evaluationSchema>>;
+
+export const runLogEntrySchema = z.object({
+  /** Counts up over the run: the order of events. */
+  sequence: count,
+  atMs: z.number(),
+  level: z.enum(["info", "warning", "error"]),
+  text: z.string(),
+});
+export type RunLogEntry = Readonly<z.infer<typeof runLogEntrySchema>>;
+
+export const checkpointSchema = z.object({
+  /** The epoch that starts from it. */
+  epoch: count,
+  tokens: count,
+  /** One per stage, first stage first. */
+  stages: z.array(z.object({ weights: blobRefSchema, optimizer: blobRefSchema })).readonly(),
+});
+export type Checkpoint = Readonly<z.infer<typeof checkpointSchema>>;
+
+export const runViewSchema = z.object({
+  runId: runIdSchema,
+  name: z.string(),
+  preset: z.string(),
+  parameters: count,
+  layers: count,
+  width: count,
+  vocabulary: count,
+  tokenizer: z.string(),
+  mode: z.enum(["sync", "local-steps"]),
+  /** Stop after so many tokens; null: never. */
+  targetTokens: count.nullable(),
+  phase: phaseSchema,
+  /** Why the run is not training, in words; empty while it is. */
+  reason: z.string(),
+  epoch: count,
+  attempt: count,
+  /** When the current phase began. */
+  phaseSinceMs: z.number(),
+  tokens: count,
+  microbatchesLost: count,
+  stages: z.array(stageViewSchema).readonly(),
+  /** Micro-credits earned so far. */
+  credits: z.record(minerIdSchema, count),
+  checkpoint: checkpointSchema.nullable(),
+});
+/** The part of a run that changes in place. Its growing lists travel beside it. */
+export type RunView = Readonly<z.infer<typeof runViewSchema>>;
+
+/** Short-lived measurements, sent about twice a second and never stored. */
+export const telemetrySchema = z.object({
+  atMs: z.number(),
+  /** Of the current epoch. */
+  microbatchesDone: count,
+  microbatchesPlanned: count,
+  /** Mean training loss over the last reports; null before the first. */
+  trainLossNats: z.number().nullable(),
+  miners: z
+    .array(
+      z.object({
+        minerId: minerIdSchema,
+        /** Backward-passed tokens per second. */
+        tokensPerSecond: z.number().nonnegative(),
+        microbatchesInFlight: count,
+        memoryBytes: count,
+      }),
+    )
+    .readonly(),
+  /** Messages that went from one miner to another since the last telemetry. */
+  flows: z
+    .array(z.object({ from: minerIdSchema, to: minerIdSchema, kind: z.enum(["forward", "backward"]), messages: count }))
+    .readonly(),
+});
+export type Telemetry = Readonly<z.infer<typeof telemetrySchema>>;
+
+/** One pushed update. A list holds only what is new. */
+export const runUpdateSchema = z.object({
+  runId: runIdSchema,
+  view: runViewSchema.optional(),
+  epochs: z.array(epochRecordSchema).readonly().optional(),
+  evaluations: z.array(evaluationSchema).readonly().optional(),
+  log: z.array(runLogEntrySchema).readonly().optional(),
+  telemetry: telemetrySchema.optional(),
+});
+export type RunUpdate = Readonly<z.infer<typeof runUpdateSchema>>;
