@@ -1,0 +1,57 @@
+/**
+ * The working heart of the daemon, seen from outside: it keeps a session with one network, takes the place it is given and
+ * trains there. `flow/` and `session/` implement it (`createMiner`); `daemon.ts` decides when it may work and shows what it does.
+ */
+import type { Identity } from "../protocol/identity.ts";
+import type { RunId } from "../protocol/ids.ts";
+import type { LogLine, MachineView, MinerState } from "../protocol/local-api.ts";
+import type { DeviceReport, Receipt } from "../protocol/messages.ts";
+import type { RunUpdate } from "../protocol/run-view.ts";
+
+export interface MinerOptions {
+  readonly identity: Identity;
+  /** What people call this machine. */
+  readonly name: string;
+  /** ws:// or wss:// address of the gateway. */
+  readonly networkUrl: string;
+  /** For the blob cache; created when missing. */
+  readonly stateFolder: string;
+  readonly device: DeviceReport;
+  readonly threads: number;
+  readonly log: (level: LogLine["level"], source: string, text: string) => void;
+}
+
+export interface MinerActivity {
+  /** Backward-passed tokens per second over the last few seconds. */
+  readonly tokensPerSecond: number;
+  readonly tokensForward: number;
+  readonly tokensBackward: number;
+  readonly bytesSent: number;
+  readonly bytesReceived: number;
+  readonly microbatchesInFlight: number;
+  readonly trainingSeconds: number;
+}
+
+export type MinerEvent =
+  | { readonly type: "state"; readonly state: MinerState; readonly network: MachineView["network"] }
+  | { readonly type: "run-update"; readonly update: RunUpdate }
+  /** The session was opened anew: what comes next is the whole run again. */
+  | { readonly type: "run-reset" }
+  | { readonly type: "receipt"; readonly receipt: Receipt };
+
+export interface Miner {
+  readonly state: MinerState;
+  readonly network: MachineView["network"];
+  readonly activity: MinerActivity;
+  /** Process ids of the live compute workers. */
+  readonly workers: readonly number[];
+  /** One listener; called in order of events. */
+  onEvent(listener: (event: MinerEvent) => void): void;
+  /** Connects, and goes on connecting for ever, with back-off. */
+  open(): void;
+  /** Joins the run and works (`active`), or gives its place up and only watches; `reason` is shown to people. */
+  setActive(active: boolean, reason: string): void;
+  steer(runId: RunId, action: "pause" | "resume" | "finish"): Promise<void>;
+  /** Leaves, hands over what is in flight within `graceMs`, ends the workers and the session. */
+  close(graceMs: number): Promise<void>;
+}
