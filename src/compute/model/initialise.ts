@@ -1,0 +1,26 @@
+/**
+ * Initial weights, drawn from (seed, tensor name) alone: however the model is cut, every tensor starts the same.
+ * Normal with deviation 0.02; matrices that write into the residual stream are divided by √(2 · layers), one for each of
+ * the writes that add up in it (Radford 2019, §2.3). Gains are one.
+ */
+import { fillNormal, streamKey } from "../random.ts";
+import type { ModelConfig } from "./config.ts";
+import type { StageLayout } from "./layout.ts";
+
+const DEVIATION = 0.02;
+
+/** The stage's parameter vector before the first step. */
+export function initialWeights(model: ModelConfig, layout: StageLayout, seed: number): Float32Array {
+  const weights = new Float32Array(layout.length);
+  for (const { name, role, offset, length } of layout.tensors) {
+    const values = weights.subarray(offset, offset + length);
+    if (role === "gain") values.fill(1);
+    else
+      fillNormal(
+        values,
+        streamKey(seed, name),
+        role === "residual" ? DEVIATION / Math.sqrt(2 * model.layers) : DEVIATION,
+      );
+  }
+  return weights;
+}
