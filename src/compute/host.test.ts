@@ -1,0 +1,52 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { failureOf } from "../protocol/failure.ts";
+import { ComputeHost } from "./host.ts";
+
+/** Answers as its request asks: a state, each kind of failure, silence, or death. */
+const fakeWorker = `
+process.on("message", ({ id, method }) => {
+  if (method === "state") process.send({ id, ok: true, result: { weights: new Float32Array([1, 2]), optimizer: new Float32Array(0) } });
+  if (method === "step") process.send({ id, ok: false, error: { kind: "non-finite", tensor: "head", message: "NaN in head" } });
+  if (method === "contribution") process.send({ id, ok: false, error: { kind: "bug", message: "oops" } });
+  if (method === "merge") process.exit(3);
+});`;
+
+describe("a compute host", () => {
+  let folder: string;
+  let host: ComputeHost;
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), "compute-host-"));
+    const file = join(folder, "worker.mjs");
+    await writeFile(file, fakeWorker);
+    host = new ComputeHost({ worker: pathToFileURL(file), lowPriority: true });
+  });
+  afterEach(async () => {
+    await host.close();
+    await rm(folder, { recursive: true });
+  });
+
+  it("answers calls with typed arrays", async () => {
+    expect((await host.call("state")).weights).toEqual(new Float32Array([1, 2]));
+  });
+
+  it("tells expected failures from bugs", async () => {
+    expect(failureOf(await host.call("step").catch((error) => error))?.code).toBe("compute-non-finite");
+    const bug = await host.call("contribution").catch((error) => error);
+    expect(bug).toBeInstanceOf(Error);
+    expect(failureOf(bug)).toBeUndefined();
+  });
+
+  it("rejects what was in flight, and later calls, when the worker dies", async () => {
+    const exit = new Promise((resolve) => host.onExit(resolve));
+    const unanswered = host.call("forward", { microbatch: "0", sequences: 1, tokens: new Int32Array(1) });
+    const fatal = host.call("merge", { contributions: [] });
+    for (const call of [unanswered, fatal])
+      expect(failureOf(await call.catch((error) => error))?.code).toBe("compute-crashed");
+    expect(await exit).toEqual({ code: 3, signal: null });
+    expect(failureOf(await host.call("state").catch((error) => error))?.code).toBe("compute-crashed");
+  });
+});
