@@ -1,0 +1,115 @@
+import fc from "fast-check";
+import { Packr } from "msgpackr";
+import { describe, expect, test } from "vitest";
+import { FailureError } from "./failure.ts";
+import { createIdentity } from "./identity.ts";
+import { blobHashSchema, runIdSchema } from "./ids.ts";
+import {
+  type ClientMessage,
+  decodeClientMessage,
+  decodeGatewayMessage,
+  encodeMessage,
+  type GatewayMessage,
+  maxClientMessageBytes,
+} from "./messages.ts";
+
+const seed = 20_261_123;
+const { minerId } = createIdentity();
+const at = { runId: runIdSchema.parse("demo"), epoch: 3, attempt: 0 };
+const hash = blobHashSchema.parse("0a".repeat(32));
+
+const clientMessages: readonly ClientMessage[] = [
+  {
+    type: "hello",
+    protocol: 1,
+    software: "test",
+    role: "miner",
+    minerId,
+    name: "laptop",
+    signature: new Uint8Array(64).fill(3),
+  },
+  { type: "leave", reason: "pause" },
+  { type: "ready", at, weightsHash: hash },
+  {
+    type: "progress",
+    at,
+    tokensBackward: 4096,
+    microbatchesDone: 4,
+    microbatchesLost: 0,
+    microbatchesInFlight: 2,
+    tokensPerSecond: 12.5,
+    memoryBytes: 1 << 28,
+    lossSumNats: null,
+  },
+  { type: "contributed", at, blob: { hash, bytes: 40 }, tokens: 4096, lossSumNats: 8123.25 },
+];
+const gatewayMessages: readonly GatewayMessage[] = [
+  { type: "challenge", protocol: 1, networkId: "home", nonce: new Uint8Array(32).fill(9) },
+  { type: "start", at, roster: { version: 4, stages: [[minerId], [minerId]] } },
+  { type: "merge", at, contributions: [{ minerId, blob: { hash, bytes: 40 }, tokens: 12 }] },
+];
+
+describe("a control message", () => {
+  test.each(clientMessages.map((message) => [message.type, message] as const))(
+    "%s comes back as it was",
+    (_, message) => {
+      expect(plain(decodeClientMessage(encodeMessage(message)))).toEqual(plain(message));
+    },
+  );
+
+  test.each(gatewayMessages.map((message) => [message.type, message] as const))(
+    "%s comes back as it was",
+    (_, message) => {
+      expect(plain(decodeGatewayMessage(encodeMessage(message)))).toEqual(plain(message));
+    },
+  );
+
+  test("with a field too many, too few or of another type is refused by name", () => {
+    const pack = (value: unknown) => Buffer.concat([Buffer.of(1), new Packr({ useRecords: false }).pack(value)]);
+    expect(() => decodeClientMessage(pack({ type: "leave", reason: "x", extra: 1 }))).toThrow(/extra/);
+    expect(() => decodeClientMessage(pack({ type: "leave" }))).toThrow(/reason/);
+    expect(() => decodeClientMessage(pack({ type: "ready", at: { ...at, epoch: -1 }, weightsHash: hash }))).toThrow(
+      /epoch/,
+    );
+  });
+
+  test("over the limit is refused before it is parsed", () => {
+    const bytes = Buffer.alloc(maxClientMessageBytes + 1, 1);
+    expect(() => decodeClientMessage(bytes)).toThrow(/limit/);
+  });
+
+  test("made of hostile bytes is refused with a typed failure, never by a crash", () => {
+    const hostile = fc.oneof(
+      fc.uint8Array({ maxLength: 200 }).map((bytes) => Buffer.concat([Buffer.of(1), bytes])),
+      fc.tuple(fc.constantFrom(...clientMessages), fc.nat(500), fc.nat(255)).map(([message, position, value]) => {
+        const bytes = Buffer.from(encodeMessage(message));
+        bytes[position % bytes.length] = value;
+        return bytes;
+      }),
+      fc
+        .tuple(fc.constantFrom(...clientMessages), fc.nat(500))
+        .map(([message, length]) => encodeMessage(message).subarray(0, length)),
+      fc.anything().map((value) => Buffer.concat([Buffer.of(1), new Packr({ useRecords: false }).pack(value)])),
+    );
+    let refused = 0;
+    fc.assert(
+      fc.property(hostile, (bytes) => {
+        try {
+          expect(clientMessages.map((message) => message.type)).toContain(decodeClientMessage(bytes).type);
+        } catch (error) {
+          expect(error).toBeInstanceOf(FailureError);
+          refused++;
+        }
+      }),
+      { seed, numRuns: 20_000 },
+    );
+    expect(refused).toBeGreaterThan(10_000);
+  });
+});
+
+/** Buffers and Uint8Arrays with the same bytes are the same to the protocol. */
+function plain(message: object): object {
+  return Object.fromEntries(
+    Object.entries(message).map(([key, value]) => [key, value instanceof Uint8Array ? [...value] : value]),
+  );
+}

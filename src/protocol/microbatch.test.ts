@@ -1,0 +1,81 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { FailureError } from "./failure.ts";
+import { createIdentity } from "./identity.ts";
+import { decodeMicrobatch, encodeMicrobatch } from "./microbatch.ts";
+
+const seed = 20_261_123;
+const miners = [createIdentity().minerId, createIdentity().minerId, createIdentity().minerId];
+
+const messages = fc
+  .record({
+    epoch: fc.nat(0xffffffff),
+    attempt: fc.nat(1000),
+    step: fc.nat(1000),
+    microbatch: fc.nat(100_000),
+    sequences: fc.nat(64),
+    path: fc.subarray(miners, { minLength: 1 }),
+    rows: fc.nat(9),
+    columns: fc.nat(9),
+  })
+  .chain((shape) =>
+    fc
+      .float32Array({ minLength: shape.rows * shape.columns, maxLength: shape.rows * shape.columns })
+      .map((values) => ({ ...shape, values })),
+  );
+
+describe("a microbatch message", () => {
+  test("comes back from its bytes as it was, bit for bit, NaN included", () => {
+    fc.assert(
+      fc.property(messages, (message) => {
+        const decoded = decodeMicrobatch(encodeMicrobatch(message));
+        expect(decoded).toEqual(message);
+      }),
+      { seed },
+    );
+  });
+
+  test("owns its values: they outlive the buffer they came in", () => {
+    const message = {
+      epoch: 1,
+      attempt: 0,
+      step: 0,
+      microbatch: 3,
+      sequences: 1,
+      path: miners,
+      rows: 1,
+      columns: 2,
+      values: Float32Array.of(1, 2),
+    };
+    const bytes = encodeMicrobatch(message);
+    const decoded = decodeMicrobatch(bytes);
+    bytes.fill(0);
+    expect([...decoded.values]).toEqual([1, 2]);
+  });
+
+  test("is refused with a typed failure when cut short, lengthened or garbled", () => {
+    const hostile = fc.oneof(
+      fc.uint8Array({ maxLength: 300 }),
+      fc.tuple(messages, fc.nat(400)).map(([message, length]) => encodeMicrobatch(message).subarray(0, length)),
+      fc.tuple(messages, fc.nat(28), fc.nat(255)).map(([message, position, value]) => {
+        const bytes = encodeMicrobatch(message);
+        bytes[position] = value;
+        return bytes;
+      }),
+    );
+    let refused = 0;
+    fc.assert(
+      fc.property(hostile, (bytes) => {
+        try {
+          const message = decodeMicrobatch(bytes);
+          expect(message.values.length).toBe(message.rows * message.columns);
+        } catch (error) {
+          expect(error).toBeInstanceOf(FailureError);
+          refused++;
+        }
+      }),
+      { seed, numRuns: 20_000 },
+    );
+    expect(refused).toBeGreaterThan(1000);
+  });
+});
