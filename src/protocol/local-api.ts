@@ -7,9 +7,9 @@
  * each with one `ApiReply` and pushes `ApiEvent`s: first a `snapshot`, then `delta`s with rising versions.
  */
 import { z } from "zod";
+import { deviceReportSchema } from "./device-report.ts";
 import { failureSchema } from "./failure.ts";
 import { minerIdSchema, runIdSchema } from "./ids.ts";
-import { deviceReportSchema } from "./messages.ts";
 import { epochRecordSchema, evaluationSchema, runLogEntrySchema, runViewSchema, telemetrySchema } from "./run-view.ts";
 
 const count = z.int().nonnegative();

@@ -5,10 +5,13 @@
  */
 import { Packr } from "msgpackr";
 import { z } from "zod";
+import { deviceReportSchema } from "./device-report.ts";
 import { FailureError, failureSchema } from "./failure.ts";
 import { blobHashSchema, blobRefSchema, epochRefSchema, minerIdSchema, runIdSchema } from "./ids.ts";
 import { modelConfigSchema, stageSpecSchema, trainingConfigSchema } from "./run-config.ts";
 import { runUpdateSchema } from "./run-view.ts";
+
+export { type DeviceReport, deviceReportSchema } from "./device-report.ts";
 
 /** Raised whenever an older peer could misunderstand a newer one. */
 export const protocolVersion = 1;
@@ -19,17 +22,6 @@ export const maxServerMessageBytes = 16 << 20;
 const count = z.int().nonnegative();
 const nonce = z.instanceof(Uint8Array).refine((bytes) => bytes.length === 32, { error: "a nonce has 32 bytes" });
 const name = z.string().min(1).max(64);
-
-export const deviceReportSchema = z.strictObject({
-  platform: z.string().max(64),
-  cpu: z.string().max(128),
-  cores: count,
-  memoryBytes: count,
-  /** What the miner may use of it. */
-  memoryLimitBytes: count,
-  backend: z.enum(["native", "webgpu", "reference"]),
-});
-export type DeviceReport = Readonly<z.infer<typeof deviceReportSchema>>;
 
 /** One replica of a stage, as routing needs it. */
 const rosterStageSchema = z.array(minerIdSchema).readonly();
