@@ -4,7 +4,9 @@
  * the CLI are derived from.
  *
  * Transport: WebSocket on a loopback port, `/api?token=…`, JSON text messages. The client sends `ApiRequest`s; the server answers
- * each with one `ApiReply` and pushes `ApiEvent`s: first a `snapshot`, then `delta`s with rising versions.
+ * each with one `ApiReply` and pushes `ApiEvent`s: first a `snapshot`, then `delta`s with rising versions; `app-view.ts` folds
+ * them. Programs may send the token as `Authorization: Bearer` instead. A browser gets it in the fragment of the dashboard's
+ * address (`dashboardUrl`), which never leaves the browser: no request, log or Referer shows it.
  */
 import { z } from "zod";
 import { deviceReportSchema } from "./device-report.ts";
@@ -101,7 +103,10 @@ export type AppLists = Readonly<z.infer<typeof appListsSchema>>;
 
 export const apiEventSchema = z.discriminatedUnion("event", [
   z.object({ event: z.literal("snapshot"), version: count, state: appStateSchema, lists: appListsSchema }),
-  /** `version` is the last one plus one; a client that sees a gap reconnects. `reset` lists are emptied before appending. */
+  /**
+   * `version` is the last one plus one; a client that sees a gap reconnects. With `reset` the run is sent anew: its lists
+   * (all but `log`, which is the daemon's) are emptied before appending.
+   */
   z.object({
     event: z.literal("delta"),
     version: count,
@@ -192,12 +197,18 @@ export interface LocalApi {
 
 /** Where a running daemon is reached: the content of `daemon.json` (mode 0600) in its state folder. */
 export const daemonAddressSchema = z.object({
+  /** http://127.0.0.1:PORT: serves the dashboard at `/` and the WebSocket at `/api`. */
   url: z.url(),
   token: z.string().min(32),
   pid: count,
   version: z.string(),
 });
 export type DaemonAddress = Readonly<z.infer<typeof daemonAddressSchema>>;
+
+/** What to open in a browser. The page reads the token from its own fragment and connects with `/api?token=…`. */
+export function dashboardUrl(address: DaemonAddress): string {
+  return `${address.url}/#token=${address.token}`;
+}
 
 /** WebSocket close codes of the local API and the gateway, beyond the standard ones. */
 export const closeCodes = {
