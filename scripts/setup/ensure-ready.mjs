@@ -1,0 +1,47 @@
+/**
+ * Makes a clone ready to run: packages, Node 24, the native addon, the user interface. Every step is skipped when its inputs
+ * have not changed, so a second start needs neither network nor time. This folder
+ * runs on the system's Node and imports nothing but Node; build-native.mjs is the addon's part.
+ */
+import { build, electronShell, isBuilt, userInterface } from "./bundles.mjs";
+import { checkDiskSpace, dependenciesMatchLock, installDependencies } from "./dependencies.mjs";
+import { exclusively } from "./exclusive.mjs";
+import { checkSystemNode, findNode } from "./node-runtime.mjs";
+
+/**
+ * @typedef {object} SetupOptions
+ * @property {boolean} [ui] build the user interface (default: true)
+ * @property {boolean} [shell] build the Electron shell as well (default: false)
+ * @property {(line: string) => void} [report] gets one line per step that has work to do (default: standard error)
+ */
+
+/**
+ * @param {SetupOptions} [options]
+ * @returns {Promise<string>} the path of the Node binary that runs the product
+ * @throws SetupFailure
+ */
+export async function ensureReady({ ui = true, shell = false, report = reportToStandardError } = {}) {
+  checkSystemNode();
+  return exclusively(report, async () => {
+    if (!dependenciesMatchLock()) {
+      checkDiskSpace();
+      report("Installing packages from the npm registry (about half a minute) …");
+      await installDependencies();
+    }
+    const node = await findNode();
+    const { buildNative } = await import("../build-native.mjs");
+    await buildNative({ quiet: true });
+    for (const bundle of [...(ui ? [userInterface] : []), ...(shell ? [electronShell] : [])]) {
+      if (isBuilt(bundle)) continue;
+      checkDiskSpace();
+      report(`Building ${bundle.label} …`);
+      await build(bundle, node);
+    }
+    return node;
+  });
+}
+
+/** @param {string} line */
+function reportToStandardError(line) {
+  process.stderr.write(`${line}\n`);
+}

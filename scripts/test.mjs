@@ -1,0 +1,40 @@
+/**
+ * `npm test [-- FILES OR VITEST FLAGS]`: makes the clone ready, runs the tests and ends with the line
+ * `N passed, N failed, N skipped`, which CI tools count. Skipped tests say why in their names.
+ */
+import { existsSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { runForeground } from "./setup/child.mjs";
+import { ensureReady } from "./setup/ensure-ready.mjs";
+import { runScript } from "./setup/failure.mjs";
+import { root, stampFolder } from "./setup/folders.mjs";
+
+const resultFile = join(stampFolder, "test-results.json");
+
+await runScript(async () => {
+  const node = await ensureReady({ shell: true });
+  rmSync(resultFile, { force: true });
+  const vitest = join(root, "node_modules", "vitest", "vitest.mjs");
+  const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${resultFile}`];
+  const code = await runForeground(node, [vitest, "run", ...reporters, ...process.argv.slice(2)]);
+  const { passed, failed, skipped } = countResults(code);
+  process.stdout.write(`${passed} passed, ${failed} failed, ${skipped} skipped\n`);
+  return code === 0 && failed > 0 ? 1 : code;
+});
+
+/**
+ * A file that could not be loaded has no tests, and counts as one failure; so does a run that failed for any other reason.
+ * @param {number} code Vitest's exit code
+ */
+function countResults(code) {
+  const counts = { passed: 0, failed: 0, skipped: 0 };
+  const files = existsSync(resultFile) ? JSON.parse(readFileSync(resultFile, "utf8")).testResults : [];
+  for (const file of files) {
+    for (const { status } of file.assertionResults)
+      counts[status === "passed" || status === "failed" ? status : "skipped"] += 1;
+    const explained = file.assertionResults.some((test) => test.status === "failed");
+    if (file.status === "failed" && !explained) counts.failed += 1;
+  }
+  if (code !== 0 && counts.failed === 0) counts.failed = 1;
+  return counts;
+}
