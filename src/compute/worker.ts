@@ -1,0 +1,41 @@
+/**
+ * The compute worker: a child process around one engine, forked by the daemon with `serialization: "advanced"`. It
+ * executes requests in order, one at a time, and ends when its parent does. It runs at low priority, so that the
+ * computer's owner comes first.
+ */
+import os from "node:os";
+import { openDevice } from "./device.ts";
+import { type ComputeEngine, createEngine } from "./engine.ts";
+import { DeviceMemoryError } from "./kernels.ts";
+import { NonFiniteError } from "./non-finite.ts";
+import type { ComputeFailure, ComputeReply, ComputeRequest } from "./worker-protocol.ts";
+
+os.setPriority(os.constants.priority.PRIORITY_LOW);
+const engine = createEngine(openDevice);
+let queue = Promise.resolve();
+
+process.on("message", (request: ComputeRequest) => {
+  queue = queue.then(async () => reply(await execute(engine, request)));
+});
+process.on("disconnect", () => process.exit(0));
+
+async function execute(calls: ComputeEngine, request: ComputeRequest): Promise<ComputeReply> {
+  try {
+    const call = calls[request.method] as (...args: unknown[]) => Promise<unknown>;
+    return { id: request.id, ok: true, result: await call(...request.arguments) };
+  } catch (error) {
+    return { id: request.id, ok: false, error: failureOf(error) };
+  }
+}
+
+function reply(message: ComputeReply): void {
+  // Without a parent there is nobody to answer, and `disconnect` ends this process.
+  if (process.connected) process.send?.(message);
+}
+
+function failureOf(error: unknown): ComputeFailure {
+  if (error instanceof NonFiniteError) return { kind: "non-finite", tensor: error.tensor, message: error.message };
+  if (error instanceof DeviceMemoryError)
+    return { kind: "memory", requestedBytes: error.requestedBytes, message: error.message };
+  return { kind: "bug", message: error instanceof Error ? (error.stack ?? error.message) : String(error) };
+}
