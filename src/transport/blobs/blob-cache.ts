@@ -1,0 +1,101 @@
+/**
+ * Blobs kept on this machine's disk under their hashes, up to a limit; those unused for longest go first. Half a download
+ * lies beside them as `HASH.part`, so that it can be resumed.
+ */
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { appendFile, mkdir, readdir, readFile, rename, rm, stat, utimes } from "node:fs/promises";
+import { join } from "node:path";
+import { FailureError } from "../../protocol/failure.ts";
+import type { BlobHash, BlobRef } from "../../protocol/ids.ts";
+
+const whole = /^[0-9a-f]{64}$/;
+
+export class BlobCache {
+  readonly #folder: string;
+  readonly #maxBytes: number;
+
+  /** `folder` is created when missing. */
+  constructor(folder: string, maxBytes: number) {
+    this.#folder = folder;
+    this.#maxBytes = maxBytes;
+  }
+
+  /** The blob's bytes, checked against its hash, or null. A damaged file is removed. */
+  async read(ref: BlobRef): Promise<Uint8Array | null> {
+    const path = this.#path(ref.hash);
+    const bytes = await readFile(path).catch(nullWhenMissing);
+    if (bytes === null) return null;
+    if (createHash("sha256").update(bytes).digest("hex") !== ref.hash) {
+      await rm(path, { force: true });
+      return null;
+    }
+    const now = new Date();
+    await utimes(path, now, now).catch(nullWhenMissing);
+    return bytes;
+  }
+
+  /** How much of the blob has been downloaded, bytes. */
+  async partialBytes(ref: BlobRef): Promise<number> {
+    const partial = await stat(this.#partialPath(ref.hash)).catch(nullWhenMissing);
+    if (partial === null) return 0;
+    if (partial.size < ref.bytes) return partial.size;
+    await this.dropPartial(ref);
+    return 0;
+  }
+
+  async append(ref: BlobRef, chunk: Uint8Array): Promise<void> {
+    await mkdir(this.#folder, { recursive: true });
+    await appendFile(this.#partialPath(ref.hash), chunk).catch(explainFullDisk);
+  }
+
+  async dropPartial(ref: BlobRef): Promise<void> {
+    await rm(this.#partialPath(ref.hash), { force: true });
+  }
+
+  /** Turns a complete download into a blob; rejects with `FailureError` (blob-corrupt) when it is something else. */
+  async finish(ref: BlobRef): Promise<void> {
+    const hash = createHash("sha256");
+    for await (const chunk of createReadStream(this.#partialPath(ref.hash))) hash.update(chunk);
+    if (hash.digest("hex") !== ref.hash) {
+      await this.dropPartial(ref);
+      throw new FailureError("blob-corrupt", `what came is not the blob ${ref.hash}`, { retry: true });
+    }
+    await rename(this.#partialPath(ref.hash), this.#path(ref.hash));
+    await this.#evict(ref.hash);
+  }
+
+  async #evict(keep: BlobHash): Promise<void> {
+    const names = (await readdir(this.#folder)).filter((name) => whole.test(name));
+    const files = await Promise.all(
+      names.map(async (name) => ({ name, info: await stat(join(this.#folder, name)).catch(nullWhenMissing) })),
+    );
+    const present = files.flatMap(({ name, info }) => (info === null ? [] : [{ name, info }]));
+    let totalBytes = present.reduce((sum, { info }) => sum + info.size, 0);
+    present.sort((a, b) => a.info.mtimeMs - b.info.mtimeMs);
+    for (const { name, info } of present) {
+      if (totalBytes <= this.#maxBytes) return;
+      if (name === keep) continue;
+      await rm(join(this.#folder, name), { force: true });
+      totalBytes -= info.size;
+    }
+  }
+
+  #path(hash: BlobHash): string {
+    return join(this.#folder, hash);
+  }
+
+  #partialPath(hash: BlobHash): string {
+    return join(this.#folder, `${hash}.part`);
+  }
+}
+
+function nullWhenMissing(error: NodeJS.ErrnoException): null {
+  if (error.code === "ENOENT") return null;
+  throw error;
+}
+
+function explainFullDisk(error: NodeJS.ErrnoException): never {
+  if (error.code !== "ENOSPC") throw error;
+  throw new FailureError("disk-full", "The disk is full.", { action: "Free some space.", cause: error });
+}

@@ -1,0 +1,169 @@
+/**
+ * Fetches and stores blobs over HTTP (`docs/protocol.md`, "Blobs"), through a cache on disk. Every blob is checked against
+ * its hash; a broken download goes on where it stopped; what may pass is tried again with growing pauses.
+ */
+import { setTimeout as pause } from "node:timers/promises";
+import { type FailureCode, FailureError, failureOf } from "../../protocol/failure.ts";
+import { hashBytes } from "../../protocol/identity.ts";
+import type { BlobHash, BlobRef } from "../../protocol/ids.ts";
+import { BlobCache } from "./blob-cache.ts";
+
+export interface BlobClientOptions {
+  /** http:// or https:// address of the gateway. */
+  readonly url: string;
+  /** The session's token; asked for at every request, because it changes with the session. */
+  readonly token: () => string;
+  readonly cacheFolder: string;
+  readonly maxCacheBytes: number;
+  /** Pauses before the second, third … attempt. */
+  readonly pausesMs?: readonly number[];
+  /** A transfer that stands still for so long has failed. */
+  readonly stallMs?: number;
+}
+
+interface CallOptions {
+  readonly signal?: AbortSignal;
+}
+
+export class BlobClient {
+  readonly traffic = { sentBytes: 0, receivedBytes: 0 };
+  readonly #options: BlobClientOptions;
+  readonly #cache: BlobCache;
+  /** Downloads under way: two askers share one, and never write one file twice at once. */
+  readonly #downloads = new Map<BlobHash, Promise<void>>();
+
+  constructor(options: BlobClientOptions) {
+    this.#options = options;
+    this.#cache = new BlobCache(options.cacheFolder, options.maxCacheBytes);
+  }
+
+  /** Rejects with `FailureError`: blob-not-found, blob-corrupt, not-authorised, unreachable, disk-full, cancelled. */
+  async get(ref: BlobRef, { signal }: CallOptions = {}): Promise<Uint8Array> {
+    for (;;) {
+      const cached = await this.#cache.read(ref);
+      if (cached !== null) return cached;
+      const underWay = this.#downloads.get(ref.hash);
+      if (underWay !== undefined) {
+        await underWay.catch(() => undefined); // its failure is its asker's; this one tries by itself
+        throwIfCancelled(signal);
+        continue;
+      }
+      const download = this.#retrying(signal, () => this.#download(ref, signal));
+      this.#downloads.set(ref.hash, download);
+      await download.finally(() => this.#downloads.delete(ref.hash));
+    }
+  }
+
+  /** Stores `bytes` under their hash; sends nothing when the store has them. Rejects as `get`, and with message-too-large. */
+  async put(bytes: Uint8Array, { signal }: CallOptions = {}): Promise<BlobRef> {
+    const ref = { hash: hashBytes(bytes), bytes: bytes.length };
+    await this.#retrying(signal, async () => {
+      if (await this.#has(ref, signal)) return;
+      const response = await this.#request(ref, { method: "PUT", body: bytes as Uint8Array<ArrayBuffer> }, signal);
+      await response.body?.cancel();
+      if (!response.ok) throw refusal(response, ref);
+      this.traffic.sentBytes += bytes.length;
+    });
+    return ref;
+  }
+
+  async #has(ref: BlobRef, signal: AbortSignal | undefined): Promise<boolean> {
+    const response = await this.#request(ref, { method: "HEAD" }, signal);
+    if (!response.ok && response.status !== 404) throw refusal(response, ref);
+    return response.ok;
+  }
+
+  async #download(ref: BlobRef, signal: AbortSignal | undefined): Promise<void> {
+    let offset = await this.#cache.partialBytes(ref);
+    const headers = offset > 0 ? { range: `bytes=${offset}-` } : undefined;
+    const response = await this.#request(ref, { method: "GET", headers }, signal);
+    if (!response.ok) {
+      await response.body?.cancel();
+      if (response.status === 416) await this.#cache.dropPartial(ref);
+      throw refusal(response, ref);
+    }
+    if (offset > 0 && response.status !== 206) {
+      await this.#cache.dropPartial(ref); // the store sends it all, from the beginning
+      offset = 0;
+    }
+    // An empty blob has no chunk that would create its file.
+    if (ref.bytes === 0) await this.#cache.append(ref, new Uint8Array(0));
+    for await (const chunk of this.#chunks(response)) {
+      offset += chunk.length;
+      this.traffic.receivedBytes += chunk.length;
+      if (offset > ref.bytes) {
+        await this.#cache.dropPartial(ref);
+        throw new FailureError("blob-corrupt", `the blob ${ref.hash} is longer than ${ref.bytes} bytes`, {
+          retry: true,
+        });
+      }
+      await this.#cache.append(ref, chunk);
+    }
+    if (offset < ref.bytes) throw new FailureError("unreachable", "a download was cut short", { retry: true });
+    await this.#cache.finish(ref);
+  }
+
+  async *#chunks(response: Response): AsyncGenerator<Uint8Array> {
+    const reader = response.body?.getReader();
+    if (reader === undefined) return;
+    try {
+      for (;;) {
+        const stalled = AbortSignal.timeout(this.#options.stallMs ?? 30_000);
+        const abort = () => void reader.cancel(stalled.reason);
+        stalled.addEventListener("abort", abort, { once: true });
+        const { done, value } = await reader.read();
+        stalled.removeEventListener("abort", abort);
+        if (done) return;
+        yield value;
+      }
+    } finally {
+      await reader.cancel();
+    }
+  }
+
+  async #request(ref: BlobRef, init: RequestInit, signal: AbortSignal | undefined): Promise<Response> {
+    const headers = { ...init.headers, authorization: `Bearer ${this.#options.token()}` };
+    try {
+      return await fetch(new URL(`/blobs/${ref.hash}`, this.#options.url), { ...init, headers, signal });
+    } catch (cause) {
+      throwIfCancelled(signal);
+      throw new FailureError("unreachable", "the blob store does not answer", { retry: true, cause });
+    }
+  }
+
+  async #retrying(signal: AbortSignal | undefined, attempt: () => Promise<void>): Promise<void> {
+    for (const pauseMs of this.#options.pausesMs ?? [200, 500, 1000, 2000, 5000]) {
+      throwIfCancelled(signal);
+      try {
+        return await attempt();
+      } catch (error) {
+        throwIfCancelled(signal);
+        // A connection that breaks in mid-stream is not yet a typed failure.
+        if (failureOf(error)?.retry === false) throw error;
+        if (!(error instanceof FailureError || error instanceof TypeError)) throw error;
+        await pause(pauseMs, undefined, { signal }).catch(() => throwIfCancelled(signal));
+      }
+    }
+    throwIfCancelled(signal);
+    await attempt();
+  }
+}
+
+const refusals: Readonly<Record<number, FailureCode>> = {
+  401: "not-authorised",
+  404: "blob-not-found",
+  413: "message-too-large",
+  422: "blob-corrupt",
+  507: "disk-full",
+};
+
+function refusal(response: Response, ref: BlobRef): FailureError {
+  const code = refusals[response.status];
+  return new FailureError(code ?? "unreachable", `the blob store answered ${response.status} for ${ref.hash}`, {
+    retry: code === undefined || code === "blob-corrupt",
+  });
+}
+
+function throwIfCancelled(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new FailureError("cancelled", "the transfer was cancelled");
+}

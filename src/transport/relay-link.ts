@@ -1,0 +1,175 @@
+/**
+ * PeerLink through the gateway: every message is cut into frames that share the session's WebSocket with the control
+ * messages. One link serves one connection; when that closes, so does the link.
+ */
+import { randomInt } from "node:crypto";
+import { FailureError } from "../protocol/failure.ts";
+import {
+  decodeFrame,
+  encodeFrame,
+  frameHeaderBytes,
+  type MessageKind,
+  maxChunkBytes,
+  maxMessageBytes,
+} from "../protocol/frames.ts";
+import type { MinerId } from "../protocol/ids.ts";
+import type { PeerLink, PeerMessage } from "./peer-link.ts";
+import { Reassembly } from "./reassembly.ts";
+
+/** The part of a WebSocket that the link needs; `ws` has it. */
+export interface RelaySocket {
+  readonly bufferedAmount: number;
+  /** `done` is called when the bytes have left for the network, or with the error that kept them. */
+  send(bytes: Uint8Array, done: (error?: Error) => void): void;
+}
+
+export interface RelayLinkOptions {
+  readonly onDropped: (from: MinerId, failure: FailureError) => void;
+  /** Bytes that may wait in the socket: enough to keep it busy, few enough that a gradient overtakes soon. */
+  readonly maxBufferedBytes?: number;
+  readonly reassemblyBytes?: number;
+}
+
+/** One message on its way out. */
+interface Outgoing {
+  readonly to: MinerId;
+  readonly kind: MessageKind;
+  readonly body: Uint8Array;
+  /** Given with the first chunk, so that numbers rise on the wire although gradients overtake. */
+  number: number | null;
+  sentBytes: number;
+  readonly resolve: () => void;
+  readonly reject: (failure: FailureError) => void;
+}
+
+export class RelayLink implements PeerLink {
+  readonly traffic = { sentBytes: 0, receivedBytes: 0 };
+  readonly #socket: RelaySocket;
+  readonly #maxBufferedBytes: number;
+  readonly #reassembly: Reassembly;
+  /** Gradients and flush markers first: they free memory at every stage they pass. */
+  readonly #urgent: Outgoing[] = [];
+  readonly #ordinary: Outgoing[] = [];
+  readonly #nextNumbers = new Map<MinerId, number>();
+  #closed = false;
+  #onMessage: (message: PeerMessage) => void = () => {};
+  #onPeerLost: (peer: MinerId) => void = () => {};
+
+  constructor(socket: RelaySocket, options: RelayLinkOptions) {
+    this.#socket = socket;
+    this.#maxBufferedBytes = options.maxBufferedBytes ?? 4 * maxChunkBytes;
+    const budgetBytes = options.reassemblyBytes ?? 2 * maxMessageBytes;
+    this.#reassembly = new Reassembly({ budgetBytes, onDropped: options.onDropped });
+  }
+
+  onMessage(handler: (message: PeerMessage) => void): void {
+    this.#onMessage = handler;
+  }
+
+  onPeerLost(handler: (peer: MinerId) => void): void {
+    this.#onPeerLost = handler;
+  }
+
+  send(
+    to: MinerId,
+    kind: MessageKind,
+    body: Uint8Array,
+    options: { readonly signal?: AbortSignal } = {},
+  ): Promise<void> {
+    const { signal } = options;
+    if (body.length > maxMessageBytes)
+      return Promise.reject(new FailureError("message-too-large", `a message of ${body.length} bytes`));
+    if (this.#closed) return Promise.reject(linkClosed());
+    if (signal?.aborted) return Promise.reject(cancelled());
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const outgoing: Outgoing = { to, kind, body, number: null, sentBytes: 0, resolve, reject };
+    const withdraw = () => {
+      this.#remove((queued) => queued === outgoing, cancelled());
+    };
+    signal?.addEventListener("abort", withdraw, { once: true });
+    this.#queueOf(kind).push(outgoing);
+    this.#pump();
+    return promise.finally(() => signal?.removeEventListener("abort", withdraw));
+  }
+
+  /** Takes a frame that came over the socket. Throws `FailureError` when it is not a frame: the gateway is not to be trusted then. */
+  receive(bytes: Uint8Array): void {
+    this.traffic.receivedBytes += bytes.length;
+    const message = this.#reassembly.accept(decodeFrame(bytes));
+    if (message !== null) this.#onMessage(message);
+  }
+
+  /** The gateway could not pass frames on to this peer. */
+  peerUndeliverable(peer: MinerId): void {
+    this.#remove(
+      (queued) => queued.to === peer,
+      new FailureError("unreachable", `miner ${peer} is gone`, { retry: true }),
+    );
+    this.#reassembly.forgetPeer(peer);
+    this.#onPeerLost(peer);
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#remove(() => true, linkClosed());
+  }
+
+  #queueOf(kind: MessageKind): Outgoing[] {
+    return kind === "forward" ? this.#ordinary : this.#urgent;
+  }
+
+  #remove(which: (queued: Outgoing) => boolean, failure: FailureError): void {
+    for (const queue of [this.#urgent, this.#ordinary])
+      for (const outgoing of queue.filter(which)) {
+        queue.splice(queue.indexOf(outgoing), 1);
+        outgoing.reject(failure);
+      }
+  }
+
+  /** Hands chunks to the socket until it has enough; each chunk that has left calls again. */
+  #pump(): void {
+    while (!this.#closed && this.#socket.bufferedAmount < this.#maxBufferedBytes) {
+      const queue = this.#urgent.length > 0 ? this.#urgent : this.#ordinary;
+      const outgoing = queue[0];
+      if (outgoing === undefined) return;
+      this.#sendChunk(outgoing);
+      if (outgoing.sentBytes < outgoing.body.length) continue;
+      queue.shift();
+      outgoing.resolve();
+    }
+  }
+
+  #sendChunk(outgoing: Outgoing): void {
+    outgoing.number ??= this.#takeNumber(outgoing.to);
+    const chunk = outgoing.body.subarray(outgoing.sentBytes, outgoing.sentBytes + maxChunkBytes);
+    const bytes = encodeFrame({
+      kind: outgoing.kind,
+      peer: outgoing.to,
+      messageNumber: outgoing.number,
+      totalBytes: outgoing.body.length,
+      offset: outgoing.sentBytes,
+      chunk,
+    });
+    outgoing.sentBytes += chunk.length;
+    this.traffic.sentBytes += frameHeaderBytes + chunk.length;
+    this.#socket.send(bytes, (error) => {
+      if (error) this.close();
+      else this.#pump();
+    });
+  }
+
+  /** Numbers begin anywhere, so that a receiver tells a new session from a repetition (`Reassembly`). */
+  #takeNumber(to: MinerId): number {
+    const number = this.#nextNumbers.get(to) ?? randomInt(2 ** 32);
+    this.#nextNumbers.set(to, (number + 1) % 2 ** 32);
+    return number;
+  }
+}
+
+function linkClosed(): FailureError {
+  return new FailureError("unreachable", "the connection to the gateway is closed", { retry: true });
+}
+
+function cancelled(): FailureError {
+  return new FailureError("cancelled", "sending was cancelled");
+}

@@ -1,0 +1,144 @@
+/** What every PeerLink does; each implementation's test calls this with a way to make connected links. */
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { failureOf } from "../../src/protocol/failure.ts";
+import { type MessageKind, maxChunkBytes, maxMessageBytes } from "../../src/protocol/frames.ts";
+import { createIdentity } from "../../src/protocol/identity.ts";
+import type { MinerId } from "../../src/protocol/ids.ts";
+import type { PeerLink, PeerMessage } from "../../src/transport/peer-link.ts";
+
+export interface PeerLinkNetwork {
+  connect(self: MinerId): Promise<PeerLink>;
+  /** Takes a connected peer away, as when its machine loses power. */
+  lose(peer: MinerId): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Bytes that differ everywhere and can be made again from their seed. */
+export function patternBytes(length: number, seed: number): Uint8Array {
+  const bytes = new Uint8Array(length);
+  let state = seed >>> 0;
+  for (let i = 0; i < length; i++) {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    bytes[i] = state >>> 24;
+  }
+  return bytes;
+}
+
+export function describePeerLink(name: string, openNetwork: () => Promise<PeerLinkNetwork>): void {
+  describe(`PeerLink: ${name}`, () => {
+    const alice = createIdentity().minerId;
+    const bob = createIdentity().minerId;
+    const carol = createIdentity().minerId;
+    let network: PeerLinkNetwork;
+    let fromAlice: PeerLink;
+    let toBob: Inbox;
+    beforeEach(async () => {
+      network = await openNetwork();
+      fromAlice = await network.connect(alice);
+      toBob = new Inbox(await network.connect(bob));
+    });
+    afterEach(() => network.close());
+
+    it("delivers messages of any size complete, unchanged and with their sender", async () => {
+      for (const length of [0, 1, maxChunkBytes, 3 * maxChunkBytes + 5]) {
+        const body = patternBytes(length, length);
+        await fromAlice.send(bob, "forward", body);
+        const message = await toBob.next();
+        expect(message.from).toBe(alice);
+        expect(message.kind).toBe("forward");
+        expect(Buffer.from(message.body).equals(body)).toBe(true);
+      }
+    });
+
+    it("keeps the order of sending within one kind", async () => {
+      const bodies = Array.from({ length: 20 }, (_, index) => patternBytes(1 + index * 40_000, index));
+      await Promise.all(bodies.map((body) => fromAlice.send(bob, "backward", body)));
+      for (const body of bodies) expect((await toBob.next()).body.length).toBe(body.length);
+    });
+
+    it("lets gradients and flush markers overtake activations", async () => {
+      const kinds: MessageKind[] = ["forward", "forward", "forward", "backward", "flush"];
+      await Promise.all(kinds.map((kind) => fromAlice.send(bob, kind, patternBytes(6 * maxChunkBytes, 1))));
+      const arrived: MessageKind[] = [];
+      while (arrived.length < kinds.length) arrived.push((await toBob.next()).kind);
+      expect(arrived.indexOf("backward")).toBeLessThan(arrived.lastIndexOf("forward"));
+      expect(arrived.indexOf("backward")).toBeLessThan(arrived.indexOf("flush"));
+    });
+
+    it("keeps senders apart", async () => {
+      const fromCarol = await network.connect(carol);
+      await Promise.all([
+        fromAlice.send(bob, "forward", patternBytes(2 * maxChunkBytes, 1)),
+        fromCarol.send(bob, "forward", patternBytes(2 * maxChunkBytes, 2)),
+      ]);
+      const messages = [await toBob.next(), await toBob.next()];
+      for (const message of messages)
+        expect(Buffer.from(message.body).equals(patternBytes(2 * maxChunkBytes, message.from === alice ? 1 : 2))).toBe(
+          true,
+        );
+      expect(new Set(messages.map((message) => message.from))).toEqual(new Set([alice, carol]));
+    });
+
+    it("says so when a peer is gone", async () => {
+      const lost = new Promise<MinerId>((resolve) => fromAlice.onPeerLost(resolve));
+      await network.lose(bob);
+      // Either answer is right: the link may know at once, or learn of it from the gateway.
+      const code = await fromAlice.send(bob, "forward", patternBytes(10, 1)).then(
+        () => "taken",
+        (error) => failureOf(error)?.code,
+      );
+      expect(["taken", "unreachable"]).toContain(code);
+      expect(await lost).toBe(bob);
+    });
+
+    it("sees a peer that came back as a new sender", async () => {
+      await fromAlice.send(bob, "forward", patternBytes(10, 1));
+      await toBob.next();
+      await network.lose(alice);
+      const again = await network.connect(alice);
+      await again.send(bob, "forward", patternBytes(20, 2));
+      expect((await toBob.next()).body.length).toBe(20);
+    });
+
+    it("refuses what is too large, cancelled, or sent after closing", async () => {
+      const codeOf = (sent: Promise<void>) =>
+        sent.then(
+          () => "sent",
+          (error) => failureOf(error)?.code,
+        );
+      expect(await codeOf(fromAlice.send(bob, "forward", new Uint8Array(maxMessageBytes + 1)))).toBe(
+        "message-too-large",
+      );
+      const signal = AbortSignal.abort();
+      expect(await codeOf(fromAlice.send(bob, "forward", new Uint8Array(1), { signal }))).toBe("cancelled");
+      fromAlice.close();
+      expect(await codeOf(fromAlice.send(bob, "forward", new Uint8Array(1)))).toBe("unreachable");
+    });
+
+    it("counts the bytes", async () => {
+      await fromAlice.send(bob, "forward", patternBytes(100_000, 1));
+      await toBob.next();
+      expect(fromAlice.traffic.sentBytes).toBeGreaterThanOrEqual(100_000);
+      expect(toBob.link.traffic.receivedBytes).toBe(fromAlice.traffic.sentBytes);
+    });
+  });
+}
+
+class Inbox {
+  readonly link: PeerLink;
+  readonly #messages: PeerMessage[] = [];
+  readonly #waiting: ((message: PeerMessage) => void)[] = [];
+  constructor(link: PeerLink) {
+    this.link = link;
+    link.onMessage((message) => {
+      const waiting = this.#waiting.shift();
+      if (waiting) waiting(message);
+      else this.#messages.push(message);
+    });
+  }
+
+  next(): Promise<PeerMessage> {
+    const message = this.#messages.shift();
+    return message ? Promise.resolve(message) : new Promise((resolve) => this.#waiting.push(resolve));
+  }
+}
