@@ -5,10 +5,13 @@
  */
 import { generateTokens } from "./generate.ts";
 import type { Device } from "./kernels.ts";
-import { headBackward, headForward, headLoss } from "./model/head.ts";
 import {
   allocateActivations,
   createStage,
+  embeddingOf,
+  headOf,
+  lossBackward,
+  lossForward,
   passOf,
   type Stage,
   type StageActivations,
@@ -115,8 +118,7 @@ export function createEngine(
       try {
         const pass = upload(open, kept, input.sequences, inputOf(input));
         const lossSumNats = await loss(open, pass, input.targets);
-        headBackward(stage.kernels, stage.model, headOf(pass), pass.dx, pass.output);
-        stageBackward(stage, pass);
+        lossBackward(stage, pass);
         replica.addTokens(input.targets.length);
         return { lossSumNats, inputGradient: await inputGradient(open, pass) };
       } finally {
@@ -214,15 +216,10 @@ function upload(
   return pass;
 }
 
-/** Forward pass and loss, Σ over tokens, of the last stage. Leaves the logits' gradient behind. */
+/** Σ over tokens of the last stage's loss, in nats. */
 async function loss({ device, stage }: OpenStage, pass: StagePass, targets: Int32Array): Promise<number> {
-  const { kernels, model } = stage;
-  const head = headOf(pass);
-  device.uploadIndices(head.targets, targets);
-  stageForward(stage, pass);
-  headForward(kernels, model, head, pass.output);
-  headLoss(kernels, model, head);
-  const losses = await device.downloadDouble(head.rows.losses);
+  device.uploadIndices(headOf(pass).targets, targets);
+  const losses = await device.downloadDouble(lossForward(stage, pass));
   const sum = losses.reduce((total, one) => total + one, 0);
   // Checked before the backward pass: nothing has been added to the gradients yet.
   if (!Number.isFinite(sum)) throw new NonFiniteError("loss");
@@ -246,16 +243,6 @@ function finite(values: Float32Array, tensor: string): Float32Array {
   for (const value of values) sum += Math.abs(value);
   if (!Number.isFinite(sum)) throw new NonFiniteError(tensor);
   return values;
-}
-
-function headOf({ head }: StagePass): NonNullable<StagePass["head"]> {
-  if (!head) throw new Error("only the last stage has a head");
-  return head;
-}
-
-function embeddingOf({ embedding }: StagePass): NonNullable<StagePass["embedding"]> {
-  if (!embedding) throw new Error("only the first stage takes tokens");
-  return embedding;
 }
 
 function missing(microbatch: MicrobatchKey): never {

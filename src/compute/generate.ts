@@ -2,7 +2,7 @@
 import type { Device } from "./kernels.ts";
 import { slice } from "./kernels.ts";
 import { headForward } from "./model/head.ts";
-import { passOf, type Stage, type StageActivations, stageForward } from "./model/stage.ts";
+import { embeddingOf, headOf, passOf, type Stage, type StageActivations, stageForward } from "./model/stage.ts";
 import { streamKey, uniform } from "./random.ts";
 
 export interface GenerateOptions {
@@ -58,9 +58,8 @@ async function nextLogits(
 ): Promise<Float32Array> {
   const { kernels, model } = stage;
   const pass = passOf(stage, kept, { sequences: 1, queries: fresh.length, keys: cached + fresh.length });
-  const last = passOf(stage, kept, { sequences: 1, queries: 1, keys: 1 }).head;
-  if (!pass.embedding || !last) throw new Error("only a whole model generates text");
-  device.uploadIndices(pass.embedding.tokens, fresh);
+  const last = headOf(passOf(stage, kept, { sequences: 1, queries: 1, keys: 1 }));
+  device.uploadIndices(embeddingOf(pass).tokens, fresh);
   stageForward(stage, pass);
   const { output } = pass;
   headForward(kernels, model, last, slice(output.buffer, output.offset + output.length - model.width, model.width));

@@ -20,7 +20,7 @@ import {
   scratchWidths,
 } from "./block.ts";
 import type { ModelConfig, StageSpec } from "./config.ts";
-import { type HeadPass, type HeadRows, headWidths } from "./head.ts";
+import { type HeadPass, type HeadRows, headBackward, headForward, headLoss, headWidths } from "./head.ts";
 import { bindTensors, type StageLayout, type StageTensors, stageLayout } from "./layout.ts";
 import { allocateRows, createMemory, firstRows, type Memory, type Rows } from "./memory.ts";
 import { isLastStage } from "./stages.ts";
@@ -58,15 +58,19 @@ export interface StageActivations {
   readonly output: Slice;
 }
 
+export interface EmbeddingPass {
+  /** [vocabulary, width]. */
+  readonly table: Slice;
+  readonly dTable: Slice;
+  /** int32 [tokens]. */
+  readonly tokens: Slice;
+}
+
 /** Everything that the passes of one microbatch touch, cut to the microbatch's size. */
 export interface StagePass {
   readonly shape: BlockShape;
   /** First stage only. */
-  readonly embedding: {
-    readonly table: Slice;
-    readonly dTable: Slice;
-    readonly tokens: Slice;
-  } | null;
+  readonly embedding: EmbeddingPass | null;
   /** [tokens, width]: what enters the first block. */
   readonly input: Slice;
   readonly blocks: readonly BlockPass[];
@@ -168,6 +172,31 @@ export function stageBackward({ kernels, model }: Stage, { shape, embedding, blo
     const { dTable, tokens } = embedding;
     kernels.embeddingBackward(dTable, dx, tokens, { rows: tokens.length, width: model.width });
   }
+}
+
+/** The last stage's forward pass and loss: `input` → the loss of every token, in nats: [tokens]. */
+export function lossForward(stage: Stage, pass: StagePass): Slice {
+  const head = headOf(pass);
+  stageForward(stage, pass);
+  headForward(stage.kernels, stage.model, head, pass.output);
+  headLoss(stage.kernels, stage.model, head);
+  return head.rows.losses;
+}
+
+/** After `lossForward`: `dx` becomes the gradient of the summed loss with respect to `input`. Spends the activations. */
+export function lossBackward(stage: Stage, pass: StagePass): void {
+  headBackward(stage.kernels, stage.model, headOf(pass), pass.dx, pass.output);
+  stageBackward(stage, pass);
+}
+
+export function headOf({ head }: StagePass): HeadPass {
+  if (!head) throw new Error("only the last stage has a head");
+  return head;
+}
+
+export function embeddingOf({ embedding }: StagePass): EmbeddingPass {
+  if (!embedding) throw new Error("only the first stage takes tokens");
+  return embedding;
 }
 
 function at<T>(items: readonly T[], index: number): T {
