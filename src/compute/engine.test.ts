@@ -1,0 +1,312 @@
+import { describe, expect, it } from "vitest";
+import { difference, randomTokens, smallModel } from "../../test/compute/small-model.ts";
+import { createReferenceDevice } from "./backends/reference/device.ts";
+import { type ComputeEngine, createEngine } from "./engine.ts";
+import { type Device, DeviceMemoryError } from "./kernels.ts";
+import type { StageSpec, TrainingConfig } from "./model/config.ts";
+import { stageLayout } from "./model/layout.ts";
+import { presets } from "./model/presets.ts";
+import { cutIntoStages, wholeModel } from "./model/stages.ts";
+import { NonFiniteError } from "./non-finite.ts";
+import type { Contribution, ReplicaState } from "./worker-protocol.ts";
+
+const model = smallModel;
+const sequenceLength = 8;
+const training: TrainingConfig = {
+  ...presets.tiny.training,
+  mode: "local-steps",
+  sequenceLength,
+  sequencesPerMicrobatch: 2,
+  weightDecay: 0.1,
+  outerLearningRate: 0.7,
+  outerMomentum: 0.6,
+};
+const whole = wholeModel(model);
+
+async function openEngine(stage: StageSpec = whole, settings: Partial<TrainingConfig> = {}): Promise<ComputeEngine> {
+  const engine = createEngine(async () => createReferenceDevice());
+  await engine.open({ backend: "reference", threads: 1, model, stage, training: { ...training, ...settings } });
+  return engine;
+}
+
+function sample(name: string, sequences = 2) {
+  return {
+    sequences,
+    tokens: randomTokens(model, sequences * sequenceLength, `${name} tokens`),
+    targets: randomTokens(model, sequences * sequenceLength, `${name} targets`),
+  };
+}
+
+async function train(engine: ComputeEngine, ...names: string[]): Promise<number> {
+  let loss = 0;
+  for (const name of names) loss += (await engine.forwardBackward({ microbatch: name, ...sample(name) })).lossSumNats;
+  return loss;
+}
+
+/** One microbatch through a chain of engines; returns its loss. */
+async function pipe(stages: readonly ComputeEngine[], name: string): Promise<number> {
+  const { sequences, tokens, targets } = sample(name);
+  let input: { tokens: Int32Array } | { activations: Float32Array } = { tokens };
+  for (const stage of stages.slice(0, -1)) input = await stage.forward({ microbatch: name, sequences, ...input });
+  const last = stages.at(-1) as ComputeEngine;
+  const { lossSumNats, inputGradient } = await last.forwardBackward({ microbatch: name, sequences, targets, ...input });
+  let gradient = inputGradient;
+  for (const stage of stages.slice(0, -1).toReversed()) {
+    if (!gradient) throw new Error("a later stage returns a gradient");
+    gradient = (await stage.backward({ microbatch: name, gradient })).inputGradient;
+  }
+  expect(gradient).toBeNull();
+  return lossSumNats;
+}
+
+describe("an engine", () => {
+  it("trains: the loss on a repeated microbatch falls", async () => {
+    const engine = await openEngine(whole, { learningRate: 0.01 });
+    const first = await train(engine, "a");
+    for (let step = 0; step < 20; step++) {
+      const { tokens, gradientNorm } = await engine.step();
+      expect(tokens).toBe(16);
+      expect(gradientNorm).toBeGreaterThan(0);
+      await train(engine, "a");
+    }
+    expect(await train(engine, "a")).toBeLessThan(0.5 * first);
+  });
+
+  it("does nothing when it steps without gradients", async () => {
+    const engine = await openEngine();
+    const before = await engine.state();
+    expect(await engine.step()).toEqual({ tokens: 0, gradientNorm: 0 });
+    expect(await engine.state()).toEqual(before);
+  });
+
+  it("goes on from a saved state exactly, whatever was in flight", async () => {
+    const engine = await openEngine(whole, { outerLearningRate: 1, outerMomentum: 0 });
+    await train(engine, "a", "b");
+    await engine.step();
+    const state = await engine.state();
+    const other = await openEngine(whole, { outerLearningRate: 1, outerMomentum: 0 });
+    await train(other, "z");
+    await other.step();
+    await train(other, "y");
+    await other.load(state);
+    for (const each of [engine, other]) {
+      await train(each, "c");
+      await each.step();
+    }
+    expect(difference((await other.state()).weights, (await engine.state()).weights)).toBeLessThan(1e-6);
+    expect((await other.state()).optimizer.at(-1)).toBe(2);
+  });
+
+  it("evaluates any number of sequences without training on them", async () => {
+    const engine = await openEngine();
+    const before = await engine.state();
+    const { sequences, tokens, targets } = sample("evaluation", 5);
+    const { lossSumNats } = await engine.evaluate({ sequences, tokens, targets });
+    let oneByOne = 0;
+    for (let sequence = 0; sequence < sequences; sequence++) {
+      const part = (all: Int32Array) => all.subarray(sequence * sequenceLength, (sequence + 1) * sequenceLength);
+      oneByOne += (await engine.evaluate({ sequences: 1, tokens: part(tokens), targets: part(targets) })).lossSumNats;
+    }
+    expect(lossSumNats).toBeCloseTo(oneByOne, 10);
+    expect(await engine.step()).toEqual({ tokens: 0, gradientNorm: 0 });
+    expect(await engine.state()).toEqual(before);
+  });
+
+  it("keeps several microbatches in flight, in any order, and forgets those it is told to", async () => {
+    const [first, second] = cutIntoStages(model, 2) as [StageSpec, StageSpec];
+    const inOrder = await openEngine(first);
+    const shuffled = await openEngine(first);
+    const last = await openEngine(second);
+    const gradients = new Map<string, Float32Array>();
+    for (const name of ["a", "b", "c"]) {
+      const { sequences, tokens, targets } = sample(name);
+      const { activations } = await inOrder.forward({ microbatch: name, sequences, tokens });
+      expect(await shuffled.forward({ microbatch: name, sequences, tokens })).toEqual({ activations });
+      const result = await last.forwardBackward({ microbatch: name, sequences, activations, targets });
+      gradients.set(name, result.inputGradient as Float32Array);
+    }
+    const backward = (engine: ComputeEngine, microbatch: string) =>
+      engine.backward({ microbatch, gradient: gradients.get(microbatch) as Float32Array });
+    await shuffled.discard({ microbatches: ["b", "never seen"] });
+    await expect(backward(shuffled, "b")).rejects.toThrow("not in flight");
+    for (const name of ["c", "a"]) await backward(shuffled, name);
+    await inOrder.discard({ microbatches: ["b"] });
+    for (const name of ["a", "c"]) await backward(inOrder, name);
+    const [one, other] = [await inOrder.step(), await shuffled.step()];
+    expect(other.tokens).toBe(one.tokens);
+    expect(other.gradientNorm).toBeCloseTo(one.gradientNorm, 12);
+  });
+
+  it("refuses a second microbatch of the same name, and calls that its stage cannot answer", async () => {
+    const [first] = cutIntoStages(model, 2) as [StageSpec];
+    const engine = await openEngine(first);
+    const { sequences, tokens, targets } = sample("a");
+    await engine.forward({ microbatch: "a", sequences, tokens });
+    await expect(engine.forward({ microbatch: "a", sequences, tokens })).rejects.toThrow("already in flight");
+    await expect(engine.evaluate({ sequences, tokens, targets })).rejects.toThrow("only the last stage");
+    await expect(createEngine(async () => createReferenceDevice()).step()).rejects.toThrow("no stage is open");
+  });
+
+  it("closes its device when a stage does not fit", async () => {
+    let closed = 0;
+    const fakeFullDevice: Device = {
+      ...createReferenceDevice(),
+      allocate: (length) => {
+        throw new DeviceMemoryError(4 * length, "a full device");
+      },
+      close: () => closed++,
+    };
+    const engine = createEngine(async () => fakeFullDevice);
+    const opening = engine.open({ backend: "reference", threads: 1, model, stage: whole, training });
+    await expect(opening).rejects.toBeInstanceOf(DeviceMemoryError);
+    expect(closed).toBe(1);
+  });
+});
+
+describe("numbers that are not finite", () => {
+  const [, second] = cutIntoStages(model, 2) as [StageSpec, StageSpec];
+  const { sequences, targets } = sample("a");
+  const broken = new Float32Array(sequences * sequenceLength * model.width).fill(1);
+  broken[17] = Number.NaN;
+  const healthy = broken.map((value) => (Number.isNaN(value) ? 1 : value));
+
+  it("in received activations are refused before they touch the gradients", async () => {
+    const engine = await openEngine(second);
+    const call = engine.forwardBackward({ microbatch: "a", sequences, activations: broken, targets });
+    await expect(call).rejects.toMatchObject({ name: "NonFiniteError", tensor: "activations" });
+    await engine.forwardBackward({ microbatch: "b", sequences, activations: healthy, targets });
+    expect((await engine.step()).tokens).toBe(16);
+  });
+
+  it("in a received gradient cost that microbatch only", async () => {
+    const [first] = cutIntoStages(model, 2) as [StageSpec];
+    const engine = await openEngine(first);
+    for (const name of ["a", "b"]) await engine.forward({ microbatch: name, sequences, tokens: sample(name).tokens });
+    await expect(engine.backward({ microbatch: "a", gradient: broken })).rejects.toBeInstanceOf(NonFiniteError);
+    await engine.backward({ microbatch: "b", gradient: healthy });
+    expect((await engine.step()).tokens).toBe(16);
+  });
+
+  it("that come out of the stage itself are named, and never stepped on", async () => {
+    const engine = await openEngine();
+    const state = await engine.state();
+    const weights = state.weights.slice();
+    weights.fill(Number.POSITIVE_INFINITY, 0, model.vocabulary * model.width);
+    await engine.load({ ...state, weights });
+    await expect(train(engine, "a")).rejects.toMatchObject({ tensor: "loss" });
+    expect(await engine.step()).toEqual({ tokens: 0, gradientNorm: 0 });
+  });
+
+  it("in a contribution leave the weights as they were, and the merge can be had without it", async () => {
+    const engine = await openEngine();
+    await train(engine, "a");
+    await engine.step();
+    const good = await engine.contribution();
+    const before = await engine.state();
+    const bad = { ...good, values: good.values.map((value, i) => (i === 3 ? Number.NaN : value)) };
+    await expect(engine.merge({ contributions: [good, bad] })).rejects.toMatchObject({ tensor: "contributions[1]" });
+    expect(await engine.state()).toEqual(before);
+    await engine.merge({ contributions: [good] });
+    expect(await engine.state()).not.toEqual(before);
+  });
+});
+
+describe("a merge", () => {
+  it.each(["sync", "local-steps"] as const)("in %s mode leaves replicas with the same bits", async (mode) => {
+    const replicas = [await openEngine(whole, { mode }), await openEngine(whole, { mode })] as const;
+    for (const epoch of [0, 1]) {
+      await train(replicas[0], `a${epoch}`);
+      await train(replicas[1], `b${epoch}`, `c${epoch}`);
+      if (mode === "local-steps") for (const replica of replicas) await replica.step();
+      const contributions: Contribution[] = [];
+      for (const replica of replicas) contributions.push(await replica.contribution());
+      expect(contributions.map(({ tokens }) => tokens)).toEqual([16, 32]);
+      for (const replica of replicas) await replica.merge({ contributions });
+      const [one, other] = (await Promise.all(replicas.map((replica) => replica.state()))) as [
+        ReplicaState,
+        ReplicaState,
+      ];
+      expect(one.weights).toEqual(other.weights);
+      if (mode === "sync") expect(one.optimizer).toEqual(other.optimizer);
+    }
+  });
+
+  it("weighs pseudo-gradients by tokens: with a plain outer step it is the average of the weights", async () => {
+    const plain = { outerLearningRate: 1, outerMomentum: 0 };
+    const replicas = [await openEngine(whole, plain), await openEngine(whole, plain)] as const;
+    await train(replicas[0], "a");
+    await train(replicas[1], "b", "c", "d");
+    for (const replica of replicas) await replica.step();
+    const [one, other] = [await replicas[0].state(), await replicas[1].state()];
+    const contributions = [await replicas[0].contribution(), await replicas[1].contribution()];
+    await replicas[0].merge({ contributions });
+    const average = one.weights.map((value, i) => (value + 3 * (other.weights[i] ?? Number.NaN)) / 4);
+    expect(difference((await replicas[0].state()).weights, average)).toBeLessThan(1e-6);
+  });
+
+  it("takes the outer step from the epoch's start, and its momentum goes on in the next", async () => {
+    const engine = await openEngine();
+    const start = (await engine.state()).weights;
+    await train(engine, "a");
+    await engine.step();
+    const { values, tokens } = await engine.contribution();
+    await engine.merge({ contributions: [{ values, tokens }] });
+    const { outerLearningRate, outerMomentum } = training;
+    // After one epoch the momentum is the pseudo-gradient g, and the step is lr · (g + momentum · g).
+    const once = start.map((value, i) => value - outerLearningRate * (1 + outerMomentum) * (values[i] ?? Number.NaN));
+    expect(difference((await engine.state()).weights, once)).toBeLessThan(1e-6);
+    const idle = { values: new Float32Array(values.length), tokens };
+    await engine.merge({ contributions: [idle] });
+    const twice = once.map((value, i) => value - outerLearningRate * outerMomentum ** 2 * (values[i] ?? Number.NaN));
+    expect(difference((await engine.state()).weights, twice)).toBeLessThan(1e-6);
+  });
+
+  it("of nobody's work returns to the epoch's start", async () => {
+    const engine = await openEngine();
+    const { weights } = await engine.state();
+    await train(engine, "a");
+    await engine.step();
+    await engine.merge({ contributions: [] });
+    expect((await engine.state()).weights).toEqual(weights);
+  });
+
+  it("in sync mode over stages and replicas equals one process that trains on the same microbatches", async () => {
+    const alone = await openEngine(whole, { mode: "sync" });
+    const specs = cutIntoStages(model, 3);
+    const pipelines: ComputeEngine[][] = [];
+    for (let replica = 0; replica < 2; replica++) {
+      const stages: ComputeEngine[] = [];
+      for (const spec of specs) stages.push(await openEngine(spec, { mode: "sync" }));
+      pipelines.push(stages);
+    }
+    for (let epoch = 0; epoch < 4; epoch++) {
+      const names = ["a", "b", "c"].map((name) => `${name}${epoch}`);
+      const expected = await train(alone, ...names);
+      await alone.merge({ contributions: [await alone.contribution()] });
+      let loss = 0;
+      // Microbatches change pipelines between stages, as they do in a swarm.
+      for (const [index, name] of names.entries()) {
+        const path = specs.map((_, stage) => pipelines[(index + stage) % 2]?.[stage] as ComputeEngine);
+        loss += await pipe(path, name);
+      }
+      expect(Math.abs(loss - expected) / expected).toBeLessThan(1e-6);
+      for (const stage of specs.keys()) {
+        const replicas = pipelines.map((pipeline) => pipeline[stage] as ComputeEngine);
+        const contributions: Contribution[] = [];
+        for (const replica of replicas) contributions.push(await replica.contribution());
+        for (const replica of replicas) await replica.merge({ contributions });
+      }
+    }
+    const { weights } = await alone.state();
+    const tensors = stageLayout(model, whole).tensors;
+    for (const [stage, spec] of specs.entries()) {
+      const replica = pipelines[1]?.[stage] as ComputeEngine;
+      const own = (await replica.state()).weights;
+      for (const { name, offset, length } of stageLayout(model, spec).tensors) {
+        const from = tensors.find((tensor) => tensor.name === name)?.offset ?? Number.NaN;
+        const gap = difference(own.subarray(offset, offset + length), weights.subarray(from, from + length));
+        expect(gap, name).toBeLessThan(1e-5);
+      }
+    }
+  });
+});

@@ -1,0 +1,68 @@
+import { describe, expect, it } from "vitest";
+import { randomTokens, randomWeights, smallModel } from "../../test/compute/small-model.ts";
+import { createReferenceDevice } from "./backends/reference/device.ts";
+import { generateTokens } from "./generate.ts";
+import { slice } from "./kernels.ts";
+import { headForward } from "./model/head.ts";
+import { allocateActivations, createStage, embeddingOf, headOf, passOf, stageForward } from "./model/stage.ts";
+import { wholeModel } from "./model/stages.ts";
+
+const model = smallModel;
+const window = 12;
+
+function openModel() {
+  const device = createReferenceDevice();
+  const stage = createStage(device, model, wholeModel(model), window);
+  device.upload(stage.parameters, randomWeights(model, stage.layout));
+  const kept = allocateActivations(stage);
+  /** The likeliest token after `context`, all of it read in anew. */
+  const likeliest = async (context: readonly number[]): Promise<number> => {
+    const shape = { sequences: 1, queries: context.length, keys: context.length };
+    const pass = passOf(stage, allocateActivations(stage), shape);
+    device.uploadIndices(embeddingOf(pass).tokens, Int32Array.from(context));
+    stageForward(stage, pass);
+    headForward(stage.kernels, model, headOf(pass), pass.output);
+    const { logits } = headOf(pass).rows;
+    const last = await device.download(slice(logits.buffer, (context.length - 1) * model.vocabulary, model.vocabulary));
+    return last.indexOf(Math.max(...last));
+  };
+  return { device, stage, kept, likeliest };
+}
+
+describe("generation", () => {
+  const prompt = randomTokens(model, 4, "prompt");
+
+  it("with a cache writes what it writes without, also past the window", async () => {
+    const { device, stage, kept, likeliest } = openModel();
+    const options = { prompt, count: 30, temperature: 0, seed: 1, window };
+    const cached = await generateTokens(device, stage, kept, options);
+    const expected: number[] = [];
+    let context = [...prompt];
+    while (expected.length < options.count) {
+      const token = await likeliest(context);
+      expected.push(token);
+      context.push(token);
+      if (context.length > window) context = context.slice(-window / 2);
+    }
+    expect([...cached]).toEqual(expected);
+    expect(new Set(cached).size).toBeGreaterThan(2);
+  });
+
+  it("uses the end of a prompt that is longer than the window", async () => {
+    const { device, stage, kept } = openModel();
+    const long = randomTokens(model, 40, "long prompt");
+    const options = { count: 5, temperature: 0, seed: 1, window };
+    const whole = await generateTokens(device, stage, kept, { ...options, prompt: long });
+    const end = await generateTokens(device, stage, kept, { ...options, prompt: long.slice(-window) });
+    expect(whole).toEqual(end);
+  });
+
+  it("draws the same text from the same seed, and other text from another", async () => {
+    const { device, stage, kept } = openModel();
+    const text = async (seed: number) => [
+      ...(await generateTokens(device, stage, kept, { prompt, count: 20, temperature: 1, seed, window })),
+    ];
+    expect(await text(1)).toEqual(await text(1));
+    expect(await text(2)).not.toEqual(await text(1));
+  });
+});

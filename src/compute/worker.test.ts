@@ -1,0 +1,94 @@
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import os from "node:os";
+import { afterEach, describe, expect, it } from "vitest";
+import { randomTokens } from "../../test/compute/small-model.ts";
+import { presets } from "./model/presets.ts";
+import { cutIntoStages, parameterCount, wholeModel } from "./model/stages.ts";
+import type { ComputeArguments, ComputeMethod, ComputeReply, OpenOptions } from "./worker-protocol.ts";
+
+const { model, training } = presets.tiny;
+const [firstStage] = cutIntoStages(model, 3);
+const whole: OpenOptions = { backend: "reference", threads: 1, model, training, stage: wholeModel(model) };
+const sequences = 2;
+const tokens = randomTokens(model, sequences * training.sequenceLength, "tokens");
+const targets = randomTokens(model, sequences * training.sequenceLength, "targets");
+
+let child: ChildProcess | undefined;
+let lastId = 0;
+
+function start(): ChildProcess {
+  child = fork(new URL("./worker.ts", import.meta.url), { serialization: "advanced", execArgv: [] });
+  child.setMaxListeners(100);
+  return child;
+}
+
+afterEach(() => child?.kill("SIGKILL"));
+
+function call<M extends ComputeMethod>(worker: ChildProcess, method: M, ...args: ComputeArguments<M>) {
+  const id = ++lastId;
+  return new Promise<ComputeReply>((resolve, reject) => {
+    worker.once("exit", (code) => reject(new Error(`the worker exited with ${code}`)));
+    worker.on("message", (reply: ComputeReply) => {
+      if (reply.id === id) resolve(reply);
+    });
+    worker.send({ id, method, arguments: args });
+  });
+}
+
+describe("a compute worker", () => {
+  it("trains, answers in order, and leaves the computer to its owner", async () => {
+    const worker = start();
+    const order: number[] = [];
+    worker.on("message", (reply: ComputeReply) => order.push(reply.id));
+    const calls = [
+      call(worker, "open", whole),
+      call(worker, "forwardBackward", { microbatch: "a", sequences, tokens, targets }),
+      call(worker, "step"),
+      call(worker, "generate", { prompt: tokens.slice(0, 4), count: 5, temperature: 1, seed: 1 }),
+    ];
+    const [opened, trained, stepped, generated] = await Promise.all(calls);
+    expect(opened).toMatchObject({
+      ok: true,
+      result: { device: { kind: "reference" }, parameters: parameterCount(model) },
+    });
+    expect(trained).toMatchObject({ ok: true, result: { inputGradient: null } });
+    expect(stepped).toMatchObject({ ok: true, result: { tokens: tokens.length } });
+    expect(generated).toMatchObject({ ok: true, result: { tokens: expect.any(Int32Array) } });
+    expect(order).toEqual(order.toSorted((a, b) => a - b));
+    expect(os.getPriority(worker.pid)).toBe(os.constants.priority.PRIORITY_LOW);
+  });
+
+  it("names the tensor that is not finite, and trains on", async () => {
+    const worker = start();
+    await call(worker, "open", { ...whole, stage: firstStage as OpenOptions["stage"] });
+    await call(worker, "forward", { microbatch: "a", sequences, tokens });
+    await call(worker, "forward", { microbatch: "b", sequences, tokens });
+    const gradient = new Float32Array(tokens.length * model.width).fill(0.01);
+    const broken = gradient.map((value, i) => (i === 5 ? Number.POSITIVE_INFINITY : value));
+    const refused = await call(worker, "backward", { microbatch: "a", gradient: broken });
+    expect(refused).toMatchObject({ ok: false, error: { kind: "non-finite", tensor: "gradient" } });
+    expect(await call(worker, "backward", { microbatch: "b", gradient })).toMatchObject({ ok: true });
+    expect(await call(worker, "step")).toMatchObject({ ok: true, result: { tokens: tokens.length } });
+  });
+
+  it("says how much memory a stage wanted that does not fit, and stays usable", async () => {
+    const worker = start();
+    const huge = { ...presets["100b"], stage: wholeModel(presets["100b"].model) };
+    const refused = await call(worker, "open", { ...whole, ...huge });
+    expect(refused).toMatchObject({ ok: false, error: { kind: "memory", requestedBytes: expect.any(Number) } });
+    expect(await call(worker, "open", whole)).toMatchObject({ ok: true });
+  });
+
+  it("reports a bug in the caller as one", async () => {
+    const reply = await call(start(), "step");
+    expect(reply).toMatchObject({ ok: false, error: { kind: "bug" } });
+  });
+
+  it("ends when its parent goes away", async () => {
+    const worker = start();
+    await call(worker, "open", whole);
+    worker.disconnect();
+    expect(await once(worker, "exit")).toEqual([0, null]);
+  });
+});
