@@ -4,7 +4,7 @@
  * but the contract and the checks that all back ends share.
  */
 import type { Device, Kernels } from "../../kernels.ts";
-import { withShapeChecks } from "../checked-kernels.ts";
+import { checkTransfer, withShapeChecks } from "../argument-checks.ts";
 import { attentionBackward, attentionForward } from "./attention.ts";
 import { add, addScaled, copy, fill, squaredNorm, swigluBackward, swigluForward } from "./elementwise.ts";
 import { embeddingBackward, embeddingForward } from "./embedding.ts";
@@ -56,11 +56,11 @@ export function createReferenceDevice(): Device {
       buffer.release();
     },
     upload(target, values) {
-      checkTransfer("upload", target.length, values.length);
+      checkTransfer(target, "real", values.length);
       reals(target).set(values);
     },
     uploadIndices(target, values) {
-      checkTransfer("uploadIndices", target.length, values.length);
+      checkTransfer(target, "index", values.length);
       indices(target).set(values);
     },
     download: async (source) => Float32Array.from(reals(source)),
@@ -70,9 +70,4 @@ export function createReferenceDevice(): Device {
       live.clear();
     },
   };
-}
-
-function checkTransfer(operation: string, targetLength: number, valuesLength: number): void {
-  if (targetLength !== valuesLength)
-    throw new RangeError(`${operation}: ${valuesLength} values into a slice of ${targetLength}`);
 }

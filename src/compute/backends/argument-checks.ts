@@ -1,4 +1,4 @@
-import type { Kernels, Slice } from "../kernels.ts";
+import type { DeviceBuffer, Kernels, Slice } from "../kernels.ts";
 
 /**
  * The argument checks that every back end shares. `withShapeChecks` puts them in front of a back end's own table, so
@@ -130,6 +130,13 @@ export function withShapeChecks(kernels: Kernels): Kernels {
   };
 }
 
+/** Throws `RangeError` unless `valueCount` host values of the given kind fill the slice exactly. */
+export function checkTransfer(slice: Slice, element: DeviceBuffer["element"], valueCount: number): void {
+  if (slice.buffer.element !== element) throw new RangeError(`the slice does not hold ${element} elements`);
+  if (slice.length !== valueCount)
+    throw new RangeError(`${valueCount} values were given for a slice of ${slice.length} elements`);
+}
+
 /** Operands by name, each with the length it must have. */
 type Operands = Readonly<Record<string, readonly [slice: Slice, length: number]>>;
 
@@ -139,7 +146,7 @@ function checkLengths(kernel: string, operands: Operands): void {
       throw new RangeError(`${kernel}: ${name} has ${slice.length} elements, not the ${expected} of its shape`);
 }
 
-function checkElements(kernel: string, operands: Operands, element: "real" | "index"): void {
+function checkElements(kernel: string, operands: Operands, element: DeviceBuffer["element"]): void {
   for (const [name, [{ buffer }]] of Object.entries(operands))
     if (buffer.element !== element) throw new RangeError(`${kernel}: ${name} is not a slice of ${element} elements`);
 }

@@ -1,0 +1,11 @@
+#include "kernels.h"
+
+namespace tah::TAH_ISA {
+
+const KernelTable table = {
+#define TAH_ENTRY(name, parameters) name,
+    TAH_KERNELS(TAH_ENTRY)
+#undef TAH_ENTRY
+};
+
+}  // namespace tah::TAH_ISA

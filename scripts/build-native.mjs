@@ -1,0 +1,226 @@
+/**
+ * Builds the native addon, native-bridge/build/train-at-home-native.node, with the C++ compiler that the system has. It is a
+ * handful of compiler calls: every kernel file once per instruction set, everything else once, and a link. Nothing happens
+ * when sources, flags and compiler are those of the last build. Like all of the set-up this runs on the system's Node.
+ */
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { availableParallelism } from "node:os";
+import { basename, dirname, join, relative } from "node:path";
+import { argv, env } from "node:process";
+import { pathToFileURL } from "node:url";
+import { runCaptured } from "./setup/child.mjs";
+import { runScript, SetupFailure } from "./setup/failure.mjs";
+import { root } from "./setup/folders.mjs";
+
+const sourceFolder = join(root, "native-bridge", "src");
+const buildFolder = join(root, "native-bridge", "build");
+const addonFile = join(buildFolder, "train-at-home-native.node");
+const stampFile = join(buildFolder, "stamp");
+
+/**
+ * @typedef {object} Compilation one call of the compiler
+ * @property {string} source
+ * @property {string} object
+ * @property {readonly string[]} flags
+ */
+
+/**
+ * @typedef {object} Toolchain
+ * @property {readonly [program: string, ...args: string[]]} command the compiler
+ * @property {string} version what it says about itself
+ * @property {Readonly<Record<string, readonly string[]>>} instructionSetFlags for each namespace of kernels
+ * @property {(compilation: Compilation) => readonly string[]} compile the compiler's arguments
+ * @property {(objects: readonly string[], output: string) => readonly (readonly string[])[]} link commands to run in order
+ */
+
+const gnuInstructionSets = {
+  generic: [],
+  avx2: ["-mavx2", "-mfma"],
+  avx512: ["-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw", "-mfma", "-mprefer-vector-width=512"],
+};
+const microsoftInstructionSets = { generic: [], avx2: ["/arch:AVX2"], avx512: ["/arch:AVX512"] };
+
+// Not -ffast-math: NaN and infinity must stay detectable, and sums keep the order they are written in.
+const gnuFlags = [
+  ...["-std=c++17", "-O3", "-fPIC", "-pthread", "-fvisibility=hidden", "-Wall", "-Wextra"],
+  ...["-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-DNAPI_VERSION=8"],
+];
+const microsoftFlags = ["/nologo", "/std:c++17", "/O2", "/EHsc", "/MD", "/utf-8", "/fp:contract", "/DNAPI_VERSION=8"];
+
+/**
+ * @param {{ quiet: boolean }} options quiet: print nothing when all goes well
+ * @throws SetupFailure "no-compiler" or "native-build-failed"
+ */
+export async function buildNative({ quiet }) {
+  const toolchain = await findToolchain();
+  const compilations = compilationsFor(toolchain);
+  const stamp = stampOf(toolchain, compilations);
+  if (existsSync(addonFile) && existsSync(stampFile) && readFileSync(stampFile, "utf8") === stamp) {
+    if (!quiet) console.log("The native addon is up to date.");
+    return;
+  }
+  if (!quiet) console.log(`Compiling ${compilations.length} files with ${toolchain.version} …`);
+  rmSync(stampFile, { force: true });
+  await runAll(compilations, async (compilation) => {
+    mkdirSync(dirname(compilation.object), { recursive: true });
+    await run([...toolchain.command, ...toolchain.compile(compilation)]);
+  });
+  // A running process may have the old addon mapped: it is replaced, never written over.
+  const linked = `${addonFile}.${process.pid}`;
+  const objects = compilations.map(({ object }) => object);
+  for (const command of toolchain.link(objects, linked)) await run(command);
+  renameSync(linked, addonFile);
+  writeFileSync(stampFile, stamp);
+  if (!quiet) console.log(`Built ${relative(root, addonFile)}.`);
+}
+
+/** @param {Toolchain} toolchain @returns {Compilation[]} */
+function compilationsFor({ instructionSetFlags }) {
+  const objectOf = (/** @type {string} */ source, /** @type {string} */ folder) =>
+    join(buildFolder, "objects", folder, `${basename(source, ".cc")}.o`);
+  const shared = sourcesIn(sourceFolder).map((source) => ({ source, object: objectOf(source, "shared"), flags: [] }));
+  const kernels = Object.entries(instructionSetFlags).flatMap(([set, flags]) =>
+    sourcesIn(join(sourceFolder, "kernels")).map((source) => ({
+      source,
+      object: objectOf(source, set),
+      flags: [`-DTAH_ISA=${set}`, ...flags],
+    })),
+  );
+  return [...shared, ...kernels];
+}
+
+/** @param {string} folder */
+function sourcesIn(folder) {
+  return readdirSync(folder)
+    .filter((name) => name.endsWith(".cc"))
+    .map((name) => join(folder, name));
+}
+
+/** @param {Toolchain} toolchain @param {readonly Compilation[]} compilations */
+function stampOf(toolchain, compilations) {
+  const hash = createHash("sha256").update(JSON.stringify([toolchain.command, toolchain.version]));
+  for (const compilation of compilations) hash.update(JSON.stringify(toolchain.compile(compilation)));
+  for (const folder of [sourceFolder, join(sourceFolder, "kernels")])
+    for (const name of readdirSync(folder).filter((name) => /\.(cc|h)$/.test(name)))
+      hash.update(`\0${name}\0`).update(readFileSync(join(folder, name)));
+  return hash.digest("hex");
+}
+
+/** @returns {Promise<Toolchain>} */
+async function findToolchain() {
+  const named = env.CXX?.split(" ").filter((word) => word !== "");
+  const usual = process.platform === "win32" ? [["cl"]] : [["c++"], ["g++"], ["clang++"]];
+  for (const [program, ...args] of named?.length ? [named, ...usual] : usual) {
+    const isMicrosoft = /^cl(\.exe)?$/i.test(basename(program));
+    const version = await versionOf(program, [...args, ...(isMicrosoft ? [] : ["--version"])]);
+    if (version !== undefined) return (isMicrosoft ? microsoftToolchain : gnuToolchain)([program, ...args], version);
+  }
+  const advice = {
+    darwin: "run `xcode-select --install`",
+    win32: "install Visual Studio Build Tools with “Desktop development with C++” and use its x64 Native Tools prompt",
+  };
+  const action =
+    advice[process.platform] ?? "install one, such as with `sudo apt install g++` or `sudo dnf install gcc-c++`";
+  throw new SetupFailure("no-compiler", `no C++ compiler was found: ${action}, then try again.`);
+}
+
+/**
+ * The first line of what a compiler says about itself; undefined when it cannot be run, or only offers to be installed.
+ * @param {string} program @param {readonly string[]} args
+ */
+async function versionOf(program, args) {
+  try {
+    const { code, output } = await runCaptured(program, args);
+    return code === 0 ? output.trim().split(/\r?\n/)[0] : undefined;
+  } catch (error) {
+    if (error.code === "ENOENT" || error.code === "EACCES") return undefined;
+    throw error;
+  }
+}
+
+/** GCC and Clang. @param {Toolchain["command"]} command @param {string} version @returns {Toolchain} */
+function gnuToolchain(command, version) {
+  const { include_dir: includeFolder } = nodeApiHeaders();
+  const isMac = process.platform === "darwin";
+  const linkFlags = isMac ? ["-bundle", "-undefined", "dynamic_lookup"] : ["-shared", "-pthread"];
+  return {
+    command,
+    version,
+    instructionSetFlags: kernelSets(gnuInstructionSets),
+    compile: ({ source, object, flags }) => [
+      ...gnuFlags,
+      ...flags,
+      "-isystem",
+      includeFolder,
+      "-c",
+      source,
+      "-o",
+      object,
+    ],
+    link: (objects, output) => [[...command, ...linkFlags, ...objects, "-o", output]],
+  };
+}
+
+/** Visual C++; Node's exports come from import libraries made here. @returns {Toolchain} */
+function microsoftToolchain(/** @type {Toolchain["command"]} */ command, /** @type {string} */ version) {
+  const { include_dir: includeFolder, def_paths: definitions } = nodeApiHeaders();
+  const machine = `/MACHINE:${process.arch === "arm64" ? "ARM64" : "X64"}`;
+  const imports = Object.entries(definitions).map(([name, file]) => ({
+    file,
+    library: join(buildFolder, `${name}.lib`),
+  }));
+  return {
+    command,
+    version,
+    instructionSetFlags: kernelSets(microsoftInstructionSets),
+    compile: ({ source, object, flags }) => [
+      ...[...microsoftFlags, ...flags, `/I${includeFolder}`],
+      ...["/c", source, `/Fo${object}`],
+    ],
+    link: (objects, output) => [
+      ...imports.map(({ file, library }) => ["lib", "/NOLOGO", machine, `/DEF:${file}`, `/OUT:${library}`]),
+      ["link", "/NOLOGO", "/DLL", machine, ...objects, ...imports.map(({ library }) => library), `/OUT:${output}`],
+    ],
+  };
+}
+
+/** The AVX kernels exist on x86-64 only. @param {Toolchain["instructionSetFlags"]} sets */
+function kernelSets(sets) {
+  return process.arch === "x64" ? sets : { generic: sets.generic };
+}
+
+/** @returns {{ include_dir: string, def_paths: Record<string, string> }} */
+function nodeApiHeaders() {
+  return createRequire(import.meta.url)("node-api-headers");
+}
+
+/**
+ * Runs a task for every item, as many at once as there are processors.
+ * @template Item @param {readonly Item[]} items @param {(item: Item) => Promise<void>} task
+ */
+async function runAll(items, task) {
+  const waiting = items.values();
+  const worker = async () => {
+    for (const item of waiting) await task(item);
+  };
+  await Promise.all(Array.from({ length: availableParallelism() }, worker));
+}
+
+/** @param {readonly string[]} command */
+async function run([program, ...args]) {
+  const { code, output } = await runCaptured(program, args);
+  if (code === 0) return;
+  mkdirSync(buildFolder, { recursive: true });
+  const log = join(buildFolder, "failure.log");
+  writeFileSync(log, `${[program, ...args].join(" ")}\n${output}`);
+  const firstError = output.split("\n").find((line) => /error/i.test(line)) ?? `${program} ended with code ${code}`;
+  throw new SetupFailure("native-build-failed", `the native addon did not compile: ${firstError.trim()} (see ${log})`);
+}
+
+if (argv[1] !== undefined && import.meta.url === pathToFileURL(argv[1]).href)
+  await runScript(async () => {
+    await buildNative({ quiet: false });
+    return 0;
+  });

@@ -1,0 +1,89 @@
+/**
+ * The native back end: the contract of `../../kernels.ts` on this machine's processor, in float32, by the C++ addon in
+ * `native-bridge/`. TypeScript checks and names things, C++ computes. It imports nothing but the contract, the checks that
+ * all back ends share, and Node's own modules.
+ */
+import os from "node:os";
+import type { Device, Slice } from "../../kernels.ts";
+import { checkTransfer, withShapeChecks } from "../argument-checks.ts";
+import { loadAddon, NativeAddonError } from "./addon.ts";
+import { nativeKernels } from "./kernels.ts";
+import { NativeMemory, operand } from "./memory.ts";
+
+export { NativeAddonError };
+
+export interface NativeDeviceOptions {
+  /** Threads that compute, this one included. */
+  readonly threads: number;
+  /** One of `nativeInstructionSets()`; the fastest when left out. */
+  readonly instructionSet?: string;
+}
+
+export type NativeAvailability =
+  | { readonly available: true; readonly description: string }
+  | { readonly available: false; readonly reason: string };
+
+/** Whether a native device can be created here, and on what. */
+export function nativeAvailability(): NativeAvailability {
+  try {
+    const [fastest] = loadAddon().instructionSets();
+    return { available: true, description: `${processorName()}, ${fastest}` };
+  } catch (error) {
+    if (error instanceof NativeAddonError) return { available: false, reason: error.message };
+    throw error;
+  }
+}
+
+/** The instruction sets that kernels can run with on this processor, the fastest first. Throws `NativeAddonError`. */
+export function nativeInstructionSets(): readonly string[] {
+  return loadAddon().instructionSets();
+}
+
+/**
+ * A device that computes in float32 with this machine's processor. Kernels have taken effect when their call returns.
+ * Throws `NativeAddonError` when the addon has not been built.
+ */
+export function createNativeDevice({ threads, instructionSet }: NativeDeviceOptions): Device {
+  if (!Number.isInteger(threads) || threads < 1) throw new RangeError(`a device cannot have ${threads} threads`);
+  const addon = loadAddon();
+  const chosenSet = instructionSet ?? addon.instructionSets()[0] ?? "none";
+  const handle = addon.createDevice(threads, chosenSet);
+  const memory = new NativeMemory(addon);
+
+  function read(source: Slice): Float32Array {
+    checkTransfer(source, "real", source.length);
+    const values = new Float32Array(source.length);
+    addon.download(...operand(source), values);
+    return values;
+  }
+
+  return {
+    description: {
+      kind: "native",
+      name: `${processorName()}, ${threads} ${threads === 1 ? "thread" : "threads"}, ${chosenSet}`,
+      threads,
+    },
+    kernels: withShapeChecks(nativeKernels(addon, handle)),
+    allocate: (length) => memory.allocate("real", length),
+    allocateIndices: (length) => memory.allocate("index", length),
+    free: (buffer) => memory.free(buffer),
+    upload(target, values) {
+      checkTransfer(target, "real", values.length);
+      addon.upload(...operand(target), values instanceof Float32Array ? values : Float32Array.from(values));
+    },
+    uploadIndices(target, values) {
+      checkTransfer(target, "index", values.length);
+      addon.upload(...operand(target), values);
+    },
+    download: async (source) => read(source),
+    downloadDouble: async (source) => Float64Array.from(read(source)),
+    close() {
+      memory.freeAll();
+      addon.closeDevice(handle);
+    },
+  };
+}
+
+function processorName(): string {
+  return os.cpus()[0]?.model.trim() ?? "Processor";
+}
