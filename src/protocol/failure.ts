@@ -36,11 +36,14 @@ export const failureCodes = [
   "compute-non-finite",
   "compute-unavailable",
   "wrong-backend",
+  "electron-missing",
   // What the person asked for.
   "invalid-option",
   "invalid-config",
   "not-found",
   "already-running",
+  /** A bug on the other side, as whoever asked is told of it; the side that has it logs it in full. */
+  "internal-error",
 ] as const;
 
 export const failureSchema = z.object({

@@ -1,0 +1,215 @@
+/**
+ * The daemon: composes identity, settings, miner, policy and local API into the one process that works on this machine.
+ * Signals, terminals and exit codes are the business of the program around it.
+ */
+import { join } from "node:path";
+import manifest from "../../package.json" with { type: "json" };
+import type { DaemonAddress, LocalApi, MachineView, ProcessView } from "../protocol/local-api.ts";
+import type { DeviceReport } from "../protocol/messages.ts";
+import { runDoctor } from "./doctor.ts";
+import { createToken } from "./local-api/access.ts";
+import { changeOf, initialState, logChange, machineChange } from "./local-api/app-state.ts";
+import { createFeed, type Feed } from "./local-api/feed.ts";
+import { type Handlers, localApiOf } from "./local-api/handlers.ts";
+import { type LocalApiServer, startLocalApiServer } from "./local-api/server.ts";
+import { createLog, type Log } from "./log.ts";
+import { reportDevice } from "./machine.ts";
+import { createMeter, type Meter } from "./meter.ts";
+import type { Miner, MinerEvent, MinerOptions } from "./miner.ts";
+import { createPolicyLoop, type PolicyLoop } from "./policy-loop.ts";
+import { removeDaemonAddress, writeDaemonAddress } from "./store/daemon-address.ts";
+import { loadIdentity } from "./store/identity-file.ts";
+import type { DaemonSettings } from "./store/settings.ts";
+import { openStateDatabase, type StateDatabase } from "./store/state-database.ts";
+import { openStateFolder } from "./store/state-folder.ts";
+
+/** What work in flight may take when the daemon ends; a miner that hangs is left behind a second later. */
+const handOverMs = 5000;
+const overdueMs = handOverMs + 1000;
+
+export interface DaemonOptions {
+  readonly stateFolder: string;
+  readonly settings: DaemonSettings;
+  /** What the compute workers run on. */
+  readonly backend: DeviceReport["backend"];
+  readonly createMiner: (options: MinerOptions) => Miner;
+  /** What to do on a machine where nobody has asked for anything yet; "run" unless given. */
+  readonly initialIntent?: MachineView["intent"];
+  /** The built dashboard; without it there is only the API. */
+  readonly uiFolder?: string;
+  /** Given by a supervisor that started more than this daemon. */
+  readonly processes?: () => readonly ProcessView[];
+  /** Gets each log line: a terminal. */
+  readonly echo?: (line: string) => void;
+}
+
+export interface RunningDaemon {
+  readonly address: DaemonAddress;
+  /** The same API without a socket, for the program around the daemon. */
+  readonly api: LocalApi;
+  /** Resolves when the daemon has ended, by `close` or by a client's `stop`. */
+  readonly closed: Promise<void>;
+  /** Hands work over, at most 5 s long, and ends. */
+  close(): Promise<void>;
+}
+
+/** Everything that a running daemon consists of. */
+interface Parts {
+  readonly options: DaemonOptions;
+  readonly database: StateDatabase;
+  readonly log: Log;
+  readonly miner: Miner;
+  readonly feed: Feed;
+  readonly policy: PolicyLoop;
+  readonly meter: Meter;
+}
+
+/** Rejects with `FailureError`: already-running, port-in-use, state-corrupt, file-unreadable, disk-full. */
+export async function startDaemon(options: DaemonOptions): Promise<RunningDaemon> {
+  openStateFolder(options.stateFolder);
+  const database = openStateDatabase(options.stateFolder);
+  try {
+    return await run(compose(options, database));
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+}
+
+function compose(options: DaemonOptions, database: StateDatabase): Parts {
+  const { stateFolder, settings, backend, createMiner, initialIntent = "run", echo } = options;
+  const log = createLog({ file: join(stateFolder, "daemon.log"), echo });
+  const identity = loadIdentity(stateFolder);
+  const { name, networkUrl, threads } = settings;
+  const device = reportDevice(settings.memoryLimitBytes, backend);
+  const miner = createMiner({ identity, name, networkUrl, stateFolder, device, threads, log: log.write });
+  const policy = createPolicyLoop(miner, stateFolder, initialIntent, log);
+  const feed = createFeed(
+    initialState({
+      minerId: identity.minerId,
+      name,
+      version: manifest.version,
+      pid: process.pid,
+      startedAtMs: Date.now(),
+      device,
+      intent: policy.intent,
+      state: miner.state,
+      network: miner.network,
+      workers: miner.workers,
+    }),
+  );
+  return { options, database, log, miner, feed, policy, meter: createMeter(miner, feed, database) };
+}
+
+async function run(parts: Parts): Promise<RunningDaemon> {
+  const { options, log, miner, feed, policy, meter } = parts;
+  const { stateFolder, settings, uiFolder } = options;
+  const ended = Promise.withResolvers<void>();
+  let closing = false;
+
+  function close(): Promise<void> {
+    if (!closing) {
+      closing = true;
+      end(parts, server).then(ended.resolve, ended.reject);
+    }
+    return ended.promise;
+  }
+
+  const handlers = createHandlers(parts, () => void close());
+  const token = createToken();
+  const onBug = (what: string, error: unknown) => log.write("error", "api", `${what}: ${describe(error)}`);
+  const server = await startLocalApiServer({ handlers, feed, token, port: settings.apiPort, uiFolder, onBug });
+  const address = { url: server.url, token, pid: process.pid, version: manifest.version };
+  // What lies there already was left by a daemon that was killed: the lock on the state folder is ours.
+  try {
+    writeDaemonAddress(stateFolder, address);
+  } catch (error) {
+    await server.close();
+    throw error;
+  }
+
+  log.onLine((line) => {
+    if (line.level !== "debug") feed.apply(logChange(line));
+  });
+  miner.onEvent((event) => show(event, parts));
+  log.write("info", "daemon", `version ${manifest.version}, process ${process.pid}, at ${server.url}`);
+  policy.start();
+  meter.start();
+  miner.open();
+  return { address, api: localApiOf(handlers, feed), closed: ended.promise, close };
+}
+
+function show(event: MinerEvent, { feed, meter, log }: Parts): void {
+  if (event.type !== "receipt") {
+    feed.apply(changeOf(feed.view.state, event));
+    return;
+  }
+  try {
+    meter.addReceipt(event.receipt);
+  } catch (error) {
+    // A full disk, most likely. The network keeps what it granted; training must go on.
+    log.write("error", "daemon", `a receipt could not be stored: ${describe(error)}`);
+  }
+}
+
+async function end(
+  { options, database, log, miner, feed, policy, meter }: Parts,
+  server: LocalApiServer,
+): Promise<void> {
+  log.write("info", "daemon", "handing work over");
+  policy.stop();
+  const problem = await settledWithin(overdueMs, miner.close(handOverMs));
+  if (problem !== null) log.write("error", "daemon", `the miner did not end well: ${problem}`);
+  meter.stop();
+  log.write("info", "daemon", "ends");
+  await server.close();
+  feed.close();
+  removeDaemonAddress(options.stateFolder);
+  database.close();
+}
+
+function createHandlers({ options, log, miner, feed, policy }: Parts, stop: () => void): Handlers {
+  function setIntent(intent: MachineView["intent"]): MachineView {
+    policy.setIntent(intent);
+    feed.apply(machineChange(feed.view.state, { intent }));
+    return feed.view.state.machine;
+  }
+  async function steer(runId: Parameters<Miner["steer"]>[0], action: "pause" | "resume") {
+    await miner.steer(runId, action);
+    return {};
+  }
+  return {
+    snapshot: () => ({ state: feed.view.state, lists: feed.view.lists }),
+    start: () => setIntent("run"),
+    pause: () => setIntent("pause"),
+    "pause-run": ({ runId }) => steer(runId, "pause"),
+    "resume-run": ({ runId }) => steer(runId, "resume"),
+    logs: ({ lines, level }) => [...log.last(lines, level)],
+    doctor: () => runDoctor({ stateFolder: options.stateFolder, networkUrl: options.settings.networkUrl }),
+    processes: () => [...(options.processes?.() ?? ownProcesses(options.settings.name, miner))],
+    stop() {
+      stop(); // the reply goes out first: handing work over takes longer
+      return {};
+    },
+  };
+}
+
+function ownProcesses(name: string, miner: Miner): readonly ProcessView[] {
+  const worker = (pid: number): ProcessView => ({ role: "compute-worker", name, pid, alive: true });
+  return [{ role: "this-machine", name, pid: process.pid, alive: true }, ...miner.workers.map(worker)];
+}
+
+/** Null when `work` was done within `timeoutMs`, else what went wrong. */
+async function settledWithin(timeoutMs: number, work: Promise<void>): Promise<string | null> {
+  const { promise: late, resolve } = Promise.withResolvers<string>();
+  const timer = setTimeout(() => resolve(`it took longer than ${timeoutMs} ms`), timeoutMs);
+  try {
+    return await Promise.race([work.then(() => null, describe), late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function describe(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}

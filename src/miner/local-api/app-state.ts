@@ -1,0 +1,112 @@
+/**
+ * The daemon's local API: what it shows and offers to the programs of the person at this computer, and how they reach it.
+ * This file is the pure part: what each event of the miner changes in the state that they see.
+ */
+import type { AppChange } from "../../protocol/app-view.ts";
+import { assertNever, type MinerId } from "../../protocol/ids.ts";
+import type { ActivityView, AppLists, AppState, LogLine, MachineView } from "../../protocol/local-api.ts";
+import type { RunUpdate, Telemetry } from "../../protocol/run-view.ts";
+import type { MinerActivity, MinerEvent } from "../miner.ts";
+
+/** A change, and whether people should see it at once or may wait for the next batch. */
+export interface StateChange extends AppChange {
+  readonly urgent: boolean;
+}
+
+export const emptyLists: AppLists = { epochs: [], evaluations: [], runLog: [], log: [] };
+
+export const noActivity: ActivityView = {
+  tokensPerSecond: 0,
+  share: null,
+  tokensForward: 0,
+  tokensBackward: 0,
+  bytesSent: 0,
+  bytesReceived: 0,
+  microbatchesInFlight: 0,
+  memoryBytes: 0,
+  trainingSeconds: 0,
+};
+
+export function initialState(machine: MachineView): AppState {
+  return {
+    machine,
+    activity: noActivity,
+    credits: { estimated: 0, pending: 0, payable: 0, paid: 0 },
+    run: null,
+    telemetry: null,
+  };
+}
+
+/** What an event of the miner changes. Receipts change the credits, which are summed elsewhere. */
+export function changeOf(state: AppState, event: Exclude<MinerEvent, { type: "receipt" }>): StateChange {
+  switch (event.type) {
+    case "state":
+      return machineChange(state, { state: event.state, network: event.network });
+    case "run-reset":
+      return { urgent: false, reset: true, set: {}, append: {} };
+    case "run-update":
+      return runChange(state, event.update);
+    default:
+      return assertNever(event);
+  }
+}
+
+export function machineChange(state: AppState, machine: Partial<MachineView>): StateChange {
+  return { urgent: true, set: { machine: { ...state.machine, ...machine } }, append: {} };
+}
+
+function runChange(state: AppState, update: RunUpdate): StateChange {
+  const other = update.runId !== state.run?.runId;
+  // Only a whole view can introduce another run; anything else about a run that nobody follows here says nothing.
+  if (other && update.view === undefined) return { urgent: false, set: {}, append: {} };
+  const { view, telemetry, epochs, evaluations, log } = update;
+  return {
+    urgent: view !== undefined || epochs !== undefined || evaluations !== undefined,
+    reset: other,
+    set: {
+      ...(view !== undefined && { run: view }),
+      ...((telemetry !== undefined || other) && { telemetry: telemetry ?? null }),
+    },
+    append: {
+      ...(epochs !== undefined && { epochs }),
+      ...(evaluations !== undefined && { evaluations }),
+      ...(log !== undefined && { runLog: log }),
+    },
+  };
+}
+
+export function logChange(line: LogLine): StateChange {
+  return { urgent: false, set: {}, append: { log: [line] } };
+}
+
+export function activityChange(state: AppState, activity: MinerActivity, memoryBytes: number): StateChange {
+  const share = shareOf(state.machine.minerId, activity.tokensPerSecond, state.telemetry);
+  return { urgent: false, set: { activity: { ...activity, share, memoryBytes } }, append: {} };
+}
+
+/** This miner's part of the run's tokens per second, 0 … 1; null while nobody trains. */
+function shareOf(minerId: MinerId, ownTokensPerSecond: number, telemetry: Telemetry | null): number | null {
+  let total = ownTokensPerSecond;
+  for (const miner of telemetry?.miners ?? []) if (miner.minerId !== minerId) total += miner.tokensPerSecond;
+  return total > 0 ? ownTokensPerSecond / total : null;
+}
+
+/** Two changes as one, the later on top. */
+export function mergeChanges(first: AppChange, second: AppChange): AppChange {
+  const earlier = second.reset ? { log: first.append.log } : first.append;
+  return {
+    set: { ...first.set, ...second.set },
+    append: {
+      epochs: join(earlier.epochs, second.append.epochs),
+      evaluations: join(earlier.evaluations, second.append.evaluations),
+      runLog: join(earlier.runLog, second.append.runLog),
+      log: join(earlier.log, second.append.log),
+    },
+    reset: first.reset || second.reset,
+  };
+}
+
+function join<T>(first: readonly T[] | undefined, second: readonly T[] | undefined): readonly T[] | undefined {
+  if (first === undefined || second === undefined) return first ?? second;
+  return [...first, ...second];
+}

@@ -1,0 +1,57 @@
+/** Files that are either the old or the new version, never half of one, whenever the power goes. */
+import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from "node:fs";
+import { dirname } from "node:path";
+import { FailureError } from "../../protocol/failure.ts";
+
+/** Replaces `file` by `text`, readable by its owner only. Throws `FailureError` disk-full, file-unreadable. */
+export function writeFileAtomically(file: string, text: string): void {
+  const draft = `${file}.${process.pid}.new`;
+  try {
+    const descriptor = openSync(draft, "w", 0o600);
+    try {
+      writeSync(descriptor, text);
+      fsyncSync(descriptor);
+    } finally {
+      closeSync(descriptor);
+    }
+    renameSync(draft, file);
+    syncFolder(dirname(file));
+  } catch (cause) {
+    rmSync(draft, { force: true });
+    throw fileFailure(`${file} cannot be written`, cause);
+  }
+}
+
+/** The text of `file`, or null when there is none. Throws `FailureError` file-unreadable. */
+export function readFileIfPresent(file: string): string | null {
+  try {
+    return readFileSync(file, "utf8");
+  } catch (cause) {
+    if (codeOf(cause) === "ENOENT") return null;
+    throw fileFailure(`${file} cannot be read`, cause);
+  }
+}
+
+/** The rename itself must reach the disk. Windows cannot open folders, and does not need to. */
+function syncFolder(folder: string): void {
+  if (process.platform === "win32") return;
+  const descriptor = openSync(folder, "r");
+  try {
+    fsyncSync(descriptor);
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+/** What the file system refused, as a failure that says what to do. */
+export function fileFailure(what: string, cause: unknown): FailureError {
+  const message = `${what}: ${cause instanceof Error ? cause.message : cause}`;
+  if (codeOf(cause) === "ENOSPC")
+    return new FailureError("disk-full", message, { action: "Free some disk space.", cause });
+  const action = "Give this user the right to it, or choose another state folder with TAH_STATE.";
+  return new FailureError("file-unreadable", message, { action, cause });
+}
+
+function codeOf(error: unknown): unknown {
+  return error instanceof Error && "code" in error ? error.code : undefined;
+}

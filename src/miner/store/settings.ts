@@ -1,0 +1,125 @@
+/**
+ * How the daemon is set up: `config.json` in the state folder, then the environment, then command-line flags; the later wins.
+ * One schema checks all three and names the offending key.
+ */
+import { availableParallelism, hostname, totalmem } from "node:os";
+import { join } from "node:path";
+import { z } from "zod";
+import { type FailureCode, FailureError } from "../../protocol/failure.ts";
+import { readFileIfPresent } from "./atomic-file.ts";
+
+/** The environment and flags come as text. */
+const integer = (schema: z.ZodInt) =>
+  z.preprocess((value) => (typeof value === "string" && /^\d+$/.test(value) ? Number(value) : value), schema);
+
+const settingsSchema = z.strictObject({
+  /** Address of the network's gateway. */
+  networkUrl: z.url({ protocol: /^wss?$/, error: "must be an address such as ws://192.168.1.10:7700" }),
+  /** What people call this machine. */
+  name: z.string().min(1).max(64),
+  threads: integer(z.int().min(1).max(1024)),
+  memoryLimitBytes: integer(z.int().min(256 << 20)),
+  /** Of the local API; 0: any free one. */
+  apiPort: integer(z.int().min(0).max(65_535)),
+});
+
+export type DaemonSettings = Readonly<z.output<typeof settingsSchema>>;
+export type SettingName = keyof DaemonSettings;
+export const settingNames = Object.keys(settingsSchema.shape) as readonly SettingName[];
+
+export interface SettingSources {
+  /** The text of config.json; null when there is none. */
+  readonly file: string | null;
+  readonly environment: NodeJS.ProcessEnv;
+  /** Unset flags are undefined. */
+  readonly flags: Readonly<Partial<Record<SettingName, unknown>>>;
+}
+
+/** Reads config.json. Throws as `resolveSettings`, and file-unreadable. */
+export function loadSettings(
+  folder: string,
+  flags: SettingSources["flags"],
+  onLost: (text: string) => void,
+  environment: NodeJS.ProcessEnv = process.env,
+): DaemonSettings {
+  return resolveSettings({ file: readFileIfPresent(join(folder, "config.json")), environment, flags }, onLost);
+}
+
+/**
+ * Throws `FailureError` invalid-config or invalid-option, naming the source and the key. A file that is not JSON at all (torn by
+ * a crash, say) is passed over, and `onLost` hears of it.
+ */
+export function resolveSettings(sources: SettingSources, onLost: (text: string) => void): DaemonSettings {
+  const settings = {
+    ...defaultSettings(),
+    ...parseSource("config.json: ", (key) => key, fileContent(sources.file, onLost), "invalid-config"),
+    ...parseSource("", environmentName, fromEnvironment(sources.environment), "invalid-config"),
+    ...parseSource("", flagName, withoutUnset(sources.flags), "invalid-option"),
+  };
+  if (settings.networkUrl === undefined)
+    throw new FailureError("invalid-config", "no network is named", {
+      action: "Give its address with --network ws://HOST:PORT or TAH_NETWORK_URL.",
+    });
+  return { ...settings, networkUrl: settings.networkUrl };
+}
+
+/** Polite: one core and a quarter of the memory are left to the person. */
+function defaultSettings(): Omit<DaemonSettings, "networkUrl"> & { networkUrl?: string } {
+  return {
+    name: hostname().slice(0, 64) || "this machine",
+    threads: Math.max(1, availableParallelism() - 1),
+    memoryLimitBytes: Math.floor(totalmem() * 0.75),
+    apiPort: 0,
+  };
+}
+
+function parseSource(
+  prefix: string,
+  nameOf: (key: string) => string,
+  values: unknown,
+  code: FailureCode,
+): Partial<DaemonSettings> {
+  const parsed = settingsSchema.partial().safeParse(values);
+  if (parsed.success) return withoutUnset(parsed.data);
+  const [issue] = parsed.error.issues;
+  if (issue?.code === "unrecognized_keys")
+    throw new FailureError(code, `${prefix}there is no setting ${issue.keys.map(nameOf).join(", ")}`, {
+      action: `The settings are ${settingNames.map(nameOf).join(", ")}.`,
+    });
+  const key = issue?.path[0];
+  const what = key === undefined ? "" : `${nameOf(String(key))}: `;
+  throw new FailureError(code, `${prefix}${what}${issue?.message ?? "not understood"}`);
+}
+
+function fileContent(text: string | null, onLost: (text: string) => void): unknown {
+  if (text === null) return {};
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    onLost(`config.json is passed over, it is not JSON: ${error instanceof Error ? error.message : error}`);
+    return {};
+  }
+}
+
+function fromEnvironment(environment: NodeJS.ProcessEnv): Record<string, string> {
+  const values: Record<string, string> = {};
+  for (const key of settingNames) {
+    const value = environment[environmentName(key)];
+    if (value !== undefined && value !== "") values[key] = value;
+  }
+  return values;
+}
+
+/** networkUrl → TAH_NETWORK_URL */
+function environmentName(key: string): string {
+  return `TAH_${key.replaceAll(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
+}
+
+/** apiPort → --api-port. The network, which is named most often, has the shorter --network. */
+function flagName(key: string): string {
+  return key === "networkUrl" ? "--network" : `--${key.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+}
+
+function withoutUnset<T extends object>(values: T): T {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as T;
+}

@@ -1,0 +1,81 @@
+/**
+ * The receipts of this miner, in SQLite. The daemon holds the database's exclusive lock as long as it lives, which makes it the
+ * only one on its state folder: the operating system gives the lock back however the process ends.
+ */
+import { join } from "node:path";
+import Database from "better-sqlite3";
+import { FailureError } from "../../protocol/failure.ts";
+import type { Receipt } from "../../protocol/messages.ts";
+
+export interface ReceiptTotals {
+  readonly microCredits: number;
+  readonly tokens: number;
+}
+
+export interface StateDatabase {
+  /** Keeps a receipt; one that is kept already is ignored. */
+  addReceipt(receipt: Receipt): void;
+  receiptTotals(): ReceiptTotals;
+  /** The newest receipt's, which is the price that the network pays now; null before the first. */
+  latestReceipt(): ReceiptTotals | null;
+  close(): void;
+}
+
+/** Throws `FailureError`: already-running when another daemon has this folder, state-corrupt. */
+export function openStateDatabase(folder: string): StateDatabase {
+  const file = join(folder, "state.sqlite");
+  const database = new Database(file, { timeout: 0 });
+  try {
+    database.pragma("locking_mode = exclusive");
+    database.pragma("journal_mode = wal");
+    database.pragma("synchronous = full");
+    database.exec(`
+      create table if not exists receipt (
+        networkId text, runId text, epoch integer, attempt integer, stage integer,
+        tokens integer not null, microCredits integer not null, checks text not null, atMs integer not null,
+        primary key (networkId, runId, epoch, attempt, stage)
+      ) strict`);
+    database.exec("begin exclusive; commit");
+    return withDatabase(database);
+  } catch (cause) {
+    database.close();
+    throw openFailure(folder, file, cause);
+  }
+}
+
+function withDatabase(database: Database.Database): StateDatabase {
+  const insert = database.prepare(`insert or ignore into receipt
+    (networkId, runId, epoch, attempt, stage, tokens, microCredits, checks, atMs)
+    values (@networkId, @runId, @epoch, @attempt, @stage, @tokens, @microCredits, @checks, @atMs)`);
+  const sum = database.prepare<[], ReceiptTotals>(
+    "select coalesce(sum(microCredits), 0) as microCredits, coalesce(sum(tokens), 0) as tokens from receipt",
+  );
+  const latest = database.prepare<[], ReceiptTotals>(
+    "select microCredits, tokens from receipt order by atMs desc, rowid desc limit 1",
+  );
+  return {
+    addReceipt({ networkId, at, stage, tokens, microCredits, checks, atMs }) {
+      insert.run({ networkId, ...at, stage, tokens, microCredits, checks: checks.join(" "), atMs: Math.round(atMs) });
+    },
+    receiptTotals: () => sum.get() ?? { microCredits: 0, tokens: 0 },
+    latestReceipt: () => latest.get() ?? null,
+    close: () => {
+      database.close();
+    },
+  };
+}
+
+function openFailure(folder: string, file: string, cause: unknown): unknown {
+  const code = cause instanceof Database.SqliteError ? cause.code : "";
+  if (code.startsWith("SQLITE_BUSY"))
+    return new FailureError("already-running", `another daemon is working in ${folder}`, {
+      action: "Use that one (tah status), end it (tah stop), or give this one its own folder with TAH_STATE.",
+      cause,
+    });
+  if (code === "SQLITE_NOTADB" || code.startsWith("SQLITE_CORRUPT"))
+    return new FailureError("state-corrupt", `${file} is damaged`, {
+      action: "Move it away and start again: the network keeps the credits, this file only shows them.",
+      cause,
+    });
+  return cause;
+}

@@ -1,0 +1,75 @@
+/** A miner that does nothing by itself: tests say what happens to it and see what was asked of it. */
+import { EventEmitter, once } from "node:events";
+import type { Miner, MinerActivity, MinerEvent, MinerOptions } from "../../src/miner/miner.ts";
+import type { RunId } from "../../src/protocol/ids.ts";
+import type { MachineView, MinerState } from "../../src/protocol/local-api.ts";
+
+export class FakeMiner implements Miner {
+  readonly options: MinerOptions;
+  state: MinerState = { kind: "connecting", reason: "looking for the network" };
+  network: MachineView["network"];
+  activity: MinerActivity = {
+    tokensPerSecond: 0,
+    tokensForward: 0,
+    tokensBackward: 0,
+    bytesSent: 0,
+    bytesReceived: 0,
+    microbatchesInFlight: 0,
+    trainingSeconds: 0,
+  };
+  workers: readonly number[] = [];
+  opened = false;
+  closedWithGraceMs: number | null = null;
+  active: { readonly active: boolean; readonly reason: string } | null = null;
+  readonly steered: { readonly runId: RunId; readonly action: string }[] = [];
+  /** What `steer` fails with, when set. */
+  steerError: Error | null = null;
+  #listener: (event: MinerEvent) => void = () => {};
+  readonly #calls = new EventEmitter();
+
+  constructor(options: MinerOptions) {
+    this.options = options;
+    this.network = { url: options.networkUrl, connected: false, reason: "not connected yet" };
+  }
+
+  /** Makes `event` happen. */
+  emit(event: MinerEvent): void {
+    if (event.type === "state") {
+      this.state = event.state;
+      this.network = event.network;
+    }
+    this.#listener(event);
+  }
+
+  /** Resolves at the next call of `setActive`. */
+  async nextSetActive(): Promise<void> {
+    await once(this.#calls, "setActive");
+  }
+
+  onEvent(listener: (event: MinerEvent) => void): void {
+    this.#listener = listener;
+  }
+
+  open(): void {
+    this.opened = true;
+  }
+
+  setActive(active: boolean, reason: string): void {
+    this.active = { active, reason };
+    this.emit({
+      type: "state",
+      state: active ? { kind: "waiting", reason: "waiting for a place" } : { kind: "paused", reason },
+      network: this.network,
+    });
+    this.#calls.emit("setActive");
+  }
+
+  async steer(runId: RunId, action: "pause" | "resume" | "finish"): Promise<void> {
+    if (this.steerError !== null) throw this.steerError;
+    this.steered.push({ runId, action });
+  }
+
+  async close(graceMs: number): Promise<void> {
+    this.closedWithGraceMs = graceMs;
+  }
+}
