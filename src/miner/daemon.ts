@@ -4,6 +4,7 @@
  */
 import { join } from "node:path";
 import manifest from "../../package.json" with { type: "json" };
+import { nativeAvailability } from "../compute/backends/native/device.ts";
 import type { DaemonAddress, LocalApi, MachineView, ProcessView } from "../protocol/local-api.ts";
 import type { DeviceReport } from "../protocol/messages.ts";
 import { runDoctor } from "./doctor.ts";
@@ -30,8 +31,8 @@ const overdueMs = handOverMs + 1000;
 export interface DaemonOptions {
   readonly stateFolder: string;
   readonly settings: DaemonSettings;
-  /** What the compute workers run on. */
-  readonly backend: DeviceReport["backend"];
+  /** What the compute workers run on; the fastest that works here unless given. */
+  readonly backend?: DeviceReport["backend"];
   readonly createMiner: (options: MinerOptions) => Miner;
   /** What to do on a machine where nobody has asked for anything yet; "run" unless given. */
   readonly initialIntent?: MachineView["intent"];
@@ -77,8 +78,9 @@ export async function startDaemon(options: DaemonOptions): Promise<RunningDaemon
 }
 
 function compose(options: DaemonOptions, database: StateDatabase): Parts {
-  const { stateFolder, settings, backend, createMiner, initialIntent = "run", echo } = options;
+  const { stateFolder, settings, createMiner, initialIntent = "run", echo } = options;
   const log = createLog({ file: join(stateFolder, "daemon.log"), echo });
+  const backend = options.backend ?? fastestBackend(log);
   const identity = loadIdentity(stateFolder);
   const { name, networkUrl, threads } = settings;
   const device = reportDevice(settings.memoryLimitBytes, backend);
@@ -99,6 +101,13 @@ function compose(options: DaemonOptions, database: StateDatabase): Parts {
     }),
   );
   return { options, database, log, miner, feed, policy, meter: createMeter(miner, feed, database) };
+}
+
+function fastestBackend(log: Log): DeviceReport["backend"] {
+  const native = nativeAvailability();
+  if (native.available) return "native";
+  log.write("warning", "daemon", `this machine will train very slowly: ${native.reason}`);
+  return "reference";
 }
 
 async function run(parts: Parts): Promise<RunningDaemon> {

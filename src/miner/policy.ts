@@ -19,8 +19,8 @@ export type Decision =
 
 type Rule = (intent: MachineView["intent"], sensors: Sensors) => { reason: string; holdMs: number } | null;
 
-const minimumFreeMemoryBytes = 256 << 20;
-const minimumFreeDiskBytes = 512 << 20;
+export const minimumFreeMemoryBytes = 256 << 20;
+export const minimumFreeDiskBytes = 512 << 20;
 const holdMs = 60_000;
 
 /** In order of precedence: the first that objects gives the reason. */
