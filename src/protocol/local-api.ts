@@ -5,8 +5,8 @@
  *
  * Transport: WebSocket on a loopback port, `/api?token=…`, JSON text messages. The client sends `ApiRequest`s; the server answers
  * each with one `ApiReply` and pushes `ApiEvent`s: first a `snapshot`, then `delta`s with rising versions; `app-view.ts` folds
- * them. Programs may send the token as `Authorization: Bearer` instead. A browser gets it in the fragment of the dashboard's
- * address (`dashboardUrl`), which never leaves the browser: no request, log or Referer shows it.
+ * them. Programs may send the token as `Authorization: Bearer` instead. A browser gets it in the dashboard's address
+ * (`dashboardUrl`); the page moves it out of the address bar at once and is served with `Referrer-Policy: no-referrer`.
  */
 import { z } from "zod";
 import { deviceReportSchema } from "./device-report.ts";
@@ -205,9 +205,9 @@ export const daemonAddressSchema = z.object({
 });
 export type DaemonAddress = Readonly<z.infer<typeof daemonAddressSchema>>;
 
-/** What to open in a browser. The page reads the token from its own fragment and connects with `/api?token=…`. */
+/** What to open in a browser. The page's files need no token; the page itself takes it from here to `/api?token=…`. */
 export function dashboardUrl(address: DaemonAddress): string {
-  return `${address.url}/#token=${address.token}`;
+  return `${address.url}/?token=${address.token}`;
 }
 
 /** WebSocket close codes of the local API and the gateway, beyond the standard ones. */
