@@ -1,0 +1,44 @@
+import { useAppState, useDashboard } from "../../state/store.ts";
+import { strings } from "../../strings/strings.ts";
+import { stageTitle } from "../network/network-view.ts";
+import { IntentButton } from "./intent-button.tsx";
+import { Mark } from "./mark.tsx";
+import { RunProgress } from "./run-progress.tsx";
+import { ThemeButton } from "./theme-button.tsx";
+
+export function Header() {
+  return (
+    <header className="header">
+      <div className="brand">
+        <Mark />
+        <h1>{strings.app}</h1>
+      </div>
+      <RunProgress />
+      <MachineState />
+      <div className="header-controls">
+        <IntentButton />
+        <ThemeButton />
+      </div>
+    </header>
+  );
+}
+
+/** What this machine does, and in one line why: the same words as in the tray and the CLI. */
+function MachineState() {
+  const state = useAppState(({ machine }) => machine.state);
+  const stages = useAppState(({ run }) => run?.stages.length ?? 0);
+  const connected = useDashboard(({ connection }) => connection.kind === "open");
+  const stage =
+    "stage" in state
+      ? stageTitle(state.stage, Math.max(stages, state.stage + 1)).toLocaleLowerCase(strings.locale)
+      : "";
+  return (
+    <div className="machine-state" data-kind={connected ? state.kind : "unknown"} role="status">
+      <span className="machine-state-light" aria-hidden="true" />
+      <div>
+        <p className="machine-state-title">{strings.machineState[state.kind](stage)}</p>
+        <p className="machine-state-reason">{state.reason}</p>
+      </div>
+    </div>
+  );
+}

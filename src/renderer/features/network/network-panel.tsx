@@ -1,0 +1,70 @@
+import { useState } from "react";
+import type { Telemetry } from "../../../protocol/run-view.ts";
+import { Choice } from "../../components/choice.tsx";
+import { EmptyState } from "../../components/empty-state.tsx";
+import { Panel } from "../../components/panel.tsx";
+import { useAppState } from "../../state/store.ts";
+import { format, strings } from "../../strings/strings.ts";
+import { NetworkCanvas } from "./network-canvas.tsx";
+import { NetworkTable } from "./network-table.tsx";
+
+/** Who trains what, and the microbatches that go between them. */
+export function NetworkPanel() {
+  const run = useAppState((state) => state.run);
+  const telemetry = useAppState((state) => state.telemetry);
+  const ownId = useAppState(({ machine }) => machine.minerId);
+  const reason = useAppState(({ machine }) => machine.network.reason);
+  const [view, setView] = useState<"graph" | "table">("graph");
+  const texts = strings.network;
+  const choice = (
+    <Choice
+      label={texts.viewLabel}
+      value={view}
+      options={[
+        ["graph", texts.graph],
+        ["table", texts.table],
+      ]}
+      onChange={setView}
+    />
+  );
+  return (
+    <Panel
+      title={texts.title}
+      className="network"
+      actions={
+        run && (
+          <>
+            <Legend telemetry={telemetry} />
+            {choice}
+          </>
+        )
+      }
+    >
+      {!run ? (
+        <EmptyState title={strings.run.none} detail={reason || strings.run.noneDetail} />
+      ) : view === "graph" ? (
+        <NetworkCanvas stages={run.stages} telemetry={telemetry} ownId={ownId} />
+      ) : (
+        <NetworkTable run={run} telemetry={telemetry} ownId={ownId} />
+      )}
+    </Panel>
+  );
+}
+
+function Legend({ telemetry }: { telemetry: Telemetry | null }) {
+  const texts = strings.network;
+  const messages = (kind: "forward" | "backward") =>
+    telemetry?.flows.reduce((sum, flow) => sum + (flow.kind === kind ? flow.messages : 0), 0) ?? 0;
+  return (
+    <ul className="legend" aria-label={texts.flowLegend}>
+      <li>
+        <span className="dot" aria-hidden="true" />
+        {texts.forward} <span className="legend-count">{format.count(messages("forward"))}</span>
+      </li>
+      <li>
+        <span className="dot ring" aria-hidden="true" />
+        {texts.backward} <span className="legend-count">{format.count(messages("backward"))}</span>
+      </li>
+    </ul>
+  );
+}

@@ -1,0 +1,45 @@
+/** What the network view shows, derived from the run and its telemetry. Pure. */
+import type { MinerId } from "../../../protocol/ids.ts";
+import type { RunView, Telemetry } from "../../../protocol/run-view.ts";
+import { format, strings } from "../../strings/strings.ts";
+
+export type MinerTelemetry = Telemetry["miners"][number];
+
+export function telemetryByMiner(telemetry: Telemetry | null): ReadonlyMap<MinerId, MinerTelemetry> {
+  return new Map(telemetry?.miners.map((miner) => [miner.minerId, miner]));
+}
+
+/** Over all machines, backward-passed. */
+export function networkTokensPerSecond(telemetry: Telemetry | null): number {
+  return telemetry?.miners.reduce((sum, miner) => sum + miner.tokensPerSecond, 0) ?? 0;
+}
+
+export function minerCounts(stages: RunView["stages"]): { miners: number; training: number } {
+  const miners = new Set<MinerId>();
+  const training = new Set<MinerId>();
+  for (const { replicas } of stages)
+    for (const { minerId, state } of replicas) {
+      if (state !== "lost") miners.add(minerId);
+      if (state === "training") training.add(minerId);
+    }
+  return { miners: miners.size, training: training.size };
+}
+
+/** How far the present epoch is, 0 … 1. */
+export function epochFraction(run: RunView, telemetry: Telemetry | null): number {
+  if (run.phase === "uploading" || run.phase === "merging" || run.phase === "finished") return 1;
+  if (!telemetry || telemetry.microbatchesPlanned === 0) return 0;
+  return Math.min(1, telemetry.microbatchesDone / telemetry.microbatchesPlanned);
+}
+
+export function stageTitle(index: number, count: number): string {
+  return strings.network.stage(format.count(index + 1), format.count(count));
+}
+
+/** "layers 1–2, embedding". Layers are counted from 1 for people. */
+export function stageContent(stage: RunView["stages"][number], count: number): string {
+  const parts = [strings.network.layers(format.count(stage.fromLayer + 1), format.count(stage.toLayer))];
+  if (stage.index === 0) parts.push(strings.network.embedding);
+  if (stage.index === count - 1) parts.push(strings.network.head);
+  return parts.join(", ");
+}

@@ -1,0 +1,57 @@
+import type { RunView } from "../../../protocol/run-view.ts";
+import { EmptyState } from "../../components/empty-state.tsx";
+import { type Fact, Facts } from "../../components/facts.tsx";
+import { Panel } from "../../components/panel.tsx";
+import { useAppState } from "../../state/store.ts";
+import { format, strings } from "../../strings/strings.ts";
+import { minerCounts } from "../network/network-view.ts";
+
+/** What is being trained. */
+export function RunPanel() {
+  const run = useAppState((state) => state.run);
+  const reason = useAppState(({ machine }) => machine.network.reason);
+  const texts = strings.run;
+  return (
+    <Panel title={texts.title} className="run" actions={run && <span className="run-id">{run.runId}</span>}>
+      {run ? <Facts facts={runFacts(run)} /> : <EmptyState title={texts.none} detail={reason || texts.noneDetail} />}
+    </Panel>
+  );
+}
+
+function runFacts(run: RunView): readonly Fact[] {
+  const texts = strings.run;
+  const { facts } = texts;
+  const { checkpoint } = run;
+  return [
+    { text: facts.parameters, value: format.short(run.parameters) },
+    { text: facts.shape, value: texts.shape(format.count(run.layers), format.count(run.width)) },
+    { text: facts.tokenizer, value: texts.tokenizer(run.tokenizer, format.count(run.vocabulary)) },
+    {
+      text: facts.stages,
+      value: texts.stages(format.count(run.stages.length), format.count(minerCounts(run.stages).miners)),
+    },
+    { text: facts.mode, value: texts.modes[run.mode] },
+    {
+      text: facts.epoch,
+      value:
+        run.attempt === 0
+          ? format.count(run.epoch)
+          : texts.attempt(format.count(run.epoch), format.count(run.attempt + 1)),
+    },
+    {
+      text: facts.tokens,
+      value:
+        run.targetTokens === null
+          ? format.short(run.tokens)
+          : texts.target(format.short(run.tokens), format.short(run.targetTokens)),
+    },
+    { text: facts.lost, value: format.count(run.microbatchesLost) },
+    {
+      text: facts.checkpoint,
+      value: checkpoint
+        ? texts.checkpoint(format.count(checkpoint.epoch), format.short(checkpoint.tokens))
+        : texts.noCheckpoint,
+    },
+    { text: facts.phaseSince, value: format.time(run.phaseSinceMs) },
+  ];
+}
