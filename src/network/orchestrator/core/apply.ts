@@ -1,0 +1,170 @@
+/**
+ * The orchestrator's core: how a run changes when something happens. A pure function of state and event — no clock, no
+ * randomness, no input or output — so that a restart is a replay, and a bug report is a log.
+ *
+ * Every event is worked out in two steps. First it is *recorded*: a replica is ready, a contribution lies in the store, a
+ * miner is gone, time is up. Then the run *advances*: as long as what the current phase waits for is there, it passes on to
+ * the next. No rule asks which event made it true, and so no order of events can slip between the rules.
+ *
+ * One file per phase states what begins it, what it records, when it is over, and who is left behind at its deadline.
+ * This folder may import `protocol`, `placement` and the pure model layout of `compute`; nothing else.
+ */
+import { assertNever } from "../../../protocol/ids.ts";
+import type { Evaluation } from "../../../protocol/run-view.ts";
+import { recordCheckpoint } from "./checkpoint.ts";
+import type { RunEvent, SteerAction, Transition } from "./event.ts";
+import { forgetMember, removeMember } from "./membership.ts";
+import { advanceMerging, agree, askToStore, beginMerging, expireMerging } from "./merging.ts";
+import type { Next } from "./next.ts";
+import { advancePreparing, beginPreparing, expirePreparing } from "./preparing.ts";
+import { receive } from "./receive.ts";
+import { nextDeadlineMs, type RunState } from "./state.ts";
+import { advanceTraining, announceRoster, beginTraining, expireTraining } from "./training.ts";
+import { Turn } from "./turn.ts";
+import { advanceUploading, beginUploading, expireUploading } from "./uploading.ts";
+import { abandonEpoch, advanceWaiting, dismissMembers, rest, retryEpoch, standBy, tendWaiting } from "./waiting.ts";
+
+/** Never throws, whatever the order of events. */
+export function apply(state: RunState, event: RunEvent): Transition<RunState> {
+  const turn = new Turn(state, event.atMs);
+  record(turn, event);
+  for (let next = advance(turn); next !== null; next = advance(turn)) go(turn, next);
+  return { state: turn.state, effects: turn.effects };
+}
+
+function record(turn: Turn, event: RunEvent): void {
+  switch (event.type) {
+    case "message":
+      receive(turn, event.from, event.name, event.message);
+      break;
+    case "session-closed":
+      removeMember(turn, event.minerId, "its connection closed");
+      break;
+    case "deadline":
+      expire(turn);
+      break;
+    case "steered":
+      steer(turn, event.action);
+      break;
+    case "evaluated":
+      recordEvaluation(turn, event.evaluation);
+      break;
+    case "noted":
+      turn.log(event.level, event.text);
+      break;
+    case "restarted":
+      restart(turn);
+      break;
+    default:
+      assertNever(event);
+  }
+}
+
+/** What the current phase calls for; null: to wait for the next event. */
+function advance(turn: Turn): Next | null {
+  if (turn.state.phase.name === "waiting") tendWaiting(turn, turn.state.phase);
+  const { state, atMs } = turn;
+  const { phase, intent } = state;
+  switch (phase.name) {
+    case "waiting":
+      return advanceWaiting(state, phase, atMs);
+    case "preparing":
+      return advancePreparing(state, phase);
+    case "training":
+      return advanceTraining(state, phase);
+    case "uploading":
+      return advanceUploading(state, phase);
+    case "merging":
+      return advanceMerging(state, phase);
+    case "paused":
+      return intent === "pause" ? null : { to: "resume" };
+    case "finished":
+      return null;
+    default:
+      return assertNever(phase);
+  }
+}
+
+function go(turn: Turn, next: Next): void {
+  switch (next.to) {
+    case "dismiss":
+      dismissMembers(turn);
+      break;
+    case "prepare":
+      beginPreparing(turn);
+      break;
+    case "train":
+      beginTraining(turn);
+      break;
+    case "announce-roster":
+      announceRoster(turn);
+      break;
+    case "upload":
+      beginUploading(turn, next.plannedTokens);
+      break;
+    case "merge":
+      beginMerging(turn, next.contributions);
+      break;
+    case "agree":
+      agree(turn, next.stage, next.weightsHash);
+      break;
+    case "ask":
+      askToStore(turn, next.stage, next.minerId);
+      break;
+    case "record":
+      recordCheckpoint(turn);
+      break;
+    case "retry":
+      retryEpoch(turn, next.why);
+      break;
+    case "abandon":
+      abandonEpoch(turn);
+      break;
+    case "rest":
+      rest(turn);
+      break;
+    case "resume":
+      standBy(turn, { notBeforeMs: turn.atMs, gatherUntilMs: turn.atMs });
+      break;
+    default:
+      assertNever(next);
+  }
+}
+
+/** Takes those out of the epoch that did not answer in time; the rest then go on. */
+function expire(turn: Turn): void {
+  const deadlineMs = nextDeadlineMs(turn.state);
+  if (deadlineMs === null || turn.atMs < deadlineMs) return;
+  const { phase } = turn.state;
+  if (phase.name === "preparing") expirePreparing(turn, phase);
+  if (phase.name === "training") expireTraining(turn, phase);
+  if (phase.name === "uploading") expireUploading(turn, phase);
+  if (phase.name === "merging") expireMerging(turn, phase);
+}
+
+/** Once per epoch: after a restart the last checkpoint may be evaluated again. */
+function recordEvaluation(turn: Turn, evaluation: Evaluation): void {
+  const { evaluations } = turn.state;
+  if (!evaluations.some((one) => one.epoch === evaluation.epoch))
+    turn.change({ evaluations: [...evaluations, evaluation] });
+}
+
+const intents = { pause: "pause", resume: "run", finish: "finish" } as const;
+const intentLog = { pause: "paused it", run: "resumed it", finish: "ended it" };
+
+function steer(turn: Turn, action: SteerAction): void {
+  const { phase, intent } = turn.state;
+  const wanted = intents[action];
+  if (phase.name === "finished" || intent === wanted) return;
+  turn.change({ intent: wanted });
+  turn.log("info", `The run's owner ${intentLog[wanted]}.`);
+}
+
+function restart(turn: Turn): void {
+  const { members, phase, attempt } = turn.state;
+  turn.log("warning", "The orchestrator was started again.");
+  for (const { minerId } of members) forgetMember(turn, minerId);
+  if (phase.name === "paused" || phase.name === "finished") return;
+  turn.change({ attempt: attempt + 1 });
+  standBy(turn, { notBeforeMs: turn.atMs, gatherUntilMs: null });
+}

@@ -1,0 +1,75 @@
+/** What a run is, fixed when it is created. */
+import { z } from "zod";
+import { stageLayout } from "../../../compute/model/layout.ts";
+import { cutIntoStages, parameterCount } from "../../../compute/model/stages.ts";
+import { blobRefSchema, runIdSchema } from "../../../protocol/ids.ts";
+import { modelConfigSchema, type StageSpec, trainingConfigSchema } from "../../../protocol/run-config.ts";
+
+const milliseconds = z.int().nonnegative();
+
+const timeoutsSchema = z.strictObject({
+  /** From when every stage has a miner until the run starts with fewer replicas than it would like. */
+  gatherMs: milliseconds,
+  /** For replicas to fetch and load their weights. */
+  prepareMs: milliseconds,
+  /** For the sources to get an epoch's microbatches through. */
+  epochMs: milliseconds,
+  /** For replicas to upload what they contribute. */
+  uploadMs: milliseconds,
+  /** For replicas to merge, and again for each that is asked to store its stage. */
+  mergeMs: milliseconds,
+});
+export type Timeouts = Readonly<z.infer<typeof timeoutsSchema>>;
+
+/** Processes of a local network start within seconds; moving a large stage over a home link takes minutes. */
+export const defaultTimeouts: Timeouts = {
+  gatherMs: 20_000,
+  prepareMs: 5 * 60_000,
+  epochMs: 30 * 60_000,
+  uploadMs: 5 * 60_000,
+  mergeMs: 5 * 60_000,
+};
+
+export const runDefinitionSchema = z.strictObject({
+  runId: runIdSchema,
+  name: z.string().min(1).max(64),
+  preset: z.string().max(64),
+  model: modelConfigSchema,
+  training: trainingConfigSchema,
+  tokenizer: z.string().max(64),
+  dataset: z.strictObject({ manifest: blobRefSchema }),
+  /** Stages that the model is cut into. */
+  stages: z.int().positive(),
+  /** Replicas per stage that the start waits for, at most `gatherMs`. */
+  minimumReplicas: z.int().positive(),
+  /** Finish at the first epoch's end with so many trained tokens; null: never. */
+  targetTokens: z.int().positive().nullable(),
+  timeouts: timeoutsSchema,
+});
+export type RunDefinition = Readonly<z.infer<typeof runDefinitionSchema>>;
+
+export interface StagePlan {
+  readonly spec: StageSpec;
+  readonly parameters: number;
+}
+
+/** Throws `RangeError` when the model cannot be cut so. */
+export function planStages(definition: RunDefinition): readonly StagePlan[] {
+  const { model, stages } = definition;
+  return cutIntoStages(model, stages).map((spec) => ({ spec, parameters: stageLayout(model, spec).length }));
+}
+
+export function modelParameters(definition: RunDefinition): number {
+  return parameterCount(definition.model);
+}
+
+/** Tokens that one source sends in an epoch. */
+export function tokensPerSource(definition: RunDefinition): number {
+  const { sequenceLength, sequencesPerMicrobatch, microbatchesPerStep, stepsPerEpoch } = definition.training;
+  return sequenceLength * sequencesPerMicrobatch * microbatchesPerStep * stepsPerEpoch;
+}
+
+/** Microbatches that one source sends in an epoch. */
+export function microbatchesPerSource(definition: RunDefinition): number {
+  return definition.training.microbatchesPerStep * definition.training.stepsPerEpoch;
+}

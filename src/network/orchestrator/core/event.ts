@@ -1,0 +1,41 @@
+/** What happens to a run, and what the run wants done: the two ends of `apply`. */
+import type { MinerId } from "../../../protocol/ids.ts";
+import type { ClientMessage, GatewayMessage, Receipt } from "../../../protocol/messages.ts";
+import type { Checkpoint, Evaluation, RunLogEntry } from "../../../protocol/run-view.ts";
+
+/** The accepted client messages that decide anything. `hello`, `progress` and `steer` end at the gateway. */
+export type MinerMessage = Exclude<ClientMessage, { type: "hello" | "progress" | "steer" }>;
+
+export type SteerAction = Extract<ClientMessage, { type: "steer" }>["action"];
+
+/** `atMs` is the orchestrator's time in milliseconds since 1970; it never runs backwards while a process lives. */
+export type RunEvent = { readonly atMs: number } & (
+  | { readonly type: "message"; readonly from: MinerId; readonly name: string; readonly message: MinerMessage }
+  | { readonly type: "session-closed"; readonly minerId: MinerId }
+  /** The time of `nextDeadlineMs` has come. */
+  | { readonly type: "deadline" }
+  | { readonly type: "steered"; readonly action: SteerAction }
+  | { readonly type: "evaluated"; readonly evaluation: Evaluation }
+  /** Something outside the core that people should know about the run. */
+  | { readonly type: "noted"; readonly level: RunLogEntry["level"]; readonly text: string }
+  /** The orchestrator's process started on an existing log: every session is gone. */
+  | { readonly type: "restarted" }
+);
+
+/** What the core says to miners. */
+export type OrchestratorMessage = Extract<
+  GatewayMessage,
+  { type: "idle" | "prepare" | "start" | "roster" | "upload" | "merge" | "store-checkpoint" }
+>;
+
+export type Effect =
+  | { readonly type: "send"; readonly to: MinerId; readonly message: OrchestratorMessage }
+  /** Enter the credit in the ledger, sign its receipt and send it. */
+  | { readonly type: "credit"; readonly receipt: Omit<Receipt, "networkId"> }
+  /** A new checkpoint stands: evaluate it, and delete the blobs that nothing refers to any more. */
+  | { readonly type: "checkpoint-recorded"; readonly checkpoint: Checkpoint };
+
+export interface Transition<S> {
+  readonly state: S;
+  readonly effects: readonly Effect[];
+}
