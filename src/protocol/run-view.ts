@@ -92,6 +92,8 @@ export const runViewSchema = z.object({
   vocabulary: count,
   tokenizer: z.string(),
   mode: z.enum(["sync", "local-steps"]),
+  /** That one microbatch trains on. */
+  microbatchTokens: count,
   /** Stop after so many tokens; null: never. */
   targetTokens: count.nullable(),
   phase: phaseSchema,

@@ -64,6 +64,7 @@ export function exampleRun(change: Partial<RunView> = {}): RunView {
     vocabulary: 256,
     tokenizer: "bytes",
     mode: "local-steps",
+    microbatchTokens: 64,
     targetTokens: null,
     phase: "training",
     reason: "",

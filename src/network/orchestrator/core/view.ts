@@ -17,6 +17,7 @@ export function viewOf(state: RunState): RunView {
     vocabulary: definition.model.vocabulary,
     tokenizer: definition.tokenizer,
     mode: definition.training.mode,
+    microbatchTokens: definition.training.sequenceLength * definition.training.sequencesPerMicrobatch,
     targetTokens: definition.targetTokens,
     phase: phase.name,
     reason: reasonOf(state),
