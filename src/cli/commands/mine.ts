@@ -1,0 +1,80 @@
+import { type Command, Option } from "commander";
+import { createMiner } from "../../miner/create-miner.ts";
+import { type RunningDaemon, startDaemon } from "../../miner/daemon.ts";
+import { loadSettings, type SettingSources } from "../../miner/store/settings.ts";
+import { stateFolderPath } from "../../miner/store/state-folder.ts";
+import type { ProcessView } from "../../protocol/local-api.ts";
+import type { DeviceReport } from "../../protocol/messages.ts";
+import { untilStopped } from "../lifetime.ts";
+import { type CommonOptions, countValue, networkUrlValue, portValue, withCommonOptions } from "../option-types.ts";
+import type { Output } from "../output.ts";
+import { parentMessageSchema, tellParent } from "../process-messages.ts";
+import { findUiFolder } from "../ui-folder.ts";
+
+interface MineOptions extends CommonOptions {
+  readonly network?: string;
+  readonly name?: string;
+  readonly threads?: number;
+  readonly apiPort?: number;
+  readonly backend: DeviceReport["backend"];
+  readonly supervised?: boolean;
+}
+
+/** `tah mine`: the daemon in the foreground, the same that works behind the window. */
+export function addMineCommand(program: Command, output: Output): void {
+  withCommonOptions(program.command("mine").description("Train here for a network, without a window, until stopped."))
+    .option("--network <url>", "the network's address, ws://HOST:PORT", networkUrlValue)
+    .option("--name <name>", "what people call this machine")
+    .option("--threads <number>", "processor threads to train with", countValue)
+    .option("--api-port <port>", "of the local API; 0: any free one", portValue)
+    .addOption(new Option("--backend <name>", "what computes").choices(["native", "reference"]).default("native"))
+    .addOption(new Option("--supervised").hideHelp())
+    .action(async (options: MineOptions) => {
+      const daemon = await startDaemon(daemonOptions(options, output));
+      reportWorkers(daemon);
+      if (!options.supervised) output.note("tah open shows the dashboard; Ctrl-C ends the training here.");
+      const stopped = await Promise.race([
+        untilStopped(),
+        daemon.closed.then(() => "a client asked the daemon to stop"),
+      ]);
+      await daemon.close();
+      output.result({ stopped }, () => `Ended: ${stopped}.`);
+    });
+}
+
+function daemonOptions(options: MineOptions, output: Output): Parameters<typeof startDaemon>[0] {
+  const stateFolder = options.state ?? stateFolderPath();
+  const { network: networkUrl, name, threads, apiPort, backend } = options;
+  const flags: SettingSources["flags"] = { networkUrl, name, threads, apiPort };
+  const uiFolder = findUiFolder();
+  return {
+    stateFolder,
+    backend,
+    createMiner,
+    settings: loadSettings(stateFolder, flags, (text) => output.note(text)),
+    echo: (line) => output.note(line),
+    ...(uiFolder !== undefined && { uiFolder }),
+    ...(options.supervised && { processes: listenForProcesses() }),
+  };
+}
+
+/** Where a supervisor started this process, it knows all the others of the local network. */
+function listenForProcesses(): () => readonly ProcessView[] {
+  let processes: readonly ProcessView[] = [];
+  process.on("message", (message) => {
+    const parsed = parentMessageSchema.safeParse(message);
+    if (parsed.success) processes = parsed.data.processes;
+  });
+  process.channel?.unref();
+  return () => processes;
+}
+
+function reportWorkers({ api }: RunningDaemon): void {
+  api.subscribe((event) => {
+    const machine = event.event === "snapshot" ? event.state.machine : event.set.machine;
+    if (machine === undefined) return;
+    const { name, workers } = machine;
+    const processes = workers.map((pid): ProcessView => ({ role: "compute-worker", name, pid, alive: true }));
+    tellParent({ type: "children", processes });
+  });
+}

@@ -1,0 +1,59 @@
+import type { Command } from "commander";
+import { FailureError } from "../../protocol/failure.ts";
+import { runIdSchema } from "../../protocol/ids.ts";
+import { countText, durationText, lossText, runText } from "../formats.ts";
+import { type CommonOptions, valueOf, withCommonOptions } from "../option-types.ts";
+import type { Output } from "../output.ts";
+import type { RunDetails } from "../output-schemas.ts";
+import { withDaemon } from "../with-daemon.ts";
+
+const shownEpochs = 10;
+const runIdValue = valueOf(runIdSchema);
+
+/** `tah run …`: the runs that this computer's daemon takes part in. */
+export function addRunCommands(program: Command, output: Output): void {
+  const run = program.command("run").description("Look at the run that this computer works on, and steer it.");
+
+  withCommonOptions(run.command("list").description("The runs of this computer's network.")).action(
+    async ({ state }: CommonOptions) => {
+      const snapshot = await withDaemon(state, (api) => api.call("snapshot", {}));
+      const runs = snapshot.state.run === null ? [] : [snapshot.state.run];
+      output.result({ runs }, () => runs.map(runText).join("\n") || "no run");
+    },
+  );
+
+  withCommonOptions(run.command("show").argument("[run]", "its id; by default the one in work", runIdValue))
+    .description("One run with its epochs, evaluations and log.")
+    .action(async (runId: string | undefined, { state }: CommonOptions) => {
+      const snapshot = await withDaemon(state, (api) => api.call("snapshot", {}));
+      const { run: shown } = snapshot.state;
+      if (shown === null || (runId !== undefined && shown.runId !== runId))
+        throw new FailureError("not-found", runId ? `there is no run ${runId} here` : "there is no run here yet", {
+          action: "tah run list shows which runs there are.",
+          retry: true,
+        });
+      const { epochs, evaluations, runLog } = snapshot.lists;
+      output.result<RunDetails>({ run: shown, epochs, evaluations, log: runLog }, detailsText);
+    });
+
+  for (const action of ["pause", "resume"] as const) {
+    withCommonOptions(run.command(action).argument("<run>", "its id", runIdValue))
+      .description(
+        action === "pause" ? "Pause a run for everyone; only on a network of this computer." : "Resume a paused run.",
+      )
+      .action(async (runId: ReturnType<typeof runIdValue>, { state }: CommonOptions) => {
+        await withDaemon(state, (api) => api.call(`${action}-run`, { runId }));
+        output.result({ runId }, () => `${runId} was asked to ${action}.`);
+      });
+  }
+}
+
+function detailsText({ run, epochs, evaluations }: RunDetails): string {
+  const losses = new Map(evaluations.map(({ epoch, validationLossNats }) => [epoch, validationLossNats]));
+  const rows = epochs.slice(-shownEpochs).map(({ epoch, tokens, trainLossNats, durationMs }) => {
+    const loss = `loss ${lossText(trainLossNats)}, validation ${lossText(losses.get(epoch))}`;
+    return `  epoch ${epoch}: ${countText(tokens)} tokens, ${loss}, ${durationText(durationMs / 1000)}`;
+  });
+  const sample = evaluations.findLast((evaluation) => evaluation.sample !== null)?.sample;
+  return [runText(run), ...rows, ...(sample ? ["", `${sample.prompt}${sample.text}`] : [])].join("\n");
+}

@@ -1,0 +1,149 @@
+/**
+ * A whole network on this computer, as separate processes: one orchestrator, this computer's own miner, and local peers for the
+ * remaining places. The supervisor starts them, starts them again when they die, and ends them all.
+ */
+import { mkdirSync } from "node:fs";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { ownMinerFolderName } from "../../miner/find-daemon.ts";
+import type { FailureError } from "../../protocol/failure.ts";
+import type { ProcessView } from "../../protocol/local-api.ts";
+import type { ChildMessage } from "../process-messages.ts";
+import { type RunOptions, runArguments } from "../run-options.ts";
+import { type ProcessSpec, SupervisedProcess } from "./supervised-process.ts";
+
+/** Together under the 5 s in which everything has to be gone: miners hand over first, then the orchestrator closes its log. */
+const minerGraceMs = 3_000;
+const orchestratorGraceMs = 1_500;
+
+export interface LocalNetworkOptions {
+  readonly folder: string;
+  readonly run: RunOptions & { readonly stages: number };
+  readonly host: string;
+  /** Of the gateway; 0: any free one. */
+  readonly port: number;
+  /** Of this computer's daemon; 0: any free one. */
+  readonly apiPort: number;
+  /** Once, when miners can connect. */
+  readonly onListening: (url: URL) => void;
+  readonly onNote: (text: string) => void;
+  /** The network cannot go on. */
+  readonly onFailed: (failure: FailureError) => void;
+}
+
+export class LocalNetwork {
+  readonly #options: LocalNetworkOptions;
+  readonly #orchestrator: SupervisedProcess;
+  #miners: readonly SupervisedProcess[] = [];
+  #url: URL | undefined;
+  #apiPort: number;
+
+  constructor(options: LocalNetworkOptions) {
+    this.#options = options;
+    this.#apiPort = options.apiPort;
+    mkdirSync(this.#path("logs"), { recursive: true, mode: 0o700 });
+    this.#orchestrator = this.#createProcess("orchestrator", "orchestrator", () => this.#orchestratorArguments());
+  }
+
+  /** ws:// address of the gateway; undefined until the orchestrator listens. */
+  get url(): URL | undefined {
+    return this.#url;
+  }
+
+  /** Where this computer's own miner keeps its state, and its daemon.json. */
+  get ownMinerFolder(): string {
+    return this.#path(ownMinerFolderName);
+  }
+
+  get processes(): readonly ProcessView[] {
+    return this.#all.flatMap((process) => process.processes);
+  }
+
+  get restarts(): number {
+    return this.#all.reduce((sum, process) => sum + process.restarts, 0);
+  }
+
+  /** When this computer's daemon has to be started again, open windows look for it where it was. */
+  keepApiPort(port: number): void {
+    this.#apiPort = port;
+  }
+
+  start(): void {
+    this.#orchestrator.start();
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.#miners.map((miner) => miner.stop(minerGraceMs)));
+    await this.#orchestrator.stop(orchestratorGraceMs);
+  }
+
+  get #all(): readonly SupervisedProcess[] {
+    return [this.#orchestrator, ...this.#miners];
+  }
+
+  #createProcess(role: ProcessSpec["role"], name: string, args: ProcessSpec["args"]): SupervisedProcess {
+    const logFile = this.#path("logs", `${fileNameOf(name)}.log`);
+    return new SupervisedProcess(
+      { role, name, args, logFile },
+      {
+        onMessage: (message) => this.#receive(message),
+        onProcesses: () => this.#tellOwnMiner(),
+        onNote: this.#options.onNote,
+        onGivenUp: (failure) => {
+          // The network goes on without a local peer, but not without its orchestrator or this computer's own miner.
+          if (role === "local-peer") this.#options.onNote(`${failure.failure.message}. ${failure.failure.action}`);
+          else this.#options.onFailed(failure);
+        },
+      },
+    );
+  }
+
+  #receive(message: ChildMessage): void {
+    // Only once: an orchestrator that was started again listens at the same address, where the miners look for it.
+    if (message.type === "listening" && this.#url === undefined) this.#startMiners(new URL(message.url));
+  }
+
+  #startMiners(url: URL): void {
+    this.#url = url;
+    const { run, onListening } = this.#options;
+    onListening(url);
+    const peers = Array.from({ length: run.stages * run.replicas - 1 }, (_, index) => `local peer ${index + 1}`);
+    this.#miners = [
+      this.#createProcess("this-machine", hostname(), () =>
+        this.#minerArguments(ownMinerFolderName, hostname(), this.#apiPort),
+      ),
+      ...peers.map((name) =>
+        this.#createProcess("local-peer", name, () => this.#minerArguments(fileNameOf(name), name, 0)),
+      ),
+    ];
+    for (const miner of this.#miners) miner.start();
+  }
+
+  #orchestratorArguments(): readonly string[] {
+    const { host, port, run } = this.#options;
+    const address = ["--host", host, "--port", this.#url?.port ?? String(port)];
+    return ["network", "serve", ...address, "--state", this.#path("orchestrator"), ...runArguments(run)];
+  }
+
+  #minerArguments(folder: string, name: string, apiPort: number): readonly string[] {
+    const network = ["--network", loopbackAddress(this.#url), "--name", name, "--threads", "1"];
+    return ["mine", "--supervised", ...network, "--api-port", String(apiPort), "--state", this.#path(folder)];
+  }
+
+  #tellOwnMiner(): void {
+    this.#miners[0]?.send({ type: "processes", processes: [...this.processes] });
+  }
+
+  #path(...names: readonly string[]): string {
+    return join(this.#options.folder, ...names);
+  }
+}
+
+function fileNameOf(name: string): string {
+  return name.replaceAll(" ", "-");
+}
+
+function loopbackAddress(url: URL | undefined): string {
+  if (url === undefined) throw new Error("miners start after the orchestrator listens");
+  return `ws://127.0.0.1:${url.port}`;
+}

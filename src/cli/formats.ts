@@ -1,0 +1,68 @@
+/** How numbers, machines and runs read in a terminal. */
+import type { AppState, MachineView, ProcessView } from "../protocol/local-api.ts";
+import type { RunView } from "../protocol/run-view.ts";
+
+const grouped = new Intl.NumberFormat("en");
+const microCreditsPerCredit = 1_000_000;
+
+export function countText(count: number): string {
+  return grouped.format(Math.round(count));
+}
+
+export function lossText(lossNats: number | null | undefined): string {
+  return lossNats == null ? "–" : lossNats.toFixed(3);
+}
+
+/** 3725 → 1 h 02 min; 65 → 1 min 05 s */
+export function durationText(seconds: number): string {
+  const whole = Math.max(0, Math.round(seconds));
+  const [hours, minutes, rest] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  if (hours > 0) return `${hours} h ${twoDigits(minutes)} min`;
+  return minutes > 0 ? `${minutes} min ${twoDigits(rest)} s` : `${rest} s`;
+}
+
+export function creditsText(microCredits: number): string {
+  return grouped.format(microCredits / microCreditsPerCredit);
+}
+
+export function machineText(machine: MachineView): string {
+  const { name, state, network } = machine;
+  const stage = "stage" in state ? `, stage ${state.stage + 1}` : "";
+  const reason = state.reason && `: ${state.reason}`;
+  return `${name} is ${state.kind}${stage}${reason}\nnetwork ${network.url}: ${network.connected ? "connected" : network.reason}`;
+}
+
+export function runText(run: RunView): string {
+  const target = run.targetTokens === null ? "" : ` of ${countText(run.targetTokens)}`;
+  const reason = run.reason && ` (${run.reason})`;
+  return [
+    `run ${run.runId}: ${run.phase}${reason}, epoch ${run.epoch}, ${countText(run.tokens)}${target} tokens`,
+    ...run.stages.map(
+      ({ index, replicas }) =>
+        `  stage ${index + 1} of ${run.stages.length}: ${replicas.map((replica) => `${replica.name} (${replica.state})`).join(", ") || "nobody"}`,
+    ),
+  ].join("\n");
+}
+
+export function statusText({ machine, activity, credits, run }: AppState): string {
+  const share = activity.share === null ? "" : `, ${Math.round(activity.share * 100)} % of the run`;
+  return [
+    machineText(machine),
+    `${countText(activity.tokensPerSecond)} tokens/s${share}; ${countText(activity.tokensBackward)} tokens trained here`,
+    `credits: ${creditsText(credits.pending)} pending, ${creditsText(credits.payable)} payable, ${creditsText(credits.paid)} paid`,
+    run === null ? "no run" : runText(run),
+  ].join("\n");
+}
+
+export function processesText(processes: readonly ProcessView[]): string {
+  return processes
+    .map(
+      ({ pid, role, name, alive }) =>
+        `${String(pid).padStart(8)}  ${role.padEnd(14)}  ${name}${alive ? "" : " (ended)"}`,
+    )
+    .join("\n");
+}
+
+function twoDigits(value: number): string {
+  return String(value).padStart(2, "0");
+}

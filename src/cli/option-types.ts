@@ -1,0 +1,39 @@
+/** Checks of flag values, by zod schemas, reported by commander as usage errors that name the flag. */
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { z } from "zod";
+
+export function valueOf<T>(schema: z.ZodType<T>): (text: string) => T {
+  return (text) => {
+    const parsed = schema.safeParse(text);
+    if (parsed.success) return parsed.data;
+    throw new InvalidArgumentError(parsed.error.issues.map((issue) => issue.message).join("; "));
+  };
+}
+
+const decimal = z
+  .string()
+  .regex(/^\d+(\.\d+)?$/, "expected a number")
+  .transform(Number);
+const wholeNumber = z.string().regex(/^\d+$/, "expected a whole number").transform(Number);
+
+export const countValue = valueOf(wholeNumber.pipe(z.int().positive("expected at least 1")));
+export const seedValue = valueOf(wholeNumber.pipe(z.int().nonnegative()));
+export const portValue = valueOf(wholeNumber.pipe(z.int().max(65_535, "a port is at most 65535")));
+export const minutesValue = valueOf(decimal.pipe(z.number().positive("expected more than 0")));
+export const networkUrlValue = valueOf(
+  z.url({ protocol: /^wss?$/, error: "expected ws://HOST:PORT or wss://HOST:PORT" }),
+);
+
+export interface CommonOptions {
+  readonly json?: boolean;
+  readonly state?: string;
+}
+
+/** Adds the flags that every command has. */
+export function withCommonOptions(command: Command): Command {
+  return command
+    .addOption(new Option("--json", "print the result as one JSON object on the last line of standard output"))
+    .addOption(
+      new Option("--state <folder>", "where this computer's identity, data and logs are kept (also TAH_STATE)"),
+    );
+}

@@ -1,0 +1,80 @@
+/** What each command prints with `--json`. The JSON Schemas in docs/cli.md are made from these, and tests check that they still agree. */
+import { z } from "zod";
+import { failureSchema } from "../protocol/failure.ts";
+import {
+  appStateSchema,
+  commands,
+  logLineSchema,
+  machineViewSchema,
+  processViewSchema,
+} from "../protocol/local-api.ts";
+import {
+  checkpointSchema,
+  epochRecordSchema,
+  evaluationSchema,
+  runLogEntrySchema,
+  runViewSchema,
+} from "../protocol/run-view.ts";
+
+const count = z.int().nonnegative();
+
+export const demoResultSchema = z.object({
+  runId: z.string(),
+  preset: z.string(),
+  mode: z.enum(["sync", "local-steps"]),
+  seed: count,
+  stages: count,
+  replicas: count,
+  /** Trained in all, an earlier part of a resumed run included. */
+  tokens: count,
+  /** From the first training phase that this command saw to the last merge. */
+  seconds: z.number(),
+  /** Tokens trained in `seconds`, divided by them. */
+  tokensPerSecond: z.number(),
+  /** Of the last epoch; null before the first has ended. */
+  trainLossNats: z.number().nullable(),
+  firstValidationLossNats: z.number().nullable(),
+  validationLossNats: z.number().nullable(),
+  validationTokens: count,
+  epochs: count,
+  microbatchesLost: count,
+  /** Micro-credits, of all miners together. */
+  credits: count,
+  checkpoint: checkpointSchema.nullable(),
+  /** Distinct processes of the operating system, as of the end. */
+  processes: z.array(processViewSchema.omit({ alive: true })),
+  /** How often a process had to be started again. */
+  restarts: count,
+  stateFolder: z.string(),
+});
+export type DemoResult = Readonly<z.infer<typeof demoResultSchema>>;
+
+export const runDetailsSchema = z.object({
+  run: runViewSchema,
+  epochs: z.array(epochRecordSchema).readonly(),
+  evaluations: z.array(evaluationSchema).readonly(),
+  log: z.array(runLogEntrySchema).readonly(),
+});
+export type RunDetails = Readonly<z.infer<typeof runDetailsSchema>>;
+
+export const outputSchemas = {
+  demo: demoResultSchema,
+  /** When the daemon has ended. */
+  mine: z.object({ stopped: z.string() }),
+  "network serve": z.object({ stopped: z.string() }),
+  "run list": z.object({ runs: z.array(runViewSchema) }),
+  "run show": runDetailsSchema,
+  "run pause": z.object({ runId: z.string() }),
+  "run resume": z.object({ runId: z.string() }),
+  status: appStateSchema,
+  start: machineViewSchema,
+  pause: machineViewSchema,
+  stop: commands.stop.result,
+  processes: z.object({ processes: z.array(processViewSchema) }),
+  logs: z.object({ lines: z.array(logLineSchema) }),
+  doctor: commands.doctor.result,
+  open: z.object({ url: z.url() }),
+  version: z.object({ version: z.string(), node: z.string(), nodeApi: z.string(), platform: z.string() }),
+  /** Instead of a result, when a command failed in an expected way. */
+  failure: z.object({ failure: failureSchema }),
+} as const;

@@ -1,0 +1,36 @@
+/** Flags that say what is trained and how it is cut up: the same for `tah demo` and `tah network serve`. */
+import { type Command, Option } from "commander";
+import { type PresetName, presets } from "../compute/model/presets.ts";
+import { countValue, seedValue } from "./option-types.ts";
+
+export interface RunOptions {
+  readonly preset: PresetName;
+  /** Undefined: as many as the preset is made for. */
+  readonly stages?: number;
+  readonly replicas: number;
+  /** A .txt or .jsonl file or a folder of them; undefined: the public-domain text that comes along. */
+  readonly data?: string;
+  /** Stop after so many trained tokens. */
+  readonly tokens?: number;
+  readonly seed?: number;
+  readonly mode?: "sync" | "local-steps";
+}
+
+export function withRunOptions(command: Command): Command {
+  return command
+    .addOption(new Option("--preset <name>", "which model to train").choices(Object.keys(presets)).default("demo"))
+    .addOption(new Option("--stages <number>", "cut the model into so many stages").argParser(countValue))
+    .addOption(new Option("--replicas <number>", "miners per stage").argParser(countValue).default(2))
+    .addOption(new Option("--data <path>", "train on your own .txt or .jsonl text instead of the public-domain one"))
+    .addOption(new Option("--tokens <number>", "stop after so many trained tokens").argParser(countValue))
+    .addOption(new Option("--seed <number>", "of the first weights and the order of the text").argParser(seedValue))
+    .addOption(new Option("--mode <name>", "how replicas learn from each other").choices(["sync", "local-steps"]));
+}
+
+/** The same options as flags, for a child process. */
+export function runArguments(options: RunOptions): string[] {
+  const { preset, stages, replicas, data, tokens, seed, mode } = options;
+  return Object.entries({ preset, stages, replicas, data, tokens, seed, mode }).flatMap(([name, value]) =>
+    value === undefined ? [] : [`--${name}`, String(value)],
+  );
+}
