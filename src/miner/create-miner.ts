@@ -1,0 +1,161 @@
+/** Puts the miner together: a session with the network, a compute worker, blobs, and the replica that trains. */
+import { join } from "node:path";
+import { FailureError } from "../protocol/failure.ts";
+import { assertNever } from "../protocol/ids.ts";
+import type { MachineView } from "../protocol/local-api.ts";
+import type { GatewayMessage } from "../protocol/messages.ts";
+import { BlobClient } from "../transport/blobs/blob-client.ts";
+import type { RelayLink } from "../transport/relay-link.ts";
+import { ComputeWorker } from "./compute-host/compute-worker.ts";
+import { Activity } from "./flow/activity.ts";
+import { Replica } from "./flow/replica.ts";
+import type { Miner, MinerEvent, MinerOptions } from "./miner.ts";
+import { type Clock, systemClock } from "./session/clock.ts";
+import { Session } from "./session/session.ts";
+import { Steering } from "./session/steering.ts";
+
+const software = "train-at-home/0.1.0";
+const maxCacheBytes = 20 * 2 ** 30;
+
+/** Throws `FailureError` (invalid-option) when the network's address is none. */
+export function createMiner(options: MinerOptions, clock: Clock = systemClock): Miner {
+  const { identity, name, networkUrl, stateFolder, device, threads, log } = options;
+  const activity = new Activity();
+  let emit: (event: MinerEvent) => void = () => {};
+  let network: MachineView["network"] = { url: networkUrl, connected: false, reason: "Not connected yet." };
+  let link: RelayLink | null = null;
+  /** Of the links before the current one. */
+  const formerTraffic = { sentBytes: 0, receivedBytes: 0 };
+
+  const worker = new ComputeWorker((text) => log("warning", "compute", text));
+  const blobs = new BlobClient({
+    url: blobAddress(networkUrl),
+    token: () => session.blobToken,
+    cacheFolder: join(stateFolder, "blobs"),
+    maxCacheBytes,
+  });
+  const session = new Session(
+    {
+      url: networkUrl,
+      credentials: { identity, name, software },
+      clock,
+      log: (level, text) => log(level, "session", text),
+    },
+    { opened, message: handle, lost: (failure) => lost(failure.message) },
+  );
+  const steering = new Steering((message) => session.send(message), clock);
+  const replica = new Replica({
+    self: identity.minerId,
+    device,
+    threads,
+    engines: worker,
+    blobs,
+    activity,
+    clock,
+    send: (message) => session.send(message),
+    onState: () => announce(),
+    log: (level, text) => log(level, "training", text),
+  });
+
+  function announce(): void {
+    emit({ type: "state", state: replica.state, network });
+  }
+
+  function opened(opened: RelayLink): void {
+    link = opened;
+    network = { url: networkUrl, connected: true, reason: "" };
+    emit({ type: "run-reset" });
+    replica.connected(opened);
+    announce();
+  }
+
+  function lost(reason: string): void {
+    formerTraffic.sentBytes += link?.traffic.sentBytes ?? 0;
+    formerTraffic.receivedBytes += link?.traffic.receivedBytes ?? 0;
+    link = null;
+    network = { url: networkUrl, connected: false, reason };
+    steering.lost();
+    replica.disconnected(reason);
+    announce();
+  }
+
+  function handle(message: GatewayMessage): void {
+    switch (message.type) {
+      case "prepare":
+      case "start":
+      case "roster":
+      case "upload":
+      case "merge":
+      case "store-checkpoint":
+      case "idle":
+        replica.handle(message);
+        break;
+      case "run-update":
+        steering.updated(message.update);
+        emit({ type: "run-update", update: message.update });
+        break;
+      case "receipt":
+        emit({ type: "receipt", receipt: message.receipt });
+        break;
+      case "refused":
+        steering.refused(message.failure);
+        log("warning", "session", `Refused: ${message.failure.message} ${message.failure.action}`.trim());
+        break;
+      case "challenge":
+      case "welcome":
+      case "undeliverable":
+        break; // the connection's own business
+      default:
+        assertNever(message);
+    }
+  }
+
+  return {
+    get state() {
+      return replica.state;
+    },
+    get network() {
+      return network;
+    },
+    get activity() {
+      const nowMs = clock.nowMs();
+      return {
+        tokensPerSecond: activity.tokensPerSecond(nowMs),
+        tokensForward: activity.tokensForward,
+        tokensBackward: activity.tokensBackward,
+        bytesSent: formerTraffic.sentBytes + (link?.traffic.sentBytes ?? 0) + blobs.traffic.sentBytes,
+        bytesReceived: formerTraffic.receivedBytes + (link?.traffic.receivedBytes ?? 0) + blobs.traffic.receivedBytes,
+        microbatchesInFlight: activity.microbatchesInFlight,
+        trainingSeconds: activity.trainingSeconds(nowMs),
+      };
+    },
+    get workers() {
+      return worker.pids;
+    },
+    onEvent: (listener) => {
+      emit = listener;
+    },
+    open: () => session.open(),
+    setActive: (active, reason) => (active ? replica.join() : replica.leave(reason)),
+    steer: (runId, action) => steering.steer(runId, action),
+    async close(graceMs) {
+      await Promise.race([replica.handedOver(), delay(graceMs, clock)]);
+      replica.leave("The miner ends.");
+      session.close();
+      await worker.close();
+    },
+  };
+}
+
+function delay(delayMs: number, clock: Clock): Promise<void> {
+  return new Promise((resolve) => clock.after(delayMs, resolve));
+}
+
+/** The gateway serves blobs on the port of its sessions. */
+function blobAddress(networkUrl: string): string {
+  if (!URL.canParse(networkUrl) || !/^wss?:/.test(networkUrl))
+    throw new FailureError("invalid-option", `"${networkUrl}" is not the address of a network.`, {
+      action: "Give an address such as ws://192.168.1.10:7700.",
+    });
+  return networkUrl.replace(/^ws/, "http");
+}

@@ -1,0 +1,66 @@
+/**
+ * Brings the compute worker to the state that an epoch starts from: initial weights or a checkpoint, unless it holds
+ * exactly that already because it merged it a moment ago.
+ */
+import { stageLayout } from "../../compute/model/layout.ts";
+import { optimizerStateLength } from "../../compute/model/optimizer-state.ts";
+import { FailureError } from "../../protocol/failure.ts";
+import { bytesOf, floatsOf, hashBytes } from "../../protocol/identity.ts";
+import type { BlobHash } from "../../protocol/ids.ts";
+import type { DeviceReport } from "../../protocol/messages.ts";
+import type { BlobClient } from "../../transport/blobs/blob-client.ts";
+import type { ComputeEngine } from "../compute-host/compute-worker.ts";
+import { type Place, sameStage } from "./place.ts";
+
+/** What an engine was opened for, and the epoch whose starting weights it holds, if any. */
+export interface HeldState {
+  readonly engine: ComputeEngine;
+  readonly openedFor: Place;
+  readonly memoryBytes: number;
+  readonly epoch: number | null;
+  readonly weightsHash: BlobHash;
+}
+
+export interface Device {
+  readonly backend: DeviceReport["backend"];
+  readonly threads: number;
+}
+
+export function holdsStartOf(place: Place, held: HeldState | null, engine: ComputeEngine): held is HeldState {
+  if (held === null || held.engine !== engine || held.epoch !== place.at.epoch || !sameStage(held.openedFor, place))
+    return false;
+  return place.checkpoint === null || place.checkpoint.weights.hash === held.weightsHash;
+}
+
+/** Rejects with `FailureError` of the blobs and of the engine, and with state-corrupt when the checkpoint does not fit the stage. */
+export async function loadStart(
+  place: Place,
+  engine: ComputeEngine,
+  device: Device,
+  blobs: Pick<BlobClient, "get">,
+  signal: AbortSignal,
+): Promise<HeldState> {
+  const { stage, model, training, checkpoint, at } = place;
+  const backend = device.backend;
+  if (backend === "webgpu")
+    throw new FailureError("compute-unavailable", "This version does not train on a GPU.", {
+      action: "Choose the processor.",
+    });
+  const { memoryBytes } = await engine.call("open", { backend, threads: device.threads, model, stage, training });
+  signal.throwIfAborted();
+  const held = { engine, openedFor: place, memoryBytes, epoch: at.epoch };
+  if (checkpoint === null) {
+    const { weights } = await engine.call("state");
+    return { ...held, weightsHash: hashBytes(bytesOf(weights)) };
+  }
+  const [weights, optimizer] = await Promise.all([
+    blobs.get(checkpoint.weights, { signal }),
+    blobs.get(checkpoint.optimizer, { signal }),
+  ]);
+  signal.throwIfAborted();
+  const parameters = stageLayout(model, stage).length;
+  if (weights.length !== 4 * parameters || optimizer.length !== 4 * optimizerStateLength(training.mode, parameters))
+    throw new FailureError("state-corrupt", "The checkpoint does not fit the stage.");
+  await engine.call("load", { weights: floatsOf(weights), optimizer: floatsOf(optimizer) });
+  return { ...held, weightsHash: checkpoint.weights.hash };
+}

@@ -1,0 +1,161 @@
+/**
+ * One WebSocket to the gateway, from opening to closing: challenge, hello, welcome, then messages both ways. When it closes
+ * it is used up; `session.ts` opens the next one.
+ */
+import { WebSocket } from "ws";
+import { type Failure, FailureError, failureOf } from "../../protocol/failure.ts";
+import { isFrame, maxChunkBytes } from "../../protocol/frames.ts";
+import { type Identity, sessionProof } from "../../protocol/identity.ts";
+import type { MinerId } from "../../protocol/ids.ts";
+import {
+  type ClientMessage,
+  decodeGatewayMessage,
+  encodeMessage,
+  type GatewayMessage,
+  maxServerMessageBytes,
+  protocolVersion,
+} from "../../protocol/messages.ts";
+import { RelayLink } from "../../transport/relay-link.ts";
+import type { Clock } from "./clock.ts";
+
+/** The gateway pings every 5 s; a connection without any sign of life for so long is dead. */
+const silenceMs = 15_000;
+
+export interface Credentials {
+  readonly identity: Identity;
+  readonly name: string;
+  readonly software: string;
+}
+
+export interface ConnectionHandlers {
+  /** The gateway knows us; `blobToken` opens the blob store while the connection lives. */
+  opened(blobToken: string): void;
+  message(message: GatewayMessage): void;
+  /** Frames of this peer were not usable and were dropped. */
+  frameDropped(from: MinerId, failure: Failure): void;
+  /** Called once, also when opening failed. */
+  closed(failure: Failure): void;
+}
+
+type ConnectionState = "connecting" | "greeting" | "open" | "closed";
+
+export class Connection {
+  readonly link: RelayLink;
+  readonly #socket: WebSocket;
+  readonly #credentials: Credentials;
+  readonly #handlers: ConnectionHandlers;
+  readonly #clock: Clock;
+  #state: ConnectionState = "connecting";
+  #stopSilenceTimer: () => void = () => {};
+  /** Why the gateway said that it closes. */
+  #refusal: Failure | null = null;
+
+  constructor(url: string, credentials: Credentials, handlers: ConnectionHandlers, clock: Clock) {
+    this.#credentials = credentials;
+    this.#handlers = handlers;
+    this.#clock = clock;
+    this.#socket = new WebSocket(new URL("/session", url), {
+      perMessageDeflate: false,
+      maxPayload: Math.max(maxServerMessageBytes, 2 * maxChunkBytes),
+      handshakeTimeout: silenceMs,
+    });
+    this.link = new RelayLink(this.#socket, {
+      onDropped: (from, error) => handlers.frameDropped(from, error.failure),
+    });
+    this.#socket.on("message", (data: Buffer) => this.#received(data));
+    this.#socket.on("ping", () => this.#heard());
+    this.#socket.on("error", (error) => this.#close(unreachable(error.message)));
+    this.#socket.on("close", () => this.#close(this.#refusal ?? unreachable("The connection was closed.")));
+    this.#heard();
+  }
+
+  /** False when the connection is not open, or no longer. */
+  send(message: ClientMessage): boolean {
+    if (this.#state !== "open") return false;
+    this.#socket.send(encodeMessage(message));
+    return true;
+  }
+
+  /** Ends the connection; what was sent before still leaves. */
+  close(): void {
+    this.#socket.close();
+    this.#close({ code: "cancelled", message: "The session was closed.", action: "", retry: false });
+  }
+
+  #received(data: Buffer): void {
+    this.#heard();
+    if (this.#state === "closed") return;
+    try {
+      if (this.#state === "open" && isFrame(data)) this.link.receive(data);
+      else this.#handle(decodeGatewayMessage(data));
+    } catch (error) {
+      const failure = failureOf(error);
+      if (failure === undefined) throw error;
+      this.#close(failure);
+    }
+  }
+
+  #handle(message: GatewayMessage): void {
+    if (message.type === "refused" && message.closing) this.#refusal = message.failure;
+    else if (this.#state === "connecting") this.#greet(message);
+    else if (this.#state === "greeting") this.#enter(message);
+    else if (message.type === "undeliverable") this.link.peerUndeliverable(message.peer);
+    else this.#handlers.message(message);
+  }
+
+  #greet(message: GatewayMessage): void {
+    if (message.type !== "challenge") throw unexpected(message, "challenge");
+    if (message.protocol !== protocolVersion)
+      throw new FailureError(
+        "unsupported-version",
+        `This network speaks protocol ${message.protocol}; this program speaks ${protocolVersion}.`,
+        { action: message.protocol > protocolVersion ? "Update Train at Home." : "Ask the network's owner to update." },
+      );
+    const { identity, name, software } = this.#credentials;
+    const role = "miner";
+    this.#state = "greeting";
+    this.#socket.send(
+      encodeMessage({
+        type: "hello",
+        protocol: protocolVersion,
+        software,
+        role,
+        minerId: identity.minerId,
+        name,
+        signature: Uint8Array.from(identity.sign(sessionProof(message.nonce, message.networkId, role))),
+      }),
+    );
+  }
+
+  #enter(message: GatewayMessage): void {
+    if (message.type !== "welcome") throw unexpected(message, "welcome");
+    this.#state = "open";
+    this.#handlers.opened(message.blobToken);
+  }
+
+  #heard(): void {
+    this.#stopSilenceTimer();
+    if (this.#state === "closed") return;
+    this.#stopSilenceTimer = this.#clock.after(silenceMs, () => {
+      this.#close({ ...unreachable(`Nothing was heard for ${silenceMs / 1000} s.`), code: "timed-out" });
+    });
+  }
+
+  #close(failure: Failure): void {
+    if (this.#state === "closed") return;
+    this.#state = "closed";
+    this.#stopSilenceTimer();
+    this.link.close();
+    // A socket that is closing in good order may flush what it holds; any other is of no more use.
+    if (failure.code !== "cancelled") this.#socket.terminate();
+    this.#handlers.closed(failure);
+  }
+}
+
+function unreachable(message: string): Failure {
+  return { code: "unreachable", message, action: "", retry: true };
+}
+
+function unexpected(message: GatewayMessage, wanted: string): FailureError {
+  return new FailureError("unexpected-message", `The gateway sent "${message.type}" instead of "${wanted}".`);
+}

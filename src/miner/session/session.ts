@@ -1,0 +1,96 @@
+/**
+ * Keeps a session with one network: connects, and connects again with growing pauses whenever the connection is lost, until
+ * it is closed. This folder knows the wire; what the messages mean for training is `../flow`'s business.
+ */
+import type { Failure } from "../../protocol/failure.ts";
+import type { ClientMessage, GatewayMessage } from "../../protocol/messages.ts";
+import type { RelayLink } from "../../transport/relay-link.ts";
+import { backOffMs } from "./back-off.ts";
+import type { Clock } from "./clock.ts";
+import { Connection, type Credentials } from "./connection.ts";
+
+export interface SessionOptions {
+  /** ws:// or wss:// address of the gateway. */
+  readonly url: string;
+  readonly credentials: Credentials;
+  readonly clock: Clock;
+  readonly log: (level: "debug" | "info" | "warning", text: string) => void;
+}
+
+export interface SessionHandlers {
+  opened(link: RelayLink): void;
+  message(message: GatewayMessage): void;
+  /** The connection is lost or could not be made; the next attempt follows by itself. */
+  lost(failure: Failure): void;
+}
+
+export class Session {
+  readonly #options: SessionOptions;
+  readonly #handlers: SessionHandlers;
+  #connection: Connection | null = null;
+  #failuresInRow = 0;
+  #cancelPause: () => void = () => {};
+  #closed = false;
+  #blobToken = "";
+
+  constructor(options: SessionOptions, handlers: SessionHandlers) {
+    this.#options = options;
+    this.#handlers = handlers;
+  }
+
+  /** Of the current or the last connection. */
+  get blobToken(): string {
+    return this.#blobToken;
+  }
+
+  open(): void {
+    this.#connectAfterPause();
+  }
+
+  /** False when there is no session: after `lost`, everything starts over with `opened`. */
+  send(message: ClientMessage): boolean {
+    return this.#connection?.send(message) ?? false;
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#cancelPause();
+    this.#connection?.close();
+  }
+
+  #connectAfterPause(): void {
+    const { clock } = this.#options;
+    this.#cancelPause = clock.after(backOffMs(this.#failuresInRow, clock.random()), () => this.#connect());
+  }
+
+  #connect(): void {
+    const { url, credentials, clock, log } = this.#options;
+    const connection = new Connection(
+      url,
+      credentials,
+      {
+        opened: (blobToken) => {
+          this.#failuresInRow = 0;
+          this.#blobToken = blobToken;
+          log("info", `Connected to ${url}.`);
+          this.#handlers.opened(connection.link);
+        },
+        message: (message) => this.#handlers.message(message),
+        frameDropped: (from, failure) =>
+          log("warning", `A message of ${from.slice(0, 8)} was dropped: ${failure.message}`),
+        closed: (failure) => this.#lost(failure),
+      },
+      clock,
+    );
+    this.#connection = connection;
+  }
+
+  #lost(failure: Failure): void {
+    this.#connection = null;
+    if (this.#closed) return;
+    this.#options.log("warning", `No connection to ${this.#options.url}: ${failure.message}`);
+    this.#handlers.lost(failure);
+    this.#failuresInRow += 1;
+    this.#connectAfterPause();
+  }
+}
