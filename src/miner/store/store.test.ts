@@ -1,0 +1,166 @@
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { minerIdSchema, runIdSchema } from "../../protocol/ids.ts";
+import type { Receipt } from "../../protocol/messages.ts";
+import { writeFileAtomically } from "./atomic-file.ts";
+import { readDaemonAddress, writeDaemonAddress } from "./daemon-address.ts";
+import { loadIdentity } from "./identity-file.ts";
+import { loadIntent, storeIntent } from "./intent-file.ts";
+import { openStateDatabase } from "./state-database.ts";
+import { openStateFolder, stateFolderPath } from "./state-folder.ts";
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "tah-store-"));
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+const failing = (code: string) => expect.objectContaining({ failure: expect.objectContaining({ code }) });
+
+describe("state folder", () => {
+  it("lies where each operating system keeps such things, unless the environment says otherwise", () => {
+    const home = join("/", "home", "ada");
+    expect(stateFolderPath({ platform: "linux", environment: {}, home })).toBe(
+      join(home, ".local/state/train-at-home"),
+    );
+    expect(stateFolderPath({ platform: "linux", environment: { XDG_STATE_HOME: "/s" }, home })).toBe(
+      "/s/train-at-home",
+    );
+    expect(stateFolderPath({ platform: "darwin", environment: {}, home })).toBe(
+      join(home, "Library/Application Support/Train at Home"),
+    );
+    expect(stateFolderPath({ platform: "win32", environment: { LOCALAPPDATA: "/l" }, home })).toBe("/l/Train at Home");
+    expect(stateFolderPath({ platform: "win32", environment: { TAH_STATE: "/t" }, home })).toBe("/t");
+  });
+
+  it("is for its user only", () => {
+    const inner = join(folder, "a", "b");
+    openStateFolder(inner);
+    expect(statSync(inner).mode & 0o777).toBe(0o700);
+  });
+
+  it("says what to do when it cannot be made", () => {
+    writeFileSync(join(folder, "file"), "");
+    expect(() => openStateFolder(join(folder, "file", "below"))).toThrow(failing("file-unreadable"));
+  });
+});
+
+describe("files", () => {
+  it("are replaced whole and leave no drafts behind", () => {
+    const file = join(folder, "some.json");
+    writeFileAtomically(file, "one");
+    writeFileAtomically(file, "two");
+    expect(readFileSync(file, "utf8")).toBe("two");
+    expect(statSync(file).mode & 0o777).toBe(0o600);
+    expect(readdirSync(folder)).toEqual(["some.json"]);
+  });
+});
+
+describe("identity", () => {
+  it("is made once and then stays the same", () => {
+    const first = loadIdentity(folder);
+    expect(loadIdentity(folder).minerId).toBe(first.minerId);
+    expect(statSync(join(folder, "identity.pem")).mode & 0o777).toBe(0o600);
+  });
+
+  it("is refused, not replaced, when its file is damaged", () => {
+    loadIdentity(folder);
+    const file = join(folder, "identity.pem");
+    const torn = readFileSync(file, "utf8").slice(0, 40);
+    writeFileSync(file, torn);
+    expect(() => loadIdentity(folder)).toThrow(failing("state-corrupt"));
+    expect(readFileSync(file, "utf8")).toBe(torn);
+  });
+
+  it.skipIf(process.platform === "win32")(
+    "is refused when others on this computer can read it (Windows has no modes)",
+    () => {
+      loadIdentity(folder);
+      chmodSync(join(folder, "identity.pem"), 0o640);
+      expect(() => loadIdentity(folder)).toThrow(failing("state-corrupt"));
+      expect(() => loadIdentity(folder)).toThrow("mode 640");
+    },
+  );
+});
+
+describe("intent", () => {
+  it("outlives the daemon", () => {
+    storeIntent(folder, "pause");
+    expect(loadIntent(folder, "run", unexpected)).toBe("pause");
+  });
+
+  it("starts as the caller says on a new machine", () => {
+    expect(loadIntent(folder, "pause", unexpected)).toBe("pause");
+  });
+
+  it.each(["", '{"intent":"pau', '{"intent":"sprint"}', "null"])(
+    "falls back and says so when the file holds %j",
+    (text) => {
+      writeFileSync(join(folder, "intent.json"), text);
+      const lost: string[] = [];
+      expect(loadIntent(folder, "run", (line) => lost.push(line))).toBe("run");
+      expect(lost).toEqual([expect.stringContaining("intent.json")]);
+    },
+  );
+});
+
+describe("daemon address", () => {
+  const address = { url: "http://127.0.0.1:4000", token: "t".repeat(43), pid: process.pid, version: "0.1.0" };
+
+  it("is found by other programs of the same user only", () => {
+    writeDaemonAddress(folder, address);
+    expect(readDaemonAddress(folder)).toEqual(address);
+    expect(statSync(join(folder, "daemon.json")).mode & 0o777).toBe(0o600);
+  });
+
+  it("counts as absent when it is missing, torn, or of a process that is gone", () => {
+    expect(() => readDaemonAddress(folder)).toThrow(failing("not-found"));
+    writeFileSync(join(folder, "daemon.json"), '{"url":');
+    expect(() => readDaemonAddress(folder)).toThrow(failing("not-found"));
+    writeDaemonAddress(folder, { ...address, pid: 2 ** 30 }); // beyond any system's process ids
+    expect(() => readDaemonAddress(folder)).toThrow(failing("not-found"));
+  });
+});
+
+describe("state database", () => {
+  const receipt = (epoch: number, attempt = 0): Receipt => ({
+    networkId: "net",
+    minerId: minerIdSchema.parse("cd".repeat(32)),
+    at: { runId: runIdSchema.parse("demo"), epoch, attempt },
+    stage: 1,
+    tokens: 10,
+    checks: ["merged-hash-agrees", "contribution-finite"],
+    microCredits: 1_000 + epoch,
+    atMs: 100 * epoch + 0.5,
+  });
+
+  it("sums receipts, counts none twice, and keeps them", () => {
+    const database = openStateDatabase(folder);
+    expect(database.receiptTotals()).toEqual({ microCredits: 0, tokens: 0 });
+    expect(database.latestReceipt()).toBeNull();
+    for (const one of [receipt(0), receipt(2), receipt(1), receipt(1)]) database.addReceipt(one);
+    database.close();
+    const again = openStateDatabase(folder);
+    expect(again.receiptTotals()).toEqual({ microCredits: 3_003, tokens: 30 });
+    expect(again.latestReceipt()).toEqual({ microCredits: 1_002, tokens: 10 });
+    again.close();
+  });
+
+  it("has one owner at a time", () => {
+    const database = openStateDatabase(folder);
+    expect(() => openStateDatabase(folder)).toThrow(failing("already-running"));
+    database.close();
+    openStateDatabase(folder).close();
+  });
+
+  it("says what to do when its file is damaged", () => {
+    writeFileSync(join(folder, "state.sqlite"), "not a database at all, but quite a bit of text ".repeat(100));
+    expect(() => openStateDatabase(folder)).toThrow(failing("state-corrupt"));
+  });
+});
+
+function unexpected(text: string): never {
+  throw new Error(`nothing was lost, and yet: ${text}`);
+}
