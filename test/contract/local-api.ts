@@ -7,14 +7,8 @@ import { type AppView, applyApiEvent } from "../../src/protocol/app-view.ts";
 import { FailureError } from "../../src/protocol/failure.ts";
 import { runIdSchema } from "../../src/protocol/ids.ts";
 import type { ApiEvent, LocalApi } from "../../src/protocol/local-api.ts";
-import {
-  type DaemonWorld,
-  exampleEpoch,
-  exampleReceipt,
-  exampleRun,
-  exampleTelemetry,
-  startDaemonWorld,
-} from "./local-api-world.ts";
+import { exampleEpoch, exampleReceipt, exampleRun, exampleTelemetry } from "./example-views.ts";
+import { type DaemonWorld, startDaemonWorld } from "./local-api-world.ts";
 
 export interface ConnectedApi {
   readonly api: LocalApi;
@@ -148,7 +142,8 @@ export function describeLocalApi(name: string, connect: (world: DaemonWorld) => 
 
     it("counts receipts as payable credits, once each", async () => {
       const watch = watchApi(api);
-      for (const epoch of [0, 1, 1]) world.miner.emit({ type: "receipt", receipt: exampleReceipt(world.miner, epoch) });
+      const { minerId } = world.miner.options.identity;
+      for (const epoch of [0, 1, 1]) world.miner.emit({ type: "receipt", receipt: exampleReceipt(minerId, epoch) });
       const view = await watch.until((seen) => (seen?.state.credits.payable ?? 0) > 50_000);
       expect(view?.state.credits).toEqual({ estimated: 0, pending: 0, payable: 100_000, paid: 0 });
     });

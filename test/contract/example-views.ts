@@ -1,0 +1,94 @@
+/** Views of a small run, for tests. */
+import { initialState } from "../../src/miner/local-api/app-state.ts";
+import { type MinerId, minerIdSchema, runIdSchema } from "../../src/protocol/ids.ts";
+import type { AppState } from "../../src/protocol/local-api.ts";
+import type { Receipt } from "../../src/protocol/messages.ts";
+import type { EpochRecord, RunView, Telemetry } from "../../src/protocol/run-view.ts";
+
+export const otherMiner = minerIdSchema.parse("ab".repeat(32));
+
+export function exampleRun(change: Partial<RunView> = {}): RunView {
+  return {
+    runId: runIdSchema.parse("demo"),
+    name: "Demo",
+    preset: "tiny",
+    parameters: 1000,
+    layers: 2,
+    width: 16,
+    vocabulary: 256,
+    tokenizer: "bytes",
+    mode: "local-steps",
+    microbatchTokens: 64,
+    targetTokens: null,
+    phase: "training",
+    reason: "",
+    epoch: 1,
+    attempt: 0,
+    phaseSinceMs: 1_000,
+    tokens: 4096,
+    microbatchesLost: 0,
+    stages: [],
+    credits: {},
+    checkpoint: null,
+    ...change,
+  };
+}
+
+export function exampleEpoch(epoch: number): EpochRecord {
+  return {
+    epoch,
+    tokens: (epoch + 1) * 4096,
+    trainLossNats: 5 / (epoch + 1),
+    finishedAtMs: 1_000 * epoch,
+    durationMs: 900,
+    contributors: 2,
+  };
+}
+
+export function exampleTelemetry(atMs: number, othersTokensPerSecond: number): Telemetry {
+  return {
+    atMs,
+    microbatchesDone: 3,
+    microbatchesPlanned: 8,
+    trainLossNats: 2.5,
+    miners: [
+      { minerId: otherMiner, tokensPerSecond: othersTokensPerSecond, microbatchesInFlight: 1, memoryBytes: 1 << 20 },
+    ],
+    flows: [],
+  };
+}
+
+export function exampleReceipt(minerId: MinerId, epoch: number): Receipt {
+  return {
+    networkId: "test-network",
+    minerId,
+    at: { runId: runIdSchema.parse("demo"), epoch, attempt: 0 },
+    stage: 0,
+    tokens: 100,
+    checks: ["merged-hash-agrees"],
+    microCredits: 50_000,
+    atMs: 1_000 * epoch,
+  };
+}
+
+export function exampleState(): AppState {
+  return initialState({
+    minerId: minerIdSchema.parse("cd".repeat(32)),
+    name: "test machine",
+    version: "0.1.0",
+    pid: 1,
+    startedAtMs: 0,
+    device: {
+      platform: "test",
+      cpu: "test",
+      cores: 1,
+      memoryBytes: 1 << 30,
+      memoryLimitBytes: 1 << 29,
+      backend: "reference",
+    },
+    intent: "run",
+    state: { kind: "connecting", reason: "looking for the network" },
+    network: { url: "ws://127.0.0.1:9", connected: false, reason: "not connected yet" },
+    workers: [],
+  });
+}
