@@ -90,8 +90,8 @@ export class Replica {
   }
 
   leave(reason: string): void {
-    this.#options.send({ type: "leave", reason: reason.slice(0, 200) });
     this.#enter({ kind: "paused", reason });
+    this.#options.send({ type: "leave", reason: reason.slice(0, 200) });
   }
 
   /** Resolves when nothing is half handed over. */
@@ -262,8 +262,8 @@ export class Replica {
     const place = placeOf(this.#phase);
     log("error", `${failure.message} ${failure.action}`.trim());
     if (failure.code === "compute-crashed") engines.discard();
-    if (place !== null) send({ type: "failed", at: place.at, failure });
     const signal = this.#enter({ kind: "recovering", failure });
+    if (place !== null) send({ type: "failed", at: place.at, failure });
     const again = this.#recovery.begin(signal, (resume) => {
       this.#show({ kind: "waiting", reason: "Waiting for a place in a run." });
       if (resume === null) this.#askForPlace();

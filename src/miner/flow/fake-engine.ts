@@ -1,0 +1,174 @@
+/** For tests: a compute engine whose sums are easy to follow. Every trained microbatch moves the weights by one. */
+import { stageLayout } from "../../compute/model/layout.ts";
+import type {
+  ComputeArguments,
+  ComputeMethod,
+  ComputeResult,
+  OpenOptions,
+  StageInput,
+} from "../../compute/worker-protocol.ts";
+import { FailureError } from "../../protocol/failure.ts";
+import type { ComputeEngine, EngineSource } from "../compute-host/compute-worker.ts";
+
+export class FakeEngine implements ComputeEngine {
+  readonly calls: ComputeMethod[] = [];
+  /** Returns the failure of the next call, if it shall fail. */
+  failing: (method: ComputeMethod, call: number) => FailureError | null;
+  #options: OpenOptions | null = null;
+  #weights = new Float32Array(0);
+  readonly #kept = new Map<string, number>();
+  #pending = 0;
+  #pendingTokens = 0;
+  #moved = 0;
+  #tokens = 0;
+
+  constructor(failing: FakeEngine["failing"] = () => null) {
+    this.failing = failing;
+  }
+
+  /** Microbatches that wait for their gradient. */
+  get kept(): readonly string[] {
+    return [...this.#kept.keys()];
+  }
+
+  async call<M extends ComputeMethod>(method: M, ...args: ComputeArguments<M>): Promise<ComputeResult<M>> {
+    await new Promise((resolve) => setImmediate(resolve));
+    this.calls.push(method);
+    const failure = this.failing(method, this.calls.filter((called) => called === method).length);
+    if (failure !== null) throw failure;
+    return this.#answer(method, args[0]) as ComputeResult<M>;
+  }
+
+  #answer(method: ComputeMethod, argument: unknown): unknown {
+    switch (method) {
+      case "open":
+        this.#options = argument as OpenOptions;
+        this.#weights = new Float32Array(stageLayout(this.#options.model, this.#options.stage).length);
+        this.#restart();
+        return {
+          device: { kind: "reference", name: "fake", threads: 1 },
+          parameters: this.#weights.length,
+          memoryBytes: 1,
+        };
+      case "load":
+        this.#weights = Float32Array.from((argument as { weights: Float32Array }).weights);
+        this.#restart();
+        return undefined;
+      case "state":
+        return { weights: Float32Array.from(this.#weights), optimizer: new Float32Array(this.#optimizerLength()) };
+      case "forward": {
+        const input = argument as StageInput;
+        if (this.#kept.has(input.microbatch)) throw new Error(`${input.microbatch} is kept already`);
+        this.#kept.set(input.microbatch, this.#rows(input));
+        return { activations: new Float32Array(this.#rows(input) * this.#open().model.width).fill(1) };
+      }
+      case "forwardBackward": {
+        const input = argument as StageInput;
+        this.#train(this.#rows(input));
+        const gradient = new Float32Array(this.#rows(input) * this.#open().model.width).fill(1);
+        return { lossSumNats: 2 * this.#rows(input), inputGradient: "tokens" in input ? null : gradient };
+      }
+      case "backward": {
+        const { microbatch, gradient } = argument as { microbatch: string; gradient: Float32Array };
+        const rows = this.#kept.get(microbatch);
+        if (rows === undefined) throw new Error(`${microbatch} is not kept`);
+        this.#kept.delete(microbatch);
+        this.#train(rows);
+        return { inputGradient: this.#open().stage.index === 0 ? null : gradient };
+      }
+      case "discard":
+        for (const microbatch of (argument as { microbatches: string[] }).microbatches) this.#kept.delete(microbatch);
+        return undefined;
+      case "step":
+        return this.#step();
+      case "contribution":
+        return {
+          values: new Float32Array(this.#weights.length).fill(this.#moved + this.#syncPending()),
+          tokens: this.#tokens + this.#syncTokens(),
+        };
+      case "merge":
+        return this.#merge((argument as { contributions: { values: Float32Array }[] }).contributions);
+      default:
+        throw new Error(`the fake engine has no ${method}`);
+    }
+  }
+
+  #train(rows: number): void {
+    this.#pending += 1;
+    this.#pendingTokens += rows;
+  }
+
+  #step(): { tokens: number; gradientNorm: number } {
+    const tokens = this.#pendingTokens;
+    this.#moved += this.#pending;
+    this.#tokens += tokens;
+    this.#pending = 0;
+    this.#pendingTokens = 0;
+    return { tokens, gradientNorm: 1 };
+  }
+
+  #merge(contributions: readonly { values: Float32Array }[]): undefined {
+    for (const { values } of contributions)
+      this.#weights.forEach((weight, index) => {
+        this.#weights[index] = weight + (values[index] ?? 0);
+      });
+    this.#restart();
+  }
+
+  #restart(): void {
+    this.#kept.clear();
+    this.#pending = this.#pendingTokens = this.#moved = this.#tokens = 0;
+  }
+
+  #syncPending(): number {
+    return this.#open().training.mode === "sync" ? this.#pending : 0;
+  }
+
+  #syncTokens(): number {
+    return this.#open().training.mode === "sync" ? this.#pendingTokens : 0;
+  }
+
+  #optimizerLength(): number {
+    return (this.#open().training.mode === "sync" ? 2 : 3) * this.#weights.length + 1;
+  }
+
+  #rows(input: StageInput): number {
+    return "tokens" in input ? input.tokens.length : input.activations.length / this.#open().model.width;
+  }
+
+  #open(): OpenOptions {
+    if (this.#options === null) throw new Error("the fake engine is not open");
+    return this.#options;
+  }
+}
+
+/** For tests: makes a fake engine whenever there is none, and lets it crash. */
+export class FakeEngines implements EngineSource {
+  readonly made: FakeEngine[] = [];
+  failing: FakeEngine["failing"] = () => null;
+  #live: FakeEngine | null = null;
+  #onCrash: (explanation: string) => void = () => {};
+
+  engine(): FakeEngine {
+    if (this.#live === null) {
+      this.#live = new FakeEngine((method, call) => this.failing(method, call));
+      this.made.push(this.#live);
+    }
+    return this.#live;
+  }
+
+  discard(): void {
+    this.#live = null;
+  }
+
+  onCrash(handler: (explanation: string) => void): void {
+    this.#onCrash = handler;
+  }
+
+  crash(): void {
+    const dead = this.#live;
+    this.#live = null;
+    if (dead !== null) dead.failing = () => new FailureError("compute-crashed", "The fake worker is dead.");
+    this.#onCrash("The fake worker crashed.");
+  }
+}
