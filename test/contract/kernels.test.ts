@@ -1,0 +1,31 @@
+import { describe, expect, it } from "vitest";
+import {
+  createNativeDevice,
+  nativeAvailability,
+  nativeInstructionSets,
+} from "../../src/compute/backends/native/device.ts";
+import { createReferenceDevice } from "../../src/compute/backends/reference/device.ts";
+import { describeAgreement, describeKernels } from "./kernels.ts";
+
+describeKernels("reference", createReferenceDevice, 1e-8);
+describeKernels("native", () => createNativeDevice({ threads: 2 }), 1e-5);
+
+for (const instructionSet of nativeInstructionSets())
+  describeAgreement(
+    `native, ${instructionSet}`,
+    (threads) => createNativeDevice({ threads, instructionSet }),
+    createReferenceDevice,
+    1e-5,
+  );
+
+describe("the native back end", () => {
+  it("says what it runs on", () => {
+    const [fastest] = nativeInstructionSets();
+    expect(nativeAvailability()).toEqual({ available: true, description: expect.stringContaining(`, ${fastest}`) });
+  });
+
+  it("refuses a number of threads or an instruction set that it cannot have", () => {
+    expect(() => createNativeDevice({ threads: 0 })).toThrow(RangeError);
+    expect(() => createNativeDevice({ threads: 1, instructionSet: "MMX" })).toThrow(/no kernels for MMX/);
+  });
+});
