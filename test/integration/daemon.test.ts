@@ -1,0 +1,155 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { createInterface } from "node:readline/promises";
+import { fileURLToPath } from "node:url";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { connectLocalApi } from "../../src/miner/local-api/client.ts";
+import { readDaemonAddress } from "../../src/miner/store/daemon-address.ts";
+import { type DaemonAddress, daemonAddressSchema, type ProcessView } from "../../src/protocol/local-api.ts";
+import { exampleReceipt } from "../contract/example-views.ts";
+import { type DaemonWorld, startDaemonWorld, temporaryFolder } from "../contract/local-api-world.ts";
+
+let stateFolder: string;
+const open: { close(): Promise<void> }[] = [];
+
+beforeEach(() => {
+  stateFolder = temporaryFolder();
+});
+afterEach(async () => {
+  for (const one of open.splice(0)) await one.close();
+  rmSync(stateFolder, { recursive: true, force: true });
+});
+
+async function start(options: Parameters<typeof startDaemonWorld>[0] = {}): Promise<DaemonWorld> {
+  const world = await startDaemonWorld({ stateFolder, ...options });
+  open.push(world.daemon);
+  return world;
+}
+
+describe("a daemon", () => {
+  it("does after a restart what the person asked for last, with the same identity and credits", async () => {
+    const first = await start();
+    const { minerId } = first.miner.options.identity;
+    expect(first.miner.active?.active).toBe(true);
+    const api = await connectLocalApi(readDaemonAddress(stateFolder));
+    await api.call("pause", {});
+    first.miner.emit({ type: "receipt", receipt: exampleReceipt(minerId, 0) });
+    api.close();
+    await first.daemon.close();
+
+    const second = await start();
+    const { state } = await second.daemon.api.call("snapshot", {});
+    expect(second.miner.active).toEqual({ active: false, reason: "Paused by you. Start resumes." });
+    expect(state.machine).toMatchObject({ intent: "pause", minerId });
+    expect(state.credits.payable).toBe(50_000);
+    await second.daemon.api.call("start", {});
+    await second.daemon.close();
+    expect((await start()).miner.active?.active).toBe(true);
+  });
+
+  it("waits on a new machine for somebody to start it, when it is told to", async () => {
+    expect((await start({ initialIntent: "pause" })).miner.active?.active).toBe(false);
+  });
+
+  it("goes on with its intent lost, but never with its identity lost", async () => {
+    await (await start()).daemon.close();
+    writeFileSync(join(stateFolder, "intent.json"), '{"intent":');
+    const world = await start();
+    const log = await world.daemon.api.call("logs", { level: "warning" });
+    expect(log.map(({ text }) => text)).toEqual([expect.stringContaining("intent.json")]);
+    await world.daemon.close();
+
+    writeFileSync(join(stateFolder, "identity.pem"), "");
+    await expect(start()).rejects.toMatchObject({ failure: { code: "state-corrupt" } });
+    expect(readFileSync(join(stateFolder, "identity.pem"), "utf8")).toBe("");
+  });
+
+  it("is the only one on its state folder", async () => {
+    const first = await start();
+    await expect(start()).rejects.toMatchObject({
+      failure: {
+        code: "already-running",
+        message: expect.stringContaining(stateFolder),
+        action: expect.not.stringMatching(/^$/),
+      },
+    });
+    expect(readDaemonAddress(stateFolder)).toEqual(first.daemon.address);
+  });
+
+  it("leaves nothing held when it cannot start", async () => {
+    const taken = createServer().listen(0, "127.0.0.1");
+    await once(taken, "listening");
+    const place = taken.address();
+    const apiPort = typeof place === "object" && place !== null ? place.port : 0;
+    const settings = { networkUrl: "ws://127.0.0.1:9", name: "test", threads: 1, memoryLimitBytes: 1 << 30, apiPort };
+    await expect(start({ settings })).rejects.toMatchObject({ failure: { code: "port-in-use" } });
+    taken.close();
+    await start();
+  });
+
+  it("hands its work over and takes its address back when it ends", async () => {
+    const { daemon, miner } = await start();
+    expect(miner.opened).toBe(true);
+    await Promise.all([daemon.close(), daemon.close(), daemon.closed]);
+    expect(miner.closedWithGraceMs).toBe(5000);
+    expect(() => readDaemonAddress(stateFolder)).toThrow("no daemon runs");
+    expect(existsSync(join(stateFolder, "daemon.json"))).toBe(false);
+  });
+
+  it("ends even when its miner fails to", async () => {
+    const { daemon, miner } = await start();
+    miner.close = () => Promise.reject(new Error("stuck"));
+    await daemon.close();
+    expect(readFileSync(join(stateFolder, "daemon.log"), "utf8")).toContain("stuck");
+  });
+
+  it("names the processes that its supervisor tells it of", async () => {
+    const peer: ProcessView = { role: "local-peer", name: "peer 1", pid: 7, alive: true };
+    const { daemon } = await start({ processes: () => [peer] });
+    await expect(daemon.api.call("processes", {})).resolves.toEqual([peer]);
+  });
+
+  it("never writes its token to the log", async () => {
+    const { daemon, miner } = await start();
+    miner.options.log("error", "session", `could not reach ${daemon.address.url}/api?token=${daemon.address.token}`);
+    await daemon.close();
+    expect(readFileSync(join(stateFolder, "daemon.log"), "utf8")).not.toContain(daemon.address.token);
+  });
+});
+
+describe("a daemon that was killed", () => {
+  it("leaves an address behind that clients see through and the next daemon replaces", async () => {
+    const { child, address } = await startProcess();
+    expect(readDaemonAddress(stateFolder)).toEqual(address);
+    await expect(start()).rejects.toMatchObject({ failure: { code: "already-running" } });
+    child.kill("SIGKILL");
+    await once(child, "exit");
+    expect(existsSync(join(stateFolder, "daemon.json"))).toBe(true);
+    expect(() => readDaemonAddress(stateFolder)).toThrow("no daemon runs");
+
+    const { daemon } = await start();
+    expect(readDaemonAddress(stateFolder)).toEqual(daemon.address);
+    const api = await connectLocalApi(readDaemonAddress(stateFolder));
+    await expect(api.call("processes", {})).resolves.toHaveLength(1);
+    api.close();
+  });
+});
+
+async function startProcess(): Promise<{ child: ChildProcess; address: DaemonAddress }> {
+  const script = fileURLToPath(new URL("./daemon-process.ts", import.meta.url));
+  const child = spawn(process.execPath, [script, stateFolder], { stdio: ["ignore", "pipe", "inherit"] });
+  open.push({
+    async close() {
+      if (child.exitCode === null && child.signalCode === null) {
+        child.kill("SIGKILL");
+        await once(child, "exit");
+      }
+    },
+  });
+  for await (const line of createInterface(child.stdout))
+    return { child, address: daemonAddressSchema.parse(JSON.parse(line)) };
+  throw new Error("the daemon process ended before it said where it is");
+}
