@@ -20,6 +20,6 @@ await runScript(async () => {
     );
     return usageError;
   }
-  const node = await ensureReady({ ui: false });
+  const node = await ensureReady({ bundles: [] });
   return runForeground(node, [join(folder, `${name}.ts`), ...args]);
 });

@@ -4,6 +4,7 @@
  */
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { electronShell, packagedDaemon, userInterface } from "./setup/bundles.mjs";
 import { runForeground } from "./setup/child.mjs";
 import { ensureReady } from "./setup/ensure-ready.mjs";
 import { runScript } from "./setup/failure.mjs";
@@ -12,7 +13,7 @@ import { root, stampFolder } from "./setup/folders.mjs";
 const resultFile = join(stampFolder, "test-results.json");
 
 await runScript(async () => {
-  const node = await ensureReady({ shell: true });
+  const node = await ensureReady({ bundles: [userInterface, electronShell, packagedDaemon] });
   rmSync(resultFile, { force: true });
   const vitest = join(root, "node_modules", "vitest", "vitest.mjs");
   const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${resultFile}`];

@@ -4,7 +4,15 @@ import { runCaptured } from "./child.mjs";
 import { SetupFailure } from "./failure.mjs";
 import { hashInputs, root, stampFolder, stampMatches, writeStamp } from "./folders.mjs";
 
-/** @typedef {{ name: string, label: string, config: string, inputs: readonly string[], result: string }} Bundle */
+/**
+ * @typedef {object} Bundle something that Vite builds
+ * @property {string} name of its stamp
+ * @property {string} label in progress lines
+ * @property {string} config
+ * @property {readonly string[]} modes of the config, each built on its own
+ * @property {readonly string[]} inputs
+ * @property {readonly string[]} results files that must exist
+ */
 
 const shared = ["src/protocol", "package-lock.json", "tsconfig.json"];
 
@@ -13,31 +21,44 @@ export const userInterface = {
   name: "renderer",
   label: "the user interface",
   config: "vite.config.ts",
+  modes: ["production"],
   inputs: ["src/renderer", "vite.config.ts", ...shared],
-  result: "dist/renderer/index.html",
+  results: ["dist/renderer/index.html"],
 };
 
-/** What Electron and the packaged app need beyond it: main, preload, and daemon and CLI in one.
- * @type {Bundle} */
+/** @type {Bundle} */
 export const electronShell = {
   name: "shell",
   label: "the Electron shell",
   config: "vite.main.config.ts",
-  inputs: ["src", "vite.main.config.ts", "assets", ...shared],
-  result: "dist/main/index.mjs",
+  modes: ["main", "preload"],
+  inputs: ["src/main", "src/miner", "vite.main.config.ts", ...shared],
+  results: ["dist/main/index.mjs", "dist/preload/index.cjs"],
+};
+
+/** The command line and the compute worker, as the packaged app has them. @type {Bundle} */
+export const packagedDaemon = {
+  name: "daemon",
+  label: "the packaged daemon",
+  config: "vite.main.config.ts",
+  modes: ["daemon"],
+  inputs: ["src/cli", "src/compute", "src/miner", "src/network", "src/transport", "vite.main.config.ts", ...shared],
+  results: ["dist/daemon/tah.mjs", "dist/daemon/worker.mjs"],
 };
 
 /** @param {Bundle} bundle */
 export function isBuilt(bundle) {
-  return existsSync(join(root, bundle.result)) && stampMatches(bundle.name, inputsOf(bundle));
+  return bundle.results.every((file) => existsSync(join(root, file))) && stampMatches(bundle.name, inputsOf(bundle));
 }
 
 /** @param {Bundle} bundle @param {string} node the Node that runs Vite */
 export async function build(bundle, node) {
   const inputs = inputsOf(bundle);
   const vite = join(root, "node_modules", "vite", "bin", "vite.js");
-  const { code, output } = await runCaptured(node, [vite, "build", "--config", bundle.config, "--logLevel", "warn"]);
-  if (code !== 0) {
+  for (const mode of bundle.modes) {
+    const args = ["build", "--config", bundle.config, "--mode", mode, "--logLevel", "warn"];
+    const { code, output } = await runCaptured(node, [vite, ...args]);
+    if (code === 0) continue;
     const log = join(stampFolder, `${bundle.name}-build.log`);
     writeFileSync(log, output);
     throw new SetupFailure("ui-build-failed", `Building ${bundle.label} failed: see ${log}.`);

@@ -3,15 +3,20 @@
  * have not changed, so a second start needs neither network nor time. This folder
  * runs on the system's Node and imports nothing but Node; build-native.mjs is the addon's part.
  */
-import { build, electronShell, isBuilt, userInterface } from "./bundles.mjs";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { buildNative } from "../build-native.mjs";
+import { build, isBuilt, userInterface } from "./bundles.mjs";
 import { checkDiskSpace, dependenciesMatchLock, installDependencies } from "./dependencies.mjs";
 import { exclusively } from "./exclusive.mjs";
+import { root } from "./folders.mjs";
 import { checkSystemNode, findNode } from "./node-runtime.mjs";
+
+const addonFile = join(root, "native-bridge", "build", "train-at-home-native.node");
 
 /**
  * @typedef {object} SetupOptions
- * @property {boolean} [ui] build the user interface (default: true)
- * @property {boolean} [shell] build the Electron shell as well (default: false)
+ * @property {readonly import("./bundles.mjs").Bundle[]} [bundles] what to build (default: the user interface)
  * @property {(line: string) => void} [report] gets one line per step that has work to do (default: standard error)
  */
 
@@ -20,7 +25,7 @@ import { checkSystemNode, findNode } from "./node-runtime.mjs";
  * @returns {Promise<string>} the path of the Node binary that runs the product
  * @throws SetupFailure
  */
-export async function ensureReady({ ui = true, shell = false, report = reportToStandardError } = {}) {
+export async function ensureReady({ bundles = [userInterface], report = reportToStandardError } = {}) {
   checkSystemNode();
   return exclusively(report, async () => {
     if (!dependenciesMatchLock()) {
@@ -29,9 +34,9 @@ export async function ensureReady({ ui = true, shell = false, report = reportToS
       await installDependencies();
     }
     const node = await findNode();
-    const { buildNative } = await import("../build-native.mjs");
+    if (!existsSync(addonFile)) report("Compiling the native addon …");
     await buildNative({ quiet: true });
-    for (const bundle of [...(ui ? [userInterface] : []), ...(shell ? [electronShell] : [])]) {
+    for (const bundle of bundles) {
       if (isBuilt(bundle)) continue;
       checkDiskSpace();
       report(`Building ${bundle.label} …`);

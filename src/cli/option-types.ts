@@ -2,7 +2,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { z } from "zod";
 
-export function valueOf<T>(schema: z.ZodType<T>): (text: string) => T {
+export function valueParser<T>(schema: z.ZodType<T>): (text: string) => T {
   return (text) => {
     const parsed = schema.safeParse(text);
     if (parsed.success) return parsed.data;
@@ -16,11 +16,11 @@ const decimal = z
   .transform(Number);
 const wholeNumber = z.string().regex(/^\d+$/, "expected a whole number").transform(Number);
 
-export const countValue = valueOf(wholeNumber.pipe(z.int().positive("expected at least 1")));
-export const seedValue = valueOf(wholeNumber.pipe(z.int().nonnegative()));
-export const portValue = valueOf(wholeNumber.pipe(z.int().max(65_535, "a port is at most 65535")));
-export const minutesValue = valueOf(decimal.pipe(z.number().positive("expected more than 0")));
-export const networkUrlValue = valueOf(
+export const countValue = valueParser(wholeNumber.pipe(z.int().positive("expected at least 1")));
+export const seedValue = valueParser(wholeNumber.pipe(z.int().nonnegative()));
+export const portValue = valueParser(wholeNumber.pipe(z.int().max(65_535, "a port is at most 65535")));
+export const minutesValue = valueParser(decimal.pipe(z.number().positive("expected more than 0")));
+export const networkUrlValue = valueParser(
   z.url({ protocol: /^wss?$/, error: "expected ws://HOST:PORT or wss://HOST:PORT" }),
 );
 

@@ -36,7 +36,10 @@ export class Output {
 
   /** Replaces the last progress line on a terminal; elsewhere it is a line like any other. */
   progress(text: string): void {
-    if (!this.#streams.stderr.isTTY) return this.note(text);
+    if (!this.rewritesProgress) {
+      this.note(text);
+      return;
+    }
     this.#streams.stderr.write(`\r${text.padEnd(this.#progressLength)}`);
     this.#progressLength = text.length;
   }

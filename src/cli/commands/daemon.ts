@@ -5,7 +5,6 @@
 import { type Command, Option } from "commander";
 import { z } from "zod";
 import { formatLogLine } from "../../miner/log.ts";
-import { FailureError } from "../../protocol/failure.ts";
 import {
   type AppState,
   type CommandName,

@@ -1,6 +1,5 @@
 import { type Command, Option } from "commander";
-import { createMiner } from "../../miner/create-miner.ts";
-import { type RunningDaemon, startDaemon } from "../../miner/daemon.ts";
+import type { DaemonOptions, RunningDaemon } from "../../miner/daemon.ts";
 import { loadSettings, type SettingSources } from "../../miner/store/settings.ts";
 import { stateFolderPath } from "../../miner/store/state-folder.ts";
 import type { ProcessView } from "../../protocol/local-api.ts";
@@ -30,7 +29,12 @@ export function addMineCommand(program: Command, output: Output): void {
     .addOption(new Option("--backend <name>", "what computes").choices(["native", "reference"]).default("native"))
     .addOption(new Option("--supervised").hideHelp())
     .action(async (options: MineOptions) => {
-      const daemon = await startDaemon(daemonOptions(options, output));
+      // Loaded here, so that commands to a running daemon need not wait for it.
+      const [{ startDaemon }, { createMiner }] = await Promise.all([
+        import("../../miner/daemon.ts"),
+        import("../../miner/create-miner.ts"),
+      ]);
+      const daemon = await startDaemon({ ...daemonOptions(options, output), createMiner });
       reportWorkers(daemon);
       if (!options.supervised) output.note("tah open shows the dashboard; Ctrl-C ends the training here.");
       const stopped = await Promise.race([
@@ -42,7 +46,7 @@ export function addMineCommand(program: Command, output: Output): void {
     });
 }
 
-function daemonOptions(options: MineOptions, output: Output): Parameters<typeof startDaemon>[0] {
+function daemonOptions(options: MineOptions, output: Output): Omit<DaemonOptions, "createMiner"> {
   const stateFolder = options.state ?? stateFolderPath();
   const { network: networkUrl, name, threads, apiPort, backend } = options;
   const flags: SettingSources["flags"] = { networkUrl, name, threads, apiPort };
@@ -50,7 +54,6 @@ function daemonOptions(options: MineOptions, output: Output): Parameters<typeof 
   return {
     stateFolder,
     backend,
-    createMiner,
     settings: loadSettings(stateFolder, flags, (text) => output.note(text)),
     echo: (line) => output.note(line),
     ...(uiFolder !== undefined && { uiFolder }),

@@ -1,7 +1,6 @@
 import { join } from "node:path";
 import type { Command } from "commander";
 import { stateFolderPath } from "../../miner/store/state-folder.ts";
-import { serveNetwork } from "../../network/serve.ts";
 import { lanAddresses } from "../demo/lan-addresses.ts";
 import { untilStopped } from "../lifetime.ts";
 import { type CommonOptions, portValue, withCommonOptions } from "../option-types.ts";
@@ -23,9 +22,13 @@ export function addNetworkCommands(program: Command, output: Output): void {
     .option("--host <address>", "interface to listen on; 0.0.0.0: all of them", "127.0.0.1")
     .option("--port <port>", "port to listen on; 0: any free one", portValue, defaultPort)
     .action(async (options: ServeOptions) => {
-      const network = await serveNetwork(serveOptions(options, output));
-      output.note(`Miners join with: tah mine --network ${network.url}`);
-      tellParent({ type: "listening", url: network.url });
+      // Loaded here, so that commands to a running daemon need not wait for it.
+      const { serveNetwork } = await import("../../network/serve.ts");
+      const stateFolder = options.state ?? join(stateFolderPath(), "network");
+      const network = await serveNetwork({ ...options, stateFolder, log: (text) => output.note(text) });
+      for (const address of options.host === "0.0.0.0" ? lanAddresses() : [options.host])
+        output.note(`Miners join with: tah mine --network ws://${address}:${network.port}`);
+      tellParent({ type: "listening", url: `ws://${options.host}:${network.port}` });
       const stopped = await untilStopped();
       await network.close();
       output.result({ stopped }, () => `Ended: ${stopped}.`);

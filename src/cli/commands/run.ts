@@ -2,13 +2,13 @@ import type { Command } from "commander";
 import { FailureError } from "../../protocol/failure.ts";
 import { runIdSchema } from "../../protocol/ids.ts";
 import { countText, durationText, lossText, runText } from "../formats.ts";
-import { type CommonOptions, valueOf, withCommonOptions } from "../option-types.ts";
+import { type CommonOptions, valueParser, withCommonOptions } from "../option-types.ts";
 import type { Output } from "../output.ts";
 import type { RunDetails } from "../output-schemas.ts";
 import { withDaemon } from "../with-daemon.ts";
 
 const shownEpochs = 10;
-const runIdValue = valueOf(runIdSchema);
+const runIdValue = valueParser(runIdSchema);
 
 /** `tah run …`: the runs that this computer's daemon takes part in. */
 export function addRunCommands(program: Command, output: Output): void {

@@ -118,10 +118,14 @@ export class SupervisedProcess {
     this.#events.onProcesses();
     const steady = Date.now() - this.#startedAtMs >= steadyMs;
     this.#quickDeaths = steady ? 1 : this.#quickDeaths + 1;
-    if (this.#quickDeaths > maxQuickDeaths) {
+    if (this.#quickDeaths <= maxQuickDeaths) this.#restartLater(how);
+    else {
       const action = `Its log says why: ${this.spec.logFile}`;
-      return this.#giveUp(new FailureError("compute-crashed", `${this.spec.name} keeps ending (${how})`, { action }));
+      this.#giveUp(new FailureError("compute-crashed", `${this.spec.name} keeps ending (${how})`, { action }));
     }
+  }
+
+  #restartLater(how: string): void {
     const pauseMs = Math.min(longestRestartMs, firstRestartMs * 2 ** (this.#quickDeaths - 1));
     this.#events.onNote(`${this.spec.name} ended (${how}); starting it again in ${pauseMs / 1000} s`);
     this.#timer = setTimeout(() => {

@@ -1,0 +1,62 @@
+/**
+ * Bundles for Electron and the packaged app, one per mode: `main` (a module), `preload` (the sandbox wants one CommonJS file) and
+ * `daemon` (the command line and the compute worker, for the Node that is packaged with the app).
+ */
+import { defineConfig, type Plugin } from "vite";
+
+interface BundleShape {
+  readonly entries: Readonly<Record<string, string>>;
+  readonly format: "es" | "cjs";
+  readonly extension: string;
+  readonly outDir: string;
+}
+
+const shapes: Readonly<Record<string, BundleShape>> = {
+  main: { entries: { index: "src/main/index.ts" }, format: "es", extension: "mjs", outDir: "dist/main" },
+  preload: { entries: { index: "src/main/preload.ts" }, format: "cjs", extension: "cjs", outDir: "dist/preload" },
+  daemon: {
+    entries: { tah: "src/cli/tah.ts", worker: "src/compute/worker.ts" },
+    format: "es",
+    extension: "mjs",
+    outDir: "dist/daemon",
+  },
+};
+
+/** Loaded from beside the bundle: compiled code, and text that is only read as files. `ws` can do without its two. */
+const externals = ["electron", "better-sqlite3", "bufferutil", "utf-8-validate"];
+
+export default defineConfig(({ mode }) => {
+  const shape = shapes[mode];
+  if (!shape) throw new Error(`--mode is one of ${Object.keys(shapes).join(", ")}`);
+  return {
+    publicDir: false,
+    plugins: [bundledWorkerName()],
+    ssr: { noExternal: true, external: externals },
+    build: {
+      ssr: true,
+      outDir: shape.outDir,
+      emptyOutDir: true,
+      target: "node24",
+      minify: false,
+      rollupOptions: {
+        input: shape.entries,
+        external: externals,
+        output: {
+          format: shape.format,
+          entryFileNames: `[name].${shape.extension}`,
+          chunkFileNames: `[name]-[hash].${shape.extension}`,
+        },
+      },
+    },
+  };
+});
+
+/** The compute host starts its worker by file name, and that changes with bundling. */
+function bundledWorkerName(): Plugin {
+  return {
+    name: "bundled-worker-name",
+    transform(code, id) {
+      return id.endsWith("/src/compute/host.ts") ? code.replace('"./worker.ts"', '"./worker.mjs"') : undefined;
+    },
+  };
+}
