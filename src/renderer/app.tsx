@@ -11,7 +11,7 @@ import { LossPanel } from "./features/training/loss-panel.tsx";
 import { useDashboard } from "./state/store.ts";
 
 export function App() {
-  const known = useDashboard(({ state }) => state !== null);
+  const known = useDashboard(({ view }) => view !== null);
   const stale = useDashboard(({ connection }) => connection.kind !== "open");
   if (!known) return <NoDaemon />;
   return (

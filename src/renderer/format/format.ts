@@ -8,6 +8,8 @@ export interface Format {
   count(value: number): string;
   /** 1.23 M: three significant digits. */
   short(value: number): string;
+  /** 50 k: as `short` without trailing zeros, for axes. */
+  tick(value: number): string;
   /** 12.3 MB, in powers of 1000. */
   bytes(value: number): string;
   /** 1.834 */
@@ -31,6 +33,7 @@ export function createFormat(locale: string): Format {
   const small = number({ maximumSignificantDigits: 3 });
   const three = number({ minimumFractionDigits: 3, maximumFractionDigits: 3 });
   const percentage = number({ style: "percent", maximumFractionDigits: 0 });
+  const finePercentage = number({ style: "percent", maximumSignificantDigits: 2 });
   const creditAmount = number({ minimumFractionDigits: 2, maximumFractionDigits: 6 });
   const clock = new Intl.DateTimeFormat(locale, { timeStyle: "medium", hourCycle: "h23" });
   const day = new Intl.DateTimeFormat(locale, {
@@ -42,11 +45,11 @@ export function createFormat(locale: string): Format {
     hourCycle: "h23",
   });
 
-  const scaled = (value: number, steps: readonly string[]): string => {
+  const scaled = (value: number, steps: readonly string[], large = significant): string => {
     // The step is chosen after rounding to three digits, so that 999,999 reads 1.00 M and not 1000 k.
     const rounded = Number(Math.abs(value).toPrecision(3));
     const step = rounded < 1000 ? 0 : Math.min(steps.length - 1, Math.floor(Math.log10(rounded) / 3 + 1e-9));
-    const digits = step === 0 ? small.format(value) : significant.format(value / 1000 ** step);
+    const digits = step === 0 ? small.format(value) : large.format(value / 1000 ** step);
     const unit = steps[step] ?? "";
     return unit === "" ? digits : `${digits}\u00a0${unit}`;
   };
@@ -54,9 +57,10 @@ export function createFormat(locale: string): Format {
   return {
     count: (value) => whole.format(value),
     short: (value) => scaled(value, countSteps),
+    tick: (value) => scaled(value, countSteps, small),
     bytes: (value) => scaled(value, byteSteps),
     loss: (nats) => three.format(nats),
-    percent: (fraction) => percentage.format(fraction),
+    percent: (fraction) => (fraction > 0 && fraction < 0.01 ? finePercentage : percentage).format(fraction),
     credits: (microCredits) => creditAmount.format(microCredits / 1e6),
     duration: (seconds) => duration(seconds, whole),
     time: (atMs) => clock.format(atMs),

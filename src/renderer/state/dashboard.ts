@@ -1,5 +1,6 @@
 /** What the dashboard knows, and how an event changes it. Pure; `store.ts` holds the one instance. */
-import type { ApiEvent, AppLists, AppState } from "../../protocol/local-api.ts";
+import { type AppView, applyApiEvent } from "../../protocol/app-view.ts";
+import type { ApiEvent, AppState } from "../../protocol/local-api.ts";
 import type { Connection } from "../api/dashboard-api.ts";
 
 /** One point of the training loss within the epoch that is not finished yet. */
@@ -12,65 +13,40 @@ export interface LivePoint {
 export interface Dashboard {
   readonly connection: Connection;
   /** Null until the first snapshot. */
-  readonly state: AppState | null;
-  readonly lists: AppLists;
+  readonly view: AppView | null;
   readonly liveLoss: readonly LivePoint[];
 }
 
-const noLists: AppLists = { epochs: [], evaluations: [], runLog: [], log: [] };
+export const emptyDashboard: Dashboard = { connection: { kind: "connecting" }, view: null, liveLoss: [] };
 
-export const emptyDashboard: Dashboard = {
-  connection: { kind: "connecting" },
-  state: null,
-  lists: noLists,
-  liveLoss: [],
-};
-
-/** What the page keeps of the logs, in entries; the daemon keeps the rest. */
-const logLimit = 5_000;
 const liveLimit = 2_000;
 
+/** What comes out of step is left out; the client behind it fetches everything anew. */
 export function applyEvent(dashboard: Dashboard, event: ApiEvent): Dashboard {
-  if (event.event === "snapshot")
-    return withLiveLoss({ ...dashboard, state: event.state, lists: bounded(event.lists), liveLoss: [] });
-  if (!dashboard.state) return dashboard;
-  const reset = event.reset === true;
-  const started = reset || (event.append.epochs?.length ?? 0) > 0;
-  const next = {
-    ...dashboard,
-    state: { ...dashboard.state, ...event.set },
-    lists: appended(dashboard.lists, event.append, reset),
-    liveLoss: started ? [] : dashboard.liveLoss,
-  };
-  return event.set.telemetry ? withLiveLoss(next) : next;
+  const view = applyApiEvent(dashboard.view, event);
+  if (!view) return dashboard;
+  const sameEpoch = view.lists.epochs === dashboard.view?.lists.epochs;
+  const liveLoss = sameEpoch ? dashboard.liveLoss : [];
+  const point = view.state.telemetry === dashboard.view?.state.telemetry ? null : livePoint(view.state);
+  const last = liveLoss.at(-1);
+  const grown = point && (!last || point.tokens > last.tokens) ? [...liveLoss, point].slice(-liveLimit) : liveLoss;
+  return { ...dashboard, view, liveLoss: grown };
 }
 
-/** A list that nothing is added to keeps its identity, so that what shows it does not render again. */
-function appended(lists: AppLists, more: Partial<AppLists>, reset: boolean): AppLists {
-  const grown = <T>(list: readonly T[], added: readonly T[] | undefined): readonly T[] => {
-    if (!added) return list;
-    if (reset) return added;
-    return added.length === 0 ? list : [...list, ...added];
-  };
-  return bounded({
-    epochs: grown(lists.epochs, more.epochs),
-    evaluations: grown(lists.evaluations, more.evaluations),
-    runLog: grown(lists.runLog, more.runLog),
-    log: grown(lists.log, more.log),
-  });
+function livePoint(state: AppState): LivePoint | null {
+  const { run, telemetry } = state;
+  if (!run || !telemetry || telemetry.trainLossNats === null) return null;
+  const tokens = trainedTokens(state);
+  return tokens > run.tokens ? { tokens, atMs: telemetry.atMs, lossNats: telemetry.trainLossNats } : null;
 }
 
-function bounded(lists: AppLists): AppLists {
-  const { runLog, log } = lists;
-  if (runLog.length <= logLimit && log.length <= logLimit) return lists;
-  return { ...lists, runLog: runLog.slice(-logLimit), log: log.slice(-logLimit) };
-}
-
-function withLiveLoss(dashboard: Dashboard): Dashboard {
-  const { run, telemetry } = dashboard.state ?? {};
-  if (!run || !telemetry || telemetry.trainLossNats === null) return dashboard;
-  const last = dashboard.liveLoss.at(-1);
-  if (last && run.tokens <= last.tokens) return dashboard;
-  const point = { tokens: run.tokens, atMs: telemetry.atMs, lossNats: telemetry.trainLossNats };
-  return { ...dashboard, liveLoss: [...dashboard.liveLoss, point].slice(-liveLimit) };
+/**
+ * Tokens trained so far with those of the epoch in progress, which count once it is merged. Telemetry that is older than
+ * the training phase tells of the epoch before.
+ */
+export function trainedTokens({ run, telemetry }: Pick<AppState, "run" | "telemetry">): number {
+  if (!run) return 0;
+  const inProgress = run.phase === "training" || run.phase === "uploading" || run.phase === "merging";
+  const fresh = telemetry !== null && (run.phase !== "training" || telemetry.atMs >= run.phaseSinceMs);
+  return run.tokens + (inProgress && fresh ? telemetry.microbatchesDone * run.microbatchTokens : 0);
 }

@@ -1,7 +1,7 @@
 /** The one place where the page's state lives. Components take what they show by a selector and render when that changes. */
 import { createContext, useContext } from "react";
 import { create } from "zustand";
-import type { AppState } from "../../protocol/local-api.ts";
+import type { AppLists, AppState } from "../../protocol/local-api.ts";
 import type { DashboardApi } from "../api/dashboard-api.ts";
 import { applyEvent, type Dashboard, emptyDashboard } from "./dashboard.ts";
 
@@ -20,10 +20,17 @@ export function follow(api: DashboardApi): () => void {
 
 /** For the parts of the page that only show once there is a snapshot. */
 export function useAppState<T>(select: (state: AppState) => T): T {
-  return useDashboard(({ state }) => {
-    if (!state) throw new Error("shown before the first snapshot");
-    return select(state);
-  });
+  return useDashboard((dashboard) => select(known(dashboard).state));
+}
+
+/** Likewise. */
+export function useAppLists<T>(select: (lists: AppLists) => T): T {
+  return useDashboard((dashboard) => select(known(dashboard).lists));
+}
+
+function known({ view }: Dashboard): NonNullable<Dashboard["view"]> {
+  if (!view) throw new Error("shown before the first snapshot");
+  return view;
 }
 
 const ApiContext = createContext<DashboardApi | null>(null);

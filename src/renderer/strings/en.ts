@@ -76,7 +76,6 @@ export const english = {
       mode: ["Mode", "How often the replicas of a stage average what they learned."],
       stages: ["Stages", "Parts the model is cut into, and the machines that hold them."],
       epoch: ["Epoch", "The span between two merges. A failed epoch is tried again from the last checkpoint."],
-      tokens: ["Tokens trained", "Tokens that went forward and back and into a merge."],
       lost: ["Microbatches lost", "Pieces of work given up because a machine went away; others go on without them."],
       checkpoint: ["Checkpoint", "The stored state that the run would go on from."],
       phaseSince: ["Phase since", "When the present phase began."],
@@ -86,7 +85,6 @@ export const english = {
     tokenizer: (name: string, vocabulary: string) => `${name}, ${vocabulary}`,
     stages: (stages: string, miners: string) => `${stages} on ${miners} miners`,
     attempt: (epoch: string, attempt: string) => `${epoch}, attempt ${attempt}`,
-    target: (tokens: string, target: string) => `${tokens} of ${target}`,
     checkpoint: (epoch: string, tokens: string) => `epoch ${epoch}, ${tokens} tokens`,
     noCheckpoint: "none yet",
   },
@@ -180,8 +178,6 @@ export const english = {
   machine: {
     title: "This machine",
     figures: {
-      speed: ["Speed", "Tokens per second that this machine passed backward, over the last seconds."],
-      share: ["Share", "This machine's part of all tokens per second of the run."],
       forward: ["Forward", "Tokens that this machine computed forward since it started."],
       backward: ["Backward", "Tokens that this machine computed backward since it started; these are credited."],
       sent: ["Sent", "Bytes that left this machine for the network since it started."],
@@ -190,14 +186,25 @@ export const english = {
       memory: ["Memory", "Main memory that the daemon and its workers hold, and what they may use."],
       training: ["Training time", "Time spent training since the daemon started."],
       device: ["Device", "What computes, and with which back end."],
-      workers: ["Workers", "Processes that compute, by process id. One per device."],
       networkUrl: ["Network", "The network that this machine takes part in."],
     } satisfies Record<string, readonly [string, string]>,
     memory: (used: string, limit: string) => `${used} of ${limit}`,
     device: (cpu: string, cores: string, backend: string) => `${cpu}, ${cores} cores, ${backend}`,
-    noWorkers: "none",
-    check: "Check this machine",
-    processes: "Processes here",
+  },
+
+  asking: "Asking…",
+
+  check: {
+    open: "Check",
+    title: "Is this machine fit to train?",
+    close: "Close",
+    asking: "Checking; this takes some seconds.",
+    passed: "OK",
+    failed: "Not OK",
+    processes: "Processes at work here",
+    columns: { role: "Role", name: "Name", pid: "Process id", state: "State" },
+    alive: "running",
+    dead: "ended",
   },
 
   processRoles: {

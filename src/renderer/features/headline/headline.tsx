@@ -1,6 +1,7 @@
 import type { ReactNode } from "react";
 import { Explained } from "../../components/explained.tsx";
-import { useAppState, useDashboard } from "../../state/store.ts";
+import { trainedTokens } from "../../state/dashboard.ts";
+import { useAppLists, useAppState } from "../../state/store.ts";
 import { format, strings } from "../../strings/strings.ts";
 import { minerCounts, networkTokensPerSecond } from "../network/network-view.ts";
 import { useLossUnit } from "../training/loss-unit.ts";
@@ -47,8 +48,8 @@ function BigFigure({ name, text: [label = "", explanation = ""], value, unit, no
 }
 
 function ValidationLoss() {
-  const last = useDashboard(({ lists }) => lists.evaluations.at(-1));
-  const first = useDashboard(({ lists }) => lists.evaluations.at(0));
+  const last = useAppLists((lists) => lists.evaluations.at(-1));
+  const first = useAppLists((lists) => lists.evaluations.at(0));
   const unit = useLossUnit();
   return (
     <BigFigure
@@ -63,7 +64,7 @@ function ValidationLoss() {
 
 function TrainLoss() {
   const telemetry = useAppState((state) => state.telemetry);
-  const lastEpoch = useDashboard(({ lists }) => lists.epochs.at(-1));
+  const lastEpoch = useAppLists((lists) => lists.epochs.at(-1));
   const unit = useLossUnit();
   const loss = telemetry?.trainLossNats ?? lastEpoch?.trainLossNats ?? null;
   return (
@@ -82,7 +83,7 @@ function TrainLoss() {
 }
 
 function Tokens() {
-  const tokens = useAppState(({ run }) => run?.tokens ?? null);
+  const tokens = useAppState((state) => (state.run ? trainedTokens(state) : null));
   const target = useAppState(({ run }) => run?.targetTokens ?? null);
   return (
     <BigFigure

@@ -1,6 +1,6 @@
 import { Tab, TabList, TabPanel, TabPanels, Tabs } from "react-aria-components/Tabs";
 import { ScrollRegion } from "../../components/scroll-region.tsx";
-import { useDashboard } from "../../state/store.ts";
+import { useAppLists } from "../../state/store.ts";
 import { strings } from "../../strings/strings.ts";
 import { Samples } from "../samples/samples.tsx";
 import { LogView } from "./log-view.tsx";
@@ -41,11 +41,11 @@ export function RecordPanel() {
 }
 
 function RunLog() {
-  const entries = useDashboard(({ lists }) => lists.runLog);
+  const entries = useAppLists((lists) => lists.runLog);
   return <LogView label={strings.log.runLabel} entries={entries} levels={["info", "warning", "error"]} />;
 }
 
 function MachineLog() {
-  const entries = useDashboard(({ lists }) => lists.log);
+  const entries = useAppLists((lists) => lists.log);
   return <LogView label={strings.log.machineLabel} entries={entries} levels={["debug", "info", "warning", "error"]} />;
 }

@@ -2,6 +2,7 @@ import { Facts } from "../../components/facts.tsx";
 import { Panel } from "../../components/panel.tsx";
 import { useAppState } from "../../state/store.ts";
 import { format, strings } from "../../strings/strings.ts";
+import { CheckDialog } from "./check-dialog.tsx";
 
 /** What this computer does for the network, and what it costs the computer. */
 export function MachinePanel() {
@@ -19,22 +20,16 @@ export function MachinePanel() {
       title={texts.title}
       className="machine"
       actions={
-        <span className="machine-name" title={machine.minerId}>
-          {machine.name}
-        </span>
+        <>
+          <span className="machine-name" title={machine.minerId}>
+            {machine.name}
+          </span>
+          <CheckDialog />
+        </>
       }
     >
       <Facts
         facts={[
-          {
-            text: figures.speed,
-            value: (
-              <>
-                {format.count(activity.tokensPerSecond)} <span className="unit">{strings.units.tokensPerSecond}</span>
-              </>
-            ),
-          },
-          { text: figures.share, value: activity.share === null ? strings.unknown : format.percent(activity.share) },
           { text: figures.forward, value: tokens(activity.tokensForward) },
           { text: figures.backward, value: tokens(activity.tokensBackward) },
           { text: figures.sent, value: format.bytes(activity.bytesSent) },

@@ -11,6 +11,9 @@ export interface Place {
   readonly y: number;
   readonly width: number;
   readonly height: number;
+  /** Where microbatches arrive and leave: the edges of the stage's block, so that they never cross other windows. */
+  readonly left: number;
+  readonly right: number;
 }
 
 export interface Column {
@@ -36,10 +39,10 @@ export interface LayoutRequest {
 
 export const headingHeight = 46;
 const margin = 14;
-const tileGap = 12;
-const tileWidth = { least: 104, most: 210 };
-const tileHeight = { least: 44, most: 84 };
-const largestWindow = 30;
+const tileGap = { least: 10, most: 36 };
+const tileWidth = { least: 104, most: 232 };
+const tileHeight = { least: 44, most: 104 };
+const largestWindow = 36;
 /** Of a column's pitch: the rest is the channel in which microbatches travel. */
 const tileShare = 0.6;
 const windowShare = 0.62;
@@ -51,14 +54,16 @@ export function layoutNetwork({ width, height, replicas }: LayoutRequest): Netwo
   const most = Math.max(1, ...replicas);
   const tile = {
     width: Math.min(tileWidth.most, pitch * tileShare),
-    height: Math.min(tileHeight.most, (free - (most - 1) * tileGap) / most),
+    height: Math.min(tileHeight.most, (free - (most - 1) * tileGap.least) / most),
   };
   const mode = tile.width >= tileWidth.least && tile.height >= tileHeight.least ? "tile" : "window";
+  // What is left over goes between the tiles, as much as around them.
+  const gap = Math.min(tileGap.most, Math.max(tileGap.least, (free - most * tile.height) / (most + 1)));
   const columns = replicas.map((own, stage): Column => {
     const centre = margin + pitch * (stage + 0.5);
     const places =
       mode === "tile"
-        ? tiles(stage, own, centre, free, tile)
+        ? tiles(stage, own, centre, free, { ...tile, gap })
         : windows(stage, own, centre, { width: Math.max(6, pitch * windowShare), height: free });
     return { stage, centre, width: pitch, places };
   });
@@ -70,23 +75,27 @@ function tiles(
   own: number,
   centre: number,
   free: number,
-  tile: { width: number; height: number },
+  tile: { readonly width: number; readonly height: number; readonly gap: number },
 ): Place[] {
-  const total = own * tile.height + (own - 1) * tileGap;
-  const top = headingHeight + (free - total) / 2;
+  const step = tile.height + tile.gap;
+  const top = headingHeight + (free - (own * step - tile.gap)) / 2;
   return Array.from({ length: own }, (_, replica) => ({
     replica,
     stage,
     x: centre - tile.width / 2,
-    y: top + replica * (tile.height + tileGap),
+    y: top + replica * step,
     width: tile.width,
     height: tile.height,
+    left: centre - tile.width / 2,
+    right: centre + tile.width / 2,
   }));
 }
 
 function windows(stage: number, own: number, centre: number, area: { width: number; height: number }): Place[] {
   const cell = largestCell(own, area.width, area.height);
-  const perRow = Math.max(1, Math.floor(area.width / cell));
+  // As many in a row as gives the block its area's proportions, unless the rows would not fit.
+  const rowsThatFit = Math.max(1, Math.floor(area.height / cell));
+  const perRow = Math.max(Math.ceil(Math.sqrt((own * area.width) / area.height)), Math.ceil(own / rowsThatFit));
   const across = Math.min(own, perRow);
   const rows = Math.ceil(own / perRow);
   const left = centre - (across * cell) / 2;
@@ -100,6 +109,8 @@ function windows(stage: number, own: number, centre: number, area: { width: numb
     y: top + Math.floor(replica / perRow) * cell + inset,
     width: size,
     height: size,
+    left: left - inset,
+    right: left + across * cell + inset,
   }));
 }
 

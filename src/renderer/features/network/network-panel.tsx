@@ -2,6 +2,7 @@ import { useState } from "react";
 import type { Telemetry } from "../../../protocol/run-view.ts";
 import { Choice } from "../../components/choice.tsx";
 import { EmptyState } from "../../components/empty-state.tsx";
+import { useMediaQuery } from "../../components/media-query.ts";
 import { Panel } from "../../components/panel.tsx";
 import { useAppState } from "../../state/store.ts";
 import { format, strings } from "../../strings/strings.ts";
@@ -13,7 +14,7 @@ export function NetworkPanel() {
   const run = useAppState((state) => state.run);
   const telemetry = useAppState((state) => state.telemetry);
   const ownId = useAppState(({ machine }) => machine.minerId);
-  const reason = useAppState(({ machine }) => machine.network.reason);
+  const reason = useAppState(({ machine }) => (machine.network.connected ? machine.state : machine.network).reason);
   const [view, setView] = useState<"graph" | "table">("graph");
   const texts = strings.network;
   const choice = (
@@ -51,20 +52,20 @@ export function NetworkPanel() {
   );
 }
 
+/** Where nothing may move, numbers say what went by since the last update. */
 function Legend({ telemetry }: { telemetry: Telemetry | null }) {
+  const calm = useMediaQuery("(prefers-reduced-motion: reduce)");
   const texts = strings.network;
   const messages = (kind: "forward" | "backward") =>
     telemetry?.flows.reduce((sum, flow) => sum + (flow.kind === kind ? flow.messages : 0), 0) ?? 0;
   return (
     <ul className="legend" aria-label={texts.flowLegend}>
-      <li>
-        <span className="dot" aria-hidden="true" />
-        {texts.forward} <span className="legend-count">{format.count(messages("forward"))}</span>
-      </li>
-      <li>
-        <span className="dot ring" aria-hidden="true" />
-        {texts.backward} <span className="legend-count">{format.count(messages("backward"))}</span>
-      </li>
+      {(["forward", "backward"] as const).map((kind) => (
+        <li key={kind}>
+          <span className={kind === "forward" ? "dot" : "dot ring"} aria-hidden="true" />
+          {texts[kind]} {calm && <span className="legend-count">{format.count(messages(kind))}</span>}
+        </li>
+      ))}
     </ul>
   );
 }

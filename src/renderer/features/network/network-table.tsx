@@ -16,7 +16,7 @@ export function NetworkTable({ run, telemetry, ownId }: NetworkTableProps) {
   const miners = telemetryByMiner(telemetry);
   return (
     <ScrollRegion className="network-table" label={texts.tableLabel}>
-      <table>
+      <table className="table">
         <thead>
           <tr>
             <th scope="col">{texts.columns.stage}</th>

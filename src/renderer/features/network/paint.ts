@@ -100,7 +100,7 @@ function paintTile(
   context.setLineDash([]);
 
   // The lit pane at the left: a window whose light tells how busy the machine is.
-  const pane = { ...place, x: x + 9, y: y + 9, width: Math.min(14, width / 8), height: height - 18 };
+  const pane = { x: x + 9, y: y + 9, width: Math.min(14, width / 8), height: height - 18 };
   rounded(context, pane, 2);
   paintLight(context, occupant, palette);
 
@@ -156,7 +156,7 @@ function markOwn(context: CanvasRenderingContext2D, scene: Scene, palette: Palet
   for (const column of scene.layout.columns)
     for (const place of column.places) {
       if (!scene.occupantOf(place)?.own) continue;
-      const ring = { ...place, x: place.x - 3, y: place.y - 3, width: place.width + 6, height: place.height + 6 };
+      const ring = { x: place.x - 3, y: place.y - 3, width: place.width + 6, height: place.height + 6 };
       rounded(context, ring, 4);
       context.strokeStyle = palette.own;
       context.lineWidth = 2;
@@ -166,7 +166,7 @@ function markOwn(context: CanvasRenderingContext2D, scene: Scene, palette: Palet
       const centre = place.x + place.width / 2;
       const above = place.y - 26 > headingHeight;
       const top = above ? place.y - 25 : place.y + place.height + 7;
-      rounded(context, { ...place, x: centre - half, y: top, width: 2 * half, height: 18 }, 4);
+      rounded(context, { x: centre - half, y: top, width: 2 * half, height: 18 }, 4);
       context.fillStyle = palette.own;
       context.fill();
       context.fillStyle = palette["on-own"];
@@ -204,7 +204,11 @@ export function paintMovers(
   }
 }
 
-function rounded(context: CanvasRenderingContext2D, { x, y, width, height }: Place, radius: number): void {
+function rounded(
+  context: CanvasRenderingContext2D,
+  { x, y, width, height }: Pick<Place, "x" | "y" | "width" | "height">,
+  radius: number,
+): void {
   context.beginPath();
   context.roundRect(x, y, width, height, radius);
 }

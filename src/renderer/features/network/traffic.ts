@@ -82,14 +82,14 @@ export interface Path {
   readonly toY: number;
 }
 
-/** Between the facing edges of two windows; forward keeps to the upper lane, backward to the lower. */
+/** Between the facing edges of two stages, each at the height of the window; forward keeps to the upper lane, backward to the lower. */
 export function pathBetween(from: Place, to: Place): Path {
   const rightwards = to.x > from.x;
   const lane = Math.min(6, from.height / 4) * (rightwards ? -1 : 1);
   return {
-    fromX: rightwards ? from.x + from.width : from.x,
+    fromX: rightwards ? from.right : from.left,
     fromY: from.y + from.height / 2 + lane,
-    toX: rightwards ? to.x : to.x + to.width,
+    toX: rightwards ? to.left : to.right,
     toY: to.y + to.height / 2 + lane,
   };
 }

@@ -5,15 +5,15 @@ import { Panel } from "../../components/panel.tsx";
 import { useAppState } from "../../state/store.ts";
 import { format, strings } from "../../strings/strings.ts";
 import { minerCounts } from "../network/network-view.ts";
+import { RunSteering } from "./run-steering.tsx";
 
 /** What is being trained. */
 export function RunPanel() {
   const run = useAppState((state) => state.run);
-  const reason = useAppState(({ machine }) => machine.network.reason);
   const texts = strings.run;
   return (
-    <Panel title={texts.title} className="run" actions={run && <span className="run-id">{run.runId}</span>}>
-      {run ? <Facts facts={runFacts(run)} /> : <EmptyState title={texts.none} detail={reason || texts.noneDetail} />}
+    <Panel title={texts.title} className="run" actions={run && <RunSteering run={run} />}>
+      {run ? <Facts facts={runFacts(run)} /> : <EmptyState title={texts.none} detail={texts.noneDetail} />}
     </Panel>
   );
 }
@@ -37,13 +37,6 @@ function runFacts(run: RunView): readonly Fact[] {
         run.attempt === 0
           ? format.count(run.epoch)
           : texts.attempt(format.count(run.epoch), format.count(run.attempt + 1)),
-    },
-    {
-      text: facts.tokens,
-      value:
-        run.targetTokens === null
-          ? format.short(run.tokens)
-          : texts.target(format.short(run.tokens), format.short(run.targetTokens)),
     },
     { text: facts.lost, value: format.count(run.microbatchesLost) },
     {

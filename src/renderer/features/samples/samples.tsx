@@ -1,6 +1,6 @@
 import type { Evaluation } from "../../../protocol/run-view.ts";
 import { EmptyState } from "../../components/empty-state.tsx";
-import { useDashboard } from "../../state/store.ts";
+import { useAppLists } from "../../state/store.ts";
 import { format, strings } from "../../strings/strings.ts";
 import { useLossUnit } from "../training/loss-unit.ts";
 
@@ -8,7 +8,7 @@ const shownSamples = 40;
 
 /** Text that the model in training wrote, newest first. */
 export function Samples() {
-  const evaluations = useDashboard(({ lists }) => lists.evaluations);
+  const evaluations = useAppLists((lists) => lists.evaluations);
   const unit = useLossUnit();
   const texts = strings.samples;
   const written = newestFirst(evaluations);

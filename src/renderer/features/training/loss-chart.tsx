@@ -92,7 +92,7 @@ function plotOptions(
         ...lines,
         size: 30,
         ...(axis === "tokens"
-          ? { values: (_plot: uPlot, values: number[]) => values.map((value) => format.short(value)) }
+          ? { values: (_plot: uPlot, values: number[]) => values.map((value) => format.tick(value)) }
           : {}),
       },
       {

@@ -2,7 +2,7 @@ import { useMemo, useState } from "react";
 import { Choice } from "../../components/choice.tsx";
 import { EmptyState } from "../../components/empty-state.tsx";
 import { Panel } from "../../components/panel.tsx";
-import { useDashboard } from "../../state/store.ts";
+import { useAppLists, useDashboard } from "../../state/store.ts";
 import { format, strings } from "../../strings/strings.ts";
 import { LossChart, type Scale } from "./loss-chart.tsx";
 import { type Axis, type LossSeries, lossSeries, valueAt } from "./loss-series.ts";
@@ -10,8 +10,8 @@ import { useLossUnit } from "./loss-unit.ts";
 
 /** How well the model predicts text, over what it cost to learn it. */
 export function LossPanel() {
-  const epochs = useDashboard(({ lists }) => lists.epochs);
-  const evaluations = useDashboard(({ lists }) => lists.evaluations);
+  const epochs = useAppLists((lists) => lists.epochs);
+  const evaluations = useAppLists((lists) => lists.evaluations);
   const live = useDashboard(({ liveLoss }) => liveLoss);
   const [axis, setAxis] = useState<Axis>("tokens");
   const [scale, setScale] = useState<Scale>("linear");
