@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { MinerId } from "../../../protocol/ids.ts";
+import type { EpochRef, MinerId } from "../../../protocol/ids.ts";
 import { gatewayMessageSchema } from "../../../protocol/messages.ts";
 import { runViewSchema } from "../../../protocol/run-view.ts";
 import { apply } from "./apply.ts";
@@ -13,22 +13,39 @@ const definition = fakeDefinition({ stages: 2, minimumReplicas: 2, targetTokens:
 const miner = fc.nat({ max: 6 }).map(fakeMiner);
 const blob = fc.record({ hash: fc.constantFrom("a", "b").map(fakeHash), bytes: fc.constantFrom(0, 4, 40_000) });
 
+/** Everything but which epoch it is about. */
+type Forgery = (at: EpochRef) => MinerMessage;
+
 type Command =
   | { do: "join" | "answer" | "leave" | "lose"; miner: MinerId }
   | { do: "everyone-answers" | "deadline" | "early-deadline" | "restart" | "evaluate" }
   | { do: "steer"; action: "pause" | "resume" | "finish" }
-  | { do: "forge"; miner: MinerId; message: (at: ReturnType<typeof currentEpoch>) => MinerMessage; stale: boolean };
+  | { do: "forge"; miner: MinerId; message: Forgery; stale: boolean };
 
 const failure = { code: "compute-crashed", message: "crashed", action: "", retry: true } as const;
-const forged: fc.Arbitrary<(at: ReturnType<typeof currentEpoch>) => MinerMessage> = fc.oneof(
-  fc.constantFrom("a", "b").map((text) => (at) => ({ type: "ready", at, weightsHash: fakeHash(text) })),
-  fc.constantFrom("a", "b").map((text) => (at) => ({ type: "merged", at, weightsHash: fakeHash(text) })),
-  fc.record({ weights: blob, optimizer: blob }).map((blobs) => (at) => ({ type: "stored", at, ...blobs })),
-  fc
-    .record({ blob, tokens: fc.nat({ max: 5000 }), lossSumNats: fc.constantFrom(null, 1e3, -1) })
-    .map((share) => (at) => ({ type: "contributed", at, ...share })),
-  fc.nat({ max: 9 }).map((lost) => (at) => ({ type: "source-done", at, microbatchesDone: 1, microbatchesLost: lost })),
-  fc.constant((at) => ({ type: "failed", at, failure })),
+const hash = fc.constantFrom("a", "b").map(fakeHash);
+const forged = fc.oneof(
+  hash.map(
+    (weightsHash): Forgery =>
+      (at) => ({ type: "ready", at, weightsHash }),
+  ),
+  hash.map(
+    (weightsHash): Forgery =>
+      (at) => ({ type: "merged", at, weightsHash }),
+  ),
+  fc.record({ weights: blob, optimizer: blob }).map(
+    (blobs): Forgery =>
+      (at) => ({ type: "stored", at, ...blobs }),
+  ),
+  fc.record({ blob, tokens: fc.nat({ max: 5000 }), lossSumNats: fc.constantFrom(null, 1e3, -1) }).map(
+    (share): Forgery =>
+      (at) => ({ type: "contributed", at, ...share }),
+  ),
+  fc.nat({ max: 9 }).map(
+    (microbatchesLost): Forgery =>
+      (at) => ({ type: "source-done", at, microbatchesDone: 1, microbatchesLost }),
+  ),
+  fc.constant<Forgery>((at) => ({ type: "failed", at, failure })),
 );
 
 const command: fc.Arbitrary<Command> = fc.oneof(

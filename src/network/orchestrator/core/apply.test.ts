@@ -323,7 +323,7 @@ describe("the merge", () => {
       const answer = swarm.honestAnswer(fakeMiner(index));
       if (answer) swarm.say(fakeMiner(index), answer);
     }
-    const optimizer = { hash: fakeHash("optimizer"), bytes: 4 };
+    const optimizer = swarm.optimizerBlob(0);
     const other = swarm.stageBlob(0, "other");
     swarm.say(fakeMiner(1), { type: "stored", at: currentEpoch(swarm.state), weights: other, optimizer });
     const honest = swarm.honestAnswer(fakeMiner(4));

@@ -1,4 +1,5 @@
 /** Miners as the core sees them, for tests: they answer honestly, one message at a time, unless a test says otherwise. */
+import { optimizerStateLength } from "../../../compute/model/optimizer-state.ts";
 import { presets } from "../../../compute/model/presets.ts";
 import { hashBytes } from "../../../protocol/identity.ts";
 import { type BlobRef, type MinerId, minerIdSchema, runIdSchema } from "../../../protocol/ids.ts";
@@ -135,12 +136,18 @@ export class FakeSwarm {
         const merged = this.mergedWeights(stage);
         const merge = phase.stages[stage];
         if (merge?.step === "agreed" && merge.asked === minerId)
-          return { type: "stored", at, weights: merged, optimizer: { hash: fakeHash("optimizer"), bytes: 4 } };
+          return { type: "stored", at, weights: merged, optimizer: this.optimizerBlob(stage) };
         return { type: "merged", at, weightsHash: merged.hash };
       }
       default:
         return undefined;
     }
+  }
+
+  optimizerBlob(stage: number): BlobRef {
+    const { definition, stages } = this.state;
+    const length = optimizerStateLength(definition.training.mode, stages[stage]?.parameters ?? 0);
+    return { hash: fakeHash("optimizer"), bytes: 4 * length };
   }
 
   mergedWeights(stage: number): BlobRef {

@@ -1,4 +1,5 @@
 /** Each replica averages its stage's contributions; they must agree; one per stage stores the result. */
+import { optimizerStateLength } from "../../../compute/model/optimizer-state.ts";
 import type { BlobHash, BlobRef, MinerId } from "../../../protocol/ids.ts";
 import type { Next } from "./next.ts";
 import { type Contribution, type PhaseOf, type RunState, type StageMerge, stageName } from "./state.ts";
@@ -39,12 +40,15 @@ export function recordStored(
   const index = phase.stages.findIndex((merge) => merge.step === "agreed" && merge.asked === from);
   const merge = phase.stages[index];
   if (merge?.step !== "agreed") return;
-  const expectedBytes = (turn.state.stages[index]?.parameters ?? 0) * bytesPerParameter;
-  if (blobs.weights.hash !== merge.weightsHash || blobs.weights.bytes !== expectedBytes) {
-    turn.dropAsUnreliable(from, "it stored other weights than were agreed on.");
+  const { weights, optimizer } = blobs;
+  const parameters = turn.state.stages[index]?.parameters ?? 0;
+  const optimizerLength = optimizerStateLength(turn.state.definition.training.mode, parameters);
+  const fits =
+    weights.bytes === parameters * bytesPerParameter && optimizer.bytes === optimizerLength * bytesPerParameter;
+  if (weights.hash !== merge.weightsHash || !fits) {
+    turn.dropAsUnreliable(from, "it stored something else than was agreed on.");
     return;
   }
-  const { weights, optimizer } = blobs;
   setStage(turn, index, { step: "stored", weightsHash: merge.weightsHash, weights, optimizer });
 }
 

@@ -1,0 +1,223 @@
+/** The store in one SQLite file: write-ahead log, every commit synced before it resolves. */
+import Database from "better-sqlite3";
+import { z } from "zod";
+import { FailureError } from "../../protocol/failure.ts";
+import { type MinerId, type RunId, runIdSchema } from "../../protocol/ids.ts";
+import { receiptSchema } from "../../protocol/messages.ts";
+import { type Account, type Transfer, transferSchema } from "../ledger/ledger.ts";
+import type { RunEvent } from "../orchestrator/core/event.ts";
+import type { RunState } from "../orchestrator/core/state.ts";
+import type { Commit, SignedReceipt, Store, StoredRun } from "./store.ts";
+
+/** Raised with every change of the tables; an older program refuses a newer file. */
+const schemaVersion = 1;
+
+const tables = `
+  CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+  CREATE TABLE events (
+    run_id TEXT NOT NULL, sequence INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY (run_id, sequence)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE snapshots (
+    run_id TEXT NOT NULL, sequence INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY (run_id, sequence)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE transfers (
+    entry INTEGER PRIMARY KEY, reference TEXT NOT NULL UNIQUE, from_account TEXT NOT NULL, to_account TEXT NOT NULL,
+    micro_credits INTEGER NOT NULL CHECK (micro_credits > 0), body TEXT NOT NULL
+  ) STRICT;
+  CREATE TABLE receipts (
+    entry INTEGER PRIMARY KEY, miner_id TEXT NOT NULL, body TEXT NOT NULL, signature BLOB NOT NULL
+  ) STRICT;
+  CREATE INDEX receipts_by_miner ON receipts (miner_id);
+`;
+
+/** An older snapshot is kept in case the last one turns out to be unreadable by hand and eye. */
+const keptSnapshots = 2;
+
+const sequenceRow = z.object({ sequence: z.number().nullable() });
+const bodyRow = z.object({ body: z.string() });
+const snapshotRow = bodyRow.extend({ sequence: z.number() });
+const valueRow = z.object({ value: z.string() });
+const runRow = z.object({ run_id: runIdSchema });
+const balanceRow = z.object({ account: z.string(), balance: z.bigint() });
+const receiptRow = bodyRow.extend({ signature: z.instanceof(Uint8Array) });
+
+export class EmbeddedStore implements Store {
+  readonly #database: Database.Database;
+
+  private constructor(database: Database.Database) {
+    this.#database = database;
+  }
+
+  /** Creates the file when missing. Rejects with `FailureError`: state-corrupt, disk-full. */
+  static async open(path: string): Promise<EmbeddedStore> {
+    return guarded(path, () => {
+      const database = new Database(path);
+      try {
+        database.pragma("journal_mode = WAL");
+        database.pragma("synchronous = FULL");
+        prepareTables(database, path);
+        return new EmbeddedStore(database);
+      } catch (error) {
+        database.close();
+        throw error;
+      }
+    });
+  }
+
+  async runIds(): Promise<readonly RunId[]> {
+    return this.#all(runRow, "SELECT DISTINCT run_id FROM snapshots ORDER BY run_id").map((row) => row.run_id);
+  }
+
+  async loadRun(runId: RunId): Promise<StoredRun | undefined> {
+    const latest = "SELECT sequence, body FROM snapshots WHERE run_id = ? ORDER BY sequence DESC LIMIT 1";
+    const snapshot = this.#all(snapshotRow, latest, runId)[0];
+    if (snapshot === undefined) return undefined;
+    const since = "SELECT body FROM events WHERE run_id = ? AND sequence > ? ORDER BY sequence";
+    const events = this.#all(bodyRow, since, runId, snapshot.sequence);
+    return this.#guarded(() => ({
+      // What this program wrote itself is trusted; a damaged file does not parse.
+      snapshot: JSON.parse(snapshot.body) as RunState,
+      events: events.map(({ body }) => JSON.parse(body) as RunEvent),
+    }));
+  }
+
+  async commit({ runId, events, transfers, receipts, snapshot }: Commit): Promise<void> {
+    this.#transaction(() => {
+      let sequence = this.#lastSequence(runId);
+      const insert = this.#database.prepare("INSERT INTO events (run_id, sequence, body) VALUES (?, ?, ?)");
+      for (const event of events) insert.run(runId, ++sequence, JSON.stringify(event));
+      this.#insertTransfers(transfers);
+      const insertReceipt = this.#database.prepare("INSERT INTO receipts (miner_id, body, signature) VALUES (?, ?, ?)");
+      for (const { receipt, signature } of receipts)
+        insertReceipt.run(receipt.minerId, JSON.stringify(receipt), signature);
+      if (snapshot !== null) this.#insertSnapshot(runId, sequence, snapshot);
+    });
+  }
+
+  async enter(transfers: readonly Transfer[]): Promise<void> {
+    this.#transaction(() => this.#insertTransfers(transfers));
+  }
+
+  async balances(): Promise<ReadonlyMap<Account, bigint>> {
+    const sums = `
+      SELECT account, SUM(amount) AS balance FROM (
+        SELECT to_account AS account, micro_credits AS amount FROM transfers
+        UNION ALL SELECT from_account, -micro_credits FROM transfers
+      ) GROUP BY account ORDER BY account`;
+    const rows = this.#guarded(() => z.array(balanceRow).parse(this.#database.prepare(sums).safeIntegers().all()));
+    return new Map(rows.map(({ account, balance }) => [account as Account, balance]));
+  }
+
+  async transfers(): Promise<readonly Transfer[]> {
+    const rows = this.#all(bodyRow, "SELECT body FROM transfers ORDER BY entry");
+    return rows.map(({ body }) => transferSchema.parse(JSON.parse(body)));
+  }
+
+  async receipts(minerId: MinerId): Promise<readonly SignedReceipt[]> {
+    const rows = this.#all(
+      receiptRow,
+      "SELECT body, signature FROM receipts WHERE miner_id = ? ORDER BY entry",
+      minerId,
+    );
+    return rows.map(({ body, signature }) => ({
+      receipt: receiptSchema.parse(JSON.parse(body)),
+      signature: new Uint8Array(signature),
+    }));
+  }
+
+  async fact(name: string): Promise<string | undefined> {
+    return this.#all(valueRow, "SELECT value FROM facts WHERE name = ?", name)[0]?.value;
+  }
+
+  async setFact(name: string, value: string): Promise<void> {
+    this.#transaction(() => {
+      const write =
+        "INSERT INTO facts (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+      this.#database.prepare(write).run(name, value);
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#database.close();
+  }
+
+  #lastSequence(runId: RunId): number {
+    const last = `
+      SELECT MAX(sequence) AS sequence FROM (
+        SELECT sequence FROM events WHERE run_id = @runId UNION ALL SELECT sequence FROM snapshots WHERE run_id = @runId
+      )`;
+    return sequenceRow.parse(this.#database.prepare(last).get({ runId })).sequence ?? 0;
+  }
+
+  #insertSnapshot(runId: RunId, sequence: number, snapshot: RunState): void {
+    const insert = "INSERT OR REPLACE INTO snapshots (run_id, sequence, body) VALUES (?, ?, ?)";
+    this.#database.prepare(insert).run(runId, sequence, JSON.stringify(snapshot));
+    const prune = `
+      DELETE FROM snapshots WHERE run_id = @runId AND sequence NOT IN (
+        SELECT sequence FROM snapshots WHERE run_id = @runId ORDER BY sequence DESC LIMIT @keptSnapshots
+      )`;
+    this.#database.prepare(prune).run({ runId, keptSnapshots });
+  }
+
+  #insertTransfers(transfers: readonly Transfer[]): void {
+    const insert = this.#database.prepare(
+      "INSERT INTO transfers (reference, from_account, to_account, micro_credits, body) VALUES (?, ?, ?, ?, ?)",
+    );
+    for (const transfer of transfers) {
+      const { reference, from, to, microCredits } = transfer;
+      insert.run(reference, from, to, microCredits, JSON.stringify(transfer));
+    }
+  }
+
+  #all<T>(schema: z.ZodType<T>, query: string, ...parameters: readonly unknown[]): T[] {
+    return this.#guarded(() => z.array(schema).parse(this.#database.prepare(query).all(...parameters)));
+  }
+
+  #transaction(work: () => void): void {
+    this.#guarded(() => this.#database.transaction(work).immediate());
+  }
+
+  #guarded<T>(work: () => T): T {
+    return guarded(this.#database.name, work);
+  }
+}
+
+function prepareTables(database: Database.Database, path: string): void {
+  const version = z.number().parse(database.pragma("user_version", { simple: true }));
+  if (version > schemaVersion)
+    throw new FailureError("state-corrupt", `${path} was written by a newer version of this program.`, {
+      action: "Install the newer version, or use another state folder.",
+    });
+  const verdict = database.pragma("quick_check(1)", { simple: true });
+  if (verdict !== "ok") throw corrupt(path, String(verdict));
+  if (version === schemaVersion) return;
+  database.transaction(() => {
+    database.exec(tables);
+    database.pragma(`user_version = ${schemaVersion}`);
+  })();
+}
+
+/** Turns what can go wrong with a file into typed failures; bugs pass through. */
+function guarded<T>(path: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof Database.SqliteError) {
+      if (/^SQLITE_(CORRUPT|NOTADB)/.test(error.code)) throw corrupt(path, error.message, error);
+      if (error.code === "SQLITE_FULL")
+        throw new FailureError("disk-full", `No space is left to write ${path}.`, {
+          action: "Free some space.",
+          cause: error,
+        });
+    }
+    if (error instanceof SyntaxError || error instanceof z.ZodError) throw corrupt(path, error.message, error);
+    throw error;
+  }
+}
+
+function corrupt(path: string, detail: string, cause?: unknown): FailureError {
+  return new FailureError("state-corrupt", `${path} is damaged: ${detail}`, {
+    action: "Restore it from a backup, or move it away to begin anew.",
+    cause,
+  });
+}

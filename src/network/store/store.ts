@@ -1,0 +1,53 @@
+/**
+ * What the network remembers: the event log of each run with snapshots, the ledger, receipts, and a few facts about itself.
+ * Blobs are kept beside it (`src/transport/blobs/file-blob-store.ts`). Implementations: embedded (`embedded-store.ts`).
+ * The contract suite is `test/contract/store.ts`. This folder imports `protocol`, `ledger` and the core's types.
+ */
+import type { MinerId, RunId } from "../../protocol/ids.ts";
+import type { Receipt } from "../../protocol/messages.ts";
+import type { Account, Transfer } from "../ledger/ledger.ts";
+import type { RunEvent } from "../orchestrator/core/event.ts";
+import type { RunState } from "../orchestrator/core/state.ts";
+
+export interface SignedReceipt {
+  readonly receipt: Receipt;
+  readonly signature: Uint8Array;
+}
+
+/** What one tick of the orchestrator writes: all of it or nothing. */
+export interface Commit {
+  readonly runId: RunId;
+  /** In order; they are numbered on from the log's end. */
+  readonly events: readonly RunEvent[];
+  readonly transfers: readonly Transfer[];
+  readonly receipts: readonly SignedReceipt[];
+  /** The state after `events`. */
+  readonly snapshot: RunState | null;
+}
+
+export interface StoredRun {
+  /** The latest snapshot. */
+  readonly snapshot: RunState;
+  /** What happened since, in order. */
+  readonly events: readonly RunEvent[];
+}
+
+/** All methods reject with `FailureError`: state-corrupt when the files are damaged, disk-full. */
+export interface Store {
+  runIds(): Promise<readonly RunId[]>;
+  /** Undefined for a run that has no snapshot yet. */
+  loadRun(runId: RunId): Promise<StoredRun | undefined>;
+  /** Resolves when everything is on disk. A transfer whose reference is already entered is a bug and rejects. */
+  commit(commit: Commit): Promise<void>;
+  /** Enters transfers that belong to no event: payouts. All or none. */
+  enter(transfers: readonly Transfer[]): Promise<void>;
+  /** Of all accounts that ever had a transfer. */
+  balances(): Promise<ReadonlyMap<Account, bigint>>;
+  /** In order of entry. */
+  transfers(): Promise<readonly Transfer[]>;
+  /** Oldest first. */
+  receipts(minerId: MinerId): Promise<readonly SignedReceipt[]>;
+  fact(name: string): Promise<string | undefined>;
+  setFact(name: string, value: string): Promise<void>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,161 @@
+/**
+ * Blobs as files named by their hash, in one folder: the network's own store. A blob appears whole or not at all — written
+ * beside its place, hashed on the way, synced, then renamed.
+ */
+import { createHash, randomUUID } from "node:crypto";
+import { createReadStream, type ReadStream } from "node:fs";
+import { mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { FailureError } from "../../protocol/failure.ts";
+import { hashBytes } from "../../protocol/identity.ts";
+import { type BlobHash, type BlobRef, blobHashSchema } from "../../protocol/ids.ts";
+
+const unfinishedSuffix = ".part";
+
+export interface FileBlobStoreOptions {
+  /** Created when missing. */
+  readonly folder: string;
+  readonly maxBlobBytes: number;
+}
+
+interface StoredBlob {
+  readonly bytes: number;
+  /** The collection interval in which it was last put or asked for. */
+  usedIn: number;
+}
+
+export class FileBlobStore {
+  readonly maxBlobBytes: number;
+  readonly #folder: string;
+  readonly #blobs: Map<BlobHash, StoredBlob>;
+  #interval = 0;
+  #collection: Promise<void> = Promise.resolve();
+
+  private constructor(options: FileBlobStoreOptions, blobs: Map<BlobHash, StoredBlob>) {
+    this.#folder = options.folder;
+    this.maxBlobBytes = options.maxBlobBytes;
+    this.#blobs = blobs;
+  }
+
+  /** Also clears away what an interrupted upload left behind. */
+  static async open(options: FileBlobStoreOptions): Promise<FileBlobStore> {
+    const { folder } = options;
+    await mkdir(folder, { recursive: true });
+    const blobs = new Map<BlobHash, StoredBlob>();
+    for (const name of await readdir(folder)) {
+      const hash = blobHashSchema.safeParse(name);
+      if (hash.success) blobs.set(hash.data, { bytes: (await stat(join(folder, name))).size, usedIn: 0 });
+      else if (name.endsWith(unfinishedSuffix)) await rm(join(folder, name), { force: true });
+    }
+    return new FileBlobStore(options, blobs);
+  }
+
+  /** Its size; undefined when it is not there. Asking protects it from the next collection. */
+  bytesOf(hash: BlobHash): number | undefined {
+    const blob = this.#blobs.get(hash);
+    if (blob !== undefined) blob.usedIn = this.#interval;
+    return blob?.bytes;
+  }
+
+  /** Streams the bytes from `start` to `end`, both inclusive. Throws `FailureError` (blob-not-found). */
+  stream(hash: BlobHash, range?: { readonly start: number; readonly end: number }): ReadStream {
+    if (this.bytesOf(hash) === undefined) throw notFound(hash);
+    return createReadStream(this.#path(hash), range);
+  }
+
+  /** Rejects with `FailureError`: blob-not-found, or blob-corrupt when the file is no longer what was put. */
+  async get(hash: BlobHash): Promise<Uint8Array> {
+    if (this.bytesOf(hash) === undefined) throw notFound(hash);
+    const bytes = await readFile(this.#path(hash));
+    if (hashBytes(bytes) === hash) return bytes;
+    this.#blobs.delete(hash);
+    await rm(this.#path(hash), { force: true });
+    throw new FailureError("blob-corrupt", `The blob ${hash} was damaged on disk.`);
+  }
+
+  async put(bytes: Uint8Array): Promise<BlobRef> {
+    return this.receive(hashBytes(bytes), [bytes]);
+  }
+
+  /**
+   * Stores what `source` yields under `hash`. Rejects with `FailureError` and leaves nothing behind: blob-corrupt when the
+   * bytes have another hash, message-too-large, disk-full; and with the source's own error.
+   */
+  async receive(hash: BlobHash, source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<BlobRef> {
+    const present = this.bytesOf(hash);
+    if (present !== undefined) return { hash, bytes: present };
+    const unfinished = join(this.#folder, `${randomUUID()}${unfinishedSuffix}`);
+    try {
+      const bytes = await this.#write(unfinished, hash, source);
+      await this.#collection; // A collection may be about to delete this very name.
+      await rename(unfinished, this.#path(hash));
+      await syncFolder(this.#folder);
+      this.#blobs.set(hash, { bytes, usedIn: this.#interval });
+      return { hash, bytes };
+    } catch (error) {
+      await rm(unfinished, { force: true });
+      throw isDiskFull(error)
+        ? new FailureError("disk-full", "The network's disk is full.", { action: "Free some space.", cause: error })
+        : error;
+    }
+  }
+
+  /**
+   * Deletes what `keep` does not name, except for blobs used since the last collection: those may be about to be referred to.
+   * Returns how many were deleted.
+   */
+  async collect(keep: ReadonlySet<BlobHash>): Promise<number> {
+    const interval = this.#interval++;
+    const garbage = [...this.#blobs].filter(([hash, blob]) => !keep.has(hash) && blob.usedIn < interval);
+    for (const [hash] of garbage) this.#blobs.delete(hash);
+    const deletion = this.#collection.then(async () => {
+      for (const [hash] of garbage) await rm(this.#path(hash), { force: true });
+    });
+    this.#collection = deletion;
+    await deletion;
+    return garbage.length;
+  }
+
+  async #write(
+    path: string,
+    hash: BlobHash,
+    source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  ): Promise<number> {
+    const file = await open(path, "wx");
+    try {
+      const digest = createHash("sha256");
+      let bytes = 0;
+      for await (const chunk of source) {
+        bytes += chunk.length;
+        if (bytes > this.maxBlobBytes)
+          throw new FailureError("message-too-large", `A blob larger than ${this.maxBlobBytes} bytes.`);
+        digest.update(chunk);
+        await file.writeFile(chunk);
+      }
+      if (digest.digest("hex") !== hash) throw new FailureError("blob-corrupt", `What came is not the blob ${hash}.`);
+      await file.sync();
+      return bytes;
+    } finally {
+      await file.close();
+    }
+  }
+
+  #path(hash: BlobHash): string {
+    return join(this.#folder, hash);
+  }
+}
+
+/** Makes a rename durable. Windows has no such call for folders, and no need of it. */
+async function syncFolder(folder: string): Promise<void> {
+  if (process.platform === "win32") return;
+  const handle = await open(folder, "r");
+  await handle.sync().finally(() => handle.close());
+}
+
+function notFound(hash: BlobHash): FailureError {
+  return new FailureError("blob-not-found", `There is no blob ${hash}.`);
+}
+
+function isDiskFull(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "ENOSPC";
+}
