@@ -62,9 +62,8 @@ async function checkDevice(): Promise<Check> {
     for (const backend of backends) results.push(await trainOnce(host, backend));
     const [expected = [], found = expected] = results;
     const error = Math.max(...expected.map((value, index) => Math.abs((found[index] ?? Number.NaN) / value - 1)));
-    return check(name, error <= selfTestTolerance, `${backends.join(" and ")} agree within ${error.toExponential(1)}`, {
-      action,
-    });
+    const detail = `${backends.join(" against ")}: results differ by ${error.toExponential(1)}`;
+    return check(name, error <= selfTestTolerance, detail, { action });
   } catch (cause) {
     return check(name, false, cause instanceof Error ? cause.message : String(cause), { action });
   } finally {

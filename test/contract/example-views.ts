@@ -5,7 +5,7 @@ import type { AppState } from "../../src/protocol/local-api.ts";
 import type { Receipt } from "../../src/protocol/messages.ts";
 import type { EpochRecord, RunView, Telemetry } from "../../src/protocol/run-view.ts";
 
-export const otherMiner = minerIdSchema.parse("ab".repeat(32));
+const otherMiner = minerIdSchema.parse("ab".repeat(32));
 
 export function exampleRun(change: Partial<RunView> = {}): RunView {
   return {

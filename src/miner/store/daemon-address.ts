@@ -28,7 +28,7 @@ export function readDaemonAddress(folder: string): DaemonAddress {
 }
 
 /** Whether a process with this id exists, even one that is not ours to signal. */
-export function isAlive(pid: number): boolean {
+function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
     return true;

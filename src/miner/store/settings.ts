@@ -24,8 +24,8 @@ const settingsSchema = z.strictObject({
 });
 
 export type DaemonSettings = Readonly<z.output<typeof settingsSchema>>;
-export type SettingName = keyof DaemonSettings;
-export const settingNames = Object.keys(settingsSchema.shape) as readonly SettingName[];
+type SettingName = keyof DaemonSettings;
+const settingNames = Object.keys(settingsSchema.shape) as readonly SettingName[];
 
 export interface SettingSources {
   /** The text of config.json; null when there is none. */
