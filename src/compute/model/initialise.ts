@@ -1,13 +1,11 @@
 /**
  * Initial weights, drawn from (seed, tensor name) alone: however the model is cut, every tensor starts the same.
- * Normal with deviation 0.02; matrices that write into the residual stream are divided by √(2 · layers), one for each of
- * the writes that add up in it (Radford 2019, §2.3). Gains are one.
+ * Normal with deviation √(2 / (5 · width)) (Nguyen & Salazar 2019, §2.2, "SmallInit"); matrices that write into the residual
+ * stream are divided by √(2 · layers), one for each of the writes that add up in it (Radford 2019, §2.3). Gains are one.
  */
 import { fillNormal, streamKey } from "../random.ts";
 import type { ModelConfig } from "./config.ts";
-import type { StageLayout } from "./layout.ts";
-
-const DEVIATION = 0.02;
+import type { StageLayout, TensorRole } from "./layout.ts";
 
 /** The stage's parameter vector before the first step. */
 export function initialWeights(model: ModelConfig, layout: StageLayout, seed: number): Float32Array {
@@ -15,12 +13,12 @@ export function initialWeights(model: ModelConfig, layout: StageLayout, seed: nu
   for (const { name, role, offset, length } of layout.tensors) {
     const values = weights.subarray(offset, offset + length);
     if (role === "gain") values.fill(1);
-    else
-      fillNormal(
-        values,
-        streamKey(seed, name),
-        role === "residual" ? DEVIATION / Math.sqrt(2 * model.layers) : DEVIATION,
-      );
+    else fillNormal(values, streamKey(seed, name), deviation(model, role));
   }
   return weights;
+}
+
+function deviation(model: ModelConfig, role: Exclude<TensorRole, "gain">): number {
+  const small = Math.sqrt(2 / (5 * model.width));
+  return role === "residual" ? small / Math.sqrt(2 * model.layers) : small;
 }
