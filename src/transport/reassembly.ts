@@ -55,13 +55,18 @@ export class Reassembly {
     const sender = this.#senderOf(frame.peer);
     const message = frame.offset === 0 ? this.#begin(sender, frame) : this.#continued(sender, frame);
     if (message === null) return null;
-    message.chunks.push(Uint8Array.from(frame.chunk));
+    if (frame.chunk.length === message.totalBytes) {
+      this.#forget(sender, frame.kind);
+      return { from: frame.peer, kind: frame.kind, body: frame.chunk };
+    }
+    // Copied: the chunk may be a small view of a large buffer, which must not be kept.
+    message.chunks.push(frame.chunk.slice());
     message.receivedBytes += frame.chunk.length;
     message.touched = this.#frames;
     this.#heldBytes += frame.chunk.length;
     if (message.receivedBytes === message.totalBytes) {
       this.#forget(sender, frame.kind);
-      return { from: frame.peer, kind: frame.kind, body: joined(message) };
+      return { from: frame.peer, kind: frame.kind, body: Buffer.concat(message.chunks, message.totalBytes) };
     }
     while (this.#heldBytes > this.#options.budgetBytes) this.#dropStalest();
     return null;
@@ -145,9 +150,4 @@ export class Reassembly {
   #dropped(frame: Frame, code: "replayed-message" | "malformed-message", text: string): void {
     this.#options.onDropped(frame.peer, new FailureError(code, text));
   }
-}
-
-function joined(message: Unfinished): Uint8Array {
-  const [only] = message.chunks;
-  return message.chunks.length === 1 && only !== undefined ? only : Buffer.concat(message.chunks, message.totalBytes);
 }

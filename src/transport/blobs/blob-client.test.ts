@@ -1,0 +1,143 @@
+import { createHash } from "node:crypto";
+import { once } from "node:events";
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { buffer } from "node:stream/consumers";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { failureOf } from "../../protocol/failure.ts";
+import { hashBytes } from "../../protocol/identity.ts";
+import { BlobClient } from "./blob-client.ts";
+
+const bytes = Uint8Array.from({ length: 300_000 }, (_, index) => (index * 7919) >> 3);
+const ref = { hash: hashBytes(bytes), bytes: bytes.length };
+
+describe("a blob client", () => {
+  let folder: string;
+  let server: Server;
+  let requests: string[];
+  /** What the store does with the next requests, in turn; afterwards it behaves. */
+  let misbehaviours: ((response: ServerResponse, body: Uint8Array) => void)[];
+  let stored: Map<string, Uint8Array>;
+
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), "blob-client-"));
+    requests = [];
+    misbehaviours = [];
+    stored = new Map([[ref.hash, bytes]]);
+    server = createServer((request, response) => void answer(request, response)).listen(0, "127.0.0.1");
+    await once(server, "listening");
+  });
+  afterEach(async () => {
+    server.closeAllConnections();
+    server.close();
+    await rm(folder, { recursive: true });
+  });
+
+  async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    requests.push(`${request.method} ${request.headers.range ?? ""}`.trim());
+    const hash = request.url?.slice("/blobs/".length) ?? "";
+    if (request.headers.authorization !== "Bearer secret") return void response.writeHead(401).end();
+    if (request.method === "PUT") {
+      const body = await buffer(request);
+      const isRight = createHash("sha256").update(body).digest("hex") === hash;
+      if (isRight) stored.set(hash, body);
+      return void response.writeHead(isRight ? 201 : 422).end();
+    }
+    const body = stored.get(hash);
+    if (body === undefined) return void response.writeHead(404).end();
+    if (request.method === "HEAD") return void response.writeHead(200).end();
+    const misbehaviour = misbehaviours.shift();
+    if (misbehaviour !== undefined) return misbehaviour(response, body);
+    const from = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? "")?.[1] ?? 0);
+    response.writeHead(from > 0 ? 206 : 200).end(body.subarray(from));
+  }
+
+  const client = (options: { token?: string; maxCacheBytes?: number } = {}) =>
+    new BlobClient({
+      url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+      token: () => options.token ?? "secret",
+      cacheFolder: join(folder, "cache"),
+      maxCacheBytes: options.maxCacheBytes ?? 1e9,
+      pausesMs: [0, 0, 0],
+    });
+  const same = (a: Uint8Array, b: Uint8Array) => expect(Buffer.from(a).equals(b)).toBe(true);
+  const codeOf = (call: Promise<unknown>) =>
+    call.then(
+      () => "fine",
+      (error) => failureOf(error)?.code,
+    );
+
+  it("fetches a blob once and then has it", async () => {
+    same(await client().get(ref), bytes);
+    same(await client().get(ref), bytes);
+    expect(requests).toEqual(["GET"]);
+  });
+
+  it("shares one download between several askers", async () => {
+    const one = client();
+    for (const got of await Promise.all([one.get(ref), one.get(ref), one.get(ref)])) same(got, bytes);
+    expect(requests).toEqual(["GET"]);
+  });
+
+  it("goes on where a download broke off", async () => {
+    misbehaviours.push((response, body) => {
+      response.writeHead(200, { "content-length": body.length });
+      response.write(body.subarray(0, 100_000), () => response.destroy());
+    });
+    same(await client().get(ref), bytes);
+    expect(requests).toHaveLength(2);
+    expect(requests[1]).toMatch(/^GET bytes=\d+-$/);
+  });
+
+  it("tries again after wrong bytes, too many bytes and a store that is out of order", async () => {
+    misbehaviours.push(
+      (response, body) => void response.writeHead(200).end(new Uint8Array(body.length)),
+      (response, body) => void response.writeHead(200).end(Buffer.concat([body, body])),
+      (response) => void response.writeHead(500).end(),
+    );
+    same(await client().get(ref), bytes);
+  });
+
+  it("fetches again what was damaged on the disk", async () => {
+    await client().get(ref);
+    await writeFile(join(folder, "cache", ref.hash), "damaged");
+    same(await client().get(ref), bytes);
+    expect(requests).toEqual(["GET", "GET"]);
+  });
+
+  it("stores a blob under its hash, unless the store has it", async () => {
+    const own = new TextEncoder().encode("a contribution");
+    const put = await client().put(own);
+    expect(put).toEqual({ hash: hashBytes(own), bytes: own.length });
+    same(stored.get(put.hash) ?? new Uint8Array(), own);
+    await client().put(own);
+    expect(requests).toEqual(["HEAD", "PUT", "HEAD"]);
+  });
+
+  it("says what is wrong where trying again is of no use", async () => {
+    expect(await codeOf(client().get({ hash: hashBytes(new Uint8Array(1)), bytes: 1 }))).toBe("blob-not-found");
+    expect(await codeOf(client({ token: "wrong" }).get(ref))).toBe("not-authorised");
+    expect(await codeOf(client().get(ref, { signal: AbortSignal.abort() }))).toBe("cancelled");
+    expect(requests).toHaveLength(2);
+  });
+
+  it("gives up when the store stays away", async () => {
+    const lonely = client();
+    server.closeAllConnections();
+    server.close();
+    await once(server, "close");
+    expect(await codeOf(lonely.get(ref))).toBe("unreachable");
+  });
+
+  it("keeps the cache within its limit by forgetting the oldest", async () => {
+    const small = client({ maxCacheBytes: 400_000 });
+    await small.get(ref);
+    const other = Uint8Array.from({ length: 200_000 }, (_, index) => index % 251);
+    stored.set(hashBytes(other), other);
+    await small.get({ hash: hashBytes(other), bytes: other.length });
+    expect(await readdir(join(folder, "cache"))).toEqual([hashBytes(other)]);
+  });
+});
