@@ -10,8 +10,6 @@ import { loadAddon, NativeAddonError } from "./addon.ts";
 import { nativeKernels } from "./kernels.ts";
 import { NativeMemory, operand } from "./memory.ts";
 
-export { NativeAddonError };
-
 export interface NativeDeviceOptions {
   /** Threads that compute, this one included. */
   readonly threads: number;
