@@ -2,6 +2,8 @@
  * The local API through Electron's preload bridge. The main process keeps the connection to the daemon and sends a new snapshot
  * after each reconnect; that the daemon is gone shows here by a cheap call that fails.
  */
+import { z } from "zod";
+import { FailureError, failureSchema } from "../../protocol/failure.ts";
 import type {
   ApiEvent,
   CommandName,
@@ -34,7 +36,9 @@ export class BridgeApi implements DashboardApi {
   }
 
   call<C extends CommandName>(command: C, parameters: CommandParameters<C>): Promise<CommandResult<C>> {
-    return this.#bridge.call(command, parameters);
+    return this.#bridge.call(command, parameters).catch((error: unknown) => {
+      throw failureErrorOf(error);
+    });
   }
 
   subscribe(listener: (event: ApiEvent) => void): () => void {
@@ -76,4 +80,14 @@ export class BridgeApi implements DashboardApi {
     this.#connection = connection;
     for (const listener of this.#connectionListeners) listener(connection);
   }
+}
+
+const carrierSchema = z.object({ failure: failureSchema });
+
+/** A failure crosses the bridge as a plain object, because an `Error` would lose everything but its message. */
+function failureErrorOf(error: unknown): unknown {
+  const carrier = carrierSchema.safeParse(error);
+  if (!carrier.success) return error;
+  const { code, message, action, retry } = carrier.data.failure;
+  return new FailureError(code, message, { action, retry });
 }

@@ -31,7 +31,7 @@ export function useAnswer<T>(ask: (api: DashboardApi) => Promise<T>): Answer<T> 
 export const askForChecks = (api: DashboardApi) => api.call("doctor", {});
 export const askForProcesses = (api: DashboardApi) => api.call("processes", {});
 
-/** Over the Electron bridge an error keeps its message only. */
+/** In words, for the person who asked. */
 export function reasonOf(error: unknown): string {
   return failureOf(error)?.message ?? (error instanceof Error ? error.message : String(error));
 }
