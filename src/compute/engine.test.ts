@@ -163,6 +163,38 @@ describe("an engine", () => {
   });
 });
 
+describe("a full device", () => {
+  const [first] = cutIntoStages(model, 2) as [StageSpec];
+  const { sequences, tokens } = sample("a");
+
+  it("refuses a microbatch, and takes it when another has made room", async () => {
+    const device = createReferenceDevice();
+    let roomElements = Number.POSITIVE_INFINITY;
+    const fakeSmallDevice: Device = {
+      ...device,
+      allocate(length) {
+        if (length > roomElements) throw new DeviceMemoryError(4 * length, "a full device");
+        roomElements -= length;
+        return device.allocate(length);
+      },
+      free(buffer) {
+        if (buffer.element === "real") roomElements += buffer.length;
+        device.free(buffer);
+      },
+    };
+    const engine = createEngine(async () => fakeSmallDevice);
+    await engine.open({ backend: "reference", threads: 1, model, stage: first, training });
+    roomElements = 3000;
+    await engine.forward({ microbatch: "a", sequences, tokens });
+    for (let attempt = 0; attempt < 3; attempt++) {
+      await expect(engine.forward({ microbatch: "b", sequences, tokens })).rejects.toBeInstanceOf(DeviceMemoryError);
+      expect(roomElements).toBe(3000);
+    }
+    await engine.discard({ microbatches: ["a"] });
+    await engine.forward({ microbatch: "b", sequences, tokens });
+  });
+});
+
 describe("numbers that are not finite", () => {
   const [, second] = cutIntoStages(model, 2) as [StageSpec, StageSpec];
   const { sequences, targets } = sample("a");

@@ -1,16 +1,13 @@
 /**
  * The compute worker: a child process around one engine, forked by the daemon with `serialization: "advanced"`. It
- * executes requests in order, one at a time, and ends when its parent does. It runs at low priority, so that the
- * computer's owner comes first.
+ * executes requests in order, one at a time, and ends when its parent does.
  */
-import os from "node:os";
 import { openDevice } from "./device.ts";
 import { type ComputeEngine, createEngine } from "./engine.ts";
 import { DeviceMemoryError } from "./kernels.ts";
 import { NonFiniteError } from "./non-finite.ts";
 import type { ComputeFailure, ComputeReply, ComputeRequest } from "./worker-protocol.ts";
 
-os.setPriority(os.constants.priority.PRIORITY_LOW);
 const engine = createEngine(openDevice);
 let queue = Promise.resolve();
 

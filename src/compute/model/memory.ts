@@ -1,5 +1,5 @@
-/** Device memory that belongs together: allocated once, counted, and given back as one. */
-import type { Device, Slice } from "../kernels.ts";
+/** Device memory: allocated once, reused, and counted. It is given back when the device is closed. */
+import type { Device, DeviceBuffer, Slice } from "../kernels.ts";
 import { slice } from "../kernels.ts";
 
 export interface Memory {
@@ -7,21 +7,32 @@ export interface Memory {
   reals(length: number): Slice;
   /** Zeroed int32. */
   indices(length: number): Slice;
+  /** What `allocate` allocates, or nothing when the device fills up on the way. */
+  allOrNothing<T>(allocate: () => T): T;
   /** Elements allocated so far. */
   readonly elements: number;
 }
 
 export function createMemory(device: Device): Memory {
-  let elements = 0;
-  const count = (part: Slice): Slice => {
-    elements += part.length;
-    return part;
+  const buffers: DeviceBuffer[] = [];
+  const keep = (buffer: DeviceBuffer): Slice => {
+    buffers.push(buffer);
+    return slice(buffer);
   };
   return {
-    reals: (length) => count(slice(device.allocate(length))),
-    indices: (length) => count(slice(device.allocateIndices(length))),
+    reals: (length) => keep(device.allocate(length)),
+    indices: (length) => keep(device.allocateIndices(length)),
+    allOrNothing(allocate) {
+      const before = buffers.length;
+      try {
+        return allocate();
+      } catch (error) {
+        for (const buffer of buffers.splice(before)) device.free(buffer);
+        throw error;
+      }
+    },
     get elements() {
-      return elements;
+      return buffers.reduce((sum, buffer) => sum + buffer.length, 0);
     },
   };
 }

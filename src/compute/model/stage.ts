@@ -107,13 +107,13 @@ export function createStage(device: Device, model: ModelConfig, spec: StageSpec,
   };
 }
 
-/** Room for one more microbatch in flight. */
+/** Room for one more microbatch in flight. Throws `DeviceMemoryError` when there is none, having taken nothing. */
 export function allocateActivations({ memory, model, weights, maximumTokens }: Stage): StageActivations {
-  return {
+  return memory.allOrNothing(() => ({
     tokens: weights.embedding && memory.indices(maximumTokens),
     blocks: weights.blocks.map(() => allocateRows(memory, blockWidths(model), maximumTokens)),
     output: memory.reals(maximumTokens * model.width),
-  };
+  }));
 }
 
 /** Cuts a stage's memory, and one set of activations, to a microbatch. */
