@@ -15,6 +15,7 @@ import { openSamples } from "../data/samples-from-blobs.ts";
 import type { Clock } from "../session/clock.ts";
 import type { Activity } from "./activity.ts";
 import { ComputeQueue } from "./compute-queue.ts";
+import { DropLog } from "./drop-log.ts";
 import { EarlyMessages } from "./early-messages.ts";
 import { handIn, type MergeOrder, merge, storeState } from "./merge.ts";
 import { minerState, type Phase, placeOf } from "./phase.ts";
@@ -47,6 +48,7 @@ export type EpochMessage = Extract<
 export class Replica {
   readonly #options: ReplicaOptions;
   readonly #recovery: Recovery;
+  readonly #drops: DropLog;
   #phase: Phase = { kind: "paused", reason: "Not asked to train yet." };
   /** Aborted when the phase ends. */
   #current = new AbortController();
@@ -54,12 +56,12 @@ export class Replica {
   #held: HeldState | null = null;
   /** Last stage only: the epoch's loss so far. */
   #lossSumNats: number | null = null;
-  #dropped = 0;
   #onEntered: () => void = () => {};
 
   constructor(options: ReplicaOptions) {
     this.#options = options;
     this.#recovery = new Recovery(options.clock);
+    this.#drops = new DropLog((text) => options.log("warning", text));
     options.engines.onCrash((message) => {
       if (placeOf(this.#phase) !== null) this.#failed(this.#recovery.crash(message));
     });
@@ -179,7 +181,7 @@ export class Replica {
       activity,
       clock,
       signal,
-      dropped: (from, reason) => this.#droppedMessage(from, reason),
+      dropped: (from, reason) => this.#drops.dropped(from, reason),
       failed: (error) => this.#failed(this.#recovery.failureOf(error)),
     });
     this.#show({ kind: "training", place, training });
@@ -245,7 +247,7 @@ export class Replica {
   #receive(message: PeerMessage): void {
     if (this.#phase.kind === "training") this.#phase.training.receive(message);
     else if (this.#phase.kind === "ready" && !this.#phase.early.keep(message))
-      this.#droppedMessage(message.from, "too much came before the start");
+      this.#drops.dropped(message.from, "too much came before the start");
   }
 
   #askForPlace(): void {
@@ -310,12 +312,5 @@ export class Replica {
   #heldState(): HeldState {
     if (this.#held === null) throw new Error(`nothing is loaded in phase ${this.#phase.kind}`);
     return this.#held;
-  }
-
-  /** Logged ever more rarely, so that a hostile peer cannot fill the log. */
-  #droppedMessage(from: MinerId, reason: string): void {
-    this.#dropped += 1;
-    if ((this.#dropped & (this.#dropped - 1)) !== 0) return;
-    this.#options.log("warning", `Dropped message ${this.#dropped}, from ${from.slice(0, 8)}: ${reason}`);
   }
 }
