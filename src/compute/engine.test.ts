@@ -293,6 +293,21 @@ describe("a merge", () => {
     expect(difference((await engine.state()).weights, twice)).toBeLessThan(1e-6);
   });
 
+  it("without gradients decays matrices by the warmed-up learning rate, and leaves norm gains alone", async () => {
+    const { learningRate, warmupSteps, weightDecay } = training;
+    const engine = await openEngine(whole, { mode: "sync" });
+    const before = (await engine.state()).weights;
+    const nothing = { values: new Float32Array(before.length), tokens: 1 };
+    for (let step = 0; step < warmupSteps + 2; step++) await engine.merge({ contributions: [nothing] });
+    const rates = [...Array.from({ length: warmupSteps }, (_, step) => (step + 1) / warmupSteps), 1, 1];
+    const kept = rates.reduce((product, rate) => product * (1 - rate * learningRate * weightDecay), 1);
+    const after = (await engine.state()).weights;
+    for (const { name, role, offset, length } of stageLayout(model, whole).tensors) {
+      const expected = before.subarray(offset, offset + length).map((value) => value * (role === "gain" ? 1 : kept));
+      expect(difference(after.subarray(offset, offset + length), expected), name).toBeLessThan(1e-6);
+    }
+  });
+
   it("of nobody's work returns to the epoch's start", async () => {
     const engine = await openEngine();
     const { weights } = await engine.state();
