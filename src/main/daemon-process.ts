@@ -15,7 +15,7 @@ export function daemonProgram(packaged: boolean, resourcesFolder: string, appFol
   const nodeName = process.platform === "win32" ? "node.exe" : "node";
   if (packaged)
     return { node: join(resourcesFolder, "node", nodeName), entry: join(resourcesFolder, "daemon", "tah.mjs") };
-  return { node: process.env.TAH_NODE ?? "node", entry: join(appFolder, "src", "cli", "tah.ts") };
+  return { node: join(appFolder, "node_modules", ".bin", nodeName), entry: join(appFolder, "src", "cli", "tah.ts") };
 }
 
 export class DaemonProcess {
