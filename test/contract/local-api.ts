@@ -107,8 +107,8 @@ export function describeLocalApi(name: string, connect: (world: DaemonWorld) => 
     });
 
     it("refuses a command that does not exist", async () => {
-      const unknown = "format-disk" as "pause";
-      await expect(api.call(unknown, {})).rejects.toMatchObject({ failure: { code: "unknown-command" } });
+      for (const unknown of ["format-disk", "toString"])
+        await expect(api.call(unknown as "pause", {})).rejects.toMatchObject({ failure: { code: "unknown-command" } });
     });
 
     it("shows the log of the daemon, at the level asked for, without tokens", async () => {
@@ -140,12 +140,15 @@ export function describeLocalApi(name: string, connect: (world: DaemonWorld) => 
       expect(view?.state.machine.workers).toEqual([process.pid]);
     });
 
-    it("counts receipts as payable credits, once each", async () => {
+    it("counts receipts as payable credits, once each, and work since then as pending", async () => {
       const watch = watchApi(api);
-      const { minerId } = world.miner.options.identity;
-      for (const epoch of [0, 1, 1]) world.miner.emit({ type: "receipt", receipt: exampleReceipt(minerId, epoch) });
-      const view = await watch.until((seen) => (seen?.state.credits.payable ?? 0) > 50_000);
-      expect(view?.state.credits).toEqual({ estimated: 0, pending: 0, payable: 100_000, paid: 0 });
+      const { miner } = world;
+      miner.activity = { ...miner.activity, tokensBackward: 200 };
+      for (const epoch of [0, 1, 1])
+        miner.emit({ type: "receipt", receipt: exampleReceipt(miner.options.identity.minerId, epoch) });
+      miner.activity = { ...miner.activity, tokensBackward: 250 };
+      const view = await watch.until((seen) => (seen?.state.credits.pending ?? 0) > 0);
+      expect(view?.state.credits).toEqual({ estimated: 0, pending: 25_000, payable: 100_000, paid: 0 });
     });
 
     it("starts the run's lists again when the session was opened anew, and keeps the daemon's log", async () => {
