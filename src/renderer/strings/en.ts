@@ -97,8 +97,14 @@ export const english = {
     ],
     train: ["Training loss", "Mean loss over the microbatches of the last moments. Lower is better."],
     tokens: ["Tokens trained", "Tokens that the whole network has trained on since the run began."],
-    network: ["Network speed", "Tokens per second that went forward and back, over all machines."],
-    machine: ["This machine", "Tokens per second that this machine passed backward, and its share of the network's."],
+    network: [
+      "Network speed",
+      "Tokens per second that the run trains on: each goes through all stages, forward and back.",
+    ],
+    machine: [
+      "This machine",
+      "Tokens per second that this machine passed backward through its stage, and its share of the work.",
+    ],
     from: (loss: string) => `began at ${loss}`,
     ofEpoch: (epoch: string) => `after epoch ${epoch}`,
     noEvaluation: "after the first epoch",
@@ -106,7 +112,7 @@ export const english = {
     ofTarget: (percent: string, target: string) => `${percent} of ${target}`,
     noTarget: "no end set",
     miners: (count: number, text: string) => `${text} ${plural(count, "machine trains", "machines train")}`,
-    share: (percent: string) => `${percent} of the network`,
+    share: (percent: string) => `${percent} of the work`,
     noShare: "the run stands still",
   },
 

@@ -3,7 +3,7 @@ import { Explained } from "../../components/explained.tsx";
 import { trainedTokens } from "../../state/dashboard.ts";
 import { useAppLists, useAppState } from "../../state/store.ts";
 import { format, strings } from "../../strings/strings.ts";
-import { minerCounts, networkTokensPerSecond } from "../network/network-view.ts";
+import { minerCounts, runTokensPerSecond } from "../network/network-view.ts";
 import { useLossUnit } from "../training/loss-unit.ts";
 
 const texts = strings.headline;
@@ -108,7 +108,7 @@ function NetworkSpeed() {
     <BigFigure
       name="network-speed"
       text={texts.network}
-      value={telemetry ? format.count(networkTokensPerSecond(telemetry)) : strings.unknown}
+      value={telemetry && stages ? format.count(runTokensPerSecond(stages, telemetry)) : strings.unknown}
       unit={strings.units.tokensPerSecond}
       note={texts.miners(training, format.count(training))}
     />

@@ -9,9 +9,10 @@ export function telemetryByMiner(telemetry: Telemetry | null): ReadonlyMap<Miner
   return new Map(telemetry?.miners.map((miner) => [miner.minerId, miner]));
 }
 
-/** Over all machines, backward-passed. */
-export function networkTokensPerSecond(telemetry: Telemetry | null): number {
-  return telemetry?.miners.reduce((sum, miner) => sum + miner.tokensPerSecond, 0) ?? 0;
+/** Tokens that the run trains on per second. Each of them goes backward through every stage, on a machine each. */
+export function runTokensPerSecond(stages: RunView["stages"], telemetry: Telemetry): number {
+  const passed = telemetry.miners.reduce((sum, miner) => sum + miner.tokensPerSecond, 0);
+  return passed / Math.max(1, stages.length);
 }
 
 export function minerCounts(stages: RunView["stages"]): { miners: number; training: number } {
