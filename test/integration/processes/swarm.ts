@@ -1,0 +1,146 @@
+/** Starts a network and its miners as processes, watches the run as any client may, and ends all of them. */
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { systemClock } from "../../../src/miner/session/clock.ts";
+import { Session } from "../../../src/miner/session/session.ts";
+import { createIdentity } from "../../../src/protocol/identity.ts";
+import type { EpochRecord, RunView } from "../../../src/protocol/run-view.ts";
+import { BlobClient } from "../../../src/transport/blobs/blob-client.ts";
+import type { MinerProcessMessage, MinerProcessOptions } from "./miner.ts";
+import type { NetworkProcessOptions } from "./network.ts";
+
+export type SwarmOptions = Omit<NetworkProcessOptions, "stateFolder" | "port">;
+
+export interface MinerProcess {
+  readonly child: ChildProcess;
+  /** What it said last. */
+  latest: MinerProcessMessage | null;
+}
+
+export class Swarm {
+  readonly folder: string;
+  readonly #options: SwarmOptions;
+  readonly #children = new Set<ChildProcess>();
+  #network: ChildProcess | null = null;
+  #url = "";
+  #session: Session | null = null;
+  #blobs: BlobClient | null = null;
+  /** As the network last showed it. */
+  view: RunView | null = null;
+  epochs: EpochRecord[] = [];
+  #changed = Promise.withResolvers<void>();
+
+  private constructor(folder: string, options: SwarmOptions) {
+    this.folder = folder;
+    this.#options = options;
+  }
+
+  static async start(options: SwarmOptions): Promise<Swarm> {
+    const swarm = new Swarm(await mkdtemp(join(tmpdir(), "swarm-")), options);
+    await swarm.startNetwork(0);
+    swarm.#watch();
+    return swarm;
+  }
+
+  get port(): number {
+    return Number(new URL(this.#url).port);
+  }
+
+  get networkProcess(): ChildProcess {
+    if (this.#network === null) throw new Error("the network was not started");
+    return this.#network;
+  }
+
+  get blobs(): BlobClient {
+    if (this.#blobs === null) throw new Error("the swarm was not started");
+    return this.#blobs;
+  }
+
+  async startNetwork(port: number): Promise<void> {
+    const child = this.#fork("network.ts", { ...this.#options, stateFolder: join(this.folder, "network"), port });
+    this.#network = child;
+    const [{ url }] = (await once(child, "message")) as [{ url: string }];
+    this.#url = url;
+  }
+
+  startMiner(name: string): MinerProcess {
+    const options: MinerProcessOptions = { networkUrl: this.#url, name, stateFolder: join(this.folder, name) };
+    const miner: MinerProcess = { child: this.#fork("miner.ts", options), latest: null };
+    miner.child.on("message", (message: MinerProcessMessage) => {
+      miner.latest = message;
+      this.#tellChange();
+    });
+    return miner;
+  }
+
+  startMiners(count: number): MinerProcess[] {
+    return Array.from({ length: count }, (_, index) => this.startMiner(`miner ${index + 1}`));
+  }
+
+  /** Waits until something is so of the run or of a miner. */
+  async until(isSo: () => boolean): Promise<void> {
+    while (!isSo()) await this.#changed.promise;
+  }
+
+  async untilEpochs(count: number): Promise<void> {
+    await this.until(() => this.epochs.length >= count);
+  }
+
+  async close(): Promise<void> {
+    this.#session?.close();
+    await Promise.all([...this.#children].map(kill));
+    await rm(this.folder, { recursive: true, force: true });
+  }
+
+  #watch(): void {
+    const log = () => {};
+    const credentials = { identity: createIdentity(), name: "watcher", software: "test" };
+    const session = new Session(
+      { url: this.#url, credentials, clock: systemClock, log },
+      {
+        opened: () => {
+          this.epochs = []; // the whole run follows
+        },
+        message: (message) => {
+          if (message.type !== "run-update") return;
+          if (message.update.view !== undefined) this.view = message.update.view;
+          this.epochs.push(...(message.update.epochs ?? []));
+          this.#tellChange();
+        },
+        lost: () => {},
+      },
+    );
+    this.#session = session;
+    this.#blobs = new BlobClient({
+      url: this.#url.replace("ws", "http"),
+      token: () => session.blobToken,
+      cacheFolder: join(this.folder, "watched"),
+      maxCacheBytes: 1e9,
+    });
+    session.open();
+  }
+
+  #tellChange(): void {
+    this.#changed.resolve();
+    this.#changed = Promise.withResolvers<void>();
+  }
+
+  #fork(entry: string, options: object): ChildProcess {
+    const path = fileURLToPath(new URL(`./${entry}`, import.meta.url));
+    const child = fork(path, [JSON.stringify(options)], { execArgv: [] });
+    this.#children.add(child);
+    return child;
+  }
+}
+
+/** Ends a process without giving it a chance to tidy up. */
+export async function kill(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exited = once(child, "exit");
+  child.kill("SIGKILL");
+  await exited;
+}
