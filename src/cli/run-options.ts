@@ -1,20 +1,11 @@
 /** Flags that say what is trained and how it is cut up: the same for `tah demo` and `tah network serve`. */
 import { type Command, Option } from "commander";
-import { type PresetName, presets } from "../compute/model/presets.ts";
+import { presets } from "../compute/model/presets.ts";
+import type { RunOptions as NetworkRunOptions } from "../network/run-options.ts";
 import { countValue, seedValue } from "./option-types.ts";
 
-export interface RunOptions {
-  readonly preset: PresetName;
-  /** Undefined: as many as the preset is made for. */
-  readonly stages?: number;
-  readonly replicas: number;
-  /** A .txt or .jsonl file or a folder of them; undefined: the public-domain text that comes along. */
-  readonly data?: string;
-  /** Stop after so many trained tokens. */
-  readonly tokens?: number;
-  readonly seed?: number;
-  readonly mode?: "sync" | "local-steps";
-}
+/** What can be asked for by flags. */
+export type RunOptions = Omit<NetworkRunOptions, "training" | "timeouts">;
 
 export function withRunOptions(command: Command): Command {
   return command

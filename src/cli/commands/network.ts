@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import type { Command } from "commander";
 import { stateFolderPath } from "../../miner/store/state-folder.ts";
+import type { RunningNetwork } from "../../network/serve.ts";
 import { lanAddresses } from "../demo/lan-addresses.ts";
 import { untilStopped } from "../lifetime.ts";
 import { type CommonOptions, portValue, withCommonOptions } from "../option-types.ts";
@@ -25,12 +26,32 @@ export function addNetworkCommands(program: Command, output: Output): void {
       // Loaded here, so that commands to a running daemon need not wait for it.
       const { serveNetwork } = await import("../../network/serve.ts");
       const stateFolder = options.state ?? join(stateFolderPath(), "network");
-      const network = await serveNetwork({ ...options, stateFolder, log: (text) => output.note(text) });
+      const children = new EvaluatorReport();
+      const network = await serveNetwork({
+        ...options,
+        stateFolder,
+        log: (text) => output.note(text),
+        onRunUpdate: () => children.update(),
+      });
+      children.network = network;
       for (const address of options.host === "0.0.0.0" ? lanAddresses() : [options.host])
         output.note(`Miners join with: tah mine --network ws://${address}:${network.port}`);
-      tellParent({ type: "listening", url: `ws://${options.host}:${network.port}` });
+      tellParent({ type: "listening", url: network.url });
       const stopped = await untilStopped();
       await network.close();
       output.result({ stopped }, () => `Ended: ${stopped}.`);
     });
+}
+
+/** Tells the supervisor about the process that evaluates checkpoints: it comes with the first one, and is another one after a crash. */
+class EvaluatorReport {
+  network: RunningNetwork | undefined;
+  #reported: number | undefined;
+
+  update(): void {
+    const pid = this.network?.evaluatorPid;
+    if (pid === undefined || pid === this.#reported) return;
+    this.#reported = pid;
+    tellParent({ type: "children", processes: [{ role: "evaluator", name: "evaluator", pid, alive: true }] });
+  }
 }
