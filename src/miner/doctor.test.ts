@@ -15,7 +15,7 @@ it("finds a healthy machine healthy, and computes something to be sure", async (
   // The addon may not be built where tests run; everything else must work.
   expect(checks.filter(({ ok, name }) => !ok && name !== "Native addon")).toEqual([]);
   expect(checks.find(({ name }) => name === "Self-test")?.detail).toMatch(/^reference.*differ by [\d.]+e[+-]\d+$/);
-});
+}, 20_000);
 
 it("names what is wrong with the network, and what to do", async () => {
   const closed = createServer().listen(0, "127.0.0.1");
@@ -29,7 +29,7 @@ it("names what is wrong with the network, and what to do", async () => {
   expect(ok).toBe(false);
   expect(network).toMatchObject({ ok: false, detail: expect.stringContaining(`port ${port}`) });
   expect(network?.action).not.toBe("");
-});
+}, 20_000);
 
 it("does not look for a network that nobody named, nor fail for what it cannot read", async () => {
   const { checks } = await runDoctor({ stateFolder: "/nowhere/at/all", networkUrl: null });
@@ -38,7 +38,7 @@ it("does not look for a network that nobody named, nor fail for what it cannot r
     ok: true,
     detail: expect.stringContaining("not readable"),
   });
-});
+}, 20_000);
 
 it.each([
   [{ node: "24.21.0", napi: "10" }, true],

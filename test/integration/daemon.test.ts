@@ -5,7 +5,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline/promises";
 import { fileURLToPath } from "node:url";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { connectLocalApi } from "../../src/miner/local-api/client.ts";
 import { readDaemonAddress } from "../../src/miner/store/daemon-address.ts";
 import { type DaemonAddress, daemonAddressSchema, type ProcessView } from "../../src/protocol/local-api.ts";
@@ -106,6 +106,17 @@ describe("a daemon", () => {
     expect(readFileSync(join(stateFolder, "daemon.log"), "utf8")).toContain("stuck");
   });
 
+  it("ends when its miner hangs, a second after the time it had to hand work over", async () => {
+    const { daemon, miner } = await start();
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    miner.close = () => new Promise(() => undefined);
+    const closed = daemon.close();
+    await vi.advanceTimersByTimeAsync(6000);
+    vi.useRealTimers();
+    await closed;
+    expect(readFileSync(join(stateFolder, "daemon.log"), "utf8")).toContain("longer than 6000 ms");
+  });
+
   it("names the processes that its supervisor tells it of", async () => {
     const peer: ProcessView = { role: "local-peer", name: "peer 1", pid: 7, alive: true };
     const { daemon } = await start({ processes: () => [peer] });
@@ -135,7 +146,7 @@ describe("a daemon that was killed", () => {
     const api = await connectLocalApi(readDaemonAddress(stateFolder));
     await expect(api.call("processes", {})).resolves.toHaveLength(1);
     api.close();
-  });
+  }, 20_000);
 });
 
 async function startProcess(): Promise<{ child: ChildProcess; address: DaemonAddress }> {

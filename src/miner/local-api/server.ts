@@ -20,6 +20,8 @@ const maxClients = 64;
 /** A message this long ends the connection at once (1009) without being read; between this and the limit it is told why. */
 const maxPayloadBytes = 4 * maxRequestBytes;
 const closeMs = 1000;
+/** A standard close code (IANA registry of WebSocket close codes). */
+const tryAgainLater = 1013;
 
 export interface LocalApiServerOptions {
   readonly handlers: Handlers;
@@ -45,6 +47,8 @@ export async function startLocalApiServer(options: LocalApiServerOptions): Promi
   const { feed, handlers, token, onBug, maxBufferedBytes = 16 << 20 } = options;
   const http = createServer();
   const port = await listen(http, options.port);
+  /** Those who know the token: others must not be able to take their places. */
+  const admitted = new Set<WebSocket>();
   const webSockets = new WebSocketServer({ noServer: true, perMessageDeflate: false, maxPayload: maxPayloadBytes });
 
   http.on("request", (request, response) => {
@@ -56,8 +60,6 @@ export async function startLocalApiServer(options: LocalApiServerOptions): Promi
       checkHost(request, port);
       checkOrigin(request, port);
       if (addressOf(request).pathname !== "/api") throw new FailureError("not-found", "the API is at /api");
-      if (webSockets.clients.size >= maxClients)
-        throw new FailureError("too-many-connections", `${maxClients} programs are connected already`, { retry: true });
     } catch (error) {
       refuseUpgrade(socket, failureOf(error) ?? unforeseen("a connection", error, onBug));
       return;
@@ -71,10 +73,16 @@ export async function startLocalApiServer(options: LocalApiServerOptions): Promi
     });
     try {
       checkToken(request, token);
-      serveClient(client, { feed, handlers, maxBufferedBytes, onBug });
+      if (admitted.size >= maxClients)
+        throw new FailureError("too-many-connections", `${maxClients} programs are connected already`, { retry: true });
     } catch (error) {
-      refuse(client, failureOf(error) ?? unforeseen("a connection", error, onBug), closeCodes.notAuthorised);
+      const failure = failureOf(error) ?? unforeseen("a connection", error, onBug);
+      refuse(client, failure, failure.code === "not-authorised" ? closeCodes.notAuthorised : tryAgainLater);
+      return;
     }
+    admitted.add(client);
+    client.on("close", () => admitted.delete(client));
+    serveClient(client, { feed, handlers, maxBufferedBytes, onBug });
   }
 
   return {
@@ -156,8 +164,6 @@ function statusOf({ code }: Failure): number {
       return 405;
     case "internal-error":
       return 500;
-    case "too-many-connections":
-      return 503;
     default:
       return 400;
   }
