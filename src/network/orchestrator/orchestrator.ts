@@ -48,8 +48,8 @@ const longestTimerMs = 2 ** 31 - 1;
 export class Orchestrator {
   readonly #options: OrchestratorOptions;
   readonly #queue: RunEvent[] = [];
+  readonly #listeners: Partial<OrchestratorListener>[] = [];
   #state: RunState;
-  #listener: OrchestratorListener | null = null;
   #ticking: Promise<void> | null = null;
   #timer: NodeJS.Timeout | undefined;
   #eventsSinceSnapshot: number;
@@ -83,9 +83,8 @@ export class Orchestrator {
     return this.#state;
   }
 
-  listen(listener: OrchestratorListener): void {
-    this.#listener = listener;
-    this.#schedule();
+  listen(listener: Partial<OrchestratorListener>): void {
+    this.#listeners.push(listener);
   }
 
   submit(event: Happening): void {
@@ -168,9 +167,11 @@ export class Orchestrator {
   }
 
   #carryOut(effects: readonly Effect[], receipts: readonly SignedReceipt[]): void {
-    for (const effect of effects) if (effect.type === "send") this.#listener?.send(effect.to, effect.message);
-    for (const receipt of receipts) this.#listener?.receipt(receipt);
-    this.#listener?.changed(this.#state, effects);
+    for (const listener of this.#listeners) {
+      for (const effect of effects) if (effect.type === "send") listener.send?.(effect.to, effect.message);
+      for (const receipt of receipts) listener.receipt?.(receipt);
+      listener.changed?.(this.#state, effects);
+    }
   }
 
   #logNew(before: RunState, after: RunState): void {

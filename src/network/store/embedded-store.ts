@@ -33,6 +33,9 @@ const tables = `
 /** An older snapshot is kept in case the last one turns out to be unreadable by hand and eye. */
 const keptSnapshots = 2;
 
+/** A process that was just killed may take a moment to let go of its files. */
+const lockPatienceMs = 2000;
+
 const sequenceRow = z.object({ sequence: z.number().nullable() });
 const bodyRow = z.object({ body: z.string() });
 const snapshotRow = bodyRow.extend({ sequence: z.number() });
@@ -48,11 +51,13 @@ export class EmbeddedStore implements Store {
     this.#database = database;
   }
 
-  /** Creates the file when missing. Rejects with `FailureError`: state-corrupt, disk-full. */
+  /** Creates the file when missing. Rejects with `FailureError`: state-corrupt, disk-full, already-running. */
   static async open(path: string): Promise<EmbeddedStore> {
     return guarded(path, () => {
-      const database = new Database(path);
+      const database = new Database(path, { timeout: lockPatienceMs });
       try {
+        // One orchestrator per log: a second one on the same files would fork the run's history.
+        database.pragma("locking_mode = EXCLUSIVE");
         database.pragma("journal_mode = WAL");
         database.pragma("synchronous = FULL");
         prepareTables(database, path);
@@ -204,6 +209,11 @@ function guarded<T>(path: string, work: () => T): T {
   } catch (error) {
     if (error instanceof Database.SqliteError) {
       if (/^SQLITE_(CORRUPT|NOTADB)/.test(error.code)) throw corrupt(path, error.message, error);
+      if (error.code.startsWith("SQLITE_BUSY"))
+        throw new FailureError("already-running", `Another process has ${path} open.`, {
+          action: "End the other network first, or use another state folder.",
+          cause: error,
+        });
       if (error.code === "SQLITE_FULL")
         throw new FailureError("disk-full", `No space is left to write ${path}.`, {
           action: "Free some space.",

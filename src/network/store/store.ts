@@ -11,7 +11,7 @@ import type { RunState } from "../orchestrator/core/state.ts";
 
 export interface SignedReceipt {
   readonly receipt: Receipt;
-  readonly signature: Uint8Array;
+  readonly signature: Uint8Array<ArrayBuffer>;
 }
 
 /** What one tick of the orchestrator writes: all of it or nothing. */

@@ -18,7 +18,7 @@ import { advanceMerging, agree, askToStore, beginMerging, expireMerging } from "
 import type { Next } from "./next.ts";
 import { advancePreparing, beginPreparing, expirePreparing } from "./preparing.ts";
 import { receive } from "./receive.ts";
-import { nextDeadlineMs, type RunState } from "./state.ts";
+import { nextDeadlineMs, type RunState, targetReached } from "./state.ts";
 import { advanceTraining, announceRoster, beginTraining, expireTraining } from "./training.ts";
 import { Turn } from "./turn.ts";
 import { advanceUploading, beginUploading, expireUploading } from "./uploading.ts";
@@ -45,6 +45,9 @@ function record(turn: Turn, event: RunEvent): void {
       break;
     case "steered":
       steer(turn, event.action);
+      break;
+    case "retargeted":
+      retarget(turn, event.targetTokens);
       break;
     case "evaluated":
       recordEvaluation(turn, event.evaluation);
@@ -158,6 +161,19 @@ function steer(turn: Turn, action: SteerAction): void {
   if (phase.name === "finished" || intent === wanted) return;
   turn.change({ intent: wanted });
   turn.log("info", `The run's owner ${intentLog[wanted]}.`);
+}
+
+/** A run that ended at its old target goes on towards the new one. */
+function retarget(turn: Turn, targetTokens: number | null): void {
+  const { definition, phase } = turn.state;
+  const endedAtTarget = phase.name === "finished" && targetReached(turn.state);
+  turn.change({ definition: { ...definition, targetTokens } });
+  turn.log("info", targetTokens === null ? "The run has no target any more." : `The target is ${targetTokens} tokens.`);
+  if (targetReached(turn.state)) turn.change({ intent: "finish" });
+  else if (endedAtTarget) {
+    turn.change({ intent: "run" });
+    standBy(turn, { notBeforeMs: turn.atMs, gatherUntilMs: null });
+  }
 }
 
 function restart(turn: Turn): void {

@@ -1,7 +1,7 @@
 /** The end of an epoch: the checkpoint stands, work is credited, the next epoch may begin. */
 import type { Checkpoint } from "../../../protocol/run-view.ts";
 import { modelParameters } from "./definition.ts";
-import type { Contribution, PhaseOf } from "./state.ts";
+import { type Contribution, type PhaseOf, targetReached } from "./state.ts";
 import type { Turn } from "./turn.ts";
 import { standBy } from "./waiting.ts";
 
@@ -47,10 +47,9 @@ export function recordCheckpoint(turn: Turn): void {
     attempt: 0,
   });
 
-  const { targetTokens } = state.definition;
-  if (targetTokens !== null && tokens >= targetTokens) {
+  if (targetReached(turn.state)) {
     turn.change({ intent: "finish" });
-    turn.log("info", `The run reached its target of ${targetTokens} tokens.`);
+    turn.log("info", `The run reached its target of ${state.definition.targetTokens} tokens.`);
   }
   standBy(turn, { notBeforeMs: turn.atMs, gatherUntilMs: turn.atMs });
 }

@@ -15,6 +15,8 @@ export type RunEvent = { readonly atMs: number } & (
   /** The time of `nextDeadlineMs` has come. */
   | { readonly type: "deadline" }
   | { readonly type: "steered"; readonly action: SteerAction }
+  /** The owner wants another amount of training; null: for ever. */
+  | { readonly type: "retargeted"; readonly targetTokens: number | null }
   | { readonly type: "evaluated"; readonly evaluation: Evaluation }
   /** Something outside the core that people should know about the run. */
   | { readonly type: "noted"; readonly level: RunLogEntry["level"]; readonly text: string }

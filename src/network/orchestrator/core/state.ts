@@ -170,6 +170,10 @@ export function stageName(state: RunState, stage: number): string {
   return `Stage ${stage + 1} of ${state.stages.length}`;
 }
 
+export function targetReached({ definition, tokens }: RunState): boolean {
+  return definition.targetTokens !== null && tokens >= definition.targetTokens;
+}
+
 /** When the phase ends by itself; null: never. */
 export function nextDeadlineMs(state: RunState): number | null {
   return state.phase.deadlineMs;

@@ -3,7 +3,7 @@ import { assertNever } from "../../../protocol/ids.ts";
 import type { ReplicaView, RunView, StageView } from "../../../protocol/run-view.ts";
 import { countReplicas } from "../placement/place.ts";
 import { modelParameters } from "./definition.ts";
-import { type Member, type RunState, rosterMembers, stageName } from "./state.ts";
+import { type Member, type RunState, rosterMembers, stageName, targetReached } from "./state.ts";
 
 export function viewOf(state: RunState): RunView {
   const { definition, phase } = state;
@@ -64,7 +64,7 @@ export function reasonOf(state: RunState): string {
     case "paused":
       return "The run's owner paused it.";
     case "finished":
-      return definition.targetTokens !== null && state.tokens >= definition.targetTokens
+      return targetReached(state)
         ? `The run reached its target of ${definition.targetTokens} tokens.`
         : "The run's owner ended it.";
     default:

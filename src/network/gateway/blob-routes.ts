@@ -1,0 +1,97 @@
+/** `GET`, `HEAD` and `PUT /blobs/HASH`: see "Blobs" in docs/protocol.md. */
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { pipeline } from "node:stream/promises";
+import { type FailureCode, failureOf } from "../../protocol/failure.ts";
+import { type BlobHash, blobHashSchema } from "../../protocol/ids.ts";
+import type { FileBlobStore } from "../../transport/blobs/file-blob-store.ts";
+
+/** A transfer that stands still for so long is given up, milliseconds. */
+const stallMs = 60_000;
+
+const statusOf: Partial<Record<FailureCode, number>> = {
+  "blob-not-found": 404,
+  "blob-corrupt": 422,
+  "message-too-large": 413,
+  "disk-full": 507,
+};
+
+export class BlobRoutes {
+  readonly #blobs: FileBlobStore;
+  readonly #isValidToken: (token: string) => boolean;
+  readonly #onBug: (error: unknown) => void;
+
+  constructor(blobs: FileBlobStore, isValidToken: (token: string) => boolean, onBug: (error: unknown) => void) {
+    this.#blobs = blobs;
+    this.#isValidToken = isValidToken;
+    this.#onBug = onBug;
+  }
+
+  async handle(request: IncomingMessage, response: ServerResponse, name: string): Promise<void> {
+    const token = /^Bearer (\S+)$/.exec(request.headers.authorization ?? "")?.[1];
+    if (token === undefined || !this.#isValidToken(token)) return end(request, response, 401, "no valid token");
+    const hash = blobHashSchema.safeParse(name);
+    if (!hash.success) return end(request, response, 400, "not a blob's name");
+    request.setTimeout(stallMs, () => request.destroy());
+    try {
+      if (request.method === "PUT") await this.#put(request, response, hash.data);
+      else if (request.method === "GET" || request.method === "HEAD") await this.#get(request, response, hash.data);
+      else end(request, response, 405, "GET, HEAD or PUT");
+    } catch (error) {
+      this.#fail(request, response, error);
+    }
+  }
+
+  async #put(request: IncomingMessage, response: ServerResponse, hash: BlobHash): Promise<void> {
+    if (Number(request.headers["content-length"] ?? 0) > this.#blobs.maxBlobBytes)
+      return end(request, response, 413, `a blob has at most ${this.#blobs.maxBlobBytes} bytes`);
+    await this.#blobs.receive(hash, request);
+    end(request, response, 201, "stored");
+  }
+
+  async #get(request: IncomingMessage, response: ServerResponse, hash: BlobHash): Promise<void> {
+    const bytes = this.#blobs.bytesOf(hash);
+    if (bytes === undefined) return end(request, response, 404, "no such blob");
+    const range = parseRange(request.headers.range, bytes);
+    response.setHeader("accept-ranges", "bytes");
+    response.setHeader("content-type", "application/octet-stream");
+    if (range === "unsatisfiable") {
+      response.setHeader("content-range", `bytes */${bytes}`);
+      return end(request, response, 416, "beyond the blob's end");
+    }
+    const { start, end: last } = range ?? { start: 0, end: bytes - 1 };
+    if (range !== null) response.setHeader("content-range", `bytes ${start}-${last}/${bytes}`);
+    response.setHeader("content-length", last - start + 1);
+    response.statusCode = range === null ? 200 : 206;
+    if (request.method === "HEAD" || bytes === 0) response.end();
+    else await pipeline(this.#blobs.stream(hash, { start, end: last }), response);
+  }
+
+  #fail(request: IncomingMessage, response: ServerResponse, error: unknown): void {
+    const failure = failureOf(error);
+    const connectionLost = request.destroyed || response.destroyed;
+    if (failure === undefined && !connectionLost) this.#onBug(error);
+    if (connectionLost || response.headersSent) response.destroy();
+    else end(request, response, (failure && statusOf[failure.code]) ?? 500, failure?.message ?? "a bug in the network");
+  }
+}
+
+/** Answers, and closes the connection when the client is still sending: it would go on with what is not wanted. */
+function end(request: IncomingMessage, response: ServerResponse, status: number, text: string): void {
+  if (!request.complete && request.method === "PUT") {
+    response.setHeader("connection", "close");
+    response.once("finish", () => request.destroy());
+  }
+  response.writeHead(status, { "content-type": "text/plain" }).end(request.method === "HEAD" ? undefined : text);
+}
+
+/** A single range; null when there is none that this server understands, and the whole is to be sent. */
+function parseRange(
+  header: string | undefined,
+  bytes: number,
+): { start: number; end: number } | "unsatisfiable" | null {
+  const match = /^bytes=(\d+)-(\d*)$/.exec(header ?? "");
+  if (match === null) return null;
+  const start = Number(match[1]);
+  const end = match[2] === "" ? bytes - 1 : Math.min(Number(match[2]), bytes - 1);
+  return start > end || start >= bytes ? "unsatisfiable" : { start, end };
+}

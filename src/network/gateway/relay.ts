@@ -1,0 +1,82 @@
+/**
+ * Passes frames on from miner to miner. The peer field is rewritten to the sender that the session has proven, and only
+ * members of the same roster reach each other. A slow receiver slows its senders: they are not read from until it has caught
+ * up, so that memory stays bounded.
+ */
+import { decodeFrame, type Frame, readdressFrame } from "../../protocol/frames.ts";
+import type { MinerId } from "../../protocol/ids.ts";
+import type { Telemetry } from "../../protocol/run-view.ts";
+import type { Session } from "./session.ts";
+
+/** A few microbatches of a large model; below, a receiver counts as keeping up. */
+const highWaterBytes = 16 << 20;
+const lowWaterBytes = 4 << 20;
+
+export type Flow = Telemetry["flows"][number];
+
+export class Relay {
+  readonly #sessionOf: (minerId: MinerId) => Session | undefined;
+  readonly #onRoster: (minerId: MinerId) => boolean;
+  /** Senders that wait, by receiver. */
+  readonly #held = new Map<MinerId, Set<Session>>();
+  /** The last message of each sender that could not be delivered: it is told once, not once per chunk. */
+  readonly #undelivered = new WeakMap<Session, { readonly peer: MinerId; readonly messageNumber: number }>();
+  #flows = new Map<string, Flow>();
+
+  constructor(sessionOf: (minerId: MinerId) => Session | undefined, onRoster: (minerId: MinerId) => boolean) {
+    this.#sessionOf = sessionOf;
+    this.#onRoster = onRoster;
+  }
+
+  /** Throws `FailureError` (malformed-message, message-too-large). Changes `bytes`. */
+  forward(from: MinerId, sender: Session, bytes: Uint8Array): void {
+    const frame = decodeFrame(bytes);
+    const receiver = this.#sessionOf(frame.peer);
+    if (receiver === undefined || !this.#onRoster(from) || !this.#onRoster(frame.peer)) {
+      this.#sayUndeliverable(sender, frame);
+      return;
+    }
+    readdressFrame(bytes, from);
+    receiver.sendEncoded(bytes, () => this.#sent(frame.peer, receiver));
+    this.#count(from, frame);
+    if (receiver.unsentBytes > highWaterBytes) this.#hold(sender, frame.peer);
+  }
+
+  /** The receiver is gone: nobody waits for it any longer. */
+  forget(receiver: MinerId): void {
+    const waiting = this.#held.get(receiver);
+    this.#held.delete(receiver);
+    for (const sender of waiting ?? []) sender.release(receiver);
+  }
+
+  /** Whole messages passed on since the last call. */
+  takeFlows(): readonly Flow[] {
+    const flows = [...this.#flows.values()];
+    this.#flows = new Map();
+    return flows;
+  }
+
+  #sent(peer: MinerId, receiver: Session): void {
+    if (receiver.unsentBytes < lowWaterBytes) this.forget(peer);
+  }
+
+  #hold(sender: Session, receiver: MinerId): void {
+    const waiting = this.#held.get(receiver) ?? new Set();
+    this.#held.set(receiver, waiting.add(sender));
+    sender.hold(receiver);
+  }
+
+  #sayUndeliverable(sender: Session, { peer, messageNumber }: Frame): void {
+    const last = this.#undelivered.get(sender);
+    if (last?.peer === peer && last.messageNumber === messageNumber) return;
+    this.#undelivered.set(sender, { peer, messageNumber });
+    sender.send({ type: "undeliverable", peer });
+  }
+
+  #count(from: MinerId, frame: Frame): void {
+    const { kind, peer: to } = frame;
+    if (kind === "flush" || frame.offset + frame.chunk.length < frame.totalBytes) return;
+    const key = `${from} ${to} ${kind}`;
+    this.#flows.set(key, { from, to, kind, messages: (this.#flows.get(key)?.messages ?? 0) + 1 });
+  }
+}

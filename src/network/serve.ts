@@ -1,0 +1,248 @@
+/**
+ * A network in one process: store, orchestrator, gateway and evaluator around one run. `network` may import `compute`,
+ * `transport` and `protocol`; who serves a network imports this file.
+ */
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { totalmem } from "node:os";
+import { join } from "node:path";
+import type { Manifest } from "../compute/data/manifest.ts";
+import { optimizerStateLength } from "../compute/model/optimizer-state.ts";
+import { presets } from "../compute/model/presets.ts";
+import { parameterCount } from "../compute/model/stages.ts";
+import type { OpenOptions } from "../compute/worker-protocol.ts";
+import { FailureError } from "../protocol/failure.ts";
+import { createIdentity, type Identity, importIdentity } from "../protocol/identity.ts";
+import type { BlobHash, MinerId } from "../protocol/ids.ts";
+import type { Checkpoint, RunUpdate } from "../protocol/run-view.ts";
+import { FileBlobStore } from "../transport/blobs/file-blob-store.ts";
+import { datasetBlobs, prepareDataset, readManifest } from "./dataset/prepare-dataset.ts";
+import { Gateway } from "./gateway/gateway.ts";
+import type { RunDefinition } from "./orchestrator/core/definition.ts";
+import type { RunState } from "./orchestrator/core/state.ts";
+import { monotonicClock, Orchestrator } from "./orchestrator/orchestrator.ts";
+import { defineRun, mustBeSameRun, type RunOptions, trainingOf } from "./run-options.ts";
+import { EmbeddedStore } from "./store/embedded-store.ts";
+import type { Store } from "./store/store.ts";
+import { Evaluator } from "./validator/evaluator.ts";
+
+export interface NetworkOptions extends RunOptions {
+  readonly host?: string;
+  /** 0: any free one. */
+  readonly port: number;
+  /** Log, ledger, key and blobs; created when missing. */
+  readonly stateFolder: string;
+  readonly log: (text: string) => void;
+  /** Keys that may steer the run, beside the sessions of this computer. */
+  readonly owners?: readonly MinerId[];
+  /** Whether any session from this computer may steer. */
+  readonly localSteering?: boolean;
+  /** Null: checkpoints are not evaluated. */
+  readonly evaluator?: Partial<EvaluatorSettings> | null;
+  /** Everything that is broadcast. */
+  readonly onRunUpdate?: (update: RunUpdate) => void;
+  /** The network cannot go on. By default the process ends by an unhandled error, for a supervisor to start it again. */
+  readonly onFailed?: (error: unknown) => void;
+}
+
+export interface EvaluatorSettings {
+  readonly backend: OpenOptions["backend"];
+  readonly sequences: number;
+  readonly sampleTokens: number;
+  readonly prompt: string;
+  readonly memoryLimitBytes: number;
+}
+
+export interface RunningNetwork {
+  /** ws:// address of the gateway. */
+  readonly url: string;
+  readonly port: number;
+  readonly networkId: string;
+  readonly state: RunState;
+  /** Of the evaluator's compute worker, while there is one. */
+  readonly evaluatorPid: number | undefined;
+  /** Flushes everything, tells the clients and ends. */
+  close(): Promise<void>;
+}
+
+const defaultHost = "127.0.0.1";
+const defaultEvaluator: EvaluatorSettings = {
+  backend: "native",
+  sequences: 16,
+  sampleTokens: 160,
+  prompt: "The ",
+  memoryLimitBytes: totalmem() / 4,
+};
+/** Small models have small states; dataset shards have up to 4 MiB. */
+const smallestBlobLimitBytes = 16 << 20;
+
+/**
+ * Creates the run at the first start, and takes it up where it was at later ones. Rejects with `FailureError`: port-in-use,
+ * invalid-option, invalid-config, file-unreadable, dataset-invalid, state-corrupt, disk-full.
+ */
+export async function serveNetwork(options: NetworkOptions): Promise<RunningNetwork> {
+  const { stateFolder, log } = options;
+  await mkdir(stateFolder, { recursive: true, mode: 0o700 });
+  const identity = await networkIdentity(join(stateFolder, "network-key.pem"));
+  const networkId = identity.minerId;
+  const store = await EmbeddedStore.open(join(stateFolder, "network.sqlite"));
+  try {
+    const blobs = await FileBlobStore.open({
+      folder: join(stateFolder, "blobs"),
+      maxBlobBytes: largestBlobBytes(options),
+    });
+    const { definition, manifest } = await findOrDefineRun(options, store, blobs);
+    const clock = monotonicClock();
+    const onFailed = options.onFailed ?? fail;
+    const orchestrator = await Orchestrator.open({ store, identity, networkId, definition, clock, log, onFailed });
+    const targetTokens = options.tokens ?? null;
+    if (orchestrator.state.definition.targetTokens !== targetTokens)
+      orchestrator.submit({ type: "retargeted", targetTokens });
+
+    const evaluator = createEvaluator(options, definition, manifest, blobs, orchestrator);
+    const dataset = datasetBlobs(definition.dataset.manifest, manifest);
+    orchestrator.listen({
+      changed: (state, effects) => {
+        for (const effect of effects) {
+          if (effect.type !== "checkpoint-recorded") continue;
+          evaluator?.evaluate(effect.checkpoint);
+          blobs.collect(new Set([...dataset, ...blobsOf(state)])).catch(onFailed);
+        }
+      },
+    });
+    const { checkpoint, evaluations } = orchestrator.state;
+    if (checkpoint !== null && evaluations.at(-1)?.epoch !== checkpoint.epoch) evaluator?.evaluate(checkpoint);
+
+    const host = options.host ?? defaultHost;
+    const close = async () => {
+      await evaluator?.close();
+      await orchestrator.close();
+    };
+    const gateway = await Gateway.listen({
+      host,
+      port: options.port,
+      networkId,
+      orchestrator,
+      blobs,
+      owners: new Set(options.owners),
+      localSteering: options.localSteering ?? true,
+      clock,
+      log,
+      onRunUpdate: options.onRunUpdate,
+    }).catch(async (error: unknown) => {
+      await close();
+      throw error;
+    });
+
+    return {
+      url: `ws://${host.includes(":") ? `[${host}]` : host}:${gateway.port}`,
+      port: gateway.port,
+      networkId,
+      get state() {
+        return orchestrator.state;
+      },
+      get evaluatorPid() {
+        return evaluator?.pid;
+      },
+      async close() {
+        await close();
+        await gateway.close();
+        await store.close();
+      },
+    };
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+}
+
+async function findOrDefineRun(
+  options: NetworkOptions,
+  store: Store,
+  blobs: FileBlobStore,
+): Promise<{ definition: RunDefinition; manifest: Manifest }> {
+  const [runId] = await store.runIds();
+  const stored = runId === undefined ? undefined : await store.loadRun(runId);
+  const definition = stored?.snapshot.definition ?? (await defineNewRun(options, blobs));
+  if (stored !== undefined) mustBeSameRun(definition, options);
+  const manifest = await readManifest(definition.dataset.manifest, blobs);
+  const missing = datasetBlobs(definition.dataset.manifest, manifest).some((hash) => blobs.bytesOf(hash) === undefined);
+  if (missing)
+    throw new FailureError("state-corrupt", "Parts of the run's dataset are missing from its state folder.", {
+      action: "Begin anew in another state folder.",
+    });
+  return { definition, manifest };
+}
+
+async function defineNewRun(options: NetworkOptions, blobs: FileBlobStore): Promise<RunDefinition> {
+  const { model, tokenizer } = presets[options.preset];
+  options.log("Preparing the dataset.");
+  const manifest = await prepareDataset(
+    { dataPath: options.data, tokenizer, model, training: trainingOf(options) },
+    blobs,
+  );
+  return defineRun(options, manifest);
+}
+
+function createEvaluator(
+  options: NetworkOptions,
+  definition: RunDefinition,
+  manifest: Manifest,
+  blobs: FileBlobStore,
+  orchestrator: Orchestrator,
+): Evaluator | null {
+  if (options.evaluator === null) return null;
+  return new Evaluator({
+    ...defaultEvaluator,
+    ...options.evaluator,
+    definition,
+    manifest,
+    blobs,
+    log: options.log,
+    onEvaluation: (evaluation) => orchestrator.submit({ type: "evaluated", evaluation }),
+    onNote: (level, text) => orchestrator.submit({ type: "noted", level, text }),
+  });
+}
+
+/** What a run refers to: its last two checkpoints, and what has been contributed to the epoch that is being merged. */
+function blobsOf(state: RunState): readonly BlobHash[] {
+  const ofCheckpoint = (checkpoint: Checkpoint | null) =>
+    checkpoint?.stages.flatMap(({ weights, optimizer }) => [weights.hash, optimizer.hash]) ?? [];
+  const contributions = "contributions" in state.phase ? state.phase.contributions : [];
+  return [
+    ...ofCheckpoint(state.checkpoint),
+    ...ofCheckpoint(state.previousCheckpoint),
+    ...contributions.map(({ blob }) => blob.hash),
+  ];
+}
+
+/** The optimizer's state of the largest stage that the model can be cut into: the whole of it. */
+function largestBlobBytes(options: NetworkOptions): number {
+  const { model } = presets[options.preset];
+  const optimizerBytes = 4 * optimizerStateLength(trainingOf(options).mode, parameterCount(model));
+  return Math.max(smallestBlobLimitBytes, optimizerBytes);
+}
+
+/** The network's own key, which signs receipts and is its name. */
+async function networkIdentity(path: string): Promise<Identity> {
+  const pem = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return null;
+    throw error;
+  });
+  if (pem === null) {
+    const identity = createIdentity();
+    await writeFile(path, identity.exportPrivateKeyPem(), { mode: 0o600, flag: "wx", flush: true });
+    return identity;
+  }
+  try {
+    return importIdentity(pem);
+  } catch (cause) {
+    throw new FailureError("state-corrupt", `${path} is not the network's key.`, {
+      action: "Restore it from a backup, or move it away to get a new one.",
+      cause,
+    });
+  }
+}
+
+function fail(error: unknown): never {
+  throw error;
+}
