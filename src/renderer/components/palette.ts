@@ -2,7 +2,19 @@
 import { useMemo, useSyncExternalStore } from "react";
 import { currentTheme, onThemeChange, type Theme } from "./theme.ts";
 
-const names = ["paper", "raised", "line", "ink", "ink-2", "ink-3", "own", "on-own", "attention", "lit"] as const;
+const names = [
+  "paper",
+  "raised",
+  "line",
+  "ink",
+  "ink-2",
+  "ink-3",
+  "own",
+  "own-fill",
+  "on-own",
+  "attention",
+  "lit",
+] as const;
 export type Palette = Readonly<Record<(typeof names)[number], string>> & { readonly theme: Theme };
 
 function readPalette(theme: Theme): Palette {

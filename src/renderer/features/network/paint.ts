@@ -138,7 +138,7 @@ function paintWindow(context: CanvasRenderingContext2D, place: Place, occupant: 
 
 /** Fills or outlines the current path by the replica's state. */
 function paintLight(context: CanvasRenderingContext2D, occupant: Occupant, palette: Palette): void {
-  const colour = occupant.own ? palette.own : palette.lit;
+  const colour = occupant.own ? palette["own-fill"] : palette.lit;
   if (occupant.state === "training") {
     context.fillStyle = withAlpha(colour, 0.3 + 0.7 * occupant.brightness);
     context.fill();
@@ -167,7 +167,7 @@ function markOwn(context: CanvasRenderingContext2D, scene: Scene, palette: Palet
       const above = place.y - 26 > headingHeight;
       const top = above ? place.y - 25 : place.y + place.height + 7;
       rounded(context, { x: centre - half, y: top, width: 2 * half, height: 18 }, 4);
-      context.fillStyle = palette.own;
+      context.fillStyle = palette["own-fill"];
       context.fill();
       context.fillStyle = palette["on-own"];
       context.textAlign = "center";
