@@ -30,7 +30,7 @@ export default defineConfig(({ mode }) => {
   if (!shape) throw new Error(`--mode is one of ${Object.keys(shapes).join(", ")}`);
   return {
     publicDir: false,
-    plugins: [bundledWorkerName()],
+    plugins: [filesBesideTheBundle()],
     ssr: { noExternal: true, external: externals },
     build: {
       ssr: true,
@@ -51,12 +51,20 @@ export default defineConfig(({ mode }) => {
   };
 });
 
-/** The compute host starts its worker by file name, and that changes with bundling. */
-function bundledWorkerName(): Plugin {
+/** Files that the code finds by where it lies itself, and where they lie beside the bundle. */
+const movedFiles: Readonly<Record<string, string>> = {
+  "./worker.ts": "./worker.mjs",
+  "../../../../native-bridge/build/train-at-home-native.node": "./train-at-home-native.node",
+};
+
+function filesBesideTheBundle(): Plugin {
   return {
-    name: "bundled-worker-name",
-    transform(code, id) {
-      return id.endsWith("/src/compute/host.ts") ? code.replace('"./worker.ts"', '"./worker.mjs"') : undefined;
-    },
+    name: "files-beside-the-bundle",
+    transform: (code) =>
+      Object.entries(movedFiles).reduce(
+        (text, [from, to]) =>
+          text.replaceAll(`new URL("${from}", import.meta.url)`, `new URL("${to}", import.meta.url)`),
+        code,
+      ),
   };
 }
