@@ -1,6 +1,6 @@
 /** The proof of correctness: training spread over processes is the same training. */
 import { afterEach, expect, it } from "vitest";
-import { decodeShard } from "../../src/compute/data/shard.ts";
+import { decodeShard, type TokenArray } from "../../src/compute/data/shard.ts";
 import { openDevice } from "../../src/compute/device.ts";
 import { createEngine } from "../../src/compute/engine.ts";
 import { stageLayout } from "../../src/compute/model/layout.ts";
@@ -8,7 +8,6 @@ import { presets } from "../../src/compute/model/presets.ts";
 import { cutIntoStages, wholeModel } from "../../src/compute/model/stages.ts";
 import { trainSingleProcess } from "../../src/compute/single-process.ts";
 import { floatsOf } from "../../src/protocol/identity.ts";
-import { squaresDataset } from "./processes/dataset.ts";
 import { Swarm } from "./processes/swarm.ts";
 
 const steps = 50;
@@ -25,10 +24,10 @@ it("a sync run of 3 stages × 2 replicas in processes equals a single process ov
 }, async () => {
   const tokensPerStep =
     replicas * training.microbatchesPerStep * training.sequencesPerMicrobatch * training.sequenceLength;
-  swarm = await Swarm.start({ stages, replicas, training, targetTokens: steps * tokensPerStep });
+  swarm = await Swarm.start({ stages, replicas, mode: "sync", tokens: steps * tokensPerStep });
   swarm.startMiners(stages * replicas);
   await swarm.untilEpochs(steps);
-  const single = await singleProcess();
+  const single = await singleProcess(swarm);
 
   expect(swarm.view?.microbatchesLost).toBe(0);
   const losses = swarm.epochs.map(({ trainLossNats }) => trainLossNats ?? Number.NaN);
@@ -47,9 +46,11 @@ it("a sync run of 3 stages × 2 replicas in processes equals a single process ov
   );
 });
 
-async function singleProcess() {
-  const { manifest, files } = squaresDataset();
-  const shards = new Map([...files].map(([hash, file]) => [hash, decodeShard(file)]));
+async function singleProcess(swarm: Swarm) {
+  const manifest = await swarm.manifest();
+  const shards = new Map<string, TokenArray>();
+  for (const { hash, bytes } of manifest.trainShards)
+    shards.set(hash, decodeShard(await swarm.blobs.get({ hash, bytes })));
   const engine = createEngine(openDevice);
   const result = await trainSingleProcess(engine, {
     backend: "native",

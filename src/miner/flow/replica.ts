@@ -5,7 +5,7 @@
  * At any time the replica is in one `Phase`. Entering a phase calls off everything that the one before had under way.
  */
 import type { Failure } from "../../protocol/failure.ts";
-import { assertNever, type MinerId, sameEpoch } from "../../protocol/ids.ts";
+import { assertNever, type MinerId, sameEpoch, shortId } from "../../protocol/ids.ts";
 import type { LogLine, MinerState } from "../../protocol/local-api.ts";
 import type { ClientMessage, DeviceReport, GatewayMessage, Roster } from "../../protocol/messages.ts";
 import type { BlobClient } from "../../transport/blobs/blob-client.ts";
@@ -228,6 +228,7 @@ export class Replica {
       signal.throwIfAborted();
       this.#held = { ...held, epoch: place.at.epoch + 1, weightsHash };
       this.#recovery.succeeded();
+      this.#options.log("debug", `Merged epoch ${place.at.epoch}: weights ${shortId(weightsHash)}.`);
       this.#enter({ kind: "merged", place });
       this.#options.send({ type: "merged", at: place.at, weightsHash });
     });

@@ -17,6 +17,8 @@ export interface MinerProcessMessage {
   readonly minerId: MinerId;
   readonly state: MinerState;
   readonly workers: readonly number[];
+  /** A new line of its log, if that is the news. */
+  readonly logged: string | null;
 }
 
 const { networkUrl, name, stateFolder } = JSON.parse(process.argv[2] ?? "") as MinerProcessOptions;
@@ -28,22 +30,25 @@ const miner = createMiner({
   stateFolder,
   device: { platform: "test", cpu: "test", cores: 1, memoryBytes: 0, memoryLimitBytes: 0, backend: "native" },
   threads: 1,
-  log: (level, source, text) => {
-    if (level === "warning" || level === "error") process.stderr.write(`${name} ${source}: ${text}\n`);
-  },
+  log: (_level, _source, text) => tellParent(text),
 });
 miner.onEvent((event) => {
-  if (event.type !== "state") return;
-  process.send?.({
-    minerId: identity.minerId,
-    state: event.state,
-    workers: miner.workers,
-  } satisfies MinerProcessMessage);
+  if (event.type === "state") tellParent(null);
 });
 miner.setActive(true, "");
 miner.open();
 // A miner must not outlive its test.
 process.once("disconnect", () => void miner.close(0).then(() => process.exit(0)));
+
+function tellParent(logged: string | null): void {
+  const message: MinerProcessMessage = {
+    minerId: identity.minerId,
+    state: miner.state,
+    workers: miner.workers,
+    logged,
+  };
+  process.send?.(message);
+}
 
 async function storedIdentity(): Promise<Identity> {
   const file = join(stateFolder, "identity.pem");

@@ -5,20 +5,22 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { type Manifest, manifestSchema } from "../../../src/compute/data/manifest.ts";
 import { systemClock } from "../../../src/miner/session/clock.ts";
 import { Session } from "../../../src/miner/session/session.ts";
 import { createIdentity } from "../../../src/protocol/identity.ts";
 import type { EpochRecord, RunView } from "../../../src/protocol/run-view.ts";
 import { BlobClient } from "../../../src/transport/blobs/blob-client.ts";
 import type { MinerProcessMessage, MinerProcessOptions } from "./miner.ts";
-import type { NetworkProcessOptions } from "./network.ts";
+import type { NetworkProcessMessage, NetworkProcessOptions } from "./network.ts";
 
-export type SwarmOptions = Omit<NetworkProcessOptions, "stateFolder" | "port">;
+export type SwarmOptions = Omit<NetworkProcessOptions, "stateFolder" | "port" | "preset" | "evaluator">;
 
 export interface MinerProcess {
   readonly child: ChildProcess;
   /** What it said last. */
   latest: MinerProcessMessage | null;
+  readonly log: string[];
 }
 
 export class Swarm {
@@ -26,7 +28,7 @@ export class Swarm {
   readonly #options: SwarmOptions;
   readonly #children = new Set<ChildProcess>();
   #network: ChildProcess | null = null;
-  #url = "";
+  #listening: NetworkProcessMessage | null = null;
   #session: Session | null = null;
   #blobs: BlobClient | null = null;
   /** As the network last showed it. */
@@ -47,12 +49,23 @@ export class Swarm {
   }
 
   get port(): number {
-    return Number(new URL(this.#url).port);
+    return Number(new URL(this.#address.url).port);
+  }
+
+  /** The run's dataset. */
+  async manifest(): Promise<Manifest> {
+    const bytes = await this.blobs.get(this.#address.manifest);
+    return manifestSchema.parse(JSON.parse(new TextDecoder().decode(bytes)));
   }
 
   get networkProcess(): ChildProcess {
     if (this.#network === null) throw new Error("the network was not started");
     return this.#network;
+  }
+
+  get #address(): NetworkProcessMessage {
+    if (this.#listening === null) throw new Error("the network was not started");
+    return this.#listening;
   }
 
   get blobs(): BlobClient {
@@ -61,17 +74,24 @@ export class Swarm {
   }
 
   async startNetwork(port: number): Promise<void> {
-    const child = this.#fork("network.ts", { ...this.#options, stateFolder: join(this.folder, "network"), port });
-    this.#network = child;
-    const [{ url }] = (await once(child, "message")) as [{ url: string }];
-    this.#url = url;
+    const options: NetworkProcessOptions = {
+      ...this.#options,
+      preset: "tiny",
+      evaluator: null,
+      stateFolder: join(this.folder, "network"),
+      port,
+    };
+    this.#network = this.#fork("network.ts", options);
+    const [message] = (await once(this.#network, "message")) as [NetworkProcessMessage];
+    this.#listening = message;
   }
 
   startMiner(name: string): MinerProcess {
-    const options: MinerProcessOptions = { networkUrl: this.#url, name, stateFolder: join(this.folder, name) };
-    const miner: MinerProcess = { child: this.#fork("miner.ts", options), latest: null };
+    const options: MinerProcessOptions = { networkUrl: this.#address.url, name, stateFolder: join(this.folder, name) };
+    const miner: MinerProcess = { child: this.#fork("miner.ts", options), latest: null, log: [] };
     miner.child.on("message", (message: MinerProcessMessage) => {
       miner.latest = message;
+      if (message.logged !== null) miner.log.push(message.logged);
       this.#tellChange();
     });
     return miner;
@@ -100,7 +120,7 @@ export class Swarm {
     const log = () => {};
     const credentials = { identity: createIdentity(), name: "watcher", software: "test" };
     const session = new Session(
-      { url: this.#url, credentials, clock: systemClock, log },
+      { url: this.#address.url, credentials, clock: systemClock, log },
       {
         opened: () => {
           this.epochs = []; // the whole run follows
@@ -116,7 +136,7 @@ export class Swarm {
     );
     this.#session = session;
     this.#blobs = new BlobClient({
-      url: this.#url.replace("ws", "http"),
+      url: this.#address.url.replace("ws", "http"),
       token: () => session.blobToken,
       cacheFolder: join(this.folder, "watched"),
       maxCacheBytes: 1e9,
