@@ -13,7 +13,7 @@
  * - Kernels may run asynchronously; they take effect in call order. `download` waits for all of them.
  * - Outputs are overwritten unless the name or an option says `accumulate`. Outputs never alias inputs
  *   unless the docstring allows it.
- * - Shapes are checked by `checkShape` in debug paths of the back ends; a wrong shape is a bug and throws.
+ * - Arguments are checked by `backends/argument-checks.ts`, in front of every back end; a wrong shape is a bug and throws.
  */
 
 export type DeviceKind = "reference" | "native" | "webgpu";
