@@ -146,7 +146,12 @@ export function createEngine(
 
     step: async () => opened().replica.step(),
     contribution: async () => opened().replica.contribution(),
-    merge: async ({ contributions }) => opened().replica.merge(contributions),
+
+    async merge({ contributions }) {
+      const open = opened();
+      discard(open, [...open.inFlight.keys()]);
+      await open.replica.merge(contributions);
+    },
 
     async evaluate({ tokens, targets, sequences }) {
       const open = opened();

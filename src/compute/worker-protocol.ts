@@ -64,7 +64,8 @@ export interface ComputeCalls {
   contribution(): Contribution;
   /**
    * Averages the contributions, weighted by tokens, in the order given, applies the optimizer (`sync`) or outer (`local-steps`) step
-   * from the epoch's start, clears the gradients and starts the next epoch. Replicas given the same list end bit-identical.
+   * from the epoch's start, drops microbatches in flight, clears the gradients and starts the next epoch. Replicas given the same list
+   * end bit-identical.
    */
   merge(request: { readonly contributions: readonly Contribution[] }): void;
   /** Whole model only (one stage): summed loss in nats, nothing kept. */

@@ -1,5 +1,6 @@
 /** Puts the miner together: a session with the network, a compute worker, blobs, and the replica that trains. */
 import { join } from "node:path";
+import manifest from "../../package.json" with { type: "json" };
 import { FailureError } from "../protocol/failure.ts";
 import { assertNever } from "../protocol/ids.ts";
 import type { MachineView } from "../protocol/local-api.ts";
@@ -14,8 +15,9 @@ import { type Clock, systemClock } from "./session/clock.ts";
 import { Session } from "./session/session.ts";
 import { Steering } from "./session/steering.ts";
 
-const software = "train-at-home/0.1.0";
-const maxCacheBytes = 20 * 2 ** 30;
+const software = `train-at-home/${manifest.version}`;
+/** For dataset shards and checkpoints; what is in use is never forgotten. */
+const maxCacheBytes = 4 * 2 ** 30;
 
 /** Throws `FailureError` (invalid-option) when the network's address is none. */
 export function createMiner(options: MinerOptions, clock: Clock = systemClock): Miner {

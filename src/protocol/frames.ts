@@ -8,7 +8,7 @@
  *          4      1  message kind (see messageKinds)
  *          5      3  zero
  *          8     32  peer: the receiver's key on the way to the gateway, the sender's key from the gateway on
- *         40      4  message number, counted up by the sender per receiver
+ *         40      4  message number, counted up by the sender per receiver from anywhere in each session
  *         44      4  total bytes of the message
  *         48      4  offset of this chunk in the message
  *         52      …  the chunk

@@ -1,9 +1,9 @@
-/** Processes are killed in the middle of training; training goes on, and nothing that was credited is lost. */
+/** Training is interrupted in its middle, mostly by force; it goes on, and nothing that was credited is lost. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { RunView } from "../../src/protocol/run-view.ts";
 import { kill, type MinerProcess, Swarm } from "./processes/swarm.ts";
 
-describe("killed in mid-training", { timeout: 60_000 }, () => {
+describe("interrupted in mid-training", { timeout: 60_000 }, () => {
   let swarm: Swarm;
   let miners: MinerProcess[];
   beforeAll(async () => {
@@ -57,6 +57,18 @@ describe("killed in mid-training", { timeout: 60_000 }, () => {
     expectNothingLost(before);
     expect(victim.child.exitCode).toBeNull();
     expect(victim.log.join("\n")).toContain("The compute worker was ended by SIGKILL.");
+  });
+
+  it("a run that its owner pauses merges what it has, and goes on when it is resumed", async () => {
+    const before = view();
+    swarm.steer("pause");
+    await swarm.until(() => view().phase === "paused");
+    const paused = view();
+    swarm.steer("resume");
+    await epochWith(6);
+    expectNothingLost(before);
+    expect(view().epoch).toBeGreaterThan(paused.epoch);
+    expect(miners.flatMap(({ log }) => log.filter((line) => line.includes("Error")))).toEqual([]);
   });
 
   it("the orchestrator goes on from its log, at the last merge or later", async () => {

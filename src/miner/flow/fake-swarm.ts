@@ -75,6 +75,10 @@ class FakeBlobs {
     return Uint8Array.from(bytes);
   }
 
+  take(ref: BlobRef): Promise<Uint8Array> {
+    return this.get(ref);
+  }
+
   async put(bytes: Uint8Array): Promise<BlobRef> {
     const ref = { hash: hashBytes(bytes), bytes: bytes.length };
     this.stored.set(ref.hash, Uint8Array.from(bytes));

@@ -9,7 +9,7 @@ import type { BlobClient } from "../../transport/blobs/blob-client.ts";
 import type { ComputeEngine } from "../compute-host/compute-worker.ts";
 import type { Place } from "./place.ts";
 
-type Blobs = Pick<BlobClient, "get" | "put">;
+type Blobs = Pick<BlobClient, "take" | "put">;
 export type MergeOrder = Extract<GatewayMessage, { type: "merge" }>;
 
 /** What this replica handed in; kept so that it need not be fetched again. */
@@ -54,7 +54,7 @@ export async function merge(
   for (const { blob, tokens } of order.contributions) {
     if (blob.bytes !== stageLayout(place.model, place.stage).length * 4) continue;
     const isOwn = own !== null && own.blob.hash === blob.hash;
-    const values = isOwn ? own.contribution.values : floatsOf(await blobs.get(blob, { signal }));
+    const values = isOwn ? own.contribution.values : floatsOf(await blobs.take(blob, { signal }));
     // All replicas see the same bytes, so all leave out the same ones.
     if (allFinite(values)) sound.push({ values, tokens });
   }

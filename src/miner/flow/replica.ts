@@ -31,7 +31,7 @@ export interface ReplicaOptions {
   readonly device: DeviceReport;
   readonly threads: number;
   readonly engines: EngineSource;
-  readonly blobs: Pick<BlobClient, "get" | "put">;
+  readonly blobs: Pick<BlobClient, "get" | "take" | "put">;
   readonly activity: Activity;
   readonly clock: Clock;
   readonly send: (message: ClientMessage) => void;

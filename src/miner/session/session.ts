@@ -90,7 +90,8 @@ export class Session {
     if (this.#closed) return;
     this.#options.log("warning", `No connection to ${this.#options.url}: ${failure.message}`);
     this.#handlers.lost(failure);
-    this.#failuresInRow += 1;
+    // What trying again will hardly mend is tried again seldom.
+    this.#failuresInRow = failure.retry ? this.#failuresInRow + 1 : Number.POSITIVE_INFINITY;
     this.#connectAfterPause();
   }
 }

@@ -35,6 +35,10 @@ export class BlobCache {
     return bytes;
   }
 
+  async remove(ref: BlobRef): Promise<void> {
+    await rm(this.#path(ref.hash), { force: true });
+  }
+
   /** How much of the blob has been downloaded, bytes. */
   async partialBytes(ref: BlobRef): Promise<number> {
     const partial = await stat(this.#partialPath(ref.hash)).catch(nullWhenMissing);

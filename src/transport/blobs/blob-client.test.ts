@@ -76,6 +76,11 @@ describe("a blob client", () => {
     expect(requests).toEqual(["GET"]);
   });
 
+  it("keeps nothing of what is needed once", async () => {
+    same(await client().take(ref), bytes);
+    expect(await readdir(join(folder, "cache"))).toEqual([]);
+  });
+
   it("shares one download between several askers", async () => {
     const one = client();
     for (const got of await Promise.all([one.get(ref), one.get(ref), one.get(ref)])) same(got, bytes);

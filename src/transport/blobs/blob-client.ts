@@ -54,6 +54,13 @@ export class BlobClient {
     }
   }
 
+  /** As `get`, for what is needed only once: nothing stays in the cache. */
+  async take(ref: BlobRef, options: CallOptions = {}): Promise<Uint8Array> {
+    const bytes = await this.get(ref, options);
+    await this.#cache.remove(ref);
+    return bytes;
+  }
+
   /** Stores `bytes` under their hash; sends nothing when the store has them. Rejects as `get`, and with message-too-large. */
   async put(bytes: Uint8Array, { signal }: CallOptions = {}): Promise<BlobRef> {
     const ref = { hash: hashBytes(bytes), bytes: bytes.length };

@@ -110,6 +110,10 @@ export class Swarm {
     await this.until(() => this.epochs.length >= count);
   }
 
+  steer(action: "pause" | "resume"): void {
+    if (this.view !== null) this.#session?.send({ type: "steer", runId: this.view.runId, action });
+  }
+
   async close(): Promise<void> {
     this.#session?.close();
     await Promise.all([...this.#children].map(kill));
