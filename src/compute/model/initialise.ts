@@ -1,8 +1,12 @@
 /**
  * Initial weights, drawn from (seed, tensor name) alone: however the model is cut, every tensor starts the same.
- * Normal with deviation √(2 / (5 · width)) (Nguyen & Salazar 2019, §2.2, "SmallInit"); matrices that write into the residual
- * stream are divided by √(2 · layers), one for each of the writes that add up in it (Radford 2019, §2.3). Gains are one.
+ *
+ * Embeddings are normal with deviation 1. Norms make the residual stream's scale irrelevant to what the model says, but not
+ * to how it learns: a small stream turns too far with every step. Matrices have deviation √(2 / (5 · width)) (Nguyen & Salazar
+ * 2019, §2.2, "SmallInit"); those that write into the residual stream are divided by √(2 · layers), one for each of the
+ * writes that add up in it (Radford 2019, §2.3). Gains are one.
  */
+import { assertNever } from "../../protocol/ids.ts";
 import { fillNormal, streamKey } from "../random.ts";
 import type { ModelConfig } from "./config.ts";
 import type { StageLayout, TensorRole } from "./layout.ts";
@@ -20,5 +24,14 @@ export function initialWeights(model: ModelConfig, layout: StageLayout, seed: nu
 
 function deviation(model: ModelConfig, role: Exclude<TensorRole, "gain">): number {
   const small = Math.sqrt(2 / (5 * model.width));
-  return role === "residual" ? small / Math.sqrt(2 * model.layers) : small;
+  switch (role) {
+    case "embedding":
+      return 1;
+    case "matrix":
+      return small;
+    case "residual":
+      return small / Math.sqrt(2 * model.layers);
+    default:
+      return assertNever(role);
+  }
 }

@@ -7,8 +7,8 @@ import { slice } from "../kernels.ts";
 import type { ModelConfig, StageSpec } from "./config.ts";
 import { isFirstStage, isLastStage } from "./stages.ts";
 
-/** `residual` matrices write into the residual stream and start smaller; `gain` vectors start at one and never decay. */
-export type TensorRole = "matrix" | "residual" | "gain";
+/** What decides how a tensor starts; `residual` matrices write into the residual stream. All but `gain` vectors decay. */
+export type TensorRole = "embedding" | "matrix" | "residual" | "gain";
 
 export interface TensorLayout {
   /** Such as `layers.3.attention.query`; layers are counted from the model's first, whatever the cut. */
@@ -107,7 +107,7 @@ function namedShapes(model: ModelConfig, stage: StageSpec): NamedShape[] {
   const { width, feedForward, vocabulary } = model;
   const keyValueWidth = (width / model.heads) * model.keyValueHeads;
   const shapes: NamedShape[] = [];
-  if (isFirstStage(stage)) shapes.push({ name: "embedding", role: "matrix", shape: [vocabulary, width] });
+  if (isFirstStage(stage)) shapes.push({ name: "embedding", role: "embedding", shape: [vocabulary, width] });
   for (let layer = stage.fromLayer; layer < stage.toLayer; layer++) {
     const attention = `layers.${layer}.attention`;
     const feed = `layers.${layer}.feedForward`;

@@ -58,9 +58,10 @@ export const presets: Readonly<Record<PresetName, Preset>> = {
     model: { ...byteModel, width: 256, layers: 6, heads: 8, keyValueHeads: 8, feedForward: 704, context: 256 },
     training: {
       ...training,
-      sequencesPerMicrobatch: 2,
+      sequencesPerMicrobatch: 1,
       microbatchesPerStep: 2,
-      learningRate: 2e-3,
+      stepsPerEpoch: 16,
+      learningRate: 3e-3,
       warmupSteps: 20,
       outerLearningRate: 1,
       outerMomentum: 0,
