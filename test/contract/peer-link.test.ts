@@ -1,14 +1,14 @@
 import { MemoryNetwork } from "../../src/transport/memory-link.ts";
 import { describePeerLink } from "./peer-link.ts";
-import { openFakeGateway } from "./peer-link-fake-gateway.ts";
+import { openGatewayNetwork } from "./peer-link-gateway.ts";
 
 describePeerLink("in memory", async () => {
   const network = new MemoryNetwork();
   return {
-    connect: async (self) => network.link(self),
-    lose: async (peer) => network.remove(peer),
+    connect: async ({ minerId }) => network.link(minerId),
+    lose: async ({ minerId }) => network.remove(minerId),
     close: async () => undefined,
   };
 });
 
-describePeerLink("relayed by a gateway", openFakeGateway);
+describePeerLink("relayed by a gateway", openGatewayNetwork);

@@ -2,14 +2,14 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { failureOf } from "../../src/protocol/failure.ts";
 import { type MessageKind, maxChunkBytes, maxMessageBytes } from "../../src/protocol/frames.ts";
-import { createIdentity } from "../../src/protocol/identity.ts";
+import { createIdentity, type Identity } from "../../src/protocol/identity.ts";
 import type { MinerId } from "../../src/protocol/ids.ts";
 import type { PeerLink, PeerMessage } from "../../src/transport/peer-link.ts";
 
 export interface PeerLinkNetwork {
-  connect(self: MinerId): Promise<PeerLink>;
-  /** Takes a connected peer away, as when its machine loses power. */
-  lose(peer: MinerId): Promise<void>;
+  connect(self: Identity): Promise<PeerLink>;
+  /** Takes a connected peer away. */
+  lose(peer: Identity): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -26,16 +26,17 @@ export function patternBytes(length: number, seed: number): Uint8Array {
 
 export function describePeerLink(name: string, openNetwork: () => Promise<PeerLinkNetwork>): void {
   describe(`PeerLink: ${name}`, () => {
-    const alice = createIdentity().minerId;
-    const bob = createIdentity().minerId;
-    const carol = createIdentity().minerId;
+    const [aliceIdentity, bobIdentity, carolIdentity] = [createIdentity(), createIdentity(), createIdentity()];
+    const alice = aliceIdentity.minerId;
+    const bob = bobIdentity.minerId;
+    const carol = carolIdentity.minerId;
     let network: PeerLinkNetwork;
     let fromAlice: PeerLink;
     let toBob: Inbox;
     beforeEach(async () => {
       network = await openNetwork();
-      fromAlice = await network.connect(alice);
-      toBob = new Inbox(await network.connect(bob));
+      fromAlice = await network.connect(aliceIdentity);
+      toBob = new Inbox(await network.connect(bobIdentity));
     });
     afterEach(() => network.close());
 
@@ -66,7 +67,7 @@ export function describePeerLink(name: string, openNetwork: () => Promise<PeerLi
     });
 
     it("keeps senders apart", async () => {
-      const fromCarol = await network.connect(carol);
+      const fromCarol = await network.connect(carolIdentity);
       await Promise.all([
         fromAlice.send(bob, "forward", patternBytes(2 * maxChunkBytes, 1)),
         fromCarol.send(bob, "forward", patternBytes(2 * maxChunkBytes, 2)),
@@ -81,7 +82,7 @@ export function describePeerLink(name: string, openNetwork: () => Promise<PeerLi
 
     it("says so when a peer is gone", async () => {
       const lost = new Promise<MinerId>((resolve) => fromAlice.onPeerLost(resolve));
-      await network.lose(bob);
+      await network.lose(bobIdentity);
       // Either answer is right: the link may know at once, or learn of it from the gateway.
       const code = await fromAlice.send(bob, "forward", patternBytes(10, 1)).then(
         () => "taken",
@@ -94,8 +95,8 @@ export function describePeerLink(name: string, openNetwork: () => Promise<PeerLi
     it("sees a peer that came back as a new sender", async () => {
       await fromAlice.send(bob, "forward", patternBytes(10, 1));
       await toBob.next();
-      await network.lose(alice);
-      const again = await network.connect(alice);
+      await network.lose(aliceIdentity);
+      const again = await network.connect(aliceIdentity);
       await again.send(bob, "forward", patternBytes(20, 2));
       expect((await toBob.next()).body.length).toBe(20);
     });

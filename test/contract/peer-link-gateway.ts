@@ -1,0 +1,76 @@
+/** Peers with real sessions at a real gateway, in one process. Nobody trains: all stay on the roster of a first epoch. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
+import { systemClock } from "../../src/miner/session/clock.ts";
+import { Session } from "../../src/miner/session/session.ts";
+import { serveNetwork } from "../../src/network/serve.ts";
+import type { Identity } from "../../src/protocol/identity.ts";
+import type { DeviceReport } from "../../src/protocol/messages.ts";
+import type { PeerLink } from "../../src/transport/peer-link.ts";
+import type { RelayLink } from "../../src/transport/relay-link.ts";
+import type { PeerLinkNetwork } from "./peer-link.ts";
+
+const device: DeviceReport = {
+  platform: "test",
+  cpu: "test",
+  cores: 1,
+  memoryBytes: 0,
+  memoryLimitBytes: 0,
+  backend: "reference",
+};
+
+export async function openGatewayNetwork(): Promise<PeerLinkNetwork> {
+  const stateFolder = await mkdtemp(join(tmpdir(), "peer-link-"));
+  const network = await serveNetwork({
+    preset: "tiny",
+    stages: 1,
+    replicas: 1,
+    port: 0,
+    stateFolder,
+    evaluator: null,
+    log: () => {},
+  });
+  const sessions = new Map<string, Session>();
+
+  /** Resolves when the peer is on the roster: only then its messages are passed on. */
+  function connect(identity: Identity): Promise<PeerLink> {
+    const { promise, resolve } = Promise.withResolvers<PeerLink>();
+    let link: RelayLink | null = null;
+    const session = new Session(
+      {
+        url: network.url,
+        credentials: { identity, name: "peer", software: "test" },
+        clock: systemClock,
+        log: () => {},
+      },
+      {
+        opened: (opened) => {
+          link = opened;
+          session.send({ type: "join", device });
+        },
+        message: (message) => {
+          if (message.type === "prepare" && link !== null) resolve(link);
+        },
+        lost: () => {},
+      },
+    );
+    sessions.set(identity.minerId, session);
+    session.open();
+    return promise;
+  }
+
+  return {
+    connect,
+    async lose({ minerId }) {
+      sessions.get(minerId)?.close();
+      while (network.state.members.some((member) => member.minerId === minerId)) await setImmediate();
+    },
+    async close() {
+      for (const session of sessions.values()) session.close();
+      await network.close();
+      await rm(stateFolder, { recursive: true });
+    },
+  };
+}
