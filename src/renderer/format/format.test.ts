@@ -41,6 +41,6 @@ test("a duration shows its two largest units and leaves a zero out", () => {
   ]);
 });
 
-test("micro-credits lose nothing", () => {
-  expect([0, 1, 125_000, 12_345_678].map(format.credits)).toEqual(["0.00", "0.000001", "0.125", "12.345678"]);
+test("credits are cut after four digits and never rounded up", () => {
+  expect([0, 125_000, 999_999, 12_345_678].map(format.credits)).toEqual(["0.0000", "0.1250", "0.9999", "12.3456"]);
 });

@@ -16,12 +16,16 @@ export interface Format {
   loss(nats: number): string;
   /** 37 % of one, from 0 … 1. */
   percent(fraction: number): string;
-  /** 0.125 credits, from integer micro-credits. */
+  /** 0.1250, from integer micro-credits; cut and not rounded, so that it never shows more than there is. */
   credits(microCredits: number): string;
   /** 1 h 12 min */
   duration(seconds: number): string;
+  /** 14:03 */
+  minute(atMs: number): string;
   /** 14:03:09 */
   time(atMs: number): string;
+  /** 3 Mar */
+  date(atMs: number): string;
   /** 3 Mar, 14:03:09 */
   dateTime(atMs: number): string;
 }
@@ -34,8 +38,14 @@ export function createFormat(locale: string): Format {
   const three = number({ minimumFractionDigits: 3, maximumFractionDigits: 3 });
   const percentage = number({ style: "percent", maximumFractionDigits: 0 });
   const finePercentage = number({ style: "percent", maximumSignificantDigits: 2 });
-  const creditAmount = number({ minimumFractionDigits: 2, maximumFractionDigits: 6 });
+  const creditAmount = number({
+    minimumFractionDigits: 4,
+    maximumFractionDigits: 4,
+    roundingMode: "trunc",
+  });
   const clock = new Intl.DateTimeFormat(locale, { timeStyle: "medium", hourCycle: "h23" });
+  const minutes = new Intl.DateTimeFormat(locale, { timeStyle: "short", hourCycle: "h23" });
+  const calendar = new Intl.DateTimeFormat(locale, { day: "numeric", month: "short" });
   const day = new Intl.DateTimeFormat(locale, {
     day: "numeric",
     month: "short",
@@ -63,7 +73,9 @@ export function createFormat(locale: string): Format {
     percent: (fraction) => (fraction > 0 && fraction < 0.01 ? finePercentage : percentage).format(fraction),
     credits: (microCredits) => creditAmount.format(microCredits / 1e6),
     duration: (seconds) => duration(seconds, whole),
+    minute: (atMs) => minutes.format(atMs),
     time: (atMs) => clock.format(atMs),
+    date: (atMs) => calendar.format(atMs),
     dateTime: (atMs) => day.format(atMs),
   };
 }

@@ -121,6 +121,7 @@ export const english = {
     tokensPerSecond: "tok/s",
     tokens: "tok",
     credits: "credits",
+    creditsPerDay: "credits/day",
   },
 
   network: {
@@ -223,7 +224,7 @@ export const english = {
 
   credits: {
     title: "Credits",
-    estimated: ["Estimated", "A forecast for the epoch in progress. Not earned yet, and it may come out lower."],
+    estimated: ["Estimated", "A forecast, not earned: what the next 24 hours would bring at the present speed."],
     pending: ["Pending", "Earned by merged work, and waiting for its checks."],
     payable: ["Payable", "Checked. May be paid out."],
     paid: ["Paid", "Gone to your payout address."],

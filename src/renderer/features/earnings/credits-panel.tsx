@@ -12,11 +12,16 @@ export function CreditsPanel() {
       {format.credits(microCredits)} <span className="unit">{strings.units.credits}</span>
     </>
   );
+  const forecast = (
+    <>
+      {format.short(credits.estimated / 1e6)} <span className="unit">{strings.units.creditsPerDay}</span>
+    </>
+  );
   return (
     <Panel title={texts.title} className="credits">
       <Facts
         facts={[
-          { text: texts.estimated, value: amount(credits.estimated) },
+          { text: texts.estimated, value: forecast },
           { text: texts.pending, value: amount(credits.pending) },
           { text: texts.payable, value: amount(credits.payable) },
           { text: texts.paid, value: amount(credits.paid) },

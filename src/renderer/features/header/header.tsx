@@ -32,12 +32,15 @@ function MachineState() {
     "stage" in state
       ? stageTitle(state.stage, Math.max(stages, state.stage + 1)).toLocaleLowerCase(strings.locale)
       : "";
+  // Its turns of training and merging come every few seconds: a screen reader speaks only of what stops it.
+  const atWork = "stage" in state;
+  const title = strings.machineState[state.kind](stage);
   return (
-    <div className="machine-state" data-kind={connected ? state.kind : "unknown"} role="status">
+    <div className="machine-state" data-kind={connected ? state.kind : "unknown"} role={atWork ? undefined : "status"}>
       <span className="machine-state-light" aria-hidden="true" />
       <div>
-        <p className="machine-state-title">{strings.machineState[state.kind](stage)}</p>
-        <p className="machine-state-reason">{state.reason}</p>
+        <p className="machine-state-title">{title}</p>
+        {state.reason !== `${title}.` && <p className="machine-state-reason">{state.reason}</p>}
       </div>
     </div>
   );

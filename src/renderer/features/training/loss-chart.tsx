@@ -66,6 +66,13 @@ export function LossChart({ series, axis, scale, label, onCursor }: LossChartPro
   );
 }
 
+const timeSteps = [1, 5, 10, 30, 60, 300, 900, 1800, 3600, 10_800, 21_600, 43_200, 86_400, 604_800, 2_592_000];
+
+function timeTexts(_plot: uPlot, ticks: number[], _axis: number, _space: number, step: number): string[] {
+  const text = step < 60 ? format.time : step < 86_400 ? format.minute : format.date;
+  return ticks.map((seconds) => text(seconds * 1000));
+}
+
 function columns({ x, train, validation }: LossSeries): uPlot.AlignedData {
   return [x as number[], train as (number | null)[], validation as (number | null)[]];
 }
@@ -92,8 +99,8 @@ function plotOptions(
         ...lines,
         size: 30,
         ...(axis === "tokens"
-          ? { values: (_plot: uPlot, values: number[]) => values.map((value) => format.tick(value)) }
-          : {}),
+          ? { values: (_plot: uPlot, ticks: number[]) => ticks.map((value) => format.tick(value)) }
+          : { incrs: timeSteps, values: timeTexts }),
       },
       {
         ...lines,
@@ -106,7 +113,13 @@ function plotOptions(
     ],
     series: [
       {},
-      { stroke: palette["ink-3"], width: 1.5, spanGaps: true, points: { show: false } },
+      {
+        stroke: palette["ink-3"],
+        width: 1.5,
+        spanGaps: true,
+        // A line needs two.
+        points: { show: (plot) => plot.data[0].length < 3, size: 5, fill: palette["ink-3"] },
+      },
       {
         stroke: palette.ink,
         width: 2,
