@@ -1,7 +1,7 @@
 /**
  * The training engine: one device, one stage, its replica's state and the microbatches in flight, behind the calls of
- * `worker-protocol.ts`. `compute` imports neither Electron nor the file system, sockets or the clock; only `worker.ts`,
- * the process around the engine, touches the outside.
+ * `worker-protocol.ts`. `compute` imports neither Electron nor the file system, sockets or the clock; only `worker.ts` and
+ * `host.ts`, the two ends of the process around the engine, and the native back end touch the outside.
  */
 import { generateTokens } from "./generate.ts";
 import type { Device } from "./kernels.ts";

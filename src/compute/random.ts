@@ -1,6 +1,6 @@
 /**
  * Randomness as a function of a key and a counter: Threefry-2x32 with 20 rounds (Salmon et al. 2011, "Parallel random
- * numbers: as easy as 1, 2, 3", §3.3). No state, so any machine can draw the n-th number of any stream on its own.
+ * numbers: as easy as 1, 2, 3"). No state, so any machine can draw the n-th number of any stream on its own.
  */
 
 /** Two 32-bit words. */
@@ -58,7 +58,7 @@ export function fillNormal(out: Float32Array, key: Key, deviation: number): void
   }
 }
 
-/** FNV-1a hash of a name, 32 bits (RFC 9923). */
+/** Hash of a name, 32 bits: FNV-1a (Fowler, Noll & Vo). */
 function fnv1a(name: string): number {
   let hash = 0x811c9dc5;
   for (const byte of new TextEncoder().encode(name)) hash = Math.imul(hash ^ byte, 0x01000193);

@@ -18,7 +18,7 @@ const byteModel = { vocabulary: 256, rotaryBase: 10_000, normEpsilon: 1e-5 } as 
 const gpt2 = { tokenizer: "gpt2" } as const;
 const gpt2Model = { vocabulary: 50_257, rotaryBase: 500_000, normEpsilon: 1e-5 } as const;
 
-/** AdamW as in Touvron 2023, table 2, and the outer step of Douillard 2023, §3, with its momentum lowered for short epochs. */
+/** AdamW as in Touvron 2023, §2.3, and the outer step of Douillard 2023, §3, with its momentum lowered for short epochs. */
 const training: TrainingConfig = {
   mode: "local-steps",
   sequenceLength: 256,
