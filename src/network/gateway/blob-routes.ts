@@ -8,6 +8,9 @@ import type { FileBlobStore } from "../../transport/blobs/file-blob-store.ts";
 /** A transfer that stands still for so long is given up, milliseconds. */
 const stallMs = 60_000;
 
+/** For a client to notice that its upload is refused. */
+const unwantedMs = 2000;
+
 const statusOf: Partial<Record<FailureCode, number>> = {
   "blob-not-found": 404,
   "blob-corrupt": 422,
@@ -44,7 +47,8 @@ export class BlobRoutes {
   async #put(request: IncomingMessage, response: ServerResponse, hash: BlobHash): Promise<void> {
     if (Number(request.headers["content-length"] ?? 0) > this.#blobs.maxBlobBytes)
       return end(request, response, 413, `a blob has at most ${this.#blobs.maxBlobBytes} bytes`);
-    await this.#blobs.receive(hash, request);
+    // Not destroyed when it is refused half-way: the connection still has to carry the answer.
+    await this.#blobs.receive(hash, request.iterator({ destroyOnReturn: false }));
     end(request, response, 201, "stored");
   }
 
@@ -68,18 +72,23 @@ export class BlobRoutes {
 
   #fail(request: IncomingMessage, response: ServerResponse, error: unknown): void {
     const failure = failureOf(error);
-    const connectionLost = request.destroyed || response.destroyed;
+    const connectionLost = request.socket.destroyed;
     if (failure === undefined && !connectionLost) this.#onBug(error);
     if (connectionLost || response.headersSent) response.destroy();
     else end(request, response, (failure && statusOf[failure.code]) ?? 500, failure?.message ?? "a bug in the network");
   }
 }
 
-/** Answers, and closes the connection when the client is still sending: it would go on with what is not wanted. */
+/**
+ * Answers. What a client is still sending then is not wanted: it is read and thrown away for a moment, since a connection
+ * that is cut at once takes the answer with it.
+ */
 function end(request: IncomingMessage, response: ServerResponse, status: number, text: string): void {
-  if (!request.complete && request.method === "PUT") {
+  if (!request.complete) {
     response.setHeader("connection", "close");
-    response.once("finish", () => request.destroy());
+    request.resume();
+    const patience = setTimeout(() => request.destroy(), unwantedMs);
+    request.once("close", () => clearTimeout(patience));
   }
   response.writeHead(status, { "content-type": "text/plain" }).end(request.method === "HEAD" ? undefined : text);
 }

@@ -1,0 +1,227 @@
+/** A live gateway over a real orchestrator, with a small run and hand-driven clients: the stage for the gateway's tests. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { WebSocket } from "ws";
+import { Gateway, type GatewayOptions } from "../../src/network/gateway/gateway.ts";
+import type { RunDefinition } from "../../src/network/orchestrator/core/definition.ts";
+import { fakeDefinition, fakeHash } from "../../src/network/orchestrator/core/fake-swarm.ts";
+import { monotonicClock, Orchestrator } from "../../src/network/orchestrator/orchestrator.ts";
+import { EmbeddedStore } from "../../src/network/store/embedded-store.ts";
+import { decodeFrame, encodeFrame, type Frame, isFrame } from "../../src/protocol/frames.ts";
+import { createIdentity, type Identity, sessionProof } from "../../src/protocol/identity.ts";
+import {
+  type ClientMessage,
+  decodeGatewayMessage,
+  encodeMessage,
+  type GatewayMessage,
+  protocolVersion,
+} from "../../src/protocol/messages.ts";
+import { FileBlobStore } from "../../src/transport/blobs/file-blob-store.ts";
+
+export interface GatewayWorld {
+  readonly orchestrator: Orchestrator;
+  readonly gateway: Gateway;
+  readonly blobs: FileBlobStore;
+  readonly networkId: string;
+  /** What the gateway logged: bugs. */
+  readonly logged: readonly string[];
+  connect(): Promise<FakeClient>;
+  /** Connects, says hello and has read the first run-update. */
+  enter(options?: HelloOptions): Promise<FakeClient>;
+  /** Clients that hold the run's places, ready and in training. */
+  train(): Promise<FakeClient[]>;
+  close(): Promise<void>;
+}
+
+interface HelloOptions {
+  readonly identity?: Identity;
+  readonly role?: "miner" | "observer";
+}
+
+type MessageOf<T extends GatewayMessage["type"]> = Extract<GatewayMessage, { type: T }>;
+
+export async function openGatewayWorld(
+  options: Partial<GatewayOptions> & { readonly definition?: Partial<RunDefinition> } = {},
+): Promise<GatewayWorld> {
+  const folder = await mkdtemp(join(tmpdir(), "gateway-"));
+  const identity = createIdentity();
+  const networkId = identity.minerId;
+  const clock = monotonicClock();
+  const logged: string[] = [];
+  const store = await EmbeddedStore.open(join(folder, "network.sqlite"));
+  const blobs = await FileBlobStore.open({ folder: join(folder, "blobs"), maxBlobBytes: 1 << 20 });
+  const definition = fakeDefinition({ stages: 2, minimumReplicas: 1, ...options.definition });
+  const failures: unknown[] = [];
+  const orchestrator = await Orchestrator.open({
+    store,
+    identity,
+    networkId,
+    definition,
+    clock,
+    log: () => undefined,
+    onFailed: (error) => failures.push(error),
+  });
+  const gateway = await Gateway.listen({
+    host: "127.0.0.1",
+    port: 0,
+    networkId,
+    orchestrator,
+    blobs,
+    owners: new Set(),
+    localSteering: false,
+    clock,
+    log: (text) => logged.push(text),
+    ...options,
+  });
+  const clients = new Set<FakeClient>();
+  const connect = async () => {
+    const client = new FakeClient(`ws://127.0.0.1:${gateway.port}/session`);
+    clients.add(client);
+    await client.next("challenge");
+    return client;
+  };
+  const enter = async (hello: HelloOptions = {}) => {
+    const client = await connect();
+    client.hello(hello);
+    await client.next("welcome");
+    await client.next("run-update");
+    return client;
+  };
+  return {
+    orchestrator,
+    gateway,
+    blobs,
+    networkId,
+    logged,
+    connect,
+    enter,
+    async train() {
+      const members = [await enter(), await enter()];
+      for (const member of members) member.join();
+      for (const member of members) {
+        const { at } = await member.next("prepare");
+        member.send({ type: "ready", at, weightsHash: fakeHash("initial") });
+      }
+      for (const member of members) await member.next("start");
+      return members;
+    },
+    async close() {
+      for (const client of clients) client.end();
+      await orchestrator.close();
+      await gateway.close();
+      await store.close();
+      await rm(folder, { recursive: true });
+      if (failures.length > 0) throw failures[0];
+    },
+  };
+}
+
+/** A client that does exactly what a test tells it to. */
+export class FakeClient {
+  readonly socket: WebSocket;
+  /** Resolves with the close code. */
+  readonly closed: Promise<number>;
+  identity: Identity = createIdentity();
+  challenge: MessageOf<"challenge"> | null = null;
+  blobToken = "";
+  readonly frames: Frame[] = [];
+  readonly #received: GatewayMessage[] = [];
+  #changed: () => void = () => undefined;
+  #isClosed = false;
+
+  constructor(url: string) {
+    this.socket = new WebSocket(url, { perMessageDeflate: false });
+    this.socket.on("message", (data: Buffer) => {
+      if (isFrame(data)) this.frames.push(decodeFrame(data));
+      else this.#take(decodeGatewayMessage(data));
+      this.#changed();
+    });
+    this.socket.on("error", () => undefined); // `close` follows
+    this.closed = new Promise((resolve) => {
+      this.socket.on("close", (code) => {
+        this.#isClosed = true;
+        this.#changed();
+        resolve(code);
+      });
+    });
+  }
+
+  /** The next message of a type that no call has taken yet; rejects when the connection closes first. */
+  async next<T extends GatewayMessage["type"]>(
+    type: T,
+    matches: (message: MessageOf<T>) => boolean = () => true,
+  ): Promise<MessageOf<T>> {
+    for (;;) {
+      const index = this.#received.findIndex((one) => one.type === type && matches(one as MessageOf<T>));
+      if (index !== -1) return this.#received.splice(index, 1)[0] as MessageOf<T>;
+      if (this.#isClosed) throw new Error(`closed while waiting for ${type}`);
+      await this.#change();
+    }
+  }
+
+  async nextFrame(): Promise<Frame> {
+    for (;;) {
+      const frame = this.frames.shift();
+      if (frame !== undefined) return frame;
+      if (this.#isClosed) throw new Error("closed while waiting for a frame");
+      await this.#change();
+    }
+  }
+
+  /** Resolves once the gateway has handled everything sent so far: pings are answered in their turn. */
+  async flushed(): Promise<void> {
+    if (this.socket.readyState !== WebSocket.OPEN) return;
+    await Promise.race([new Promise((resolve) => this.socket.once("pong", resolve).ping()), this.closed]);
+  }
+
+  received<T extends GatewayMessage["type"]>(type: T): readonly MessageOf<T>[] {
+    return this.#received.filter((one): one is MessageOf<T> => one.type === type);
+  }
+
+  hello({ identity = this.identity, role = "miner" }: HelloOptions = {}): void {
+    this.identity = identity;
+    this.send(this.helloMessage(role));
+  }
+
+  helloMessage(role: "miner" | "observer" = "miner"): Extract<ClientMessage, { type: "hello" }> {
+    if (this.challenge === null) throw new Error("not challenged yet");
+    const { nonce, networkId } = this.challenge;
+    const signature = Uint8Array.from(this.identity.sign(sessionProof(nonce, networkId, role)));
+    const { minerId } = this.identity;
+    return { type: "hello", protocol: protocolVersion, software: "test", role, minerId, name: "tester", signature };
+  }
+
+  join(): void {
+    const sizes = { cores: 1, memoryBytes: 1, memoryLimitBytes: 1 };
+    this.send({ type: "join", device: { platform: "test", cpu: "test", backend: "reference", ...sizes } });
+  }
+
+  send(message: ClientMessage): void {
+    this.sendBytes(encodeMessage(message));
+  }
+
+  sendFrame(frame: Frame): void {
+    this.sendBytes(encodeFrame(frame));
+  }
+
+  sendBytes(bytes: Uint8Array | string): void {
+    if (this.socket.readyState === WebSocket.OPEN) this.socket.send(bytes);
+  }
+
+  end(): void {
+    this.socket.terminate();
+  }
+
+  #take(message: GatewayMessage): void {
+    if (message.type === "challenge") this.challenge = message;
+    if (message.type === "welcome") this.blobToken = message.blobToken;
+    this.#received.push(message);
+  }
+
+  #change(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#changed = resolve;
+    });
+  }
+}

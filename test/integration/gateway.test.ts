@@ -1,0 +1,326 @@
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { Gateway } from "../../src/network/gateway/gateway.ts";
+import { fakeHash } from "../../src/network/orchestrator/core/fake-swarm.ts";
+import { currentEpoch } from "../../src/network/orchestrator/core/state.ts";
+import { failureOf } from "../../src/protocol/failure.ts";
+import { encodeFrame } from "../../src/protocol/frames.ts";
+import { createIdentity, hashBytes, verifySignature } from "../../src/protocol/identity.ts";
+import { closeCodes } from "../../src/protocol/local-api.ts";
+import { receiptBytes } from "../../src/protocol/messages.ts";
+import { type FakeClient, type GatewayWorld, openGatewayWorld } from "./gateway-world.ts";
+
+let world: GatewayWorld;
+afterEach(async () => {
+  await world.close();
+  expect(world.logged).toEqual([]);
+});
+const open = async (options: Parameters<typeof openGatewayWorld>[0] = {}) => {
+  world = await openGatewayWorld(options);
+};
+
+describe("a session", () => {
+  beforeEach(() => open());
+
+  it("starts with the whole run, and then hears only what is new", async () => {
+    const first = await world.connect();
+    first.hello({ role: "observer" });
+    await first.next("welcome");
+    const { update } = await first.next("run-update");
+    expect(update).toMatchObject({
+      runId: "test-run",
+      view: { phase: "waiting" },
+      epochs: [],
+      evaluations: [],
+      log: [],
+    });
+    const miner = await world.enter();
+    miner.join();
+    const news = await first.next("run-update");
+    expect(news.update.log).toHaveLength(1);
+    expect(news.update.epochs).toBeUndefined();
+    const late = await world.connect();
+    late.hello({ role: "observer" });
+    expect((await late.next("run-update")).update.log).toHaveLength(1);
+  });
+
+  it("is refused to who signs with another key, another nonce or for another role", async () => {
+    const [forger, replayer, pretender] = [await world.connect(), await world.connect(), await world.connect()];
+    forger.send({ ...forger.helloMessage(), minerId: createIdentity().minerId });
+    const honest = await world.connect();
+    const old = honest.helloMessage();
+    honest.send(old);
+    await honest.next("welcome");
+    replayer.send(old);
+    pretender.send({ ...pretender.helloMessage("observer"), role: "miner" });
+    for (const client of [forger, replayer, pretender]) {
+      expect((await client.next("refused")).failure.code).toBe("bad-signature");
+      expect(await client.closed).toBe(closeCodes.notAuthorised);
+    }
+  });
+
+  it("is refused to another protocol, with what to do about it", async () => {
+    const client = await world.connect();
+    client.send({ ...client.helloMessage(), protocol: 0 });
+    const { failure } = await client.next("refused");
+    expect(failure).toMatchObject({ code: "unsupported-version", action: "Update Train at Home." });
+    await client.closed;
+  });
+
+  it("is replaced by a newer one with the same key, whose miner has to join again", async () => {
+    const older = await world.enter();
+    older.join();
+    await older.next("idle");
+    const newer = await world.enter({ identity: older.identity });
+    expect((await older.next("refused")).failure.code).toBe("duplicate-session");
+    expect(await older.closed).toBe(closeCodes.replaced);
+    await world.orchestrator.settled();
+    expect(world.orchestrator.state.members).toEqual([]);
+    newer.join();
+    await newer.next("idle");
+    expect(world.orchestrator.state.members).toHaveLength(1);
+  });
+
+  it("of an observer neither trains nor sends frames", async () => {
+    const observer = await world.enter({ role: "observer" });
+    observer.join();
+    expect((await observer.next("refused")).failure.code).toBe("not-authorised");
+    const peer = createIdentity().minerId;
+    observer.sendFrame({ kind: "forward", peer, messageNumber: 0, totalBytes: 1, offset: 0, chunk: Uint8Array.of(1) });
+    expect(await observer.next("refused")).toMatchObject({ failure: { code: "not-authorised" }, closing: false });
+  });
+
+  it("that sends more than it may is told so", async () => {
+    await world.close();
+    await open({ limits: { messagesPerSecond: 5 } });
+    const client = await world.enter();
+    for (let index = 0; index < 6; index++) client.send({ type: "leave", reason: "" });
+    expect((await client.next("refused")).failure.code).toBe("unexpected-message");
+  });
+});
+
+describe("steering", () => {
+  it("is the owner's", async () => {
+    const owner = createIdentity();
+    await open({ owners: new Set([owner.minerId]) });
+    const { runId } = world.orchestrator.state.definition;
+    const stranger = await world.enter();
+    stranger.send({ type: "steer", runId, action: "pause" });
+    expect((await stranger.next("refused")).failure.code).toBe("not-authorised");
+    const steering = await world.enter({ identity: owner, role: "observer" });
+    steering.send({ type: "steer", runId, action: "pause" });
+    await stranger.next("run-update", ({ update }) => update.view?.phase === "paused");
+  });
+
+  it("is also open to this computer where the network allows it", async () => {
+    await open({ localSteering: true });
+    const { runId } = world.orchestrator.state.definition;
+    const client = await world.enter();
+    client.send({ type: "steer", runId: `${runId}-2` as typeof runId, action: "finish" });
+    expect((await client.next("refused")).failure.code).toBe("not-found");
+    client.send({ type: "steer", runId, action: "finish" });
+    await client.next("run-update", ({ update }) => update.view?.phase === "finished");
+  });
+});
+
+describe("frames", () => {
+  let members: FakeClient[];
+  beforeEach(async () => {
+    await open();
+    members = await world.train();
+  });
+  const member = (index: number) => members[index] ?? expect.fail("no such member");
+  const frame = (peer: FakeClient, messageNumber: number, chunk: Uint8Array, totalBytes = chunk.length, offset = 0) =>
+    ({ kind: "forward", peer: peer.identity.minerId, messageNumber, totalBytes, offset, chunk }) as const;
+
+  it("reach the other member in order, named after who sent them", async () => {
+    const [a, b] = [member(0), member(1)];
+    for (let index = 0; index < 5; index++) a.sendFrame(frame(b, index, Uint8Array.of(index)));
+    for (let index = 0; index < 5; index++)
+      expect(await b.nextFrame()).toEqual({ ...frame(a, index, Buffer.of(index)) });
+  });
+
+  it("to nobody, or to who is not in the run, are undeliverable: once per message", async () => {
+    const [a] = [member(0)];
+    const outsider = await world.enter();
+    a.sendFrame(frame(outsider, 1, Uint8Array.of(1), 3, 0));
+    a.sendFrame(frame(outsider, 1, Uint8Array.of(1), 3, 1));
+    a.sendFrame(frame(outsider, 2, Uint8Array.of(1)));
+    outsider.sendFrame(frame(a, 1, Uint8Array.of(1)));
+    expect(await outsider.next("undeliverable")).toMatchObject({ peer: a.identity.minerId });
+    await a.flushed();
+    expect(a.received("undeliverable").map(({ peer }) => peer)).toEqual(new Array(2).fill(outsider.identity.minerId));
+  });
+
+  it("to a member that has just been lost are undeliverable", async () => {
+    const [a, b] = [member(0), member(1)];
+    b.end();
+    await a.next("run-update", ({ update }) => update.view?.attempt === 1);
+    a.sendFrame(frame(b, 1, Uint8Array.of(1)));
+    expect(await a.next("undeliverable")).toMatchObject({ peer: b.identity.minerId });
+  });
+
+  it("to a slow receiver make their sender wait, and all arrive in the end", async () => {
+    const [a, b] = [member(0), member(1)];
+    b.socket.pause();
+    const chunk = Buffer.alloc(1 << 20, 7);
+    const count = 48;
+    let sent = 0;
+    const allSent = new Promise<void>((resolve) => {
+      for (let index = 0; index < count; index++)
+        a.socket.send(encodeFrame(frame(b, index, chunk)), () => {
+          sent += 1;
+          if (sent === count) resolve();
+        });
+    });
+    // The gateway stops reading from the sender long before it holds all of it; a third member's traffic is not touched.
+    const third = await world.enter({ role: "observer" });
+    await third.flushed();
+    expect(sent).toBeLessThan(count);
+    b.socket.resume();
+    await allSent;
+    for (let index = 0; index < count; index++) {
+      const { messageNumber, chunk: arrived } = await b.nextFrame();
+      expect(messageNumber).toBe(index);
+      expect(arrived.length).toBe(chunk.length);
+    }
+  });
+
+  it("are counted for the dashboards, with what the miners say of their progress", async () => {
+    const [a, b] = [member(0), member(1)];
+    const watcher = await world.enter({ role: "observer" });
+    const at = currentEpoch(world.orchestrator.state);
+    const progress = { type: "progress", at, tokensBackward: 64, microbatchesDone: 1, microbatchesLost: 0 } as const;
+    const rest = { microbatchesInFlight: 2, tokensPerSecond: 10, memoryBytes: 5 };
+    a.send({ ...progress, ...rest, lossSumNats: null });
+    b.send({ ...progress, ...rest, lossSumNats: 128 });
+    a.send({ ...progress, ...rest, at: { ...at, attempt: 9 }, lossSumNats: null });
+    b.send({ ...progress, ...rest, lossSumNats: 128 });
+    a.send({ ...progress, ...rest, lossSumNats: null });
+    a.sendFrame(frame(b, 0, Uint8Array.of(1)));
+    const { update } = await watcher.next("run-update", ({ update: one }) => (one.telemetry?.flows.length ?? 0) > 0);
+    expect(update.telemetry).toMatchObject({
+      microbatchesDone: 1,
+      microbatchesPlanned: 4,
+      trainLossNats: 2,
+      miners: [{ tokensPerSecond: 10 }, { tokensPerSecond: 10 }],
+      flows: [{ from: a.identity.minerId, to: b.identity.minerId, kind: "forward", messages: 1 }],
+    });
+  });
+});
+
+describe("an epoch over the wire", () => {
+  it("ends with a checkpoint and a receipt that the network has signed", async () => {
+    await open();
+    const members = await world.train();
+    const { state } = world.orchestrator;
+    const at = currentEpoch(state);
+    members[0]?.send({ type: "source-done", at, microbatchesDone: 4, microbatchesLost: 0 });
+    for (const [stage, member] of members.entries()) {
+      await member.next("upload");
+      const parameters = state.stages[stage]?.parameters ?? 0;
+      const blob = await world.blobs.put(Buffer.alloc(4 * parameters, stage + 1));
+      member.send({
+        type: "contributed",
+        at,
+        blob: { hash: fakeHash("not stored"), bytes: 4 },
+        tokens: 1,
+        lossSumNats: null,
+      });
+      expect((await member.next("refused")).failure.code).toBe("blob-not-found");
+      member.send({ type: "contributed", at, blob, tokens: 256, lossSumNats: stage === 1 ? 512 : null });
+    }
+    for (const [stage, member] of members.entries()) {
+      const { contributions } = await member.next("merge");
+      const weights = contributions[0]?.blob ?? expect.fail("no contribution listed");
+      member.send({ type: "merged", at, weightsHash: weights.hash });
+      await member.next("store-checkpoint");
+      const optimizer = await world.blobs.put(Buffer.alloc(4 * (3 * (weights.bytes / 4) + 1), stage));
+      member.send({ type: "stored", at, weights, optimizer });
+    }
+    for (const [stage, member] of members.entries()) {
+      const { receipt, signature } = await member.next("receipt");
+      expect(receipt).toMatchObject({
+        minerId: member.identity.minerId,
+        stage,
+        tokens: 256,
+        networkId: world.networkId,
+      });
+      expect(verifySignature(receipt.networkId as never, receiptBytes(receipt), signature)).toBe(true);
+      expect((await member.next("prepare")).at).toEqual({ ...at, epoch: 1 });
+    }
+  });
+});
+
+describe("blobs", () => {
+  let client: FakeClient;
+  beforeEach(async () => {
+    await open();
+    client = await world.enter({ role: "observer" });
+  });
+  const request = (name: string, init: RequestInit = {}) =>
+    fetch(`http://127.0.0.1:${world.gateway.port}/blobs/${name}`, {
+      ...init,
+      headers: { authorization: `Bearer ${client.blobToken}`, ...(init.headers as Record<string, string>) },
+    });
+  const content = Buffer.from("hello world");
+  const hash = hashBytes(content);
+
+  it("are put, asked for, fetched, and resumed from where they stopped", async () => {
+    expect((await request(hash, { method: "HEAD" })).status).toBe(404);
+    expect((await request(hash, { method: "PUT", body: content })).status).toBe(201);
+    const head = await request(hash, { method: "HEAD" });
+    expect([head.status, head.headers.get("content-length")]).toEqual([200, "11"]);
+    expect(await (await request(hash)).text()).toBe("hello world");
+    const rest = await request(hash, { headers: { range: "bytes=6-" } });
+    expect([rest.status, rest.headers.get("content-range"), await rest.text()]).toEqual([
+      206,
+      "bytes 6-10/11",
+      "world",
+    ]);
+    expect((await request(hash, { headers: { range: "bytes=11-" } })).status).toBe(416);
+  });
+
+  it("are refused under another name, beyond the limit, and without a valid token", async () => {
+    expect((await request(fakeHash("other"), { method: "PUT", body: content })).status).toBe(422);
+    expect(world.blobs.bytesOf(fakeHash("other"))).toBeUndefined();
+    const large = Buffer.alloc((1 << 20) + 1);
+    expect((await request(hashBytes(large), { method: "PUT", body: large })).status).toBe(413);
+    expect((await request("..%2fnetwork.sqlite")).status).toBe(400);
+    expect((await request(hash, { headers: { authorization: "Bearer nonsense" } })).status).toBe(401);
+    client.end();
+    await client.closed;
+    await world.enter();
+    expect((await request(hash)).status).toBe(401);
+  });
+});
+
+describe("the port", () => {
+  it("says that it is in use", async () => {
+    await open();
+    const { orchestrator, blobs, networkId, gateway } = world;
+    const second = Gateway.listen({
+      host: "127.0.0.1",
+      port: gateway.port,
+      networkId,
+      orchestrator,
+      blobs,
+      owners: new Set(),
+      localSteering: false,
+      clock: () => 0,
+      log: () => undefined,
+    });
+    expect(failureOf(await second.catch((error) => error))?.code).toBe("port-in-use");
+  });
+
+  it("answers what it serves, and 404 to everything else", async () => {
+    await open();
+    const health = await fetch(`http://127.0.0.1:${world.gateway.port}/health`);
+    expect(await health.json()).toEqual({
+      networkId: world.networkId,
+      protocol: 1,
+      runId: "test-run",
+      phase: "waiting",
+    });
+    expect((await fetch(`http://127.0.0.1:${world.gateway.port}/other`)).status).toBe(404);
+  });
+});
