@@ -1,8 +1,9 @@
 /** Every text of the dashboard, in English. Values come in already formatted. */
 
 import type { MinerState, ProcessView } from "../../protocol/local-api.ts";
-import type { Phase, ReplicaView } from "../../protocol/run-view.ts";
+import type { Phase } from "../../protocol/run-view.ts";
 import type { ConnectionLoss } from "../api/dashboard-api.ts";
+import type { ShownState } from "../features/network/network-view.ts";
 
 const plural = (count: number, one: string, many: string) => (count === 1 ? one : many);
 
@@ -144,7 +145,8 @@ export const english = {
       preparing: "preparing",
       training: "training",
       lost: "lost",
-    } satisfies Record<ReplicaView["state"], string>,
+      paused: "paused",
+    } satisfies Record<ShownState, string>,
     empty: "no miner",
     inFlight: (count: string) => `${count} in flight`,
     speed: (tokens: string) => `${tokens} tok/s`,

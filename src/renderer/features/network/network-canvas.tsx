@@ -6,7 +6,7 @@ import { useMediaQuery } from "../../components/media-query.ts";
 import { usePalette } from "../../components/palette.ts";
 import { format, strings } from "../../strings/strings.ts";
 import { layoutNetwork, type Place, placeAt } from "./layout.ts";
-import { minerCounts, stageTitle, telemetryByMiner } from "./network-view.ts";
+import { minerCounts, type OwnMachine, shownState, stageTitle, telemetryByMiner } from "./network-view.ts";
 import { paintMovers, paintScene } from "./paint.ts";
 import { replicaAt, sceneOf } from "./scene.ts";
 import { isOver, type Mover, scheduleMovers } from "./traffic.ts";
@@ -14,14 +14,14 @@ import { isOver, type Mover, scheduleMovers } from "./traffic.ts";
 interface NetworkCanvasProps {
   readonly stages: RunView["stages"];
   readonly telemetry: Telemetry | null;
-  readonly ownId: MinerId;
+  readonly own: OwnMachine;
 }
 
 /** On screen at once. Above it a fair sample is drawn. */
 const mostMovers = 400;
 const longestIntervalMs = 2_000;
 
-export function NetworkCanvas({ stages, telemetry, ownId }: NetworkCanvasProps) {
+export function NetworkCanvas({ stages, telemetry, own }: NetworkCanvasProps) {
   const frame = useRef<HTMLDivElement>(null);
   const still = useRef<HTMLCanvasElement>(null);
   const moving = useRef<HTMLCanvasElement>(null);
@@ -37,8 +37,8 @@ export function NetworkCanvas({ stages, telemetry, ownId }: NetworkCanvasProps) 
     [size, counts],
   );
   const scene = useMemo(
-    () => (layout ? sceneOf(layout, stages, telemetry, ownId) : null),
-    [layout, stages, telemetry, ownId],
+    () => (layout ? sceneOf(layout, stages, telemetry, own) : null),
+    [layout, stages, telemetry, own],
   );
 
   useEffect(() => {
@@ -64,7 +64,7 @@ export function NetworkCanvas({ stages, telemetry, ownId }: NetworkCanvasProps) 
       nowMs,
       intervalMs,
       most: mostMovers,
-      ownId,
+      ownId: own.minerId,
       random: Math.random,
     });
     movers.current = [...movers.current.filter((mover) => !isOver(mover, nowMs)), ...more];
@@ -105,7 +105,7 @@ export function NetworkCanvas({ stages, telemetry, ownId }: NetworkCanvasProps) 
       <canvas ref={still} />
       <canvas ref={moving} />
       {hovered && size && (
-        <HoverCard place={hovered} stages={stages} telemetry={telemetry} ownId={ownId} width={size.width} />
+        <HoverCard place={hovered} stages={stages} telemetry={telemetry} own={own} width={size.width} />
       )}
     </div>
   );
@@ -116,7 +116,7 @@ interface HoverCardProps extends NetworkCanvasProps {
   readonly width: number;
 }
 
-function HoverCard({ place, stages, telemetry, ownId, width }: HoverCardProps) {
+function HoverCard({ place, stages, telemetry, own, width }: HoverCardProps) {
   const replica = replicaAt(stages, place);
   if (!replica) return null;
   const texts = strings.network;
@@ -125,9 +125,9 @@ function HoverCard({ place, stages, telemetry, ownId, width }: HoverCardProps) {
   const left = Math.min(Math.max(0, place.x + place.width / 2 - cardWidth / 2), Math.max(0, width - cardWidth));
   return (
     <div className="hover-card" style={{ left, top: place.y + place.height + 8, width: cardWidth }}>
-      <strong>{replica.minerId === ownId ? texts.isThisMachine(replica.name) : replica.name}</strong>
+      <strong>{replica.minerId === own.minerId ? texts.isThisMachine(replica.name) : replica.name}</strong>
       <span>{stageTitle(place.stage, stages.length)}</span>
-      <span>{texts.states[replica.state]}</span>
+      <span>{texts.states[shownState(replica, own)]}</span>
       {figures && (
         <>
           <span>{texts.speed(format.count(figures.tokensPerSecond))}</span>

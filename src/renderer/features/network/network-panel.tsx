@@ -1,4 +1,4 @@
-import { useState } from "react";
+import { useMemo, useState } from "react";
 import type { Telemetry } from "../../../protocol/run-view.ts";
 import { Choice } from "../../components/choice.tsx";
 import { EmptyState } from "../../components/empty-state.tsx";
@@ -13,7 +13,9 @@ import { NetworkTable } from "./network-table.tsx";
 export function NetworkPanel() {
   const run = useAppState((state) => state.run);
   const telemetry = useAppState((state) => state.telemetry);
-  const ownId = useAppState(({ machine }) => machine.minerId);
+  const minerId = useAppState(({ machine }) => machine.minerId);
+  const paused = useAppState(({ machine }) => machine.state.kind === "paused");
+  const own = useMemo(() => ({ minerId, paused }), [minerId, paused]);
   const reason = useAppState(({ machine }) => (machine.network.connected ? machine.state : machine.network).reason);
   const [view, setView] = useState<"graph" | "table">("graph");
   const texts = strings.network;
@@ -44,9 +46,9 @@ export function NetworkPanel() {
       {!run ? (
         <EmptyState title={strings.run.none} detail={reason || strings.run.noneDetail} />
       ) : view === "graph" ? (
-        <NetworkCanvas stages={run.stages} telemetry={telemetry} ownId={ownId} />
+        <NetworkCanvas stages={run.stages} telemetry={telemetry} own={own} />
       ) : (
-        <NetworkTable run={run} telemetry={telemetry} ownId={ownId} />
+        <NetworkTable run={run} telemetry={telemetry} own={own} />
       )}
     </Panel>
   );

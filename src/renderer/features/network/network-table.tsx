@@ -1,17 +1,16 @@
-import type { MinerId } from "../../../protocol/ids.ts";
 import type { RunView, Telemetry } from "../../../protocol/run-view.ts";
 import { ScrollRegion } from "../../components/scroll-region.tsx";
 import { format, strings } from "../../strings/strings.ts";
-import { stageTitle, telemetryByMiner } from "./network-view.ts";
+import { type OwnMachine, shownState, stageTitle, telemetryByMiner } from "./network-view.ts";
 
 interface NetworkTableProps {
   readonly run: RunView;
   readonly telemetry: Telemetry | null;
-  readonly ownId: MinerId;
+  readonly own: OwnMachine;
 }
 
 /** The same as the graph, in words: for the keyboard, for screen readers, and for comparing numbers. */
-export function NetworkTable({ run, telemetry, ownId }: NetworkTableProps) {
+export function NetworkTable({ run, telemetry, own }: NetworkTableProps) {
   const texts = strings.network;
   const miners = telemetryByMiner(telemetry);
   return (
@@ -38,13 +37,15 @@ export function NetworkTable({ run, telemetry, ownId }: NetworkTableProps) {
         </thead>
         <tbody>
           {run.stages.flatMap((stage) =>
-            stage.replicas.map(({ minerId, name, state }) => {
+            stage.replicas.map((replica) => {
+              const { minerId, name } = replica;
+              const state = shownState(replica, own);
               const figures = miners.get(minerId);
-              const own = minerId === ownId;
+              const isOwn = minerId === own.minerId;
               return (
-                <tr key={`${stage.index} ${minerId}`} data-own={own || undefined} data-state={state}>
+                <tr key={`${stage.index} ${minerId}`} data-own={isOwn || undefined} data-state={state}>
                   <td>{stageTitle(stage.index, run.stages.length)}</td>
-                  <th scope="row">{own ? texts.isThisMachine(name) : name}</th>
+                  <th scope="row">{isOwn ? texts.isThisMachine(name) : name}</th>
                   <td>{texts.states[state]}</td>
                   <td className="number">{figures ? format.count(figures.tokensPerSecond) : strings.unknown}</td>
                   <td className="number">{figures ? format.count(figures.microbatchesInFlight) : strings.unknown}</td>

@@ -1,9 +1,21 @@
 /** What the network view shows, derived from the run and its telemetry. Pure. */
 import type { MinerId } from "../../../protocol/ids.ts";
-import type { RunView, Telemetry } from "../../../protocol/run-view.ts";
+import type { ReplicaView, RunView, Telemetry } from "../../../protocol/run-view.ts";
 import { format, strings } from "../../strings/strings.ts";
 
 export type MinerTelemetry = Telemetry["miners"][number];
+
+export interface OwnMachine {
+  readonly minerId: MinerId;
+  /** By its person: its place is free, and nothing is wrong. */
+  readonly paused: boolean;
+}
+
+export type ShownState = ReplicaView["state"] | "paused";
+
+export function shownState(replica: ReplicaView, own: OwnMachine): ShownState {
+  return own.paused && replica.minerId === own.minerId ? "paused" : replica.state;
+}
 
 export function telemetryByMiner(telemetry: Telemetry | null): ReadonlyMap<MinerId, MinerTelemetry> {
   return new Map(telemetry?.miners.map((miner) => [miner.minerId, miner]));

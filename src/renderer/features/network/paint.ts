@@ -1,13 +1,13 @@
 /** Draws the network view. Everything is said by its arguments; colours come from the style sheet. */
 
-import type { ReplicaView } from "../../../protocol/run-view.ts";
 import { type Palette, withAlpha } from "../../components/palette.ts";
 import { headingHeight, type NetworkLayout, type Place } from "./layout.ts";
+import type { ShownState } from "./network-view.ts";
 import { type Mover, type Path, pathBetween, pointOn, progressOf } from "./traffic.ts";
 
 export interface Occupant {
   readonly name: string;
-  readonly state: ReplicaView["state"];
+  readonly state: ShownState;
   readonly own: boolean;
   /** Second line of a tile. */
   readonly detail: string;

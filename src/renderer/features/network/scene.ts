@@ -1,9 +1,8 @@
 /** From the run and its telemetry to what `paint.ts` draws. Pure. */
-import type { MinerId } from "../../../protocol/ids.ts";
 import type { ReplicaView, RunView, Telemetry } from "../../../protocol/run-view.ts";
 import { format, strings } from "../../strings/strings.ts";
 import type { NetworkLayout, Place } from "./layout.ts";
-import { stageContent, stageTitle, telemetryByMiner } from "./network-view.ts";
+import { type OwnMachine, shownState, stageContent, stageTitle, telemetryByMiner } from "./network-view.ts";
 import type { Link, Occupant, Scene } from "./paint.ts";
 import { pathBetween } from "./traffic.ts";
 
@@ -15,7 +14,7 @@ export function sceneOf(
   layout: NetworkLayout,
   stages: RunView["stages"],
   telemetry: Telemetry | null,
-  ownId: MinerId,
+  own: OwnMachine,
 ): Scene {
   const texts = strings.network;
   const miners = telemetryByMiner(telemetry);
@@ -24,11 +23,12 @@ export function sceneOf(
     const replica = replicaAt(stages, place);
     if (!replica) return undefined;
     const speed = miners.get(replica.minerId)?.tokensPerSecond ?? 0;
+    const state = shownState(replica, own);
     return {
       name: replica.name,
-      state: replica.state,
-      own: replica.minerId === ownId,
-      detail: replica.state === "training" ? texts.speed(format.count(speed)) : texts.states[replica.state],
+      state,
+      own: replica.minerId === own.minerId,
+      detail: state === "training" ? texts.speed(format.count(speed)) : texts.states[state],
       brightness: speed / fastest,
     };
   };
