@@ -1,0 +1,221 @@
+import fc from "fast-check";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { fakeHash, fakeMiner } from "../../src/network/orchestrator/core/fake-swarm.ts";
+import { type FailureCode, failureOf } from "../../src/protocol/failure.ts";
+import { decodeFrame, encodeFrame, isFrame } from "../../src/protocol/frames.ts";
+import { type EpochRef, runIdSchema } from "../../src/protocol/ids.ts";
+import {
+  type ClientMessage,
+  decodeClientMessage,
+  decodeGatewayMessage,
+  encodeMessage,
+  maxClientMessageBytes,
+} from "../../src/protocol/messages.ts";
+import { decodeMicrobatch, encodeMicrobatch } from "../../src/protocol/microbatch.ts";
+import { type FakeClient, type GatewayWorld, openGatewayWorld } from "./gateway-world.ts";
+
+const seed = 20_260_102;
+const liveRuns = 130;
+const payloadsPerRun = 50;
+const decoderRuns = 5000;
+
+/** Of an epoch that has long gone. */
+const oldEpoch: EpochRef = { runId: runIdSchema.parse("test-run"), epoch: 0, attempt: 99 };
+const blob = { hash: fakeHash("blob"), bytes: 4 };
+const failure = { code: "compute-crashed", message: "crashed", action: "", retry: true } as const;
+const device = {
+  platform: "test",
+  cpu: "test",
+  cores: 1,
+  memoryBytes: 1,
+  memoryLimitBytes: 1,
+  backend: "reference",
+} as const;
+const oldHello: ClientMessage = {
+  type: "hello",
+  protocol: 1,
+  software: "test",
+  role: "miner",
+  minerId: fakeMiner(9),
+  name: "replayed",
+  signature: new Uint8Array(64),
+};
+const validMessages: readonly ClientMessage[] = [
+  oldHello,
+  { type: "join", device },
+  { type: "leave", reason: "bye" },
+  { type: "ready", at: oldEpoch, weightsHash: blob.hash },
+  { type: "source-done", at: oldEpoch, microbatchesDone: 1, microbatchesLost: 0 },
+  { type: "contributed", at: oldEpoch, blob, tokens: 1, lossSumNats: null },
+  { type: "merged", at: oldEpoch, weightsHash: blob.hash },
+  { type: "stored", at: oldEpoch, weights: blob, optimizer: blob },
+  { type: "failed", at: oldEpoch, failure },
+  { type: "steer", runId: oldEpoch.runId, action: "finish" },
+];
+const validFrame = encodeFrame({
+  kind: "forward",
+  peer: fakeMiner(1),
+  messageNumber: 1,
+  totalBytes: 100,
+  offset: 0,
+  chunk: new Uint8Array(100),
+});
+const validMicrobatch = encodeMicrobatch({
+  epoch: 1,
+  attempt: 0,
+  step: 0,
+  microbatch: 3,
+  sequences: 1,
+  path: [fakeMiner(1), fakeMiner(2)],
+  rows: 2,
+  columns: 3,
+  values: new Float32Array(6),
+});
+
+const valid = fc.oneof(
+  fc.constantFrom(...validMessages).map((message) => new Uint8Array(encodeMessage(message))),
+  fc.constantFrom(validFrame, validMicrobatch).map((bytes) => new Uint8Array(bytes)),
+);
+const random = fc.uint8Array({ maxLength: 300 });
+const withPrefix = (prefix: readonly number[]) => random.map((rest) => Uint8Array.from([...prefix, ...rest]));
+const mutated = fc
+  .tuple(valid, fc.array(fc.tuple(fc.nat(), fc.integer({ min: 1, max: 255 })), { minLength: 1, maxLength: 4 }))
+  .map(([bytes, changes]) => {
+    const copy = Uint8Array.from(bytes);
+    for (const [at, by] of changes) copy[at % copy.length] = (copy[at % copy.length] ?? 0) ^ by;
+    return copy;
+  });
+const truncated = fc.tuple(valid, fc.nat()).map(([bytes, length]) => bytes.slice(0, length % bytes.length));
+const extended = fc.tuple(valid, random).map(([bytes, rest]) => Uint8Array.from([...bytes, ...rest]));
+const oversized = fc.constantFrom(
+  Uint8Array.from({ length: maxClientMessageBytes + 1 }, (_, index) => (index === 0 ? 1 : 0x90)),
+  Buffer.concat([encodeMessage({ type: "leave", reason: "" }), Buffer.alloc(maxClientMessageBytes)]),
+  (() => {
+    const frame = Buffer.from(validFrame);
+    frame.writeUInt32LE(0xffffffff, 44);
+    return frame;
+  })(),
+);
+const payload: fc.Arbitrary<Uint8Array> = fc.oneof(
+  { weight: 3, arbitrary: random },
+  { weight: 3, arbitrary: withPrefix([1]) },
+  { weight: 3, arbitrary: withPrefix([0x54, 0x41, 0x48, 0x31]) },
+  { weight: 6, arbitrary: mutated },
+  { weight: 3, arbitrary: truncated },
+  { weight: 2, arbitrary: extended },
+  { weight: 1, arbitrary: oversized },
+  { weight: 2, arbitrary: valid },
+);
+
+/** What decoding `bytes` fails with; null when it succeeds. Throws when the failure is not a typed one. */
+function decodingFailure(decode: (bytes: Uint8Array) => unknown, bytes: Uint8Array): FailureCode | null {
+  try {
+    decode(bytes);
+    return null;
+  } catch (error) {
+    const code = failureOf(error)?.code;
+    if (code === undefined) throw error;
+    return code;
+  }
+}
+
+/** How the gateway must answer a stranger's bytes; null: by no refusal. */
+function expectedRefusal(bytes: Uint8Array): FailureCode | null {
+  if (isFrame(bytes)) return decodingFailure(decodeFrame, bytes);
+  const undecodable = decodingFailure(decodeClientMessage, bytes);
+  if (undecodable !== null) return undecodable;
+  const message = decodeClientMessage(bytes);
+  if (message.type === "hello") return "replayed-message";
+  if (message.type === "steer") return "not-authorised";
+  return message.type === "contributed" || message.type === "stored" ? "blob-not-found" : null;
+}
+
+describe("hostile input", () => {
+  let world: GatewayWorld;
+  let honest: FakeClient[];
+  let exchanged = 0;
+  beforeAll(async () => {
+    world = await openGatewayWorld({ limits: { messagesPerSecond: 1e9, refusals: 1e9 } });
+    honest = await world.train();
+  });
+  afterAll(async () => {
+    await world.close();
+    expect(world.logged).toEqual([]);
+  });
+
+  /** The honest members still reach each other through the gateway, and are still training. */
+  async function honestMembersWork(): Promise<void> {
+    const [a, b] = honest;
+    if (a === undefined || b === undefined) throw new Error("no honest members");
+    const chunk = Uint8Array.of(exchanged & 255);
+    const { minerId } = b.identity;
+    a.sendFrame({ kind: "backward", peer: minerId, messageNumber: exchanged++, totalBytes: 1, offset: 0, chunk });
+    expect(await b.nextFrame()).toMatchObject({ peer: a.identity.minerId, chunk: Buffer.from(chunk) });
+    expect(world.orchestrator.state.phase.name).toBe("training");
+    expect([a, b].flatMap((member) => member.received("refused"))).toEqual([]);
+  }
+
+  it(`from an open session is refused with its reason, ${liveRuns * payloadsPerRun} times, while the others go on`, async () => {
+    const attacker = await world.enter();
+    let refusals = 0;
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(payload, { minLength: payloadsPerRun, maxLength: payloadsPerRun, size: "max" }),
+        async (payloads) => {
+          for (const bytes of payloads) attacker.sendBytes(bytes);
+          await attacker.flushed();
+          const expected = payloads.flatMap((bytes) => expectedRefusal(bytes) ?? []);
+          for (const code of expected) expect((await attacker.next("refused")).failure.code).toBe(code);
+          expect(attacker.received("refused")).toEqual([]);
+          refusals += expected.length;
+          await honestMembersWork();
+        },
+      ),
+      { numRuns: liveRuns, seed, endOnFailure: true },
+    );
+    expect(refusals).toBeGreaterThan((liveRuns * payloadsPerRun) / 2);
+    attacker.end();
+  });
+
+  it("instead of a hello is refused, and the connection closed", async () => {
+    await fc.assert(
+      fc.asyncProperty(payload, async (bytes) => {
+        const stranger = await world.connect();
+        stranger.sendBytes(bytes);
+        const { failure: refusal, closing } = await stranger.next("refused");
+        expect(closing).toBe(true);
+        expect(refusal.code).not.toBe("");
+        expect(await stranger.closed).toBeGreaterThanOrEqual(4400);
+      }),
+      { numRuns: 150, seed, endOnFailure: true },
+    );
+    await honestMembersWork();
+  });
+
+  it("that is text, or larger than any frame, ends only its own connection", async () => {
+    const [texter, giant] = [await world.enter(), await world.enter()];
+    texter.sendBytes("hello?");
+    expect((await texter.next("refused")).failure.code).toBe("malformed-message");
+    giant.sendBytes(Buffer.alloc(4 << 20));
+    expect(await giant.closed).toBe(1009);
+    await honestMembersWork();
+  });
+
+  it("that goes on and on ends the session", async () => {
+    const strict = await openGatewayWorld();
+    const client = await strict.enter();
+    for (let index = 0; index < 20; index++) client.sendBytes(Uint8Array.of(1, 0xc1));
+    expect(await client.closed).toBe(4400);
+    await strict.close();
+  });
+
+  it(`makes no decoder fail in any other way than it says, ${3 * decoderRuns} times`, () => {
+    for (const decode of [decodeClientMessage, decodeGatewayMessage, decodeMicrobatch])
+      fc.assert(
+        fc.property(payload, (bytes) => {
+          decodingFailure(decode, bytes);
+        }),
+        { numRuns: decoderRuns, seed },
+      );
+  });
+});
