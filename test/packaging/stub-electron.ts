@@ -15,6 +15,5 @@ export function writeStubElectron(folder: string, version: string): void {
   writeFileSync(join(folder, "electron"), program);
   chmodSync(join(folder, "electron"), 0o755);
   writeFileSync(join(folder, "version"), version);
-  for (const name of ["LICENSE", "LICENSES.chromium.html", "chrome-sandbox"])
-    writeFileSync(join(folder, name), "stub");
+  for (const name of ["LICENSE", "LICENSES.chromium.html", "chrome-sandbox"]) writeFileSync(join(folder, name), "stub");
 }
