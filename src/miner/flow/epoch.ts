@@ -1,5 +1,4 @@
 /** One epoch of training as the roles (`source.ts`, `middle.ts`, `last.ts`) see it: what they use and what they account for. */
-import type { Failure } from "../../protocol/failure.ts";
 import { failureOf } from "../../protocol/failure.ts";
 import type { MessageKind } from "../../protocol/frames.ts";
 import type { MinerId } from "../../protocol/ids.ts";
@@ -32,8 +31,8 @@ export interface EpochOptions {
   readonly signal: AbortSignal;
   /** Something was dropped, and why. */
   readonly dropped: (from: MinerId, reason: string) => void;
-  /** This replica cannot go on. */
-  readonly failed: (error: unknown) => void;
+  /** Does what a message asks for; what goes wrong in it is this replica's failure, unless the epoch is over. */
+  readonly react: (reaction: () => Promise<void>) => void;
 }
 
 /** Counts since the epoch attempt's start. */
@@ -106,16 +105,4 @@ export class Epoch {
     this.tally.tokensBackward += tokens;
     activity.backward(tokens, clock.nowMs());
   }
-
-  /** Runs a reaction to a message; what goes wrong in it is this replica's failure, unless the epoch is over. */
-  react(reaction: () => Promise<void>): void {
-    reaction().catch((error) => {
-      if (!this.options.signal.aborted) this.options.failed(error);
-    });
-  }
-}
-
-/** Whether a failure merely says that the work was called off. */
-export function isCancellation(failure: Failure | undefined): boolean {
-  return failure?.code === "cancelled";
 }

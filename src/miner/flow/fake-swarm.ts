@@ -195,6 +195,11 @@ export class FakeSwarm {
     while (!isSo()) await new Promise<void>((resolve) => setImmediate(resolve));
   }
 
+  /** Lets everything happen that can happen by itself within so many turns of the event loop. */
+  async turns(count: number): Promise<void> {
+    for (let turn = 0; turn < count; turn++) await new Promise<void>((resolve) => setImmediate(resolve));
+  }
+
   #member(index: number, stage: number): FakeMember {
     const id = minerIdSchema.parse(index.toString(16).padStart(64, "0"));
     const engines = new FakeEngines();

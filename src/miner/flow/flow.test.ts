@@ -190,6 +190,24 @@ describe("a fault", () => {
     expect(member.engines.made).toHaveLength(2);
   });
 
+  it("of the worker makes the replica take its next place only after the pause", async () => {
+    const swarm = new FakeSwarm(1, 1);
+    const member = swarm.member(0, 0);
+    for (const attempt of [0, 1]) {
+      swarm.at = { ...swarm.at, attempt };
+      await swarm.prepare();
+      member.engines.crash();
+      if (attempt === 0) swarm.clock.advance(1);
+    }
+    swarm.at = { ...swarm.at, attempt: 2 };
+    const prepared = swarm.prepare();
+    await swarm.turns(20);
+    expect(member.engines.made).toHaveLength(2);
+    swarm.clock.advance(1000);
+    await prepared;
+    expect(member.engines.made).toHaveLength(3);
+  });
+
   it("of the worker that always repeats stops the miner with the reason, until it is asked again", async () => {
     const swarm = new FakeSwarm(1, 1);
     const member = swarm.member(0, 0);
@@ -259,6 +277,14 @@ describe("membership", () => {
     expect(member.replica.state.kind).toBe("paused");
     member.replica.join();
     expect(member.sent.at(-1)?.type).toBe("join");
+  });
+
+  it("is not disturbed by being asked for twice", async () => {
+    const swarm = new FakeSwarm(2, 1);
+    await swarm.prepare();
+    swarm.start();
+    swarm.member(1, 0).replica.join();
+    expect((await swarm.trained())[0]).toMatchObject({ microbatchesDone: 6, microbatchesLost: 0 });
   });
 
   it("ends with the session, and is asked for anew in the next one", async () => {

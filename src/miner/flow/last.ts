@@ -19,8 +19,8 @@ export class Last implements Role {
   async run(): Promise<void> {}
 
   receive(from: MinerId, kind: MessageKind, message: MicrobatchMessage): void {
-    if (kind === "forward") this.#epoch.react(() => this.#forwardBackward(from, message));
-    if (kind === "flush") this.#epoch.react(() => this.#flush(message));
+    if (kind === "forward") this.#epoch.options.react(() => this.#forwardBackward(from, message));
+    if (kind === "flush") this.#epoch.options.react(() => this.#flush(message));
   }
 
   async #forwardBackward(from: MinerId, message: MicrobatchMessage): Promise<void> {

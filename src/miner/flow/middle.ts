@@ -20,13 +20,13 @@ export class Middle implements Role {
   receive(from: MinerId, kind: MessageKind, message: MicrobatchMessage): void {
     switch (kind) {
       case "forward":
-        this.#epoch.react(() => this.#forward(from, message));
+        this.#epoch.options.react(() => this.#forward(from, message));
         return;
       case "backward":
-        this.#epoch.react(() => this.#backward(from, message));
+        this.#epoch.options.react(() => this.#backward(from, message));
         return;
       case "flush":
-        this.#epoch.react(() => this.#flush(message));
+        this.#epoch.options.react(() => this.#flush(message));
         return;
       default:
         assertNever(kind);
@@ -88,7 +88,7 @@ export class Middle implements Role {
     const { compute } = this.#epoch.options;
     for (const _ of abandoned) this.#epoch.inFlight(-1);
     this.#epoch.tally.microbatchesLost += abandoned.length;
-    this.#epoch.react(() => compute.run("step", "discard", { microbatches: abandoned.map(keyOf) }));
+    this.#epoch.options.react(() => compute.run("step", "discard", { microbatches: abandoned.map(keyOf) }));
   }
 
   #neighbour(held: Held, distance: -1 | 1): MinerId | undefined {

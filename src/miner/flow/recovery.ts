@@ -2,8 +2,9 @@
 import { type Failure, failureOf } from "../../protocol/failure.ts";
 import type { Clock } from "../session/clock.ts";
 
-/** Before the second, third … attempt; there is none after the last. */
+/** Before the second, third … attempt; after the last there is none, unless the trouble lies outside this machine. */
 const pausesMs = [0, 1000, 2000, 5000, 10_000] as const;
+const longestPauseMs = 10_000;
 
 export class Recovery {
   readonly #clock: Clock;
@@ -15,19 +16,14 @@ export class Recovery {
     this.#clock = clock;
   }
 
-  /** An epoch was merged. */
+  /** The count starts over. */
   succeeded(): void {
     this.#failuresInRow = 0;
   }
 
-  /** A person asked for another try. */
-  forgive(): void {
-    this.#failuresInRow = 0;
-  }
-
   /** Calls `resume` after a pause, unless `signal` is aborted; false when it has failed too often for that. */
-  begin(signal: AbortSignal, resume: (postponed: (() => void) | null) => void): boolean {
-    const pauseMs = pausesMs[this.#failuresInRow];
+  begin(failure: Failure, signal: AbortSignal, resume: (postponed: (() => void) | null) => void): boolean {
+    const pauseMs = pausesMs[this.#failuresInRow] ?? (failure.code === "unreachable" ? longestPauseMs : undefined);
     this.#failuresInRow += 1;
     this.#postponed = null;
     if (pauseMs === undefined) return false;
@@ -39,16 +35,16 @@ export class Recovery {
   postpone(action: () => void): void {
     this.#postponed = action;
   }
+}
 
-  crash(message: string): Failure {
-    return { code: "compute-crashed", message, action: "It is started again.", retry: true };
-  }
+export function crash(message: string): Failure {
+  return { code: "compute-crashed", message, action: "It is started again.", retry: true };
+}
 
-  /** An error as a failure. A bug, here or in the worker, is met like a crash: with a new worker. */
-  failureOf(error: unknown): Failure {
-    const failure = failureOf(error);
-    if (failure !== undefined) return failure;
-    const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    return { code: "compute-crashed", message: text.slice(0, 1500), action: "Please report this.", retry: true };
-  }
+/** An error as a failure. A bug, here or in the worker, is met like a crash: with a new worker. */
+export function failureFrom(error: unknown): Failure {
+  const failure = failureOf(error);
+  if (failure !== undefined) return failure;
+  const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  return { code: "compute-crashed", message: text.slice(0, 1500), action: "Please report this.", retry: true };
 }

@@ -138,7 +138,7 @@ export class Source implements Role {
     this.#flights.set(message.microbatch, { path: message.path, land: resolve });
     const [, next] = message.path;
     if (next !== undefined)
-      this.#epoch.react(async () => {
+      this.#epoch.options.react(async () => {
         if (!(await this.#epoch.send(next, "forward", message))) resolve(null);
       });
     const gradient = await promise;

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { FailureError } from "../../protocol/failure.ts";
 import type { BlobHash, BlobRef } from "../../protocol/ids.ts";
 
-const whole = /^[0-9a-f]{64}$/;
+const ownFile = /^[0-9a-f]{64}(\.part)?$/;
 
 export class BlobCache {
   readonly #folder: string;
@@ -70,7 +70,7 @@ export class BlobCache {
   }
 
   async #evict(keep: BlobHash): Promise<void> {
-    const names = (await readdir(this.#folder)).filter((name) => whole.test(name));
+    const names = (await readdir(this.#folder)).filter((name) => ownFile.test(name));
     const files = await Promise.all(
       names.map(async (name) => ({ name, info: await stat(join(this.#folder, name)).catch(nullWhenMissing) })),
     );
