@@ -14,7 +14,12 @@ import { applyTheme } from "./components/theme.ts";
 import { ApiProvider, follow } from "./state/store.ts";
 import "./styles/base.css";
 import "./styles/layout.css";
+import "./styles/header.css";
+import "./styles/figures.css";
 import "./styles/controls.css";
+import "./styles/network.css";
+import "./styles/reading.css";
+import "./styles/dialog.css";
 
 applyTheme();
 const api = openApi();

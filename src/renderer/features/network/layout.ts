@@ -16,7 +16,7 @@ export interface Place {
   readonly right: number;
 }
 
-export interface Column {
+interface Column {
   readonly stage: number;
   readonly centre: number;
   /** What the heading may take. */

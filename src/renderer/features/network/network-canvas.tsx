@@ -47,6 +47,7 @@ export function NetworkCanvas({ stages, telemetry, own }: NetworkCanvasProps) {
   }, [size, scene, palette]);
 
   const movers = useRef<readonly Mover[]>([]);
+  const animate = useRef<(() => void) | null>(null);
   const lastTelemetryMs = useRef(0);
   // biome-ignore lint/correctness/useExhaustiveDependencies: one schedule for each telemetry, whatever else changes
   useEffect(() => {
@@ -68,6 +69,7 @@ export function NetworkCanvas({ stages, telemetry, own }: NetworkCanvasProps) {
       random: Math.random,
     });
     movers.current = [...movers.current.filter((mover) => !isOver(mover, nowMs)), ...more];
+    animate.current?.();
   }, [telemetry]);
 
   useEffect(() => {
@@ -75,17 +77,21 @@ export function NetworkCanvas({ stages, telemetry, own }: NetworkCanvasProps) {
     const context = size && sized(moving.current, size);
     if (!context || !layout || calm) return;
     const radius = layout.mode === "tile" ? 3.2 : 2.2;
-    let drawn = false;
-    let request = requestAnimationFrame(function draw(nowMs) {
-      if (movers.current.length > 0 || drawn) {
-        context.clearRect(0, 0, size.width, size.height);
-        movers.current = movers.current.filter((mover) => !isOver(mover, nowMs));
-        paintMovers(context, movers.current, nowMs, palette, radius);
-        drawn = movers.current.length > 0;
-      }
-      request = requestAnimationFrame(draw);
-    });
-    return () => cancelAnimationFrame(request);
+    let request: number | undefined;
+    const draw = (nowMs: number) => {
+      movers.current = movers.current.filter((mover) => !isOver(mover, nowMs));
+      context.clearRect(0, 0, size.width, size.height);
+      paintMovers(context, movers.current, nowMs, palette, radius);
+      request = movers.current.length > 0 ? requestAnimationFrame(draw) : undefined;
+    };
+    // Frames are drawn only while something moves: a page that stands still costs nothing.
+    animate.current = () => {
+      request ??= requestAnimationFrame(draw);
+    };
+    return () => {
+      animate.current = null;
+      if (request !== undefined) cancelAnimationFrame(request);
+    };
   }, [size, layout, palette, calm]);
 
   const hover = (event: PointerEvent<HTMLDivElement>) => {
