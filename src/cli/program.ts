@@ -3,7 +3,7 @@
  * One file per group of commands in `commands/`; the local demo network is in `demo/`.
  */
 import { Command, CommanderError } from "commander";
-import { FailureError } from "../protocol/failure.ts";
+import { type Failure, FailureError, failureOf } from "../protocol/failure.ts";
 import { addDaemonCommands } from "./commands/daemon.ts";
 import { addDemoCommand } from "./commands/demo.ts";
 import { addMineCommand } from "./commands/mine.ts";
@@ -22,24 +22,35 @@ export async function runCommandLine(args: readonly string[], streams: Streams):
     await createProgram(output, streams).parseAsync(args, { from: "user" });
     return exitCodes.ok;
   } catch (error) {
-    // Commander has printed the help or the usage error already.
-    if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
-    if (error instanceof FailureError) {
-      output.failure(error.failure);
-      tellParent({ type: "failed", failure: error.failure });
-      return exitCodeOf(error.failure.code);
+    // Commander has printed the help that was asked for.
+    if (error instanceof CommanderError && error.exitCode === 0) return exitCodes.ok;
+    const failure = error instanceof CommanderError ? usageFailure(error) : failureOf(error);
+    if (failure === undefined) {
+      output.bug(error);
+      return exitCodes.bug;
     }
-    output.bug(error);
-    return exitCodes.bug;
+    output.failure(failure);
+    tellParent({ type: "failed", failure });
+    return exitCodeOf(failure.code);
   }
+}
+
+/** A group of commands without one of them is answered by its help, which says it all. */
+function usageFailure({ code, message }: CommanderError): Failure {
+  const text = code === "commander.help" ? "a command is missing" : message.replace(/^error: /, "");
+  return new FailureError("invalid-option", text, { action: "tah help COMMAND tells what there is." }).failure;
 }
 
 function createProgram(output: Output, { stdout, stderr }: Streams): Command {
   const program = new Command("tah")
     .description("Train large language models together, on the machines people already own.")
     .exitOverride()
-    .configureOutput({ writeOut: (text) => stdout.write(text), writeErr: (text) => stderr.write(text) })
-    .showHelpAfterError("(tah help COMMAND tells more)");
+    .configureOutput({
+      writeOut: (text) => stdout.write(text),
+      writeErr: (text) => stderr.write(text),
+      // Usage errors are reported like all other failures.
+      outputError: () => undefined,
+    });
   addDemoCommand(program, output);
   addMineCommand(program, output);
   addNetworkCommands(program, output);

@@ -5,6 +5,8 @@
 import { type Command, Option } from "commander";
 import { z } from "zod";
 import { formatLogLine } from "../../miner/log.ts";
+import { stateFolderPath } from "../../miner/store/state-folder.ts";
+import { failureOf } from "../../protocol/failure.ts";
 import {
   type AppState,
   type CommandName,
@@ -51,7 +53,21 @@ export function addDaemonCommands(program: Command, output: Output): void {
     toObject: (lines: readonly LogLine[]) => ({ lines }),
     toText: ({ lines }) => lines.map(formatLogLine).join("\n"),
   });
-  add("doctor", { toObject: same<CommandResult<"doctor">>, toText: doctorText });
+  addDoctorCommand(program, output);
+}
+
+/** Where no daemon runs, this process examines the machine itself: that may be why none does. */
+function addDoctorCommand(program: Command, output: Output): void {
+  withCommonOptions(program.command("doctor").description(commands.doctor.summary)).action(
+    async ({ state }: CommonOptions) => {
+      const report = await withDaemon(state, (api) => api.call("doctor", {})).catch(async (error: unknown) => {
+        if (failureOf(error)?.code !== "unreachable") throw error;
+        const { runDoctor } = await import("../../miner/doctor.ts");
+        return runDoctor({ stateFolder: state ?? stateFolderPath(), networkUrl: null });
+      });
+      output.result(report, doctorText);
+    },
+  );
 }
 
 /** `snapshot` without the long lists, which `run show` and `logs` print. */
