@@ -17,6 +17,9 @@ import type { Checkpoint, RunUpdate } from "../protocol/run-view.ts";
 import { FileBlobStore } from "../transport/blobs/file-blob-store.ts";
 import { datasetBlobs, prepareDataset, readManifest } from "./dataset/prepare-dataset.ts";
 import { Gateway } from "./gateway/gateway.ts";
+import { CsvPayout } from "./ledger/csv-payout.ts";
+import type { Payment } from "./ledger/payout.ts";
+import { settle } from "./ledger/settlement.ts";
 import type { RunDefinition } from "./orchestrator/core/definition.ts";
 import type { RunState } from "./orchestrator/core/state.ts";
 import { monotonicClock, Orchestrator } from "./orchestrator/orchestrator.ts";
@@ -60,6 +63,8 @@ export interface RunningNetwork {
   readonly state: RunState;
   /** Of the evaluator's compute worker, while there is one. */
   readonly evaluatorPid: number | undefined;
+  /** Pays out what may be paid, as a CSV file in the state folder; the same id pays once. */
+  settle(settlementId: string, minimumMicroCredits: number): Promise<readonly Payment[]>;
   /** Flushes everything, tells the clients and ends. */
   close(): Promise<void>;
 }
@@ -97,6 +102,7 @@ export async function serveNetwork(options: NetworkOptions): Promise<RunningNetw
     const targetTokens = options.tokens ?? null;
     if (orchestrator.state.definition.targetTokens !== targetTokens)
       orchestrator.submit({ type: "retargeted", targetTokens });
+    await orchestrator.settled();
 
     const evaluator = createEvaluator(options, definition, manifest, blobs, orchestrator);
     const dataset = datasetBlobs(definition.dataset.manifest, manifest);
@@ -143,6 +149,12 @@ export async function serveNetwork(options: NetworkOptions): Promise<RunningNetw
       get evaluatorPid() {
         return evaluator?.pid;
       },
+      settle: (settlementId, minimumMicroCredits) =>
+        settle(store, new CsvPayout(join(stateFolder, "payouts")), {
+          settlementId,
+          minimumMicroCredits,
+          atMs: clock(),
+        }),
       async close() {
         await close();
         await gateway.close();

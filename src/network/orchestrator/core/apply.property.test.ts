@@ -19,6 +19,7 @@ type Forgery = (at: EpochRef) => MinerMessage;
 type Command =
   | { do: "join" | "answer" | "leave" | "lose"; miner: MinerId }
   | { do: "everyone-answers" | "deadline" | "early-deadline" | "restart" | "evaluate" }
+  | { do: "retarget"; targetTokens: number | null }
   | { do: "steer"; action: "pause" | "resume" | "finish" }
   | { do: "forge"; miner: MinerId; message: Forgery; stale: boolean };
 
@@ -55,6 +56,10 @@ const command: fc.Arbitrary<Command> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ do: fc.constantFrom("leave" as const, "lose" as const), miner }) },
   { weight: 3, arbitrary: fc.record({ do: fc.constantFrom("deadline" as const, "early-deadline" as const) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constantFrom("restart" as const, "evaluate" as const) }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({ do: fc.constant("retarget" as const), targetTokens: fc.constantFrom(null, 500, 9000) }),
+  },
   {
     weight: 1,
     arbitrary: fc.record({
@@ -101,6 +106,9 @@ function carryOut(swarm: FakeSwarm, step: Command): void {
         type: "evaluated",
         evaluation: { epoch: swarm.state.epoch, tokens: 1, validationLossNats: 1, validationTokens: 1, sample: null },
       });
+      break;
+    case "retarget":
+      swarm.happen({ type: "retargeted", targetTokens: step.targetTokens });
       break;
     case "steer":
       swarm.happen({ type: "steered", action: step.action });

@@ -373,6 +373,25 @@ describe("steering", () => {
   });
 });
 
+describe("another target", () => {
+  it("lets a run that had reached the old one go on from its checkpoint", () => {
+    const swarm = fullSwarm(fakeDefinition({ targetTokens: 512 }));
+    swarm.finishEpoch();
+    expect(swarm.state.phase.name).toBe("finished");
+    swarm.happen({ type: "retargeted", targetTokens: 1024 });
+    expect(swarm.state).toMatchObject({ epoch: 1, intent: "run", phase: { name: "preparing" } });
+    swarm.finishEpoch();
+    expect(swarm.state).toMatchObject({ tokens: 1024, phase: { name: "finished" } });
+  });
+
+  it("does not start a run again that its owner has ended", () => {
+    const swarm = fullSwarm();
+    swarm.happen({ type: "steered", action: "finish" });
+    swarm.happen({ type: "retargeted", targetTokens: 1024 });
+    expect(swarm.state.phase.name).toBe("finished");
+  });
+});
+
 describe("a restart of the orchestrator", () => {
   it("goes on from the last checkpoint with a new attempt, each miner in its former stage", () => {
     const swarm = fullSwarm();

@@ -1,0 +1,133 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { FailureError } from "../../protocol/failure.ts";
+import { createIdentity, verifySignature } from "../../protocol/identity.ts";
+import { receiptBytes } from "../../protocol/messages.ts";
+import { accounts } from "../ledger/ledger.ts";
+import { EmbeddedStore } from "../store/embedded-store.ts";
+import type { SignedReceipt, Store } from "../store/store.ts";
+import { FakeSwarm, fakeDefinition, fakeMiner, fakeStartMs } from "./core/fake-swarm.ts";
+import { nextDeadlineMs } from "./core/state.ts";
+import { Orchestrator, type OrchestratorOptions } from "./orchestrator.ts";
+
+describe("the orchestrator", () => {
+  let folder: string;
+  let store: EmbeddedStore;
+  let nowMs: number;
+  const identity = createIdentity();
+  const failures: unknown[] = [];
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), "orchestrator-"));
+    store = await EmbeddedStore.open(join(folder, "network.sqlite"));
+    nowMs = fakeStartMs;
+  });
+  afterEach(async () => {
+    await store.close();
+    await rm(folder, { recursive: true });
+    expect(failures.splice(0)).toEqual([]);
+  });
+
+  const open = (options: Partial<OrchestratorOptions> = {}) =>
+    Orchestrator.open({
+      store,
+      identity,
+      networkId: identity.minerId,
+      definition: fakeDefinition(),
+      clock: () => nowMs,
+      log: () => undefined,
+      onFailed: (error) => failures.push(error),
+      snapshotInterval: 10,
+      ...options,
+    });
+
+  /** The store, but for its commits. */
+  const withCommit = (commit: Store["commit"]) =>
+    ({ loadRun: (runId) => store.loadRun(runId), commit }) satisfies Partial<Store> as Partial<Store> as Store;
+
+  /** Feeds it what the miners of a run of `epochs` epochs say, and the first half of one more. */
+  async function train(orchestrator: Orchestrator, epochs: number): Promise<FakeSwarm> {
+    const swarm = new FakeSwarm();
+    swarm.join(1, 2, 3, 4, 5, 6);
+    for (let epoch = 0; epoch < epochs; epoch++) swarm.finishEpoch();
+    swarm.reach("training");
+    for (const { atMs, ...event } of swarm.events) {
+      nowMs = atMs;
+      orchestrator.submit(event);
+    }
+    await orchestrator.settled();
+    expect(orchestrator.state).toEqual(swarm.state);
+    return swarm;
+  }
+
+  it("killed at any moment, goes on from its log: nothing credited is lost, and the epoch gets a new attempt", async () => {
+    const { state } = await train(await open(), 2);
+    const next = await open();
+    expect(next.state).toMatchObject({ epoch: 2, attempt: 1, phase: { name: "waiting" }, members: [] });
+    expect([next.state.tokens, next.state.credits, next.state.checkpoint]).toEqual([
+      state.tokens,
+      state.credits,
+      state.checkpoint,
+    ]);
+  });
+
+  it("enters every credit in the ledger and signs a receipt for it", async () => {
+    const orchestrator = await open();
+    const receipts: SignedReceipt[] = [];
+    orchestrator.listen({ receipt: (receipt) => receipts.push(receipt) });
+    const { state } = await train(orchestrator, 2);
+    expect(receipts).toHaveLength(12);
+    for (const { receipt, signature } of receipts)
+      expect(verifySignature(identity.minerId, receiptBytes(receipt), signature)).toBe(true);
+    const balances = await store.balances();
+    for (const index of [1, 2, 3, 4, 5, 6])
+      expect(balances.get(accounts.payable(fakeMiner(index)))).toBe(BigInt(state.credits[fakeMiner(index)] ?? -1));
+    expect(await store.receipts(fakeMiner(1))).toEqual(
+      receipts.filter(({ receipt }) => receipt.minerId === fakeMiner(1)),
+    );
+  });
+
+  it("says nothing to anybody before it is written down", async () => {
+    const written: number[] = [];
+    const orchestrator = await open({
+      store: withCommit(async (commit) => {
+        await store.commit(commit);
+        written.push(commit.events.length);
+      }),
+    });
+    const order: string[] = [];
+    orchestrator.listen({
+      send: (_to, { type }) => order.push(`${type} after ${written.reduce((sum, count) => sum + count, 0)} events`),
+    });
+    await train(orchestrator, 0);
+    expect(order[0]).toBe("idle after 12 events");
+  });
+
+  it("feeds itself the deadline when its time has come", async () => {
+    const timeouts = { gatherMs: 1, prepareMs: 1, epochMs: 1, uploadMs: 1, mergeMs: 1 };
+    const orchestrator = await open({ definition: fakeDefinition({ timeouts }) });
+    const prepared = new Promise<void>((resolve) => {
+      orchestrator.listen({ send: (_to, { type }) => (type === "prepare" ? resolve() : undefined) });
+    });
+    const swarm = new FakeSwarm();
+    swarm.join(1, 2, 3);
+    for (const { atMs: _, ...event } of swarm.events) orchestrator.submit(event);
+    await orchestrator.settled();
+    expect(nextDeadlineMs(orchestrator.state)).toBe(nowMs + 1);
+    nowMs += 1;
+    await prepared;
+    await orchestrator.close();
+  });
+
+  it("gives up, and says why, when its log can no longer be written", async () => {
+    const broken = withCommit(() => Promise.reject(new FailureError("state-corrupt", "the file is damaged")));
+    await open().then((orchestrator) => orchestrator.close());
+    const orchestrator = await open({ store: broken });
+    const before = orchestrator.state;
+    expect(failures.splice(0)).toEqual([new FailureError("state-corrupt", "the file is damaged")]);
+    orchestrator.submit({ type: "noted", level: "info", text: "unheard" });
+    await orchestrator.settled();
+    expect(orchestrator.state).toBe(before);
+  });
+});

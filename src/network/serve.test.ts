@@ -1,0 +1,108 @@
+import { mkdtemp, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { failureOf } from "../protocol/failure.ts";
+import { type NetworkOptions, type RunningNetwork, serveNetwork } from "./serve.ts";
+
+describe("a served network", () => {
+  let folder: string;
+  let network: RunningNetwork | undefined;
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), "network-"));
+    await writeFile(join(folder, "text.txt"), "Call me Ishmael. Some years ago. ".repeat(100));
+  });
+  afterEach(async () => {
+    await network?.close();
+    network = undefined;
+    await rm(folder, { recursive: true });
+  });
+
+  const serve = (options: Partial<NetworkOptions> = {}) =>
+    serveNetwork({
+      preset: "tiny",
+      replicas: 2,
+      data: join(folder, "text.txt"),
+      port: 0,
+      stateFolder: join(folder, "state"),
+      evaluator: null,
+      log: () => undefined,
+      ...options,
+    });
+  const restart = async (options: Partial<NetworkOptions> = {}) => {
+    await network?.close();
+    network = undefined;
+    network = await serve(options);
+    return network;
+  };
+  const failureWith = async (options: Partial<NetworkOptions>) =>
+    failureOf(
+      await serve(options).then(
+        (unexpected) => unexpected.close(),
+        (error) => error,
+      ),
+    );
+
+  it("creates its run, and takes it up under the same name at the next start, without reading the text again", async () => {
+    const { networkId, state } = await restart();
+    expect(state.stages).toHaveLength(3);
+    await rm(join(folder, "text.txt"));
+    const again = await restart();
+    expect(again.networkId).toBe(networkId);
+    expect(again.state.definition).toEqual(state.definition);
+    expect(again.state.attempt).toBe(1);
+    expect(again.url).toBe(`ws://127.0.0.1:${again.port}`);
+  });
+
+  it("keeps its key to itself", async () => {
+    await restart();
+    expect((await stat(join(folder, "state", "network-key.pem"))).mode & 0o777).toBe(0o600);
+  });
+
+  it("refuses to go on with another run's state", async () => {
+    await restart({ seed: 1 });
+    await network?.close();
+    network = undefined;
+    expect(await failureWith({ seed: 2 })).toMatchObject({
+      code: "invalid-option",
+      message: expect.stringContaining("training"),
+    });
+  });
+
+  it("goes on towards another target when it is asked to", async () => {
+    await restart({ tokens: 1000 });
+    expect((await restart({ tokens: 5000 })).state.definition.targetTokens).toBe(5000);
+    expect((await restart()).state.definition.targetTokens).toBeNull();
+  });
+
+  it("merges at every step in sync mode", async () => {
+    expect((await restart({ mode: "sync", seed: 7 })).state.definition.training).toMatchObject({
+      mode: "sync",
+      stepsPerEpoch: 1,
+      seed: 7,
+    });
+  });
+
+  it.each([
+    ["more stages than layers", { stages: 9 }, "invalid-option"],
+    ["text that is not there", { data: "/nowhere/text.txt" }, "file-unreadable"],
+  ] as const)("refuses %s, and leaves nothing open", async (_, options, code) => {
+    expect((await failureWith(options))?.code).toBe(code);
+    await restart();
+  });
+
+  it("refuses a port that is taken, and leaves nothing open", async () => {
+    const other = await serve({ stateFolder: join(folder, "other") });
+    expect((await failureWith({ port: other.port }))?.code).toBe("port-in-use");
+    await other.close();
+    await restart({ port: other.port });
+  });
+
+  it("says that its key was damaged", async () => {
+    await restart();
+    await network?.close();
+    network = undefined;
+    await writeFile(join(folder, "state", "network-key.pem"), "not a key");
+    expect((await failureWith({}))?.code).toBe("state-corrupt");
+  });
+});
