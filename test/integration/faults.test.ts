@@ -3,14 +3,14 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { RunView } from "../../src/protocol/run-view.ts";
 import { kill, type MinerProcess, Swarm } from "./processes/swarm.ts";
 
-describe("interrupted in mid-training", { timeout: 60_000 }, () => {
+describe("interrupted in mid-training", { timeout: 120_000 }, () => {
   let swarm: Swarm;
   let miners: MinerProcess[];
   beforeAll(async () => {
     swarm = await Swarm.start({ stages: 3, replicas: 2, mode: "local-steps" });
     miners = swarm.startMiners(6);
     await swarm.untilEpochs(3);
-  }, 60_000);
+  }, 120_000);
   afterAll(() => swarm.close());
 
   /** Waits for an epoch that begins from now on and that so many miners contributed to. */

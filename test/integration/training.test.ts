@@ -5,9 +5,9 @@ let swarm: Swarm | undefined;
 afterEach(() => swarm?.close());
 
 it("three stages of two miners, each with its own processes, learn and stay identical", {
-  timeout: 90_000,
+  timeout: 120_000,
 }, async () => {
-  const started = await Swarm.start({ stages: 3, replicas: 2, mode: "local-steps", tokens: 10_000 });
+  const started = await Swarm.start({ stages: 3, replicas: 2, mode: "local-steps", tokens: 6000 });
   swarm = started;
   const miners = started.startMiners(6);
   await started.until(() => started.view?.phase === "finished");
