@@ -112,11 +112,12 @@ function stampOf(toolchain, compilations) {
 async function findToolchain() {
   const named = env.CXX?.split(" ").filter((word) => word !== "");
   const usual = process.platform === "win32" ? [["cl"]] : [["c++"], ["g++"], ["clang++"]];
-  for (const [program, ...args] of named?.length ? [named, ...usual] : usual) {
+  for (const [program = "", ...args] of named?.length ? [named, ...usual] : usual) {
     const isMicrosoft = /^cl(\.exe)?$/i.test(basename(program));
     const version = await versionOf(program, [...args, ...(isMicrosoft ? [] : ["--version"])]);
     if (version !== undefined) return (isMicrosoft ? microsoftToolchain : gnuToolchain)([program, ...args], version);
   }
+  /** @type {Partial<Record<NodeJS.Platform, string>>} */
   const advice = {
     darwin: "run `xcode-select --install`",
     win32: "install Visual Studio Build Tools with “Desktop development with C++” and use its x64 Native Tools prompt",
@@ -135,7 +136,8 @@ async function versionOf(program, args) {
     const { code, output } = await runCaptured(program, args);
     return code === 0 ? output.trim().split(/\r?\n/)[0] : undefined;
   } catch (error) {
-    if (error.code === "ENOENT" || error.code === "EACCES") return undefined;
+    const { code } = /** @type {NodeJS.ErrnoException} */ (error);
+    if (code === "ENOENT" || code === "EACCES") return undefined;
     throw error;
   }
 }
@@ -188,7 +190,7 @@ function microsoftToolchain(/** @type {Toolchain["command"]} */ command, /** @ty
 
 /** The AVX kernels exist on x86-64 only. @param {Toolchain["instructionSetFlags"]} sets */
 function kernelSets(sets) {
-  return process.arch === "x64" ? sets : { generic: sets.generic };
+  return process.arch === "x64" ? sets : { generic: sets.generic ?? [] };
 }
 
 /** @returns {{ include_dir: string, def_paths: Record<string, string> }} */
@@ -209,7 +211,7 @@ async function runAll(items, task) {
 }
 
 /** @param {readonly string[]} command */
-async function run([program, ...args]) {
+async function run([program = "", ...args]) {
   const { code, output } = await runCaptured(program, args);
   if (code === 0) return;
   mkdirSync(buildFolder, { recursive: true });

@@ -23,19 +23,21 @@ await runScript(async () => {
   return code === 0 && failed > 0 ? 1 : code;
 });
 
+/** @typedef {{ status: string, assertionResults: { status: string }[] }} FileResult */
+
 /**
  * A file that could not be loaded has no tests, and counts as one failure; so does a run that failed for any other reason.
  * @param {number} code Vitest's exit code
  */
 function countResults(code) {
-  const counts = { passed: 0, failed: 0, skipped: 0 };
+  /** @type {FileResult[]} */
   const files = existsSync(resultFile) ? JSON.parse(readFileSync(resultFile, "utf8")).testResults : [];
-  for (const file of files) {
-    for (const { status } of file.assertionResults)
-      counts[status === "passed" || status === "failed" ? status : "skipped"] += 1;
-    const explained = file.assertionResults.some((test) => test.status === "failed");
-    if (file.status === "failed" && !explained) counts.failed += 1;
-  }
-  if (code !== 0 && counts.failed === 0) counts.failed = 1;
-  return counts;
+  const tests = files.flatMap((file) => file.assertionResults);
+  const passed = tests.filter(({ status }) => status === "passed").length;
+  const failedTests = tests.filter(({ status }) => status === "failed").length;
+  const failedFiles = files.filter(
+    (file) => file.status === "failed" && file.assertionResults.every(({ status }) => status !== "failed"),
+  ).length;
+  const failed = failedTests + failedFiles;
+  return { passed, failed: failed === 0 && code !== 0 ? 1 : failed, skipped: tests.length - passed - failedTests };
 }

@@ -18,6 +18,7 @@ export const setupExitCodes = Object.freeze({
 
 /** An expected failure: shown as one line that says what to do, never as a stack trace. */
 export class SetupFailure extends Error {
+  /** @override */
   name = "SetupFailure";
 
   /**

@@ -1,0 +1,145 @@
+/** `tah` against a real daemon whose miner is a fake: what it prints, what it asks of the daemon, and what it ends with. */
+import { rmSync } from "node:fs";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { z } from "zod";
+import { setupExitCodes } from "../../scripts/setup/failure.mjs";
+import { exitCodeOf, exitCodes } from "../../src/cli/exit-codes.ts";
+import { outputSchemas } from "../../src/cli/output-schemas.ts";
+import { FailureError, failureCodes } from "../../src/protocol/failure.ts";
+import { runIdSchema } from "../../src/protocol/ids.ts";
+import { exampleEpoch, exampleRun } from "../contract/example-views.ts";
+import { type DaemonWorld, startDaemonWorld, temporaryFolder } from "../contract/local-api-world.ts";
+import { jsonResult, runTah } from "./captured-streams.ts";
+
+const runId = runIdSchema.parse("demo");
+
+describe("tah, with a daemon", () => {
+  let world: DaemonWorld;
+  const tah = (...args: readonly string[]) => runTah(...args, "--state", world.stateFolder);
+
+  beforeEach(async () => {
+    world = await startDaemonWorld();
+    world.miner.emit({ type: "run-update", update: { runId, view: exampleRun(), epochs: [exampleEpoch(0)] } });
+  });
+  afterEach(() => world.close());
+
+  it.each([
+    ["status", []],
+    ["start", []],
+    ["pause", []],
+    ["processes", []],
+    ["logs", ["--lines", "5", "--level", "debug"]],
+    ["doctor", []],
+    ["open", []],
+    ["run list", []],
+    ["run show", []],
+    ["run show", ["demo"]],
+    ["run pause", ["demo"]],
+    ["run resume", ["demo"]],
+    ["stop", []],
+    ["version", []],
+  ] as const)(
+    "%s %j prints one JSON object of the documented shape, and text for people without --json",
+    async (name, args) => {
+      const printed = await tah(...name.split(" "), ...args, "--json");
+      expect(printed.exitCode).toBe(exitCodes.ok);
+      expect(printed.stdout.trimEnd().split("\n")).toHaveLength(1);
+      z.strictObject({ result: outputSchemas[name] }).parse({ result: jsonResult(printed) });
+      if (name === "stop" || name === "doctor") return; // the one works once, the other has its test below
+      const text = await tah(...name.split(" "), ...args);
+      expect(text.exitCode).toBe(exitCodes.ok);
+      expect(text.stdout.trim()).not.toBe("");
+      expect(() => jsonResult(text)).toThrow();
+    },
+  );
+
+  it("pauses and starts the machine, and says why it does not train", async () => {
+    expect((await tah("pause")).stdout).toContain("Paused by you");
+    expect(world.miner.active?.active).toBe(false);
+    await tah("start");
+    expect(world.miner.active?.active).toBe(true);
+  });
+
+  it("steers the run, and passes on why that is refused", async () => {
+    await tah("run", "pause", "demo");
+    expect(world.miner.steered).toEqual([{ runId, action: "pause" }]);
+    world.miner.steerError = new FailureError("not-authorised", "only the owner may do that");
+    const refused = await tah("run", "resume", "demo", "--json");
+    expect(refused.exitCode).toBe(exitCodeOf("not-authorised"));
+    expect(jsonResult(refused)).toMatchObject({ failure: { code: "not-authorised" } });
+  });
+
+  it("does not find a run that is not there", async () => {
+    const missing = await tah("run", "show", "other", "--json");
+    expect(missing.exitCode).toBe(exitCodeOf("not-found"));
+    expect(outputSchemas.failure.parse(jsonResult(missing)).failure.code).toBe("not-found");
+  });
+
+  it("ends the daemon", async () => {
+    await tah("stop");
+    await world.daemon.closed;
+    expect((await tah("status")).exitCode).toBe(exitCodeOf("unreachable"));
+  });
+});
+
+describe("tah, without a daemon", () => {
+  const folder = temporaryFolder();
+  afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+  it("says that nothing runs and how to start it", async () => {
+    const result = await runTah("status", "--state", folder, "--json");
+    expect(result.exitCode).toBe(exitCodeOf("unreachable"));
+    expect(jsonResult(result)).toMatchObject({
+      failure: { code: "unreachable", action: expect.stringContaining("npm start") },
+    });
+    expect(result.stderr).toContain("nothing of Train at Home runs");
+  });
+
+  it("examines the machine all the same", async () => {
+    const { exitCode, stdout } = await runTah("doctor", "--state", folder);
+    expect(exitCode).toBe(exitCodes.ok);
+    expect(stdout).toContain("Self-test");
+  });
+
+  it.each([
+    ["an unknown command", ["dance"], "dance"],
+    ["an unknown flag", ["status", "--loudly"], "--loudly"],
+    ["a flag's wrong value", ["demo", "--stages", "many"], "--stages"],
+    ["a value outside its choices", ["demo", "--mode", "psychic"], "psychic"],
+    ["a command that its group lacks", ["run", "dance"], "dance"],
+    ["an address that is none", ["mine", "--network", "http://here"], "ws://HOST:PORT"],
+  ])("answers %s with a usage error that names it", async (_what, args, named) => {
+    const result = await runTah(...args, "--json");
+    expect(result.exitCode).toBe(exitCodes.usage);
+    expect(jsonResult(result)).toMatchObject({
+      failure: { code: "invalid-option", message: expect.stringContaining(named) },
+    });
+  });
+
+  it("explains every command", async () => {
+    const { exitCode, stdout } = await runTah("--help");
+    expect(exitCode).toBe(exitCodes.ok);
+    for (const name of Object.keys(outputSchemas).filter((key) => key !== "failure"))
+      expect((await runTah(...name.split(" "), "--help")).stdout, name).toContain("--json");
+    expect(stdout).toContain("demo");
+  });
+});
+
+describe("exit codes", () => {
+  it("are one for each expected failure, and none is used twice", () => {
+    const codes = [exitCodes.ok, exitCodes.bug, ...failureCodes.map(exitCodeOf), ...Object.values(setupExitCodes)];
+    expect(new Set(codes).size).toBe(codes.length);
+    for (const code of codes) expect(code).toBeLessThan(126);
+  });
+});
+
+describe("documented shapes", () => {
+  it.each(Object.keys(outputSchemas) as (keyof typeof outputSchemas)[])(
+    "of %s are those of docs/schemas",
+    async (name) => {
+      const schema = z.toJSONSchema(outputSchemas[name], { io: "output" });
+      const file = `../../docs/schemas/${name.replace(" ", "-")}.json`;
+      await expect(`${JSON.stringify(schema, null, 2)}\n`).toMatchFileSnapshot(file);
+    },
+  );
+});
