@@ -18,7 +18,7 @@ import { reportDevice } from "./machine.ts";
 import { createMeter, type Meter } from "./meter.ts";
 import type { Miner, MinerEvent, MinerOptions } from "./miner.ts";
 import { createPolicyLoop, type PolicyLoop } from "./policy-loop.ts";
-import { removeDaemonAddress, writeDaemonAddress } from "./store/daemon-address.ts";
+import { removeDaemonAddress, tokenLeftBehind, writeDaemonAddress } from "./store/daemon-address.ts";
 import { loadIdentity } from "./store/identity-file.ts";
 import type { DaemonSettings } from "./store/settings.ts";
 import { openStateDatabase, type StateDatabase } from "./store/state-database.ts";
@@ -125,7 +125,7 @@ async function run(parts: Parts): Promise<RunningDaemon> {
   }
 
   const handlers = createHandlers(parts, () => void close());
-  const token = createToken();
+  const token = tokenLeftBehind(stateFolder) ?? createToken();
   const onBug = (what: string, error: unknown) => log.write("error", "api", `${what}: ${describe(error)}`);
   const server = await startLocalApiServer({ handlers, feed, token, port: settings.apiPort, uiFolder, onBug });
   const address = { url: server.url, token, pid: process.pid, version: manifest.version };

@@ -17,14 +17,25 @@ export function removeDaemonAddress(folder: string): void {
 
 /** Where the daemon of this state folder is. Throws `FailureError` not-found when none runs, whatever a killed one left behind. */
 export function readDaemonAddress(folder: string): DaemonAddress {
-  const text = readFileIfPresent(pathIn(folder));
-  const parsed = daemonAddressSchema.safeParse(parseJson(text ?? ""));
-  if (!parsed.success || !isAlive(parsed.data.pid))
+  const address = addressIn(folder);
+  if (address === undefined || !isAlive(address.pid))
     throw new FailureError("not-found", `no daemon runs in ${folder}`, {
       action: "Start one with tah mine, or open the app.",
       retry: true,
     });
-  return parsed.data;
+  return address;
+}
+
+/**
+ * The token of a daemon that was killed here. Its successor takes it over, so that windows that were open stay let in; one that
+ * ended in order left nothing.
+ */
+export function tokenLeftBehind(folder: string): string | undefined {
+  return addressIn(folder)?.token;
+}
+
+function addressIn(folder: string): DaemonAddress | undefined {
+  return daemonAddressSchema.safeParse(parseJson(readFileIfPresent(pathIn(folder)) ?? "")).data;
 }
 
 /** Whether a process with this id exists, even one that is not ours to signal. */

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { minerIdSchema, runIdSchema } from "../../protocol/ids.ts";
 import type { Receipt } from "../../protocol/messages.ts";
 import { writeFileAtomically } from "./atomic-file.ts";
-import { readDaemonAddress, writeDaemonAddress } from "./daemon-address.ts";
+import { readDaemonAddress, removeDaemonAddress, tokenLeftBehind, writeDaemonAddress } from "./daemon-address.ts";
 import { loadIdentity } from "./identity-file.ts";
 import { loadIntent, storeIntent } from "./intent-file.ts";
 import { openStateDatabase } from "./state-database.ts";
@@ -121,6 +121,13 @@ describe("daemon address", () => {
     expect(() => readDaemonAddress(folder)).toThrow(failing("not-found"));
     writeDaemonAddress(folder, { ...address, pid: 2 ** 30 }); // beyond any system's process ids
     expect(() => readDaemonAddress(folder)).toThrow(failing("not-found"));
+  });
+
+  it("leaves its token to the next daemon when it was killed, and nothing when it ended in order", () => {
+    writeDaemonAddress(folder, { ...address, pid: 2 ** 30 });
+    expect(tokenLeftBehind(folder)).toBe(address.token);
+    removeDaemonAddress(folder);
+    expect(tokenLeftBehind(folder)).toBeUndefined();
   });
 });
 
