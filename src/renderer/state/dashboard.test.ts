@@ -48,6 +48,12 @@ test("a telemetry that repeats the count, or has no loss yet, adds no point", ()
   expect(after(snapshot, repeated, lossless).liveLoss).toHaveLength(1);
 });
 
+test("the mean over an epoch's first few microbatches is too noisy to be drawn", () => {
+  const early = delta(5, { set: { telemetry: { ...telemetry, microbatchesDone: 1, microbatchesPlanned: 64 } } });
+  const before = applyEvent(emptyDashboard, { ...snapshot, state: { ...state, telemetry: null } });
+  expect(applyEvent(before, early).liveLoss).toEqual([]);
+});
+
 test("tokens of the epoch in progress count while it trains and merges, and never from an older epoch's telemetry", () => {
   const own = telemetry.microbatchesDone * run.microbatchTokens;
   expect(trainedTokens({ run, telemetry })).toBe(run.tokens + own);

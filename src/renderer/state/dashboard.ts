@@ -36,6 +36,8 @@ export function applyEvent(dashboard: Dashboard, event: ApiEvent): Dashboard {
 function livePoint(state: AppState): LivePoint | null {
   const { run, telemetry } = state;
   if (!run || !telemetry || telemetry.trainLossNats === null) return null;
+  // The mean over an epoch's first few microbatches says more about them than about the model.
+  if (telemetry.microbatchesDone < telemetry.microbatchesPlanned / 8) return null;
   const tokens = trainedTokens(state);
   return tokens > run.tokens ? { tokens, atMs: telemetry.atMs, lossNats: telemetry.trainLossNats } : null;
 }
