@@ -11,15 +11,15 @@ import { FailureError } from "../../protocol/failure.ts";
 import { frameHeaderBytes, maxChunkBytes } from "../../protocol/frames.ts";
 import type { BlobRef, MinerId } from "../../protocol/ids.ts";
 import { closeCodes } from "../../protocol/local-api.ts";
-import { encodeMessage, protocolVersion } from "../../protocol/messages.ts";
+import { protocolVersion } from "../../protocol/messages.ts";
 import type { RunUpdate } from "../../protocol/run-view.ts";
 import type { FileBlobStore } from "../../transport/blobs/file-blob-store.ts";
 import type { MinerMessage } from "../orchestrator/core/event.ts";
-import { type RunState, rosterMembers } from "../orchestrator/core/state.ts";
+import { rosterMembers } from "../orchestrator/core/state.ts";
 import type { Orchestrator } from "../orchestrator/orchestrator.ts";
 import { BlobRoutes } from "./blob-routes.ts";
+import { Broadcaster } from "./broadcaster.ts";
 import { Relay } from "./relay.ts";
-import { runChanges, wholeRun } from "./run-feed.ts";
 import { defaultSessionLimits, type Hello, Session, type SessionLimits, type SessionMessage } from "./session.ts";
 import { TelemetryDesk } from "./telemetry.ts";
 
@@ -42,9 +42,6 @@ export interface GatewayOptions {
 }
 
 const pingIntervalMs = 5000;
-const telemetryIntervalMs = 500;
-/** Views that follow each other more closely are sent as one. */
-const updateIntervalMs = 100;
 /** Well under the open files that an ordinary system allows a process. */
 const maxConnections = 4096;
 /** Twice the largest frame: what is merely too large gets a typed answer; beyond that the WebSocket closes (1009). */
@@ -66,21 +63,25 @@ export class Gateway {
   readonly #blobTokens = new Set<string>();
   readonly #relay: Relay;
   readonly #telemetry = new TelemetryDesk();
+  readonly #broadcaster: Broadcaster;
   readonly #blobRoutes: BlobRoutes;
-  readonly #timers: NodeJS.Timeout[] = [];
+  #pingTimer: NodeJS.Timeout | undefined;
   #roster: { readonly version: number; readonly members: ReadonlySet<MinerId> } = { version: -1, members: new Set() };
-  /** The state that clients have been told of. */
-  #told: RunState;
-  #wasActive = false;
-  #updateTimer: NodeJS.Timeout | undefined;
 
   private constructor(options: GatewayOptions) {
     this.#options = options;
-    this.#told = options.orchestrator.state;
     this.#relay = new Relay(
       (minerId) => this.#sessions.get(minerId),
       (minerId) => this.#rosterMembers().has(minerId),
     );
+    this.#broadcaster = new Broadcaster({
+      state: () => options.orchestrator.state,
+      sessions: () => this.#sessions.values(),
+      telemetry: this.#telemetry,
+      relay: this.#relay,
+      clock: options.clock,
+      onRunUpdate: options.onRunUpdate,
+    });
     this.#blobRoutes = new BlobRoutes(options.blobs, (token) => this.#blobTokens.has(token), this.#logBug);
     this.#http = createServer({ requestTimeout: 0 }, (request, response) => this.#serve(request, response));
     this.#http.maxConnections = maxConnections;
@@ -93,7 +94,10 @@ export class Gateway {
   /** Rejects with `FailureError`: port-in-use, invalid-option when the host cannot be listened on. */
   static async listen(options: GatewayOptions): Promise<Gateway> {
     const gateway = new Gateway(options);
-    await gateway.#listen();
+    await gateway.#listen().catch((error: unknown) => {
+      gateway.#broadcaster.close();
+      throw error;
+    });
     gateway.#start();
     return gateway;
   }
@@ -104,8 +108,8 @@ export class Gateway {
 
   /** Tells everyone, then closes. */
   async close(): Promise<void> {
-    for (const timer of this.#timers) clearInterval(timer);
-    clearTimeout(this.#updateTimer);
+    clearInterval(this.#pingTimer);
+    this.#broadcaster.close();
     const closed = new Promise<void>((resolve) => this.#http.close(() => resolve()));
     for (const session of this.#connections) session.close(closeCodes.serverStopping, "the network stops");
     const impatience = setTimeout(() => {
@@ -144,14 +148,9 @@ export class Gateway {
       send: (to, message) => this.#sessions.get(to)?.send(message),
       receipt: ({ receipt, signature }) =>
         this.#sessions.get(receipt.minerId)?.send({ type: "receipt", receipt, signature }),
-      changed: () => {
-        this.#updateTimer ??= setTimeout(() => this.#broadcastChanges(), updateIntervalMs);
-      },
+      changed: () => this.#broadcaster.changed(),
     });
-    this.#timers.push(
-      setInterval(() => this.#checkAlive(), pingIntervalMs),
-      setInterval(() => this.#broadcastTelemetry(), telemetryIntervalMs),
-    );
+    this.#pingTimer = setInterval(() => this.#checkAlive(), pingIntervalMs);
   }
 
   #upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
@@ -192,8 +191,7 @@ export class Gateway {
     this.#sessions.set(minerId, session);
     this.#blobTokens.add(session.blobToken);
     session.send({ type: "welcome", blobToken: session.blobToken });
-    this.#broadcastChanges();
-    session.send({ type: "run-update", update: wholeRun(this.#told) });
+    this.#broadcaster.welcome(session);
   }
 
   #closed(session: Session): void {
@@ -251,34 +249,6 @@ export class Gateway {
     if (this.#roster.version !== state.roster.version)
       this.#roster = { version: state.roster.version, members: new Set(rosterMembers(state)) };
     return this.#roster.members;
-  }
-
-  #broadcastChanges(): void {
-    clearTimeout(this.#updateTimer);
-    this.#updateTimer = undefined;
-    const { state } = this.#options.orchestrator;
-    const update = runChanges(this.#told, state);
-    this.#told = state;
-    if (update !== null) this.#broadcast(update);
-  }
-
-  #broadcastTelemetry(): void {
-    const { state } = this.#options.orchestrator;
-    const active = rosterMembers(state).length > 0;
-    const flows = this.#relay.takeFlows();
-    // Once more after the epoch has ended, so that nobody is left with the speed of a run that stands still.
-    if (active || this.#wasActive)
-      this.#broadcast({
-        runId: state.definition.runId,
-        telemetry: this.#telemetry.sum(state, flows, this.#options.clock()),
-      });
-    this.#wasActive = active;
-  }
-
-  #broadcast(update: RunUpdate): void {
-    const bytes = encodeMessage({ type: "run-update", update });
-    for (const session of this.#sessions.values()) session.sendEncoded(bytes);
-    this.#options.onRunUpdate?.(update);
   }
 
   #checkAlive(): void {

@@ -1,20 +1,22 @@
-/** A token bucket: `perSecond` on average, as many at once after a quiet second. */
+/** A token bucket: `perSecond` on average, `burst` at once after a quiet time. */
 export class RateLimit {
   readonly #perSecond: number;
+  readonly #burst: number;
   readonly #clock: () => number;
   #tokens: number;
   #atMs: number;
 
-  constructor(perSecond: number, clock: () => number) {
+  constructor(perSecond: number, burst: number, clock: () => number) {
     this.#perSecond = perSecond;
+    this.#burst = burst;
     this.#clock = clock;
-    this.#tokens = perSecond;
+    this.#tokens = burst;
     this.#atMs = clock();
   }
 
   admit(): boolean {
     const nowMs = this.#clock();
-    this.#tokens = Math.min(this.#perSecond, this.#tokens + ((nowMs - this.#atMs) / 1000) * this.#perSecond);
+    this.#tokens = Math.min(this.#burst, this.#tokens + ((nowMs - this.#atMs) / 1000) * this.#perSecond);
     this.#atMs = nowMs;
     if (this.#tokens < 1) return false;
     this.#tokens -= 1;

@@ -29,7 +29,7 @@ export interface SessionLimits {
   readonly silenceMs: number;
   /** Control messages; a replica in training says about three per second. */
   readonly messagesPerSecond: number;
-  /** Refused messages after which the connection is closed. */
+  /** Refused messages at once after which the connection is closed; forgiven at one per ten seconds. */
   readonly refusals: number;
   /** A client that lets so much lie unread is closed. */
   readonly unreadBytes: number;
@@ -42,6 +42,8 @@ export const defaultSessionLimits: SessionLimits = {
   refusals: 10,
   unreadBytes: 64 << 20,
 };
+
+const forgivenPerSecond = 0.1;
 
 export interface SessionHandlers {
   /** The client is who it says. */
@@ -68,12 +70,12 @@ export class Session {
   readonly #networkId: string;
   readonly #handlers: SessionHandlers;
   readonly #limits: SessionLimits;
-  readonly #rate: RateLimit;
+  readonly #messages: RateLimit;
+  readonly #refusals: RateLimit;
   readonly #clock: () => number;
   readonly #openedAtMs: number;
   /** Slow receivers that this client's frames wait for. */
   readonly #heldFor = new Set<MinerId>();
-  #refusals = 0;
   #closed = false;
 
   constructor(
@@ -94,7 +96,8 @@ export class Session {
     this.#limits = limits;
     this.#clock = clock;
     this.#openedAtMs = this.heardAtMs = clock();
-    this.#rate = new RateLimit(limits.messagesPerSecond, clock);
+    this.#messages = new RateLimit(limits.messagesPerSecond, limits.messagesPerSecond, clock);
+    this.#refusals = new RateLimit(forgivenPerSecond, limits.refusals, clock);
     socket.on("message", (data: Buffer, isBinary: boolean) => this.#receive(data, isBinary));
     socket.on("pong", () => this.#heard());
     socket.on("error", () => socket.terminate()); // Oversized or invalid WebSocket messages; `close` follows.
@@ -123,8 +126,7 @@ export class Session {
 
   /** Answers what the client did by a refusal; closes when trust is gone, or with the last of too many refusals. */
   refuse(failure: Failure, closeCode?: number): void {
-    this.#refusals += 1;
-    const code = closeCode ?? (this.#refusals >= this.#limits.refusals ? closeCodes.malformed : undefined);
+    const code = closeCode ?? (this.#refusals.admit() ? undefined : closeCodes.malformed);
     this.send({ type: "refused", failure, closing: code !== undefined });
     if (code !== undefined) this.#socket.close(code, failure.code);
   }
@@ -180,7 +182,7 @@ export class Session {
   }
 
   #dispatch(message: ClientMessage): void {
-    if (!this.#rate.admit())
+    if (!this.#messages.admit())
       throw new FailureError("unexpected-message", "More messages than a miner has to send.", { retry: true });
     if (message.type === "hello") throw new FailureError("replayed-message", "This session has said hello already.");
     this.#handlers.message(this, message);

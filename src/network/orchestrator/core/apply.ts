@@ -13,7 +13,7 @@ import { assertNever } from "../../../protocol/ids.ts";
 import type { Evaluation } from "../../../protocol/run-view.ts";
 import { recordCheckpoint } from "./checkpoint.ts";
 import type { RunEvent, SteerAction, Transition } from "./event.ts";
-import { forgetMember, removeMember } from "./membership.ts";
+import { forgetMember, lose } from "./membership.ts";
 import { advanceMerging, agree, askToStore, beginMerging, expireMerging } from "./merging.ts";
 import type { Next } from "./next.ts";
 import { advancePreparing, beginPreparing, expirePreparing } from "./preparing.ts";
@@ -38,7 +38,7 @@ function record(turn: Turn, event: RunEvent): void {
       receive(turn, event.from, event.name, event.message);
       break;
     case "session-closed":
-      removeMember(turn, event.minerId, "its connection closed");
+      lose(turn, event.minerId);
       break;
     case "deadline":
       expire(turn);

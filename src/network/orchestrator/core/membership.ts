@@ -23,11 +23,23 @@ export function addMember(turn: Turn, minerId: MinerId, name: string): void {
   else turn.send(minerId, { type: "idle", reason: standByReason(turn, stage) });
 }
 
-export function removeMember(turn: Turn, minerId: MinerId, why: string): void {
+/** The member gives its place up. */
+export function leave(turn: Turn, minerId: MinerId, reason: string): void {
   const member = memberOf(turn.state, minerId);
   if (member === undefined) return;
   forgetMember(turn, minerId);
-  turn.log("warning", `${member.name} left ${stageName(turn.state, member.stage)}: ${why}.`);
+  turn.log("info", `${member.name} left ${stageName(turn.state, member.stage)}${reason && `: ${reason}`}`);
+}
+
+/** The member is gone without a word. */
+export function lose(turn: Turn, minerId: MinerId): void {
+  const member = memberOf(turn.state, minerId);
+  if (member === undefined) return;
+  forgetMember(turn, minerId);
+  turn.log(
+    "warning",
+    `${member.name} of ${stageName(turn.state, member.stage).toLowerCase()} is lost: its connection closed.`,
+  );
 }
 
 /** Takes a member out, remembering the stage it may come back to. */

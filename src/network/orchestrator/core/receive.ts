@@ -1,7 +1,7 @@
 /** A miner's message is recorded where the current phase waits for it; anything late, early or repeated changes nothing. */
 import { assertNever, type MinerId, sameEpoch } from "../../../protocol/ids.ts";
 import type { MinerMessage } from "./event.ts";
-import { addMember, removeMember } from "./membership.ts";
+import { addMember, leave } from "./membership.ts";
 import { recordMerged, recordStored } from "./merging.ts";
 import { recordReady } from "./preparing.ts";
 import { rosterMembers } from "./state.ts";
@@ -11,7 +11,7 @@ import { recordContribution } from "./uploading.ts";
 
 export function receive(turn: Turn, from: MinerId, name: string, message: MinerMessage): void {
   if (message.type === "join") addMember(turn, from, name);
-  else if (message.type === "leave") removeMember(turn, from, message.reason || "it left");
+  else if (message.type === "leave") leave(turn, from, message.reason);
   else if (sameEpoch(message.at, turn.at) && rosterMembers(turn.state).includes(from))
     recordAnswer(turn, from, message);
 }
