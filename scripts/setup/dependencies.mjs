@@ -27,9 +27,11 @@ function readLock(file) {
   return JSON.parse(readFileSync(file, "utf8")).packages;
 }
 
-/** @throws SetupFailure when the disk is too full to install and build */
-export function checkDiskSpace() {
-  const { bavail, bsize } = statfsSync(root);
+/**
+ * @param {{ readonly bavail: number, readonly bsize: number }} [disk] free blocks, and their size in bytes
+ * @throws SetupFailure when it is too full to install and build
+ */
+export function checkDiskSpace({ bavail, bsize } = statfsSync(root)) {
   const freeGigabytes = (bavail * bsize) / 2 ** 30;
   if (freeGigabytes >= neededGigabytes) return;
   throw new SetupFailure(

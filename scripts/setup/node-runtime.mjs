@@ -7,6 +7,7 @@ import { root } from "./folders.mjs";
 /** What the scripts themselves run on, what the product runs on, and what better-sqlite3's binary needs. */
 const minimumMajor = { scripts: 20, product: 24 };
 const minimumNodeApi = 10;
+const platform = `${process.platform}-${process.arch}`;
 
 /** Node 24 as an npm package, per platform; exact versions are in package.json. */
 const packages = /** @type {Record<string, string>} */ ({
@@ -18,9 +19,8 @@ const packages = /** @type {Record<string, string>} */ ({
 });
 
 /** @throws SetupFailure when this script's own Node is too old to go on */
-export function checkSystemNode() {
-  const version = process.versions.node;
-  if (Number.parseInt(version, 10) >= minimumMajor.scripts) return;
+export function checkSystemNode(version = process.versions.node) {
+  if (majorOf(version) >= minimumMajor.scripts) return;
   throw new SetupFailure(
     "node-too-old",
     `Node ${version} is too old: install Node ${minimumMajor.scripts} or newer from https://nodejs.org.`,
@@ -32,27 +32,33 @@ export function checkSystemNode() {
  * @returns {Promise<string>} its path
  */
 export async function findNode() {
-  const platform = `${process.platform}-${process.arch}`;
   const packaged = packages[platform] && join(root, "node_modules", packages[platform]);
   const path = packaged && existsSync(packaged) ? packaged : process.execPath;
-  const { code, output } = await runCaptured(path, [
-    "--print",
-    "JSON.stringify([process.versions.node, process.versions.napi])",
-  ]);
+  const question = "JSON.stringify([process.versions.node, process.versions.napi])";
+  const { code, output } = await runCaptured(path, ["--print", question]);
   if (code !== 0)
     throw new SetupFailure("node-too-old", `${path} does not run on this computer: delete node_modules and try again.`);
   const [version, nodeApi] = JSON.parse(output);
-  if (Number.parseInt(version, 10) < minimumMajor.product) {
+  checkProductNode(version, Number(nodeApi));
+  return path;
+}
+
+/** @param {string} version @param {number} nodeApi */
+export function checkProductNode(version, nodeApi) {
+  const action = `install Node ${minimumMajor.product} or newer from https://nodejs.org.`;
+  if (majorOf(version) < minimumMajor.product)
     throw new SetupFailure(
       "node-too-old",
-      `No Node ${minimumMajor.product} is packaged for ${platform} and the system's is ${version}: install Node ${minimumMajor.product} or newer from https://nodejs.org.`,
+      `No Node is packaged for ${platform}, and Node ${version} is too old: ${action}`,
     );
-  }
-  if (Number(nodeApi) < minimumNodeApi) {
+  if (nodeApi < minimumNodeApi)
     throw new SetupFailure(
       "node-api-too-old",
-      `${path} has Node-API ${nodeApi}, and ${minimumNodeApi} is needed: install Node ${minimumMajor.product}.4 or newer.`,
+      `Node ${version} has Node-API ${nodeApi}, and ${minimumNodeApi} is needed: ${action}`,
     );
-  }
-  return path;
+}
+
+/** @param {string} version */
+function majorOf(version) {
+  return Number.parseInt(version, 10);
 }
