@@ -4,6 +4,9 @@ import { presets } from "../compute/model/presets.ts";
 import type { RunOptions as NetworkRunOptions } from "../network/run-options.ts";
 import { countValue, seedValue } from "./option-types.ts";
 
+/** Where a network that other computers join listens, unless told otherwise. */
+export const defaultNetworkPort = 7700;
+
 /** What can be asked for by flags. */
 export type RunOptions = Omit<NetworkRunOptions, "training" | "timeouts">;
 

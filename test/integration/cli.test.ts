@@ -1,5 +1,5 @@
 /** `tah` against a real daemon whose miner is a fake: what it prints, what it asks of the daemon, and what it ends with. */
-import { rmSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { setupExitCodes } from "../../scripts/setup/failure.mjs";
@@ -130,6 +130,15 @@ describe("exit codes", () => {
     const codes = [exitCodes.ok, exitCodes.bug, ...failureCodes.map(exitCodeOf), ...Object.values(setupExitCodes)];
     expect(new Set(codes).size).toBe(codes.length);
     for (const code of codes) expect(code).toBeLessThan(126);
+  });
+
+  it("are documented", () => {
+    const page = readFileSync(new URL("../../docs/cli.md", import.meta.url), "utf8");
+    const named = failureCodes
+      .filter((name) => name !== "invalid-option")
+      .map((name) => [name, exitCodeOf(name)] as const);
+    for (const [name, code] of [...named, ...Object.entries(setupExitCodes)])
+      expect(page).toContain(`${code} \`${name}\``);
   });
 });
 

@@ -3,7 +3,7 @@ import { demoText } from "../demo/demo-result.ts";
 import { type DemoOptions, runDemo } from "../demo/run-demo.ts";
 import { minutesValue, portValue, withCommonOptions } from "../option-types.ts";
 import type { Output } from "../output.ts";
-import { withRunOptions } from "../run-options.ts";
+import { defaultNetworkPort, withRunOptions } from "../run-options.ts";
 
 export function addDemoCommand(program: Command, output: Output): void {
   const command = program
@@ -13,7 +13,11 @@ export function addDemoCommand(program: Command, output: Output): void {
     );
   withRunOptions(withCommonOptions(command))
     .option("--minutes <number>", "stop so long after training began", minutesValue)
-    .option("--port <port>", "of the network; 0: any free one", portValue, 0)
+    .option(
+      "--port <port>",
+      `of the network; 0: any free one (default: 0, with --lan ${defaultNetworkPort})`,
+      portValue,
+    )
     .option("--lan", "let other computers of the local network join")
     .option("--fresh", "start anew instead of going on with the earlier run of the same kind")
     .option("--open", "open the app")

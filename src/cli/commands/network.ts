@@ -7,9 +7,7 @@ import { untilStopped } from "../lifetime.ts";
 import { type CommonOptions, portValue, withCommonOptions } from "../option-types.ts";
 import type { Output } from "../output.ts";
 import { tellParent } from "../process-messages.ts";
-import { type RunOptions, withRunOptions } from "../run-options.ts";
-
-const defaultPort = 7700;
+import { defaultNetworkPort, type RunOptions, withRunOptions } from "../run-options.ts";
 
 interface ServeOptions extends CommonOptions, RunOptions {
   readonly host: string;
@@ -21,7 +19,7 @@ export function addNetworkCommands(program: Command, output: Output): void {
   const network = program.command("network").description("Own a network that miners train for.");
   withRunOptions(withCommonOptions(network.command("serve").description("Serve a network and its run until stopped.")))
     .option("--host <address>", "interface to listen on; 0.0.0.0: all of them", "127.0.0.1")
-    .option("--port <port>", "port to listen on; 0: any free one", portValue, defaultPort)
+    .option("--port <port>", "port to listen on; 0: any free one", portValue, defaultNetworkPort)
     .action(async (options: ServeOptions) => {
       // Loaded here, so that commands to a running daemon need not wait for it.
       const { serveNetwork } = await import("../../network/serve.ts");

@@ -7,7 +7,7 @@ import type { DaemonAddress } from "../../protocol/local-api.ts";
 import { untilStopped } from "../lifetime.ts";
 import type { Output } from "../output.ts";
 import type { DemoResult } from "../output-schemas.ts";
-import type { RunOptions } from "../run-options.ts";
+import { defaultNetworkPort, type RunOptions } from "../run-options.ts";
 import { openDemoFolder } from "./demo-folder.ts";
 import { demoResult } from "./demo-result.ts";
 import { lanAddresses } from "./lan-addresses.ts";
@@ -25,8 +25,8 @@ export interface DemoOptions extends RunOptions {
   readonly fresh?: boolean;
   /** Stop so long after training began. */
   readonly minutes?: number;
-  /** Of the gateway. */
-  readonly port: number;
+  /** Of the gateway; undefined: one that others know with `lan`, else any free one. */
+  readonly port?: number;
   /** Let other computers of the local network join. */
   readonly lan?: boolean;
   readonly open?: boolean;
@@ -67,7 +67,7 @@ class Demo {
       folder,
       run,
       host: options.lan ? "0.0.0.0" : "127.0.0.1",
-      port: options.port,
+      port: options.port ?? (options.lan ? defaultNetworkPort : 0),
       apiPort: 0,
       onListening: (url) => this.#announce(url),
       onNote: (text) => output.note(text),
