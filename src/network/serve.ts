@@ -74,7 +74,7 @@ const defaultEvaluator: EvaluatorSettings = {
   backend: "native",
   sequences: 16,
   sampleTokens: 160,
-  prompt: "The ",
+  prompt: "Call me Ishmael. ",
   memoryLimitBytes: totalmem() / 4,
 };
 /** Small models have small states; dataset shards have up to 4 MiB. */

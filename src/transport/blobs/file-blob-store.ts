@@ -108,12 +108,26 @@ export class FileBlobStore {
     const interval = this.#interval++;
     const garbage = [...this.#blobs].filter(([hash, blob]) => !keep.has(hash) && blob.usedIn < interval);
     for (const [hash] of garbage) this.#blobs.delete(hash);
-    const deletion = this.#collection.then(async () => {
-      for (const [hash] of garbage) await rm(this.#path(hash), { force: true });
+    let deleted = 0;
+    this.#collection = this.#collection.then(async () => {
+      for (const [hash, blob] of garbage) {
+        if (await this.#delete(hash)) deleted += 1;
+        else this.#blobs.set(hash, blob); // The next collection tries again.
+      }
     });
-    this.#collection = deletion;
-    await deletion;
-    return garbage.length;
+    await this.#collection;
+    return deleted;
+  }
+
+  /** Whether the file is gone. On Windows one that is being read cannot be deleted. */
+  async #delete(hash: BlobHash): Promise<boolean> {
+    try {
+      await rm(this.#path(hash), { force: true });
+      return true;
+    } catch (error) {
+      if (error instanceof Error && "code" in error && (error.code === "EBUSY" || error.code === "EPERM")) return false;
+      throw error;
+    }
   }
 
   async #write(

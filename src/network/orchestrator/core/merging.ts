@@ -6,20 +6,19 @@ import { type Contribution, type PhaseOf, type RunState, type StageMerge, stageN
 import type { Turn } from "./turn.ts";
 import { bytesPerParameter } from "./uploading.ts";
 
-export function beginMerging(turn: Turn, contributions: readonly Contribution[]): void {
+export function beginMerging(turn: Turn, contributed: readonly Contribution[]): void {
   const { definition, roster, stages } = turn.state;
+  // One order for all, so that equal sums are equal bits.
+  const contributions = contributed.toSorted((a, b) => (a.minerId < b.minerId ? -1 : 1));
   turn.enter({
     name: "merging",
     deadlineMs: turn.atMs + definition.timeouts.mergeMs,
-    // One order for all, so that equal sums are equal bits.
-    contributions: contributions.toSorted((a, b) => (a.minerId < b.minerId ? -1 : 1)),
+    contributions,
     merged: {},
     stages: stages.map(() => ({ step: "answering" })),
   });
-  const { phase } = turn.state;
-  if (phase.name !== "merging") return;
   roster.stages.forEach((replicas, stage) => {
-    const listed = phase.contributions
+    const listed = contributions
       .filter((one) => one.stage === stage)
       .map(({ minerId, blob, tokens }) => ({ minerId, blob, tokens }));
     for (const minerId of replicas) turn.send(minerId, { type: "merge", at: turn.at, contributions: listed });
