@@ -53,6 +53,15 @@ describe("an epoch", () => {
     ]);
   });
 
+  it("uses all replicas of a stage, however many sources there are", async () => {
+    const swarm = new FakeSwarm(2, 2);
+    const members = [swarm.member(0, 0), swarm.member(1, 0), swarm.member(1, 1)];
+    await swarm.prepare(members);
+    swarm.start(members);
+    await swarm.trained([swarm.member(0, 0)]);
+    expect((await swarm.upload(members)).map(({ tokens }) => tokens)).toEqual([96, 48, 48]);
+  });
+
   it("takes no step before the merge in sync mode", async () => {
     const swarm = new FakeSwarm(2, 1, { mode: "sync", stepsPerEpoch: 1 });
     await swarm.prepare();

@@ -55,15 +55,17 @@ export class Routes {
     this.#changes.on("change", listener);
   }
 
-  /** This source's path, or null while a stage has nobody. The one it is paired with is taken as long as it lives. */
-  path(): MinerId[] | null {
-    const source = this.sourceIndex(this.#self);
+  /**
+   * The path of this source's microbatch, or null while a stage has nobody. Microbatch i goes to replica i modulo their number,
+   * so that all have the same share however many sources there are; a lost one's share goes to the others.
+   */
+  path(microbatch: number): MinerId[] | null {
     const path = [this.#self];
     for (let stage = 1; stage < this.#first.stages.length; stage++) {
-      const paired = this.#first.stages[stage] ?? [];
-      const live = (this.#roster.stages[stage] ?? []).filter((miner) => this.isLive(miner));
-      const partner = paired[source % paired.length];
-      const chosen = partner !== undefined && live.includes(partner) ? partner : live[source % live.length];
+      const replicas = this.#first.stages[stage] ?? [];
+      const live = replicas.filter((miner) => this.isLive(miner));
+      const due = replicas[microbatch % replicas.length];
+      const chosen = due !== undefined && live.includes(due) ? due : live[microbatch % live.length];
       if (chosen === undefined) return null;
       path.push(chosen);
     }
@@ -71,10 +73,10 @@ export class Routes {
   }
 
   /** Waits until every stage has somebody. Rejects when `signal` is aborted. */
-  async wholePath(signal: AbortSignal): Promise<MinerId[]> {
+  async wholePath(microbatch: number, signal: AbortSignal): Promise<MinerId[]> {
     for (;;) {
       signal.throwIfAborted();
-      const path = this.path();
+      const path = this.path(microbatch);
       if (path !== null) return path;
       await once(this.#changes, "change", { signal });
     }

@@ -82,7 +82,7 @@ export class Source implements Role {
 
   async #roundTrip(step: number, microbatch: number): Promise<MinerId[]> {
     const { routes, signal } = this.#epoch.options;
-    const path = await routes.wholePath(signal);
+    const path = await routes.wholePath(microbatch, signal);
     this.#epoch.inFlight(1);
     const done = holdsLastStage(this.#epoch.options.place)
       ? await this.#throughOneStage(microbatch)
