@@ -19,16 +19,24 @@ export interface OpenOptions {
   readonly daemonFolder: string;
   readonly requireElectron: boolean;
   readonly output: Output;
+  /** Where Electron's program comes from. */
+  readonly electronFinder?: typeof findElectron;
 }
 
 const never = new Promise<void>(() => undefined);
 const nothingOpened: OpenedApp = { quit: never, close: () => undefined };
 
 /** Rejects with `FailureError` electron-missing when it is required and cannot be had. */
-export async function openApp({ address, daemonFolder, requireElectron, output }: OpenOptions): Promise<OpenedApp> {
+export async function openApp({
+  address,
+  daemonFolder,
+  requireElectron,
+  output,
+  electronFinder = findElectron,
+}: OpenOptions): Promise<OpenedApp> {
   const url = `${address.url}/?token=${address.token}`;
   const electron =
-    requireElectron || hasDisplay() ? await findElectron((text) => output.note(text), requireElectron) : undefined;
+    requireElectron || hasDisplay() ? await electronFinder((text) => output.note(text), requireElectron) : undefined;
   if (electron === undefined && requireElectron)
     throw new FailureError("electron-missing", "Electron's program is not here and could not be fetched", {
       action: "Connect to the internet and try again, or leave --require-electron out to use the browser.",
@@ -37,32 +45,43 @@ export async function openApp({ address, daemonFolder, requireElectron, output }
     output.note(`There is no display here. The app is at ${url}`);
     return nothingOpened;
   }
-  if (electron !== undefined)
-    return appOf(spawnQuietly(electron.program, [...electron.args, `--daemon=${daemonFolder}`, ...asRoot()]), true);
+  if (electron !== undefined) {
+    const args = [...electron.args, `--daemon=${daemonFolder}`, ...asRoot()];
+    return electronApp(spawnQuietly(electron.program, args), (how) =>
+      output.note(`The app ended (${how}); the training goes on. In a browser it is at ${url}`),
+    );
+  }
   output.note("Electron's program cannot be had: the same app opens in the browser.");
   const browser = findBrowser();
-  if (browser !== undefined)
-    return appOf(spawnQuietly(browser, browserArguments(url, join(daemonFolder, "browser"))), false);
+  if (browser !== undefined) {
+    const window = spawnQuietly(browser, browserArguments(url, join(daemonFolder, "browser")));
+    return { quit: never, close: () => window.kill() };
+  }
   const opener = systemOpener(url);
   if (opener === undefined) output.note(`No browser was found. The app is at ${url}`);
   else spawnQuietly(opener.program, opener.args).unref();
   return nothingOpened;
 }
 
-function appOf(child: ChildProcess, endsWithWindow: boolean): OpenedApp {
-  const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()).once("error", () => resolve()));
-  return { quit: endsWithWindow ? exited : never, close: () => child.kill() };
+/** Only what ends well was quit by the person; where Electron cannot run, the training need not end. */
+function electronApp(child: ChildProcess, onFailed: (how: string) => void): OpenedApp {
+  const quit = new Promise<void>((resolve) => {
+    child.once("exit", (code, signal) => (code === 0 ? resolve() : onFailed(signal ?? `exit code ${code}`)));
+    child.once("error", (error) => onFailed(error.message));
+  });
+  return { quit, close: () => child.kill() };
 }
 
 function spawnQuietly(program: string, args: readonly string[]): ChildProcess {
   const child = spawn(program, args, { stdio: "ignore", windowsHide: true });
-  // What cannot be started shows as an app that was quit at once.
+  // A window that cannot be opened ends nothing: the address is printed, or the app's end is.
   child.once("error", () => undefined);
   return child;
 }
 
-export function hasDisplay(platform: NodeJS.Platform = process.platform, environment = process.env): boolean {
-  return platform === "win32" || platform === "darwin" || Boolean(environment.DISPLAY || environment.WAYLAND_DISPLAY);
+function hasDisplay(): boolean {
+  const { platform, env } = process;
+  return platform === "win32" || platform === "darwin" || Boolean(env.DISPLAY || env.WAYLAND_DISPLAY);
 }
 
 /** A window of its own, with a profile of its own, so that it closes together with the network. */
