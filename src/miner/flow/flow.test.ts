@@ -139,6 +139,25 @@ describe("a fault", () => {
     expect((await swarm.upload(rest)).map(({ tokens }) => tokens)).toEqual([48, 96, 144, 48, 96]);
   });
 
+  it("in a peer while its source computes makes the microbatch take the other replica", async () => {
+    const swarm = new FakeSwarm(3, 2);
+    const dead = swarm.member(2, 0);
+    const rest = swarm.members.filter((member) => member !== dead);
+    let told = false;
+    // The last stage's replica dies while the sources are in their first forward pass.
+    swarm.member(0, 0).engines.failing = (method) => {
+      if (method !== "forward" || told) return null;
+      told = true;
+      swarm.network.remove(dead.id);
+      swarm.tell(rest, { type: "roster", at: swarm.at, roster: swarm.roster(rest) });
+      return null;
+    };
+    await swarm.prepare();
+    swarm.start();
+    for (const done of await swarm.trained()) expect(done).toMatchObject({ microbatchesDone: 6, microbatchesLost: 0 });
+    expect(told).toBe(true);
+  });
+
   it("in a peer is noticed when sending to it fails, before any roster says so", async () => {
     const swarm = new FakeSwarm(2, 2);
     await swarm.prepare();

@@ -56,8 +56,8 @@ export class Source implements Role {
     let next = 0;
     const sendInTurn = async () => {
       while (next < training.microbatchesPerStep) {
-        const path = await this.#roundTrip(step, this.#indexOf(step * training.microbatchesPerStep + next++));
-        paths.set(path.join(), path);
+        const microbatch = this.#indexOf(step * training.microbatchesPerStep + next++);
+        await this.#roundTrip(step, microbatch, (path) => paths.set(path.join(), path));
       }
     };
     const inFlight = Math.min(training.microbatchesPerStep, stage.count + 1);
@@ -80,17 +80,14 @@ export class Source implements Role {
     await Promise.all([this.#epoch.options.compute.attempt("step", "step"), ...markers]);
   }
 
-  async #roundTrip(step: number, microbatch: number): Promise<MinerId[]> {
-    const { routes, signal } = this.#epoch.options;
-    const path = await routes.wholePath(microbatch, signal);
+  async #roundTrip(step: number, microbatch: number, onPath: (path: MinerId[]) => void): Promise<void> {
     this.#epoch.inFlight(1);
     const done = holdsLastStage(this.#epoch.options.place)
       ? await this.#throughOneStage(microbatch)
-      : await this.#alongPath(step, microbatch, path);
+      : await this.#alongPath(step, microbatch, onPath);
     this.#epoch.inFlight(-1);
     if (done) this.#epoch.backwardDone();
     else this.#epoch.tally.microbatchesLost += 1;
-    return path;
   }
 
   /** The whole model is here. */
@@ -104,13 +101,16 @@ export class Source implements Role {
     return true;
   }
 
-  async #alongPath(step: number, microbatch: number, path: readonly MinerId[]): Promise<boolean> {
-    const { compute, samples, place, signal } = this.#epoch.options;
+  async #alongPath(step: number, microbatch: number, onPath: (path: MinerId[]) => void): Promise<boolean> {
+    const { compute, samples, routes, place, signal } = this.#epoch.options;
     const key = String(microbatch);
     const { sequences, tokens } = await samples.sample({ epoch: place.at.epoch, index: microbatch }, signal);
     const forward = await compute.attempt("forward", "forward", { microbatch: key, sequences, tokens });
     if (forward === null) return false;
     this.#epoch.forwardDone();
+    // Chosen only now: whoever is lost from here on ends the flight.
+    const path = await routes.wholePath(microbatch, signal);
+    onPath(path);
     const gradient = await this.#exchange({
       epoch: place.at.epoch,
       attempt: place.at.attempt,
