@@ -3,7 +3,7 @@
  * needs nothing but Electron; what it passes on is checked in the main process.
  */
 import { contextBridge, ipcRenderer } from "electron";
-import type { ApiEvent, ApiReply, LocalApi } from "../protocol/local-api.ts";
+import type { ApiEvent, ApiReply, ApiRequest, LocalApi } from "../protocol/local-api.ts";
 import { channels } from "./channel-names.ts";
 
 const listeners = new Map<number, (event: ApiEvent) => void>();
@@ -14,7 +14,8 @@ ipcRenderer.on(channels.event, (_event, subscription: number, event: ApiEvent) =
 
 const api: LocalApi = {
   async call(command, parameters) {
-    const reply: ApiReply = await ipcRenderer.invoke(channels.call, { id: nextCall++, command, parameters });
+    const request: ApiRequest = { id: nextCall++, command, parameters };
+    const reply: ApiReply = await ipcRenderer.invoke(channels.call, request);
     // Not an Error: on the way into the page those lose everything but their message.
     if (!reply.ok) throw { name: "FailureError", message: reply.failure.message, failure: reply.failure };
     return reply.result as never; // checked against the command's schema by the main process

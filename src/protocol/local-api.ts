@@ -170,8 +170,6 @@ export type CommandName = keyof typeof commands;
 export type CommandParameters<C extends CommandName> = z.input<(typeof commands)[C]["parameters"]>;
 export type CommandResult<C extends CommandName> = z.output<(typeof commands)[C]["result"]>;
 
-export const commandNames = Object.keys(commands) as readonly CommandName[];
-
 export const maxRequestBytes = 64 << 10;
 
 export const apiRequestSchema = z.strictObject({

@@ -11,7 +11,7 @@ import { blobHashSchema, blobRefSchema, epochRefSchema, minerIdSchema, runIdSche
 import { modelConfigSchema, stageSpecSchema, trainingConfigSchema } from "./run-config.ts";
 import { runUpdateSchema } from "./run-view.ts";
 
-export { type DeviceReport, deviceReportSchema } from "./device-report.ts";
+export type { DeviceReport } from "./device-report.ts";
 
 /** Raised whenever an older peer could misunderstand a newer one. */
 export const protocolVersion = 1;
