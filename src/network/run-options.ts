@@ -3,7 +3,7 @@ import { type PresetName, presets } from "../compute/model/presets.ts";
 import { FailureError } from "../protocol/failure.ts";
 import { type BlobRef, runIdSchema } from "../protocol/ids.ts";
 import type { TrainingConfig } from "../protocol/run-config.ts";
-import { defaultTimeouts, type RunDefinition, type Timeouts } from "./orchestrator/core/definition.ts";
+import { defaultTimeouts, planStages, type RunDefinition, type Timeouts } from "./orchestrator/core/definition.ts";
 
 export interface RunOptions {
   readonly preset: PresetName;
@@ -43,6 +43,7 @@ export function defineRun(options: RunOptions, manifest: BlobRef): RunDefinition
     throw new FailureError("invalid-option", `${model.layers} layers cannot be cut into ${stages} stages.`, {
       action: `Choose at most ${model.layers} stages.`,
     });
+  const largestStage = Math.max(...planStages({ model, stages }).map(({ parameters }) => parameters));
   return {
     runId: runIdSchema.parse(options.preset),
     name: `${options.preset} on ${options.data === undefined ? "public-domain English" : "own text"}`.slice(0, 64),
@@ -54,7 +55,7 @@ export function defineRun(options: RunOptions, manifest: BlobRef): RunDefinition
     stages,
     minimumReplicas: options.replicas,
     targetTokens: options.tokens ?? null,
-    timeouts: { ...defaultTimeouts, ...options.timeouts },
+    timeouts: { ...defaultTimeouts(largestStage), ...options.timeouts },
   };
 }
 

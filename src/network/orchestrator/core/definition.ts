@@ -21,14 +21,24 @@ const timeoutsSchema = z.strictObject({
 });
 export type Timeouts = Readonly<z.infer<typeof timeoutsSchema>>;
 
-/** Processes of a local network start within seconds; moving a large stage over a home link takes minutes. */
-export const defaultTimeouts: Timeouts = {
-  gatherMs: 20_000,
-  prepareMs: 5 * 60_000,
-  epochMs: 30 * 60_000,
-  uploadMs: 5 * 60_000,
-  mergeMs: 5 * 60_000,
-};
+/** For a worker to start and a person's computer to be busy with something else meanwhile. */
+const patienceMs = 60_000;
+/** Weights and optimizer state: at most four f32 per parameter. */
+const stateBytesPerParameter = 16;
+/** The slowest home link that a replica is waited for. */
+const slowLinkBytesPerMs = 1000;
+
+/** A small stage is there at once, or its miner is stuck; moving a large one over a home link takes its time. */
+export function defaultTimeouts(largestStageParameters: number): Timeouts {
+  const transferMs = Math.ceil((largestStageParameters * stateBytesPerParameter) / slowLinkBytesPerMs);
+  return {
+    gatherMs: 20_000,
+    prepareMs: patienceMs + transferMs,
+    epochMs: 30 * 60_000,
+    uploadMs: patienceMs + transferMs,
+    mergeMs: patienceMs + transferMs,
+  };
+}
 
 export const runDefinitionSchema = z.strictObject({
   runId: runIdSchema,
@@ -54,7 +64,7 @@ export interface StagePlan {
 }
 
 /** Throws `RangeError` when the model cannot be cut so. */
-export function planStages(definition: RunDefinition): readonly StagePlan[] {
+export function planStages(definition: Pick<RunDefinition, "model" | "stages">): readonly StagePlan[] {
   const { model, stages } = definition;
   return cutIntoStages(model, stages).map((spec) => ({ spec, parameters: stageLayout(model, spec).length }));
 }

@@ -30,7 +30,7 @@ export function fakeDefinition(part: Partial<RunDefinition> = {}): RunDefinition
     stages: 3,
     minimumReplicas: 2,
     targetTokens: null,
-    timeouts: defaultTimeouts,
+    timeouts: defaultTimeouts(0),
     ...part,
   };
 }
