@@ -77,7 +77,7 @@ export class Session {
         },
         message: (message) => this.#handlers.message(message),
         frameDropped: (from, failure) =>
-          log("warning", `A message of ${from.slice(0, 8)} was dropped: ${failure.message}`),
+          log("warning", `Messages of ${from.slice(0, 8)} were lost: ${failure.message}`),
         closed: (failure) => this.#lost(failure),
       },
       clock,
