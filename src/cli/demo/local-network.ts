@@ -13,8 +13,8 @@ import { type RunOptions, runArguments } from "../run-options.ts";
 import { type ProcessSpec, SupervisedProcess } from "./supervised-process.ts";
 
 /** Together under the 5 s in which everything has to be gone: miners hand over first, then the orchestrator closes its log. */
-const minerGraceMs = 3_000;
-const orchestratorGraceMs = 1_500;
+const minerGraceMs = 2_500;
+const orchestratorGraceMs = 1_200;
 
 export interface LocalNetworkOptions {
   readonly folder: string;
