@@ -224,6 +224,14 @@ export class DeviceMemoryError extends Error {
   }
 }
 
+/** The device went away: unplugged, reset by its driver, or updated under us. All its buffers are gone, and every later call throws this too. */
+export class DeviceLostError extends Error {
+  override readonly name = "DeviceLostError";
+  constructor(device: string, reason: string) {
+    super(`${device} was lost: ${reason}`);
+  }
+}
+
 /** A slice of a whole buffer, or of a part of it. Throws `RangeError` when it does not fit. */
 export function slice(buffer: DeviceBuffer, offset = 0, length = buffer.length - offset): Slice {
   if (offset < 0 || length < 0 || offset + length > buffer.length)

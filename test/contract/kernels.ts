@@ -18,11 +18,11 @@ const marginValue = 77;
  * @param tolerance of ‖result − expected‖ / ‖expected‖, for results against the formulas; gradients by difference quotients
  * are themselves exact to about 1e-8
  */
-export function describeKernels(name: string, createDevice: () => Device, tolerance: number): void {
+export function describeKernels(name: string, createDevice: () => Device | Promise<Device>, tolerance: number): void {
   describe(`Kernels: ${name} (seed ${seed})`, () => {
     let device: Device;
-    beforeAll(() => {
-      device = createDevice();
+    beforeAll(async () => {
+      device = await createDevice();
     });
     afterAll(() => device.close());
 
@@ -76,8 +76,8 @@ export function describeKernels(name: string, createDevice: () => Device, tolera
         device.free(buffer);
       });
 
-      it("belongs to one device", () => {
-        const other = createDevice();
+      it("belongs to one device", async () => {
+        const other = await createDevice();
         const buffer = other.allocate(1);
         expect(() => device.free(buffer)).toThrow(/not a live one/);
         other.close();

@@ -1,0 +1,102 @@
+/**
+ * The WebGPU back end: the contract of `../../kernels.ts` in float32 on any GPU that Vulkan, Metal or Direct3D 12 reaches,
+ * through dawn (the `webgpu` package). `adapter.ts` finds and opens it, `memory.ts` owns its buffers, `queue.ts` feeds it,
+ * `shaders/` computes. It imports nothing but the contract, the checks that all back ends share, and `webgpu`.
+ */
+import { type Device, type Kernels, type Slice, slice } from "../../kernels.ts";
+import { checkTransfer, withShapeChecks } from "../argument-checks.ts";
+import { type AdapterChoice, adapterName, findAdapter, type Gpu, NoAdapterError, openGpu } from "./adapter.ts";
+import { webGpuKernels } from "./kernels.ts";
+import { indicesOf, WebGpuMemory } from "./memory.ts";
+import { WebGpuQueue } from "./queue.ts";
+
+export type WebGpuAvailability =
+  | { readonly available: true; readonly description: string }
+  | { readonly available: false; readonly reason: string };
+
+/** Whether a WebGPU device can be created here, and on what. */
+export async function webGpuAvailability(choice: AdapterChoice = {}): Promise<WebGpuAvailability> {
+  try {
+    return { available: true, description: adapterName(await findAdapter(choice)) };
+  } catch (error) {
+    if (error instanceof NoAdapterError) return { available: false, reason: error.message };
+    throw error;
+  }
+}
+
+/**
+ * A device that computes in float32 on a GPU. Throws `NoAdapterError` when there is none. When the GPU goes away, every
+ * call throws `DeviceLostError`.
+ */
+export async function createWebGpuDevice(choice: AdapterChoice = {}): Promise<Device> {
+  return deviceOn(await openGpu(await findAdapter(choice)));
+}
+
+export async function deviceOn(gpu: Gpu): Promise<Device> {
+  const memory = new WebGpuMemory(gpu);
+  const queue = new WebGpuQueue(gpu);
+  const kernels = webGpuKernels(memory, queue);
+  await learnRate(memory, queue, kernels);
+
+  async function read(source: Slice): Promise<Float32Array> {
+    checkTransfer(source, "real", source.length);
+    return queue.read(source);
+  }
+
+  return {
+    description: { kind: "webgpu", name: `${gpu.name}, WebGPU`, threads: 1 },
+    kernels: withShapeChecks(kernels),
+    allocate(length) {
+      gpu.check();
+      return memory.allocate("real", length);
+    },
+    allocateIndices(length) {
+      gpu.check();
+      return memory.allocate("index", length);
+    },
+    free(buffer) {
+      // What has been encoded may still use it.
+      queue.submit();
+      memory.free(buffer);
+    },
+    upload(target, values) {
+      checkTransfer(target, "real", values.length);
+      queue.write(target, values instanceof Float32Array ? values : Float32Array.from(values));
+    },
+    uploadIndices(target, values) {
+      checkTransfer(target, "index", values.length);
+      queue.write(target, values);
+      indicesOf(target).set(values);
+    },
+    download: read,
+    downloadDouble: async (source) => Float64Array.from(await read(source)),
+    close() {
+      memory.freeAll();
+      gpu.device.destroy();
+    },
+  };
+}
+
+/** The side of the matrices that a device is timed with, and how long the timing must at least take to count. */
+const timedSide = 256;
+const shortestTimingMs = 4;
+const longestRun = 512;
+
+/** Times products, more of them until it can be told how long they take: that is how much work a submit may hold. */
+async function learnRate(memory: WebGpuMemory, queue: WebGpuQueue, { matmul }: Kernels): Promise<void> {
+  const [out, a, b] = [1, 2, 3].map(() => slice(memory.allocate("real", timedSide ** 2)));
+  if (!out || !a || !b) throw new Error("three matrices");
+  const shape = { m: timedSide, n: timedSide, k: timedSide };
+  // The first one is compiled.
+  matmul(out, a, b, shape);
+  await queue.finish();
+  for (let count = 1; count <= longestRun; count *= 8) {
+    const start = performance.now();
+    for (let run = 0; run < count; run++) matmul(out, a, b, shape);
+    await queue.finish();
+    const milliseconds = performance.now() - start;
+    queue.setRate((count * 2 * timedSide ** 3) / milliseconds);
+    if (milliseconds >= shortestTimingMs) break;
+  }
+  for (const { buffer } of [out, a, b]) memory.free(buffer);
+}

@@ -1,0 +1,183 @@
+/** The contract's kernels as runs of programs: how many workgroups, what they cost, and which working space they need. */
+import { type AttentionShape, type Kernels, type Slice, slice } from "../../kernels.ts";
+import { indicesBelow, indicesOf, type WebGpuMemory } from "./memory.ts";
+import { lanes, type Program } from "./program.ts";
+import { operationsPerElement, type WebGpuQueue } from "./queue.ts";
+import { createRotaryTables } from "./rotary-tables.ts";
+import { createScratch, type Scratch } from "./scratch.ts";
+import { attentionBackwardKeyValue, attentionBackwardQuery, attentionDelta } from "./shaders/attention-backward.ts";
+import { attentionForward } from "./shaders/attention-forward.ts";
+import { attentionTile, chunksOf } from "./shaders/attention-tiles.ts";
+import * as each from "./shaders/elementwise.ts";
+import { embeddingBackward, embeddingForward } from "./shaders/embedding.ts";
+import { crossEntropy } from "./shaders/loss.ts";
+import { matmul, matmulTile } from "./shaders/matmul.ts";
+import {
+  addColumnSums,
+  rmsNormBackwardGain,
+  rmsNormBackwardInput,
+  rmsNormForward,
+  rowsPerGainSum,
+} from "./shaders/norm.ts";
+import { elementsPerSum, sum, sumOfSquares } from "./shaders/reductions.ts";
+
+export function webGpuKernels(memory: WebGpuMemory, queue: WebGpuQueue): Kernels {
+  const scratch = createScratch(memory, queue);
+  const rotaryTables = createRotaryTables(memory, queue);
+
+  /** One invocation per element; `reads`: what each of them reads, if it is more than the operands. */
+  function forEach<Operand extends string, Parameter extends string>(
+    program: Program<Operand, Parameter | "count">,
+    count: number,
+    operands: Readonly<Record<Operand, Slice>>,
+    parameters: Readonly<Record<Exclude<Parameter, "count">, number>>,
+    reads = Object.keys(operands).length,
+  ): void {
+    const work = { groups: Math.ceil(count / lanes), operationsPerGroup: lanes * reads * operationsPerElement };
+    queue.run(program as Program, operands, { ...parameters, count }, work);
+  }
+
+  /** One workgroup per row, which goes over it `passes` times. */
+  const perRow = (rows: number, width: number, passes: number) => ({
+    groups: rows,
+    operationsPerGroup: Math.max(width, lanes) * passes * operationsPerElement,
+  });
+
+  return {
+    fill: (out, value) => forEach(each.fill, out.length, { out }, { value }),
+    copy(out, source) {
+      if (out.buffer.element === "index") indicesOf(out).set(indicesOf(source));
+      forEach(each.copy, out.length, { out, source }, {});
+    },
+    add: (out, a, b) => forEach(each.add, out.length, { out, a, b }, {}),
+    addScaled: (out, x, factor) => forEach(each.addScaled, out.length, { out, x }, { factor }),
+
+    matmul(out, a, b, { m, n, k, transposeA = false, transposeB = false, accumulate = false }) {
+      const groups = Math.ceil(m / matmulTile) * Math.ceil(n / matmulTile);
+      const work = { groups, operationsPerGroup: 2 * matmulTile ** 2 * k };
+      const parameters = { m, n, k, accumulate: accumulate ? 1 : 0 };
+      queue.run(matmul(transposeA, transposeB), { out, a, b }, parameters, work);
+    },
+
+    embeddingForward(out, table, tokens, { width }) {
+      indicesBelow(tokens, table.length / width, "token");
+      forEach(embeddingForward, out.length, { out, table, tokens }, { width });
+    },
+    embeddingBackward(d_table, d_out, tokens, { rows, width }) {
+      const { order, starts } = sortedRows(indicesBelow(tokens, d_table.length / width, "token"));
+      const both = scratch.indices(Int32Array.of(...order, ...starts));
+      const operands = { order: slice(both.buffer, 0, rows), starts: slice(both.buffer, rows, starts.length) };
+      const distinct = starts.length - 1;
+      const reads = 2 + rows / distinct;
+      forEach(embeddingBackward, distinct * width, { d_table, d_out, tokens, ...operands }, { width }, reads);
+    },
+
+    rmsNormForward: (out, inverse_rms, x, gain, { rows, width, epsilon }) =>
+      queue.run(rmsNormForward, { out, inverse_rms, x, gain }, { width, epsilon }, perRow(rows, width, 4)),
+    rmsNormBackward(dx, dGain, d_out, x, gain, inverse_rms, { rows, width }) {
+      queue.run(rmsNormBackwardInput, { dx, d_out, x, gain, inverse_rms }, { width }, perRow(rows, width, 8));
+      const chunks = Math.ceil(rows / rowsPerGainSum);
+      const sums = scratch.reals(chunks * width);
+      forEach(rmsNormBackwardGain, sums.length, { sums, d_out, x, inverse_rms }, { rows, width }, 2 * rowsPerGainSum);
+      forEach(addColumnSums, width, { out: dGain, sums }, { rows: chunks }, chunks);
+    },
+
+    rotary(x, { sequence, heads, headDim, base, positionOffset, inverse }) {
+      const turns = rotaryTables.table(base, headDim, positionOffset + sequence);
+      const shape = { sequence, heads, half: headDim / 2, position_offset: positionOffset };
+      forEach(each.rotary, x.length / 2, { x, turns }, { ...shape, direction: inverse ? -1 : 1 });
+    },
+
+    attentionForward(out, log_sum_exp, q, k, v, shape) {
+      const operands = { out, log_sum_exp, q, k, v };
+      queue.run(attentionForward(shape.headDim), operands, attentionParameters(shape), perQueries(shape, 2));
+    },
+    attentionBackward(dq, dk, dv, d_out, q, k, v, out, log_sum_exp, shape) {
+      const { queries, heads, headDim } = shape;
+      const delta = scratch.reals(log_sum_exp.length);
+      forEach(attentionDelta, delta.length, { delta, d_out, out }, { queries, heads, head_dim: headDim }, 2 * headDim);
+      const operands = { d_out, q, k, v, log_sum_exp, delta };
+      const parameters = attentionParameters(shape);
+      queue.run(attentionBackwardQuery(headDim), { dq, ...operands }, parameters, perQueries(shape, 3));
+      queue.run(attentionBackwardKeyValue(headDim), { dk, dv, ...operands }, parameters, perKeys(shape, 4));
+    },
+
+    swigluForward: (out, gate, up) => forEach(each.swigluForward, out.length, { out, gate, up }, {}),
+    swigluBackward: (d_gate, d_up, d_out, gate, up) =>
+      forEach(each.swigluBackward, d_out.length, { d_gate, d_up, d_out, gate, up }, {}),
+
+    crossEntropy(losses, logits, targets, { rows, width, gradientScale }) {
+      indicesBelow(targets, width, "target");
+      const operands = { losses, logits, targets };
+      queue.run(crossEntropy, operands, { width, gradient_scale: gradientScale }, perRow(rows, width, 4));
+    },
+
+    squaredNorm: (out, x) => squaredNorm(queue, scratch, out, x),
+
+    adamW(parameters, gradients, first_moment, second_moment, options) {
+      const { beta1, beta2, step } = options;
+      const operands = { parameters, gradients, first_moment, second_moment };
+      forEach(each.adamW, parameters.length, operands, {
+        learning_rate: options.learningRate,
+        beta1,
+        one_minus_beta1: 1 - beta1,
+        beta2,
+        one_minus_beta2: 1 - beta2,
+        first_correction: 1 / (1 - beta1 ** step),
+        second_correction: 1 / (1 - beta2 ** step),
+        epsilon: options.epsilon,
+        weight_decay: options.weightDecay,
+        gradient_scale: options.gradientScale,
+      });
+    },
+    outerNesterov: (parameters, velocity, gradient, { learningRate, momentum }) =>
+      forEach(
+        each.outerNesterov,
+        parameters.length,
+        { parameters, velocity, gradient },
+        { learning_rate: learningRate, momentum },
+      ),
+  };
+}
+
+/** Sums in a tree: every pass leaves one sum per 4,096 elements, until there is one. */
+function squaredNorm(queue: WebGpuQueue, scratch: Scratch, out: Slice, x: Slice): void {
+  const firstSums = Math.max(1, Math.ceil(x.length / elementsPerSum));
+  const partial = scratch.reals(firstSums + Math.ceil(firstSums / elementsPerSum));
+  let [program, source]: [Program<"sums" | "x", "count">, Slice] = [sumOfSquares, x];
+  // Two parts of the working space take turns; the second one has room for all passes but the first.
+  let offset = 0;
+  for (;;) {
+    const groups = Math.max(1, Math.ceil(source.length / elementsPerSum));
+    const sums = groups === 1 ? out : slice(partial.buffer, offset, groups);
+    const work = { groups, operationsPerGroup: elementsPerSum * operationsPerElement };
+    queue.run(program, { sums, x: source }, { count: source.length }, work);
+    if (groups === 1) return;
+    [program, source] = [sum, sums];
+    offset = offset === 0 ? firstSums : 0;
+  }
+}
+
+/** Rows sorted by index, those of one index in order, and where each distinct index starts: `distinct + 1` numbers. */
+function sortedRows(indices: Int32Array): { readonly order: readonly number[]; readonly starts: readonly number[] } {
+  const rowsOf = Map.groupBy(indices.keys(), (row) => indices[row]);
+  const starts = [0];
+  for (const rows of rowsOf.values()) starts.push((starts.at(-1) ?? 0) + rows.length);
+  return { order: [...rowsOf.values()].flat(), starts };
+}
+
+function attentionParameters({ queries, keys, heads, keyValueHeads, headDim }: AttentionShape) {
+  return { queries, keys, heads, key_value_heads: keyValueHeads, scale: 1 / Math.sqrt(headDim) };
+}
+
+/** `products`: how many products of two 32 × 32 tiles there are per chunk of channels. */
+function perQueries({ batch, queries, keys, heads, headDim }: AttentionShape, products: number) {
+  const operations = 2 * attentionTile * keys * chunksOf(headDim) * attentionTile * products;
+  return { groups: batch * heads * Math.ceil(queries / attentionTile), operationsPerGroup: operations };
+}
+
+function perKeys({ batch, queries, keys, heads, keyValueHeads, headDim }: AttentionShape, products: number) {
+  const rows = queries * (heads / keyValueHeads);
+  const operations = 2 * attentionTile * rows * chunksOf(headDim) * attentionTile * products;
+  return { groups: batch * keyValueHeads * Math.ceil(keys / attentionTile), operationsPerGroup: operations };
+}

@@ -1,0 +1,40 @@
+import { bindingAccess, type Program, shaderSource } from "./program.ts";
+
+export interface Pipeline {
+  readonly pipeline: GPUComputePipeline;
+  readonly layout: GPUBindGroupLayout;
+}
+
+/** Compiles programs when they are first used, once for every way in which their operands share buffers. */
+export function createPipelines(device: GPUDevice) {
+  const compiled = new Map<string, Pipeline>();
+
+  function compile(program: Program, bindings: readonly number[]): Pipeline {
+    const visibility = GPUShaderStage.COMPUTE;
+    const layout = device.createBindGroupLayout({
+      entries: [
+        { binding: 0, visibility, buffer: { type: "uniform", hasDynamicOffset: true } },
+        ...[...bindingAccess(program, bindings)].map(([binding, access]) => ({
+          binding,
+          visibility,
+          buffer: { type: access === "write" ? ("storage" as const) : ("read-only-storage" as const) },
+        })),
+      ],
+    });
+    const pipeline = device.createComputePipeline({
+      label: program.name,
+      layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
+      compute: { module: device.createShaderModule({ label: program.name, code: shaderSource(program, bindings) }) },
+    });
+    return { pipeline, layout };
+  }
+
+  return {
+    get(program: Program, bindings: readonly number[]): Pipeline {
+      const key = `${program.name} ${bindings.join()}`;
+      const known = compiled.get(key) ?? compile(program, bindings);
+      compiled.set(key, known);
+      return known;
+    },
+  };
+}

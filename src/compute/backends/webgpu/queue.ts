@@ -1,0 +1,184 @@
+import type { Slice } from "../../kernels.ts";
+import type { Gpu } from "./adapter.ts";
+import { bufferOf, elementBytes, type WebGpuBuffer } from "./memory.ts";
+import { createPipelines } from "./pipelines.ts";
+import { maximumGroupsPerAxis, type Program, uniformFields } from "./program.ts";
+
+export interface Work {
+  readonly groups: number;
+  /** Floating-point operations of one group, roughly; see `operationsPerElement`. */
+  readonly operationsPerGroup: number;
+}
+
+/**
+ * Kernels that touch memory more than they compute are limited by its bandwidth: reading or writing an element takes GPUs,
+ * and processors, about as long as this many operations of a matmul.
+ */
+export const operationsPerElement = 20;
+
+/** Dispatches per submit: each has a slot for its uniforms. */
+const slots = 256;
+const slotBytes = 256;
+/** Systems stop a GPU that does not answer; some after as little as 100 ms, and the screen is drawn by it too. */
+const targetSubmitMs = 20;
+/** Before the device has been timed: 25 ms of a slow processor. */
+const cautiousOperations = 5e7;
+
+/**
+ * The one way to the device's queue. Dispatches are encoded into one submit until it holds about 20 ms of work (by a rate
+ * that `setRate` learns once); a dispatch that is longer than that is cut into ranges of groups, each a submit of its own.
+ * Nothing here waits for the device but `read`.
+ */
+export class WebGpuQueue {
+  readonly #gpu: Gpu;
+  readonly #pipelines;
+  readonly #uniforms: GPUBuffer;
+  readonly #uniformBytes = new ArrayBuffer(slots * slotBytes);
+  readonly #uniformView = new DataView(this.#uniformBytes);
+  #encoder: GPUCommandEncoder | null = null;
+  #pass: GPUComputePassEncoder | null = null;
+  #usedSlots = 0;
+  #operations = 0;
+  #operationsPerSubmit = cautiousOperations;
+
+  constructor(gpu: Gpu) {
+    this.#gpu = gpu;
+    this.#pipelines = createPipelines(gpu.device);
+    this.#uniforms = gpu.device.createBuffer({
+      size: slots * slotBytes,
+      usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
+    });
+  }
+
+  /** Learns how much work a submit may hold. */
+  setRate(operationsPerMs: number): void {
+    this.#operationsPerSubmit = Math.max(1, targetSubmitMs * operationsPerMs);
+  }
+
+  /** Runs a program over `work.groups` workgroups, behind everything run so far. */
+  run<Operand extends string, Parameter extends string>(
+    program: Program<Operand, Parameter>,
+    operands: Readonly<Record<NoInfer<Operand>, Slice>>,
+    parameters: Readonly<Record<NoInfer<Parameter>, number>>,
+    { groups, operationsPerGroup }: Work,
+  ): void {
+    this.#gpu.check();
+    // In the program's order: bindings and uniforms are laid out by it.
+    const slices = Object.keys(program.operands).map((name) => operands[name as Operand]);
+    const buffers = slices.map(bufferOf);
+    const starts = Object.fromEntries(
+      Object.keys(operands).map((name, k) => [`${name}_start`, slices[k]?.offset ?? 0]),
+    );
+    const distinct = [...new Set(buffers)];
+    const bindings = buffers.map((buffer) => 1 + distinct.indexOf(buffer));
+    const { pipeline, layout } = this.#pipelines.get(program, bindings);
+    const bindGroup = this.#bind(layout, distinct);
+
+    const groupsPerSubmit = Math.max(1, Math.floor(this.#operationsPerSubmit / operationsPerGroup));
+    for (let first = 0; first < groups; first += groupsPerSubmit) {
+      const end = Math.min(groups, first + groupsPerSubmit);
+      const operations = (end - first) * operationsPerGroup;
+      if (this.#usedSlots === slots || this.#operations + operations > this.#operationsPerSubmit) this.submit();
+      const slot = this.#usedSlots++;
+      this.#writeUniforms(slot, program, { ...starts, ...parameters, group_first: first, group_end: end });
+      const pass = this.#openPass();
+      pass.setPipeline(pipeline);
+      pass.setBindGroup(0, bindGroup, [slot * slotBytes]);
+      pass.dispatchWorkgroups(
+        Math.min(end - first, maximumGroupsPerAxis),
+        Math.ceil((end - first) / maximumGroupsPerAxis),
+      );
+      this.#operations += operations;
+    }
+  }
+
+  /** Hands what has been encoded to the device. */
+  submit(): void {
+    if (this.#encoder === null) return;
+    this.#pass?.end();
+    this.#gpu.device.queue.writeBuffer(this.#uniforms, 0, this.#uniformBytes, 0, this.#usedSlots * slotBytes);
+    this.#gpu.device.queue.submit([this.#encoder.finish()]);
+    this.#encoder = null;
+    this.#pass = null;
+    this.#usedSlots = 0;
+    this.#operations = 0;
+  }
+
+  write({ buffer, offset }: Slice, values: Float32Array | Int32Array): void {
+    this.#gpu.check();
+    const { gpuBuffer } = bufferOf({ buffer, offset, length: values.length });
+    if (values.length === 0) return;
+    this.submit();
+    // Dawn does not take shared memory.
+    const own = values.buffer instanceof ArrayBuffer ? values : values.slice();
+    this.#gpu.device.queue.writeBuffer(
+      gpuBuffer,
+      offset * elementBytes,
+      own.buffer as ArrayBuffer,
+      own.byteOffset,
+      own.byteLength,
+    );
+  }
+
+  /** The contents of a slice of reals, after everything run so far. */
+  async read(source: Slice): Promise<Float32Array> {
+    this.#gpu.check();
+    const { gpuBuffer } = bufferOf(source);
+    const size = source.length * elementBytes;
+    if (size === 0) return new Float32Array(0);
+    const { device } = this.#gpu;
+    const staging = device.createBuffer({ size, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
+    this.#endPass().copyBufferToBuffer(gpuBuffer, source.offset * elementBytes, staging, 0, size);
+    this.submit();
+    try {
+      await staging.mapAsync(GPUMapMode.READ);
+      this.#gpu.check();
+      return new Float32Array(staging.getMappedRange()).slice();
+    } catch (error) {
+      // Mapping fails when the device is lost: say that instead.
+      await device.queue.onSubmittedWorkDone().catch(() => undefined);
+      this.#gpu.check();
+      throw error;
+    } finally {
+      staging.destroy();
+    }
+  }
+
+  async finish(): Promise<void> {
+    this.submit();
+    await this.#gpu.device.queue.onSubmittedWorkDone();
+  }
+
+  #openPass(): GPUComputePassEncoder {
+    this.#encoder ??= this.#gpu.device.createCommandEncoder();
+    this.#pass ??= this.#encoder.beginComputePass();
+    return this.#pass;
+  }
+
+  #endPass(): GPUCommandEncoder {
+    this.#encoder ??= this.#gpu.device.createCommandEncoder();
+    this.#pass?.end();
+    this.#pass = null;
+    return this.#encoder;
+  }
+
+  #bind(layout: GPUBindGroupLayout, buffers: readonly WebGpuBuffer[]): GPUBindGroup {
+    return this.#gpu.device.createBindGroup({
+      layout,
+      entries: [
+        { binding: 0, resource: { buffer: this.#uniforms, size: slotBytes } },
+        ...buffers.map(({ gpuBuffer }, index) => ({ binding: index + 1, resource: { buffer: gpuBuffer } })),
+      ],
+    });
+  }
+
+  #writeUniforms(slot: number, program: Program, values: Readonly<Record<string, number>>): void {
+    Object.entries(uniformFields(program)).forEach(([name, type], index) => {
+      const value = values[name];
+      if (value === undefined) throw new Error(`${program.name}: no value for ${name}`);
+      const at = slot * slotBytes + index * 4;
+      if (type === "u32") this.#uniformView.setUint32(at, value, true);
+      else this.#uniformView.setFloat32(at, value, true);
+    });
+  }
+}

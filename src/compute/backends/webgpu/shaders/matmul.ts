@@ -1,0 +1,86 @@
+import type { Program } from "../program.ts";
+
+/** Rows and columns of the product that one workgroup of 64 lanes computes. */
+export const matmulTile = 64;
+
+/** The rows of one lane: two quads, whose rows are components of the vectors `rows_low` and `rows_high`. */
+const laneRows = [..."xyzw"].flatMap((c) => [`rows_low.${c}`]).concat([..."xyzw"].map((c) => `rows_high.${c}`));
+const eachRow = (code: (row: number, factor: string) => string) =>
+  laneRows.map((factor, row) => code(row, factor)).join("\n");
+
+/**
+ * out[m, n] (+)= a · b. A workgroup walks down the contracted dimension 16 at a time: it brings 64 rows of `a` and 64
+ * columns of `b` into workgroup memory, where four neighbouring rows (columns) of one depth are one vector, a quad. Every
+ * lane multiplies 8 rows by 8 columns: quads q and q + 8 of each. Reads of a stored and of a transposed matrix differ in
+ * which way neighbouring lanes lie, so that both read neighbouring elements.
+ */
+export function matmul(transposeA: boolean, transposeB: boolean) {
+  return {
+    name: `matmul${transposeA ? ", a transposed" : ""}${transposeB ? ", b transposed" : ""}`,
+    lanes: 64,
+    operands: { out: ["write", "f32"], a: ["read", "f32"], b: ["read", "f32"] },
+    parameters: { m: "u32", n: "u32", k: "u32", accumulate: "u32" },
+    declarations: /* wgsl */ `
+      // [depth 16][quad 16], with one more quad per depth to spread them over the memory's banks.
+      const pitch = 17u;
+      var<workgroup> a_tile: array<vec4f, 16 * pitch>;
+      var<workgroup> b_tile: array<vec4f, 16 * pitch>;
+
+      fn a_at(row: u32, depth: u32) -> f32 {
+        if (row >= given.m || depth >= given.k) { return 0.0; }
+        return a[${transposeA ? "depth * given.m + row" : "row * given.k + depth"}];
+      }
+      fn b_at(depth: u32, column: u32) -> f32 {
+        if (column >= given.n || depth >= given.k) { return 0.0; }
+        return b[${transposeB ? "column * given.k + depth" : "depth * given.n + column"}];
+      }
+      fn store(row: u32, first_column: u32, sums: vec4f) {
+        if (row >= given.m) { return; }
+        for (var c = 0u; c < 4u; c++) {
+          let column = first_column + c;
+          if (column < given.n) {
+            let i = row * given.n + column;
+            if (given.accumulate == 1u) { out[i] += sums[c]; } else { out[i] = sums[c]; }
+          }
+        }
+      }`,
+    body: /* wgsl */ `
+      let tiles_across = (given.n + 63u) / 64u;
+      let first_row = group / tiles_across * 64u;
+      let first_column = group % tiles_across * 64u;
+      let row_quad = lane / 8u;
+      let column_quad = lane % 8u;
+      ${eachRow((row) => `var low${row} = vec4f(); var high${row} = vec4f();`)}
+      for (var first_depth = 0u; first_depth < given.k; first_depth += 16u) {
+        for (var place = lane; place < 256u; place += 64u) {
+          let fast = place % 16u;
+          let slow = place / 16u;
+          let a_depth = ${transposeA ? "slow" : "fast"};
+          let a_quad = ${transposeA ? "fast" : "slow"};
+          let b_depth = ${transposeB ? "fast" : "slow"};
+          let b_quad = ${transposeB ? "slow" : "fast"};
+          let r = first_row + 4u * a_quad;
+          let c = first_column + 4u * b_quad;
+          let da = first_depth + a_depth;
+          let db = first_depth + b_depth;
+          a_tile[a_depth * pitch + a_quad] = vec4f(a_at(r, da), a_at(r + 1u, da), a_at(r + 2u, da), a_at(r + 3u, da));
+          b_tile[b_depth * pitch + b_quad] = vec4f(b_at(db, c), b_at(db, c + 1u), b_at(db, c + 2u), b_at(db, c + 3u));
+        }
+        workgroupBarrier();
+        for (var depth = 0u; depth < 16u; depth++) {
+          let rows_low = a_tile[depth * pitch + row_quad];
+          let rows_high = a_tile[depth * pitch + row_quad + 8u];
+          let columns_low = b_tile[depth * pitch + column_quad];
+          let columns_high = b_tile[depth * pitch + column_quad + 8u];
+          ${eachRow((row, factor) => `low${row} += ${factor} * columns_low; high${row} += ${factor} * columns_high;`)}
+        }
+        workgroupBarrier();
+      }
+      let row = first_row + 4u * row_quad;
+      let column = first_column + 4u * column_quad;
+      ${eachRow((index) => {
+        const at = `row + ${index < 4 ? index : 28 + index}u`;
+        return `store(${at}, column, low${index}); store(${at}, column + 32u, high${index});`;
+      })}`,
+  } as const satisfies Program;
+}
