@@ -19,7 +19,7 @@ import {
   rmsNormForward,
   rowsPerGainSum,
 } from "./shaders/norm.ts";
-import { elementsPerSum, sum, sumOfSquares } from "./shaders/reductions.ts";
+import { elementsPerSum, reducingLanes, sum, sumOfSquares } from "./shaders/reductions.ts";
 
 export function webGpuKernels(memory: WebGpuMemory, queue: WebGpuQueue): Kernels {
   const scratch = createScratch(memory, queue);
@@ -40,7 +40,7 @@ export function webGpuKernels(memory: WebGpuMemory, queue: WebGpuQueue): Kernels
   /** One workgroup per row, which goes over it `passes` times. */
   const perRow = (rows: number, width: number, passes: number) => ({
     groups: rows,
-    operationsPerGroup: Math.max(width, lanes) * passes * operationsPerElement,
+    operationsPerGroup: Math.max(width, reducingLanes) * passes * operationsPerElement,
   });
 
   return {
@@ -90,7 +90,7 @@ export function webGpuKernels(memory: WebGpuMemory, queue: WebGpuQueue): Kernels
 
     attentionForward(out, log_sum_exp, q, k, v, shape) {
       const operands = { out, log_sum_exp, q, k, v };
-      queue.run(attentionForward(shape.headDim), operands, attentionParameters(shape), perQueries(shape, 2));
+      queue.run(attentionForward(chunksOf(shape.headDim)), operands, attentionParameters(shape), perQueries(shape, 2));
     },
     attentionBackward(dq, dk, dv, d_out, q, k, v, out, log_sum_exp, shape) {
       const { queries, heads, headDim } = shape;
@@ -98,8 +98,8 @@ export function webGpuKernels(memory: WebGpuMemory, queue: WebGpuQueue): Kernels
       forEach(attentionDelta, delta.length, { delta, d_out, out }, { queries, heads, head_dim: headDim }, 2 * headDim);
       const operands = { d_out, q, k, v, log_sum_exp, delta };
       const parameters = attentionParameters(shape);
-      queue.run(attentionBackwardQuery(headDim), { dq, ...operands }, parameters, perQueries(shape, 3));
-      queue.run(attentionBackwardKeyValue(headDim), { dk, dv, ...operands }, parameters, perKeys(shape, 4));
+      queue.run(attentionBackwardQuery(chunksOf(headDim)), { dq, ...operands }, parameters, perQueries(shape, 3));
+      queue.run(attentionBackwardKeyValue(chunksOf(headDim)), { dk, dv, ...operands }, parameters, perKeys(shape, 4));
     },
 
     swigluForward: (out, gate, up) => forEach(each.swigluForward, out.length, { out, gate, up }, {}),
@@ -167,7 +167,14 @@ function sortedRows(indices: Int32Array): { readonly order: readonly number[]; r
 }
 
 function attentionParameters({ queries, keys, heads, keyValueHeads, headDim }: AttentionShape) {
-  return { queries, keys, heads, key_value_heads: keyValueHeads, scale: 1 / Math.sqrt(headDim) };
+  return {
+    queries,
+    keys,
+    heads,
+    key_value_heads: keyValueHeads,
+    head_dim: headDim,
+    scale: 1 / Math.sqrt(headDim),
+  };
 }
 
 /** `products`: how many products of two 32 × 32 tiles there are per chunk of channels. */

@@ -4,7 +4,14 @@
  * dq = Σ ds · k, dk = Σ ds · q, dv = Σ p · d_out. Shapes as in the contract; delta as logSumExp.
  */
 import { elementwise, type Program } from "../program.ts";
-import { attentionParameters, attentionTiles, quadReader, quadWriter } from "./attention-tiles.ts";
+import {
+  attentionLanes,
+  attentionParameters,
+  attentionTiles,
+  loadByChannel,
+  loadByRow,
+  queryBlock,
+} from "./attention-tiles.ts";
 
 /** delta[row] = d_out · out over one head's channels; i counts [sequence, head, query]. */
 export const attentionDelta = elementwise({
@@ -21,10 +28,20 @@ export const attentionDelta = elementwise({
     delta[i] = sum;`,
 });
 
+/** log_sum_exp and delta of four queries. */
+const queryStatistics = /* wgsl */ `
+  fn log_sum_exps(rows: vec4u) -> vec4f {
+    return vec4f(log_sum_exp[rows.x], log_sum_exp[rows.y], log_sum_exp[rows.z], log_sum_exp[rows.w]);
+  }
+  fn deltas(rows: vec4u) -> vec4f {
+    return vec4f(delta[rows.x], delta[rows.y], delta[rows.z], delta[rows.w]);
+  }`;
+
 /** dq: a workgroup takes 32 queries of one head through the keys they saw. Tile rows are queries, columns keys. */
-export function attentionBackwardQuery(headDim: number) {
+export function attentionBackwardQuery(chunks: number) {
   return {
-    name: `attention backward, query, ${headDim}`,
+    name: `attention backward, query, ${chunks}`,
+    lanes: attentionLanes,
     operands: {
       dq: ["write", "f32"],
       d_out: ["read", "f32"],
@@ -36,61 +53,45 @@ export function attentionBackwardQuery(headDim: number) {
     },
     parameters: attentionParameters,
     declarations: /* wgsl */ `
-      ${attentionTiles(headDim)}
-      ${["q", "k", "v", "d_out"].map(quadReader).join("\n")}
-      ${quadWriter("dq")}`,
+      ${attentionTiles(chunks, { queries: ["q", "d_out", "dq"], keys: ["k", "v"], written: ["dq"] })}
+      ${queryStatistics}`,
     body: /* wgsl */ `
-      let row = lane / 8u;
-      let quad = lane % 8u;
-      let blocks = (given.queries + 31u) / 32u;
-      let block_first = group % blocks * 32u;
-      let head = group / blocks % given.heads;
-      let sequence = group / blocks / given.heads;
-      let key_value_head = head / (given.heads / given.key_value_heads);
-      let past = given.keys - given.queries;
-      let block_visible = past + min(block_first + 32u, given.queries);
-
-      let query = block_first + row;
-      let query_inside = query < given.queries;
-      let query_from = query_start(sequence, query, head);
-      let visible = past + query + 1u;
-      let query_row = (sequence * given.heads + head) * given.queries + min(query, given.queries - 1u);
-      let row_log_sum_exp = log_sum_exp[query_row];
-      let row_delta = delta[query_row];
-      var sums: array<vec4f, chunks>;
+      ${queryBlock}
+      let rows_log_sum_exp = log_sum_exps(query_rows);
+      let rows_delta = deltas(query_rows);
+      var sums: array<mat4x4f, chunks>;
       for (var key_first = 0u; key_first < block_visible; key_first += 32u) {
-        let key = key_first + row;
-        let key_inside = key < given.keys;
-        let key_from = key_start(sequence, key, key_value_head);
-        var scores = vec4f();
-        var d_weights = vec4f();
+        var scores = mat4x4f();
+        var d_weights = mat4x4f();
         for (var chunk = 0u; chunk < chunks; chunk++) {
-          let channel = chunk * 32u + quad * 4u;
-          left[row * 9u + quad] = q_quad(query_from, channel, query_inside);
-          right[row * 9u + quad] = k_quad(key_from, channel, key_inside);
+          ${loadByChannel("left", "q", "queries_base", "block_first")}
+          ${loadByChannel("right", "k", "keys_base", "key_first")}
           workgroupBarrier();
-          scores += dot_products(row, quad);
+          scores += product(row_quad, column_quad);
           workgroupBarrier();
-          left[row * 9u + quad] = d_out_quad(query_from, channel, query_inside);
-          right[row * 9u + quad] = v_quad(key_from, channel, key_inside);
+          ${loadByChannel("left", "d_out", "queries_base", "block_first")}
+          ${loadByChannel("right", "v", "keys_base", "key_first")}
           workgroupBarrier();
-          d_weights += dot_products(row, quad);
+          d_weights += product(row_quad, column_quad);
           workgroupBarrier();
         }
-        let seen = key_first + quad + vec4u(0u, 8u, 16u, 24u) < vec4u(visible);
-        let weights = select(vec4f(), exp(given.scale * scores - row_log_sum_exp), seen);
-        factors[row * 9u + quad] = given.scale * weights * (d_weights - row_delta);
+        let keys = key_first + 4u * column_quad + vec4u(0u, 1u, 2u, 3u);
+        var d_scores = mat4x4f();
+        for (var r = 0u; r < 4u; r++) {
+          let seen = keys <= vec4u(past + queries[r]);
+          let weights = select(vec4f(), exp(given.scale * scores[r] - rows_log_sum_exp[r]), seen);
+          d_scores[r] = given.scale * weights * (d_weights[r] - rows_delta[r]);
+        }
+        keep_as_left(row_quad, column_quad, d_scores);
         for (var chunk = 0u; chunk < chunks; chunk++) {
-          right[row * 9u + quad] = k_quad(key_from, chunk * 32u + quad * 4u, key_inside);
+          ${loadByRow("k", "keys_base", "key_first")}
           workgroupBarrier();
-          sums[chunk] += weighted_sum(row, quad);
+          sums[chunk] += product(row_quad, column_quad);
           workgroupBarrier();
         }
       }
-      if (query_inside) {
-        for (var chunk = 0u; chunk < chunks; chunk++) {
-          store_dq(query_from, chunk * 32u + quad * 4u, sums[chunk]);
-        }
+      for (var chunk = 0u; chunk < chunks; chunk++) {
+        store_dq(queries_base, queries[0], chunk * 32u + 4u * column_quad, sums[chunk]);
       }`,
   } as const satisfies Program;
 }
@@ -99,9 +100,10 @@ export function attentionBackwardQuery(headDim: number) {
  * dk and dv: a workgroup takes 32 keys of one key-value head through the queries, of all heads that share it, that saw
  * them. Tile rows are keys, columns queries: all scores and weights are transposed.
  */
-export function attentionBackwardKeyValue(headDim: number) {
+export function attentionBackwardKeyValue(chunks: number) {
   return {
-    name: `attention backward, key and value, ${headDim}`,
+    name: `attention backward, key and value, ${chunks}`,
+    lanes: attentionLanes,
     operands: {
       dk: ["write", "f32"],
       dv: ["write", "f32"],
@@ -114,83 +116,71 @@ export function attentionBackwardKeyValue(headDim: number) {
     },
     parameters: attentionParameters,
     declarations: /* wgsl */ `
-      ${attentionTiles(headDim)}
-      ${["q", "k", "v", "d_out"].map(quadReader).join("\n")}
-      ${["dk", "dv"].map(quadWriter).join("\n")}
-
-      /// log_sum_exp and delta of the four queries of a quad; of the last query where there are fewer.
-      fn query_rows(head_row: u32, queries: vec4u) -> vec4u {
-        return head_row + min(queries, vec4u(given.queries - 1u));
-      }
-      fn log_sum_exps(rows: vec4u) -> vec4f {
-        return vec4f(log_sum_exp[rows.x], log_sum_exp[rows.y], log_sum_exp[rows.z], log_sum_exp[rows.w]);
-      }
-      fn deltas(rows: vec4u) -> vec4f {
-        return vec4f(delta[rows.x], delta[rows.y], delta[rows.z], delta[rows.w]);
-      }`,
+      ${attentionTiles(chunks, { queries: ["q", "d_out"], keys: ["k", "v", "dk", "dv"], written: ["dk", "dv"] })}
+      ${queryStatistics}`,
     body: /* wgsl */ `
-      let row = lane / 8u;
-      let quad = lane % 8u;
+      let row_quad = lane / 8u;
+      let column_quad = lane % 8u;
       let blocks = (given.keys + 31u) / 32u;
       let block_first = group % blocks * 32u;
       let key_value_head = group / blocks % given.key_value_heads;
       let sequence = group / blocks / given.key_value_heads;
       let heads_per_group = given.heads / given.key_value_heads;
+      let keys_base = key_base(sequence, key_value_head);
       let past = given.keys - given.queries;
       let first_seeing_query = select(0u, block_first - past, block_first > past);
 
-      let key = block_first + row;
-      let key_inside = key < given.keys;
-      let key_from = key_start(sequence, key, key_value_head);
-      var dk_sums: array<vec4f, chunks>;
-      var dv_sums: array<vec4f, chunks>;
+      let first_key = block_first + 4u * row_quad;
+      var dk_sums: array<mat4x4f, chunks>;
+      var dv_sums: array<mat4x4f, chunks>;
       for (var member = 0u; member < heads_per_group; member++) {
         let head = key_value_head * heads_per_group + member;
+        let queries_base = query_base(sequence, head);
         for (var query_first = first_seeing_query / 32u * 32u; query_first < given.queries; query_first += 32u) {
-          let query = query_first + row;
-          let query_inside = query < given.queries;
-          let query_from = query_start(sequence, query, head);
-          var scores = vec4f();
-          var d_weights = vec4f();
+          var scores = mat4x4f();
+          var d_weights = mat4x4f();
           for (var chunk = 0u; chunk < chunks; chunk++) {
-            let channel = chunk * 32u + quad * 4u;
-            left[row * 9u + quad] = k_quad(key_from, channel, key_inside);
-            right[row * 9u + quad] = q_quad(query_from, channel, query_inside);
+            ${loadByChannel("left", "k", "keys_base", "block_first")}
+            ${loadByChannel("right", "q", "queries_base", "query_first")}
             workgroupBarrier();
-            scores += dot_products(row, quad);
+            scores += product(row_quad, column_quad);
             workgroupBarrier();
-            left[row * 9u + quad] = v_quad(key_from, channel, key_inside);
-            right[row * 9u + quad] = d_out_quad(query_from, channel, query_inside);
+            ${loadByChannel("left", "v", "keys_base", "block_first")}
+            ${loadByChannel("right", "d_out", "queries_base", "query_first")}
             workgroupBarrier();
-            d_weights += dot_products(row, quad);
+            d_weights += product(row_quad, column_quad);
             workgroupBarrier();
           }
-          let queries = query_first + quad + vec4u(0u, 8u, 16u, 24u);
-          let seen = (vec4u(key) <= past + queries) & (queries < vec4u(given.queries));
-          let rows = query_rows((sequence * given.heads + head) * given.queries, queries);
-          let weights = select(vec4f(), exp(given.scale * scores - log_sum_exps(rows)), seen);
-          factors[row * 9u + quad] = weights;
+          let queries = query_first + 4u * column_quad + vec4u(0u, 1u, 2u, 3u);
+          let query_rows = (sequence * given.heads + head) * given.queries + min(queries, vec4u(given.queries - 1u));
+          let columns_log_sum_exp = log_sum_exps(query_rows);
+          let columns_delta = deltas(query_rows);
+          for (var r = 0u; r < 4u; r++) {
+            let seen = (vec4u(first_key + r) <= past + queries) & (queries < vec4u(given.queries));
+            let weights = select(vec4f(), exp(given.scale * scores[r] - columns_log_sum_exp), seen);
+            scores[r] = weights;
+            d_weights[r] = given.scale * weights * (d_weights[r] - columns_delta);
+          }
+          keep_as_left(row_quad, column_quad, scores);
           for (var chunk = 0u; chunk < chunks; chunk++) {
-            right[row * 9u + quad] = d_out_quad(query_from, chunk * 32u + quad * 4u, query_inside);
+            ${loadByRow("d_out", "queries_base", "query_first")}
             workgroupBarrier();
-            dv_sums[chunk] += weighted_sum(row, quad);
+            dv_sums[chunk] += product(row_quad, column_quad);
             workgroupBarrier();
           }
-          factors[row * 9u + quad] = given.scale * weights * (d_weights - deltas(rows));
+          keep_as_left(row_quad, column_quad, d_weights);
           for (var chunk = 0u; chunk < chunks; chunk++) {
-            right[row * 9u + quad] = q_quad(query_from, chunk * 32u + quad * 4u, query_inside);
+            ${loadByRow("q", "queries_base", "query_first")}
             workgroupBarrier();
-            dk_sums[chunk] += weighted_sum(row, quad);
+            dk_sums[chunk] += product(row_quad, column_quad);
             workgroupBarrier();
           }
         }
       }
-      if (key_inside) {
-        for (var chunk = 0u; chunk < chunks; chunk++) {
-          let channel = chunk * 32u + quad * 4u;
-          store_dk(key_from, channel, dk_sums[chunk]);
-          store_dv(key_from, channel, dv_sums[chunk]);
-        }
+      for (var chunk = 0u; chunk < chunks; chunk++) {
+        let channel = chunk * 32u + 4u * column_quad;
+        store_dk(keys_base, first_key, channel, dk_sums[chunk]);
+        store_dv(keys_base, first_key, channel, dv_sums[chunk]);
       }`,
   } as const satisfies Program;
 }

@@ -1,89 +1,129 @@
 /**
- * What the attention programs share: products of 32 × 32 tiles. A tile has 256 quads, one per lane; lane t owns row t / 8
- * and quad t % 8. Where a tile's columns are channels, a quad is four neighbours; where they are keys or queries, quad q
- * stands for columns q, q + 8, q + 16 and q + 24, so that neighbouring lanes read neighbouring rows of `right`. Heads are
- * walked through 32 channels at a time. A ninth quad per row spreads the rows over the memory's banks.
+ * What the attention programs share: products of 32 × 32 tiles by workgroups of 64 lanes. Lane t owns four rows by four
+ * columns of the product, row quad t / 8 and column quad t % 8, as a matrix m with m[row][column]. A factor lies in
+ * workgroup memory by depth: left[depth][quad of rows], right[depth][quad of columns], with a ninth quad per depth to
+ * spread them over the memory's banks. Heads are walked through 32 channels, a chunk, at a time.
  */
 
 /** Queries, and keys, per tile. */
 export const attentionTile = 32;
 
-/** Chunks of 32 channels that a head has. */
+/** Chunks that a head has. */
 export function chunksOf(headDim: number): number {
   return Math.ceil(headDim / attentionTile);
 }
 
+export const attentionLanes = 64;
 export const attentionParameters = {
   queries: "u32",
   keys: "u32",
   heads: "u32",
   key_value_heads: "u32",
+  head_dim: "u32",
   scale: "f32",
 } as const;
 
-export function attentionTiles(headDim: number): string {
+/** `queries`: operands with rows by query; `keys`: with rows by key; `written`: those of them that are results. */
+export function attentionTiles(
+  chunks: number,
+  operands: {
+    readonly queries: readonly string[];
+    readonly keys: readonly string[];
+    readonly written: readonly string[];
+  },
+): string {
+  const { queries, keys, written } = operands;
+  const accessor = (operand: string) => (written.includes(operand) ? writer : reader);
   return /* wgsl */ `
-    const head_dim = ${headDim}u;
-    const chunks = ${chunksOf(headDim)}u;
+    const chunks = ${chunks}u;
     const lowest = -3.4e38;
     var<workgroup> left: array<vec4f, 32 * 9>;
     var<workgroup> right: array<vec4f, 32 * 9>;
-    var<workgroup> factors: array<vec4f, 32 * 9>;
 
-    /// left[row] · right[column] over one chunk, for the four columns of a quad.
-    fn dot_products(row: u32, quad: u32) -> vec4f {
-      var sums = vec4f();
-      for (var c = 0u; c < 8u; c++) {
-        let l = left[row * 9u + c];
-        sums += vec4f(
-          dot(l, right[quad * 9u + c]),
-          dot(l, right[(quad + 8u) * 9u + c]),
-          dot(l, right[(quad + 16u) * 9u + c]),
-          dot(l, right[(quad + 24u) * 9u + c]));
+    fn product(row_quad: u32, column_quad: u32) -> mat4x4f {
+      var sums = mat4x4f();
+      for (var depth = 0u; depth < 32u; depth++) {
+        let rows = left[depth * 9u + row_quad];
+        let columns = right[depth * 9u + column_quad];
+        sums += mat4x4f(rows.x * columns, rows.y * columns, rows.z * columns, rows.w * columns);
       }
       return sums;
     }
 
-    /// Σ over the 32 columns j of factors[row][j] · right[j], for four channels.
-    fn weighted_sum(row: u32, quad: u32) -> vec4f {
-      var sums = vec4f();
-      for (var j = 0u; j < 8u; j++) {
-        let f = factors[row * 9u + j];
-        sums += f.x * right[j * 9u + quad] + f.y * right[(j + 8u) * 9u + quad]
-          + f.z * right[(j + 16u) * 9u + quad] + f.w * right[(j + 24u) * 9u + quad];
-      }
-      return sums;
+    /// Makes a product the left factor of the next one, with its columns as depth.
+    fn keep_as_left(row_quad: u32, column_quad: u32, values: mat4x4f) {
+      let columns = transpose(values);
+      for (var c = 0u; c < 4u; c++) { left[(4u * column_quad + c) * 9u + row_quad] = columns[c]; }
     }
 
-    /// Where the head vector of a query, or of a key, starts.
-    fn query_start(sequence: u32, query: u32, head: u32) -> u32 {
-      return ((sequence * given.queries + query) * given.heads + head) * head_dim;
+    /// Where the vectors of one head, or of the key-value head that it shares, start in its sequence.
+    fn query_base(sequence: u32, head: u32) -> u32 {
+      return (sequence * given.queries * given.heads + head) * given.head_dim;
     }
-    fn key_start(sequence: u32, key: u32, key_value_head: u32) -> u32 {
-      return ((sequence * given.keys + key) * given.key_value_heads + key_value_head) * head_dim;
+    fn key_base(sequence: u32, key_value_head: u32) -> u32 {
+      return (sequence * given.keys * given.key_value_heads + key_value_head) * given.head_dim;
+    }
+    ${queries.map((operand) => accessor(operand)(operand, "given.queries", "given.heads")).join("\n")}
+    ${keys.map((operand) => accessor(operand)(operand, "given.keys", "given.key_value_heads")).join("\n")}`;
+}
+
+/** `<operand>_at(base, row, channel)`: one element, zero outside of the head's vectors. */
+function reader(operand: string, rows: string, heads: string): string {
+  return /* wgsl */ `
+    fn ${operand}_at(base: u32, row: u32, channel: u32) -> f32 {
+      if (row >= ${rows} || channel >= given.head_dim) { return 0.0; }
+      return ${operand}[base + row * ${heads} * given.head_dim + channel];
     }`;
 }
 
-/** `<operand>_quad(start, channel, inside)`: four channels of the vector at `start`; zeros past its end, or if not inside. */
-export function quadReader(operand: string): string {
+/** `store_<operand>(base, first row, first channel, values)`: a lane's four rows by four channels. */
+function writer(operand: string, rows: string, heads: string): string {
   return /* wgsl */ `
-    fn ${operand}_quad(start: u32, channel: u32, inside: bool) -> vec4f {
-      var quad = vec4f();
-      if (inside) {
+    fn store_${operand}(base: u32, first_row: u32, first_channel: u32, values: mat4x4f) {
+      for (var r = 0u; r < 4u; r++) {
         for (var c = 0u; c < 4u; c++) {
-          if (channel + c < head_dim) { quad[c] = ${operand}[start + channel + c]; }
+          if (first_row + r < ${rows} && first_channel + c < given.head_dim) {
+            ${operand}[base + (first_row + r) * ${heads} * given.head_dim + first_channel + c] = values[r][c];
+          }
         }
       }
-      return quad;
     }`;
 }
 
-/** `store_<operand>(start, channel, quad)`: the reverse. */
-export function quadWriter(operand: string): string {
+/** Brings 32 rows of one chunk into a tile with the channels as depth, to be multiplied with others channel by channel. */
+export function loadByChannel(tile: "left" | "right", operand: string, base: string, firstRow: string): string {
+  const at = (row: number) => `${operand}_at(${base}, ${firstRow} + 4u * quad + ${row}u, chunk * 32u + depth)`;
   return /* wgsl */ `
-    fn store_${operand}(start: u32, channel: u32, quad: vec4f) {
-      for (var c = 0u; c < 4u; c++) {
-        if (channel + c < head_dim) { ${operand}[start + channel + c] = quad[c]; }
-      }
+    for (var place = lane; place < 256u; place += 64u) {
+      let depth = place % 32u;
+      let quad = place / 32u;
+      ${tile}[depth * 9u + quad] = vec4f(${[0, 1, 2, 3].map(at).join(", ")});
     }`;
 }
+
+/** Brings 32 rows of one chunk into \`right\` with the rows as depth, to be summed up with weights. */
+export function loadByRow(operand: string, base: string, firstRow: string): string {
+  const at = (c: number) => `${operand}_at(${base}, ${firstRow} + depth, chunk * 32u + 4u * quad + ${c}u)`;
+  return /* wgsl */ `
+    for (var place = lane; place < 256u; place += 64u) {
+      let depth = place / 8u;
+      let quad = place % 8u;
+      right[depth * 9u + quad] = vec4f(${[0, 1, 2, 3].map(at).join(", ")});
+    }`;
+}
+
+/** Which block of queries a workgroup takes, and of which head. */
+export const queryBlock = /* wgsl */ `
+  let row_quad = lane / 8u;
+  let column_quad = lane % 8u;
+  let blocks = (given.queries + 31u) / 32u;
+  let block_first = group % blocks * 32u;
+  let head = group / blocks % given.heads;
+  let sequence = group / blocks / given.heads;
+  let queries_base = query_base(sequence, head);
+  let keys_base = key_base(sequence, head / (given.heads / given.key_value_heads));
+  let past = given.keys - given.queries;
+  let block_visible = past + min(block_first + 32u, given.queries);
+  // This lane's queries, and where they lie in [sequence, head, query].
+  let queries = block_first + 4u * row_quad + vec4u(0u, 1u, 2u, 3u);
+  let query_rows = (sequence * given.heads + head) * given.queries + min(queries, vec4u(given.queries - 1u));`;

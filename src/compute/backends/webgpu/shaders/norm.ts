@@ -1,24 +1,26 @@
-import { elementwise, lanes, type Program } from "../program.ts";
-import { reductions } from "./reductions.ts";
+import { elementwise, type Program } from "../program.ts";
+import { reducingLanes, reductions } from "./reductions.ts";
 
 /** One workgroup per row. out, x: [rows, width]; gain: [width]; inverse_rms: [rows]. */
 export const rmsNormForward = {
   name: "rms norm forward",
+  lanes: reducingLanes,
   operands: { out: ["write", "f32"], inverse_rms: ["write", "f32"], x: ["read", "f32"], gain: ["read", "f32"] },
   parameters: { width: "u32", epsilon: "f32" },
   declarations: reductions,
   body: /* wgsl */ `
     let first = group * given.width;
     var squares = 0.0;
-    for (var c = lane; c < given.width; c += ${lanes}u) { squares += x[first + c] * x[first + c]; }
+    for (var c = lane; c < given.width; c += ${reducingLanes}u) { squares += x[first + c] * x[first + c]; }
     let r = 1.0 / sqrt(sum_over_lanes(lane, squares) / f32(given.width) + given.epsilon);
     if (lane == 0u) { inverse_rms[group] = r; }
-    for (var c = lane; c < given.width; c += ${lanes}u) { out[first + c] = x[first + c] * r * gain[c]; }`,
+    for (var c = lane; c < given.width; c += ${reducingLanes}u) { out[first + c] = x[first + c] * r * gain[c]; }`,
 } as const satisfies Program;
 
 /** One workgroup per row: with n = x · r and dn = d_out · gain, dx += r · (dn − n · mean(dn · n)). */
 export const rmsNormBackwardInput = {
   name: "rms norm backward, input",
+  lanes: reducingLanes,
   operands: {
     dx: ["write", "f32"],
     d_out: ["read", "f32"],
@@ -32,9 +34,9 @@ export const rmsNormBackwardInput = {
     let first = group * given.width;
     let r = inverse_rms[group];
     var products = 0.0;
-    for (var c = lane; c < given.width; c += ${lanes}u) { products += d_out[first + c] * gain[c] * x[first + c] * r; }
+    for (var c = lane; c < given.width; c += ${reducingLanes}u) { products += d_out[first + c] * gain[c] * x[first + c] * r; }
     let projection = sum_over_lanes(lane, products) / f32(given.width);
-    for (var c = lane; c < given.width; c += ${lanes}u) {
+    for (var c = lane; c < given.width; c += ${reducingLanes}u) {
       dx[first + c] += r * (d_out[first + c] * gain[c] - x[first + c] * r * projection);
     }`,
 } as const satisfies Program;
