@@ -21,7 +21,7 @@ const allowedImports: Readonly<Record<string, readonly string[]>> = {
 
 /** Folders whose results follow from their arguments, but for the named parts, which connect them to the world. */
 const pureFolders: Readonly<Record<string, readonly string[]>> = {
-  "src/compute": ["src/compute/host.ts", "src/compute/worker.ts", "src/compute/backends/native/"],
+  "src/compute": ["host.ts", "worker.ts", "backends/native/", "backends/webgpu/"].map((part) => `src/compute/${part}`),
   "src/network/orchestrator/core": [],
 };
 const clocks = /\b(Date\.now|new Date\(\)|performance\.now|setTimeout|setInterval|setImmediate|Math\.random)\b/;
