@@ -3,16 +3,11 @@ import type { Program } from "../program.ts";
 /** Rows and columns of the product that one workgroup of 64 lanes computes. */
 export const matmulTile = 64;
 
-/** The rows of one lane: two quads, whose rows are components of the vectors `rows_low` and `rows_high`. */
-const laneRows = [..."xyzw"].flatMap((c) => [`rows_low.${c}`]).concat([..."xyzw"].map((c) => `rows_high.${c}`));
-const eachRow = (code: (row: number, factor: string) => string) =>
-  laneRows.map((factor, row) => code(row, factor)).join("\n");
-
 /**
  * out[m, n] (+)= a · b. A workgroup walks down the contracted dimension 16 at a time: it brings 64 rows of `a` and 64
  * columns of `b` into workgroup memory, where four neighbouring rows (columns) of one depth are one vector, a quad. Every
- * lane multiplies 8 rows by 8 columns: quads q and q + 8 of each. Reads of a stored and of a transposed matrix differ in
- * which way neighbouring lanes lie, so that both read neighbouring elements.
+ * lane multiplies 8 rows by 8 columns, quads q and q + 8 of each; a matrix m holds 4 × 4 of them as m[row][column]. Reads
+ * of a stored and of a transposed operand differ in which way neighbouring lanes lie: both read neighbouring elements.
  */
 export function matmul(transposeA: boolean, transposeB: boolean) {
   return {
@@ -34,13 +29,16 @@ export function matmul(transposeA: boolean, transposeB: boolean) {
         if (column >= given.n || depth >= given.k) { return 0.0; }
         return b[${transposeB ? "column * given.k + depth" : "depth * given.n + column"}];
       }
-      fn store(row: u32, first_column: u32, sums: vec4f) {
-        if (row >= given.m) { return; }
-        for (var c = 0u; c < 4u; c++) {
-          let column = first_column + c;
-          if (column < given.n) {
-            let i = row * given.n + column;
-            if (given.accumulate == 1u) { out[i] += sums[c]; } else { out[i] = sums[c]; }
+      fn outer(rows: vec4f, columns: vec4f) -> mat4x4f {
+        return mat4x4f(rows.x * columns, rows.y * columns, rows.z * columns, rows.w * columns);
+      }
+      fn store(first_row: u32, first_column: u32, sums: mat4x4f) {
+        for (var r = 0u; r < 4u; r++) {
+          for (var c = 0u; c < 4u; c++) {
+            if (first_row + r < given.m && first_column + c < given.n) {
+              let i = (first_row + r) * given.n + first_column + c;
+              if (given.accumulate == 1u) { out[i] += sums[r][c]; } else { out[i] = sums[r][c]; }
+            }
           }
         }
       }`,
@@ -50,7 +48,10 @@ export function matmul(transposeA: boolean, transposeB: boolean) {
       let first_column = group % tiles_across * 64u;
       let row_quad = lane / 8u;
       let column_quad = lane % 8u;
-      ${eachRow((row) => `var low${row} = vec4f(); var high${row} = vec4f();`)}
+      var low_low = mat4x4f();
+      var low_high = mat4x4f();
+      var high_low = mat4x4f();
+      var high_high = mat4x4f();
       for (var first_depth = 0u; first_depth < given.k; first_depth += 16u) {
         for (var place = lane; place < 256u; place += 64u) {
           let fast = place % 16u;
@@ -72,15 +73,18 @@ export function matmul(transposeA: boolean, transposeB: boolean) {
           let rows_high = a_tile[depth * pitch + row_quad + 8u];
           let columns_low = b_tile[depth * pitch + column_quad];
           let columns_high = b_tile[depth * pitch + column_quad + 8u];
-          ${eachRow((row, factor) => `low${row} += ${factor} * columns_low; high${row} += ${factor} * columns_high;`)}
+          low_low += outer(rows_low, columns_low);
+          low_high += outer(rows_low, columns_high);
+          high_low += outer(rows_high, columns_low);
+          high_high += outer(rows_high, columns_high);
         }
         workgroupBarrier();
       }
       let row = first_row + 4u * row_quad;
       let column = first_column + 4u * column_quad;
-      ${eachRow((index) => {
-        const at = `row + ${index < 4 ? index : 28 + index}u`;
-        return `store(${at}, column, low${index}); store(${at}, column + 32u, high${index});`;
-      })}`,
+      store(row, column, low_low);
+      store(row, column + 32u, low_high);
+      store(row + 32u, column, high_low);
+      store(row + 32u, column + 32u, high_high);`,
   } as const satisfies Program;
 }
