@@ -26,7 +26,9 @@ export function addMineCommand(program: Command, output: Output): void {
     .option("--name <name>", "what people call this machine")
     .option("--threads <number>", "processor threads to train with", countValue)
     .option("--api-port <port>", "of the local API; 0: any free one", portValue)
-    .addOption(new Option("--backend <name>", "what computes").choices(["native", "reference"]).default("native"))
+    .addOption(
+      new Option("--backend <name>", "what computes").choices(["native", "webgpu", "reference"]).default("native"),
+    )
     .addOption(new Option("--supervised").hideHelp())
     .action(async (options: MineOptions) => {
       // Loaded here, so that commands to a running daemon need not wait for it.

@@ -71,10 +71,11 @@ export class SupervisedProcess {
     child.stdout?.pipe(log, { end: false });
     child.stderr?.pipe(log, { end: false });
     child.on("message", (message) => this.#receive(childMessageSchema.parse(message)));
-    child.once("error", () => undefined); // it could not be started; "exit" or the missing pid tells
-    child.once("exit", (code, signal) => {
-      log.end();
-      this.#ended(child, signal ?? `exit code ${code}`);
+    child.once("close", () => log.end());
+    child.once("exit", (code, signal) => this.#ended(child, signal ?? `exit code ${code}`));
+    child.on("error", (error) => {
+      // Emitted instead of "exit" when it could not be started at all.
+      if (child.pid === undefined) this.#ended(child, error.message);
     });
     this.#child = child;
     this.#startedAtMs = Date.now();
@@ -90,7 +91,7 @@ export class SupervisedProcess {
     this.#stopping = true;
     clearTimeout(this.#timer);
     const child = this.#child;
-    if (child === undefined) return;
+    if (child?.pid === undefined) return;
     const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()));
     if (child.connected) child.disconnect();
     const timer = setTimeout(() => killGroup(child), graceMs);
