@@ -7,6 +7,10 @@ export async function openDevice({ backend, threads }: Pick<OpenOptions, "backen
     const { createReferenceDevice } = await import("./backends/reference/device.ts");
     return createReferenceDevice();
   }
+  if (backend === "webgpu") {
+    const { createWebGpuDevice } = await import("./backends/webgpu/device.ts");
+    return createWebGpuDevice();
+  }
   const { createNativeDevice } = await import("./backends/native/device.ts");
   return createNativeDevice({ threads });
 }

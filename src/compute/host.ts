@@ -91,8 +91,8 @@ export class ComputeHost {
   }
 
   /**
-   * Rejects with `FailureError`: compute-crashed when the worker ends before it answers, compute-non-finite and
-   * memory-full as the worker reports them; with a plain error when the worker met a bug.
+   * Rejects with `FailureError`: compute-crashed when the worker ends before it answers or its device is lost, else
+   * compute-non-finite, memory-full and compute-unavailable as the worker reports them; with a plain error when the worker met a bug.
    */
   call<M extends ComputeMethod>(method: M, ...args: ComputeArguments<M>): Promise<ComputeResult<M>> {
     return new Promise((resolve, reject) => {
@@ -146,6 +146,13 @@ function errorOf(failure: ComputeFailure): Error {
       return new FailureError("memory-full", failure.message, {
         action: "Give this machine more memory, or a smaller stage.",
       });
+    case "device-lost":
+      return new FailureError("compute-crashed", failure.message, {
+        action: "It is opened again; if this repeats, update the graphics driver.",
+        retry: true,
+      });
+    case "unavailable":
+      return new FailureError("compute-unavailable", failure.message, { action: "Choose the processor." });
     case "bug":
       return new Error(`compute worker: ${failure.message}`);
   }

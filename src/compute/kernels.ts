@@ -224,7 +224,15 @@ export class DeviceMemoryError extends Error {
   }
 }
 
-/** The device went away: unplugged, reset by its driver, or updated under us. All its buffers are gone, and every later call throws this too. */
+/** This machine has no such device, or no driver for it. An expected failure: choose another back end. */
+export class DeviceUnavailableError extends Error {
+  override readonly name = "DeviceUnavailableError";
+}
+
+/**
+ * The device went away: unplugged, reset by its driver, or updated under us. Its buffers are gone, and every later call throws
+ * this too. An expected failure: open a device again, and go on from what was saved.
+ */
 export class DeviceLostError extends Error {
   override readonly name = "DeviceLostError";
   constructor(device: string, reason: string) {

@@ -6,14 +6,14 @@
  * Numbers: activations and gradients are f32, [tokens, width] row-major; tokens and targets are int32 [tokens], with
  * tokens = sequences · sequenceLength of one microbatch.
  */
-import type { DeviceDescription } from "./kernels.ts";
+import type { DeviceDescription, DeviceKind } from "./kernels.ts";
 import type { ModelConfig, StageSpec, TrainingConfig } from "./model/config.ts";
 
 /** Names a microbatch within one epoch attempt; unique among the stage's microbatches in flight. */
 export type MicrobatchKey = string;
 
 export interface OpenOptions {
-  readonly backend: "native" | "reference";
+  readonly backend: DeviceKind;
   readonly threads: number;
   readonly model: ModelConfig;
   readonly stage: StageSpec;
@@ -101,8 +101,13 @@ export type ComputeReply =
   | { readonly id: number; readonly ok: true; readonly result: unknown }
   | { readonly id: number; readonly ok: false; readonly error: ComputeFailure };
 
-/** `non-finite`: NaN or infinity in `tensor`; the microbatch is not trained on. `memory`: the device is full. `bug`: anything else. */
+/**
+ * `non-finite`: NaN or infinity in `tensor`; the microbatch is not trained on. `memory`: the device is full.
+ * `device-lost`: the device went away, with all it held. `unavailable`: there is none. `bug`: anything else.
+ */
 export type ComputeFailure =
   | { readonly kind: "non-finite"; readonly tensor: string; readonly message: string }
   | { readonly kind: "memory"; readonly requestedBytes: number; readonly message: string }
+  | { readonly kind: "device-lost"; readonly message: string }
+  | { readonly kind: "unavailable"; readonly message: string }
   | { readonly kind: "bug"; readonly message: string };

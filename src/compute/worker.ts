@@ -4,7 +4,7 @@
  */
 import { openDevice } from "./device.ts";
 import { type ComputeEngine, createEngine } from "./engine.ts";
-import { DeviceMemoryError } from "./kernels.ts";
+import { DeviceLostError, DeviceMemoryError, DeviceUnavailableError } from "./kernels.ts";
 import { NonFiniteError } from "./non-finite.ts";
 import type { ComputeFailure, ComputeReply, ComputeRequest } from "./worker-protocol.ts";
 
@@ -34,5 +34,7 @@ function failureOf(error: unknown): ComputeFailure {
   if (error instanceof NonFiniteError) return { kind: "non-finite", tensor: error.tensor, message: error.message };
   if (error instanceof DeviceMemoryError)
     return { kind: "memory", requestedBytes: error.requestedBytes, message: error.message };
+  if (error instanceof DeviceLostError) return { kind: "device-lost", message: error.message };
+  if (error instanceof DeviceUnavailableError) return { kind: "unavailable", message: error.message };
   return { kind: "bug", message: error instanceof Error ? (error.stack ?? error.message) : String(error) };
 }

@@ -41,12 +41,7 @@ export async function loadStart(
   signal: AbortSignal,
 ): Promise<HeldState> {
   const { stage, model, training, checkpoint, at } = place;
-  const backend = device.backend;
-  if (backend === "webgpu")
-    throw new FailureError("compute-unavailable", "This version does not train on a GPU.", {
-      action: "Choose the processor.",
-    });
-  const { memoryBytes } = await engine.call("open", { backend, threads: device.threads, model, stage, training });
+  const { memoryBytes } = await engine.call("open", { ...device, model, stage, training });
   signal.throwIfAborted();
   const held = { engine, openedFor: place, memoryBytes, epoch: at.epoch };
   if (checkpoint === null) {

@@ -1,6 +1,6 @@
 /** Finding a GPU: the only file that touches the `webgpu` package itself. */
 import type { create as Create, globals as Globals } from "webgpu";
-import { DeviceLostError, type DeviceMemoryError } from "../../kernels.ts";
+import { DeviceLostError, type DeviceMemoryError, DeviceUnavailableError } from "../../kernels.ts";
 
 export interface AdapterChoice {
   /** Part of the name of the adapter to use; by default the environment's TAH_GPU, and without it the one that WebGPU prefers. */
@@ -22,18 +22,13 @@ export interface Gpu {
 
 export type Failure = DeviceLostError | DeviceMemoryError | Error;
 
-/** This machine has no GPU that WebGPU can use. */
-export class NoAdapterError extends Error {
-  override readonly name = "NoAdapterError";
-}
-
 /**
  * Everything dawn hands out dies with the object that `create` returned, and takes the process with it when it is used
  * afterwards. So each of these objects is kept here for as long as the process runs, one per choice of an adapter.
  */
 const instances = new Map<string, GPU>();
 
-/** Throws `NoAdapterError`, with the adapters that there are where one was asked for by name. */
+/** Throws `DeviceUnavailableError`; with the adapters that there are where one was asked for by name. */
 export async function findAdapter({
   adapter: wanted = process.env.TAH_GPU,
   powerPreference = "high-performance",
@@ -49,9 +44,9 @@ export async function findAdapter({
       return adapter;
     }
   } catch (cause) {
-    throw new NoAdapterError(cause instanceof Error ? cause.message : String(cause), { cause });
+    throw new DeviceUnavailableError(cause instanceof Error ? cause.message : String(cause), { cause });
   }
-  throw new NoAdapterError("no GPU with a Vulkan, Metal or Direct3D 12 driver was found");
+  throw new DeviceUnavailableError("no GPU with a Vulkan, Metal or Direct3D 12 driver was found");
 }
 
 /** Opens the adapter with the largest buffers that it allows. */
@@ -89,6 +84,8 @@ async function loadDawn(): Promise<{ readonly create: typeof Create; readonly gl
     Object.assign(globalThis, dawn.globals);
     return dawn;
   } catch (cause) {
-    throw new NoAdapterError(`WebGPU is not built for this platform (${process.platform} ${process.arch})`, { cause });
+    throw new DeviceUnavailableError(`WebGPU is not built for this platform (${process.platform} ${process.arch})`, {
+      cause,
+    });
   }
 }

@@ -3,9 +3,9 @@
  * through dawn (the `webgpu` package). `adapter.ts` finds and opens it, `memory.ts` owns its buffers, `queue.ts` feeds it,
  * `shaders/` computes. It imports nothing but the contract, the checks that all back ends share, and `webgpu`.
  */
-import { type Device, type Kernels, type Slice, slice } from "../../kernels.ts";
+import { type Device, DeviceUnavailableError, type Kernels, type Slice, slice } from "../../kernels.ts";
 import { checkTransfer, withShapeChecks } from "../argument-checks.ts";
-import { type AdapterChoice, adapterName, findAdapter, type Gpu, NoAdapterError, openGpu } from "./adapter.ts";
+import { type AdapterChoice, adapterName, findAdapter, type Gpu, openGpu } from "./adapter.ts";
 import { webGpuKernels } from "./kernels.ts";
 import { indicesOf, WebGpuMemory } from "./memory.ts";
 import { WebGpuQueue } from "./queue.ts";
@@ -19,13 +19,13 @@ export async function webGpuAvailability(choice: AdapterChoice = {}): Promise<We
   try {
     return { available: true, description: adapterName(await findAdapter(choice)) };
   } catch (error) {
-    if (error instanceof NoAdapterError) return { available: false, reason: error.message };
+    if (error instanceof DeviceUnavailableError) return { available: false, reason: error.message };
     throw error;
   }
 }
 
 /**
- * A device that computes in float32 on a GPU. Throws `NoAdapterError` when there is none. When the GPU goes away, every
+ * A device that computes in float32 on a GPU. Throws `DeviceUnavailableError` when there is none. When the GPU goes away, every
  * call throws `DeviceLostError`.
  */
 export async function createWebGpuDevice(choice: AdapterChoice = {}): Promise<Device> {
