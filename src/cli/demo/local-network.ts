@@ -16,6 +16,9 @@ import { type ProcessSpec, SupervisedProcess } from "./supervised-process.ts";
 const minerGraceMs = 2_500;
 const orchestratorGraceMs = 1_200;
 
+/** What people call this machine: a miner's name has at most 64 characters. */
+const thisComputer = hostname().slice(0, 64) || "this computer";
+
 export interface LocalNetworkOptions {
   readonly folder: string;
   readonly run: RunOptions & { readonly stages: number };
@@ -42,7 +45,9 @@ export class LocalNetwork {
     this.#options = options;
     this.#apiPort = options.apiPort;
     mkdirSync(this.#path("logs"), { recursive: true, mode: 0o700 });
-    this.#orchestrator = this.#createProcess("orchestrator", "orchestrator", () => this.#orchestratorArguments());
+    this.#orchestrator = this.#createProcess("orchestrator", "orchestrator", "orchestrator", () =>
+      this.#orchestratorArguments(),
+    );
   }
 
   /** ws:// address of the gateway; undefined until the orchestrator listens. */
@@ -81,8 +86,13 @@ export class LocalNetwork {
     return [this.#orchestrator, ...this.#miners];
   }
 
-  #createProcess(role: ProcessSpec["role"], name: string, args: ProcessSpec["args"]): SupervisedProcess {
-    const logFile = this.#path("logs", `${fileNameOf(name)}.log`);
+  #createProcess(
+    role: ProcessSpec["role"],
+    name: string,
+    folder: string,
+    args: ProcessSpec["args"],
+  ): SupervisedProcess {
+    const logFile = this.#path("logs", `${folder}.log`);
     return new SupervisedProcess(
       { role, name, args, logFile },
       {
@@ -109,12 +119,13 @@ export class LocalNetwork {
     onListening(url);
     const peers = Array.from({ length: run.stages * run.replicas - 1 }, (_, index) => `local peer ${index + 1}`);
     this.#miners = [
-      this.#createProcess("this-machine", hostname(), () =>
-        this.#minerArguments(ownMinerFolderName, hostname(), this.#apiPort),
+      this.#createProcess("this-machine", thisComputer, ownMinerFolderName, () =>
+        this.#minerArguments(ownMinerFolderName, thisComputer, this.#apiPort),
       ),
-      ...peers.map((name) =>
-        this.#createProcess("local-peer", name, () => this.#minerArguments(fileNameOf(name), name, 0)),
-      ),
+      ...peers.map((name) => {
+        const folder = name.replaceAll(" ", "-");
+        return this.#createProcess("local-peer", name, folder, () => this.#minerArguments(folder, name, 0));
+      }),
     ];
     for (const miner of this.#miners) miner.start();
   }
@@ -137,10 +148,6 @@ export class LocalNetwork {
   #path(...names: readonly string[]): string {
     return join(this.#options.folder, ...names);
   }
-}
-
-function fileNameOf(name: string): string {
-  return name.replaceAll(" ", "-");
 }
 
 function loopbackAddress(url: URL | undefined): string {
