@@ -2,20 +2,22 @@ import { type Command, Option } from "commander";
 import type { DaemonOptions, RunningDaemon } from "../../miner/daemon.ts";
 import { loadSettings, type SettingSources } from "../../miner/store/settings.ts";
 import { stateFolderPath } from "../../miner/store/state-folder.ts";
+import { type DeviceReport, deviceReportSchema } from "../../protocol/device-report.ts";
 import type { ProcessView } from "../../protocol/local-api.ts";
-import type { DeviceReport } from "../../protocol/messages.ts";
 import { untilStopped } from "../lifetime.ts";
 import { type CommonOptions, countValue, networkUrlValue, portValue, withCommonOptions } from "../option-types.ts";
 import type { Output } from "../output.ts";
 import { parentMessageSchema, tellParent } from "../process-messages.ts";
 import { findUiFolder } from "../ui-folder.ts";
 
+const backends = deviceReportSchema.shape.backend.options;
+
 interface MineOptions extends CommonOptions {
   readonly network?: string;
   readonly name?: string;
   readonly threads?: number;
   readonly apiPort?: number;
-  readonly backend: DeviceReport["backend"];
+  readonly backend?: DeviceReport["backend"];
   readonly supervised?: boolean;
 }
 
@@ -26,9 +28,7 @@ export function addMineCommand(program: Command, output: Output): void {
     .option("--name <name>", "what people call this machine")
     .option("--threads <number>", "processor threads to train with", countValue)
     .option("--api-port <port>", "of the local API; 0: any free one", portValue)
-    .addOption(
-      new Option("--backend <name>", "what computes").choices(["native", "webgpu", "reference"]).default("native"),
-    )
+    .addOption(new Option("--backend <name>", "what computes; by default the fastest for CPUs").choices(backends))
     .addOption(new Option("--supervised").hideHelp())
     .action(async (options: MineOptions) => {
       // Loaded here, so that commands to a running daemon need not wait for it.
@@ -55,7 +55,7 @@ function daemonOptions(options: MineOptions, output: Output): Omit<DaemonOptions
   const uiFolder = findUiFolder();
   return {
     stateFolder,
-    backend,
+    ...(backend !== undefined && { backend }),
     settings: loadSettings(stateFolder, flags, (text) => output.note(text)),
     echo: (line) => output.note(line),
     ...(uiFolder !== undefined && { uiFolder }),
