@@ -1,6 +1,6 @@
 /** The local network of `tah demo`, with all its processes: it trains, survives kills, goes on where it stopped, and leaves nothing behind. */
 import { rmSync } from "node:fs";
-import { afterEach, beforeEach, expect, it } from "vitest";
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { exitCodeOf } from "../../src/cli/exit-codes.ts";
 import { demoResultSchema } from "../../src/cli/output-schemas.ts";
 import { temporaryFolder } from "../contract/local-api-world.ts";
@@ -70,6 +70,17 @@ it("ends everything when it is interrupted, and goes on from there the next time
   expect(resumed.tokens).toBeGreaterThan(interrupted.tokens);
   expect(resumed.epochs).toBeGreaterThan(interrupted.epochs);
   expect(resumed.credits).toBeGreaterThan(interrupted.credits);
+});
+
+it("leaves no process behind when it is killed itself", { timeout }, async () => {
+  const running = startDemo("--stages", "1", "--replicas", "1");
+  await running.until(({ lists }) => lists.epochs.length > 0);
+  const processes = await running.processes();
+  expect(processes.map(({ role }) => role)).toEqual(
+    expect.arrayContaining(["orchestrator", "this-machine", "compute-worker"]),
+  );
+  running.child.kill("SIGKILL");
+  await vi.waitUntil(() => processes.every(({ pid }) => !isAlive(pid)), { timeout: 60_000, interval: 100 });
 });
 
 async function startAgain(network: readonly string[]): Promise<DemoEnd> {
