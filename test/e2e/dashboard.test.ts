@@ -112,8 +112,8 @@ describe.skipIf(skipReason !== undefined)(named("the dashboard of a live local n
     slow,
     async () => {
       process.kill(findDaemon(stateFolder).pid, "SIGKILL");
-      const notice = page.getByRole("alert");
-      await notice.filter({ hasText: "What you see is the last that was known." }).waitFor(waiting);
+      const notice = page.getByRole("alert").filter({ hasText: "What you see is the last that was known." });
+      await notice.waitFor(waiting);
       await notice.waitFor({ state: "detached", ...waiting });
       await becomes(/^Training/);
     },
