@@ -15,8 +15,8 @@ export function runChanges(before: RunState, after: RunState): RunUpdate | null 
   return {
     runId: after.definition.runId,
     view: viewOf(after),
-    ...list("epochs", after.epochs.slice(before.epochs.length)),
-    ...list("evaluations", after.evaluations.slice(before.evaluations.length)),
+    ...list("epochs", newerThan(before.epochs.at(-1), after.epochs)),
+    ...list("evaluations", newerThan(before.evaluations.at(-1), after.evaluations)),
     ...list(
       "log",
       after.log.filter((entry) => entry.sequence >= before.nextLogSequence),
@@ -26,4 +26,9 @@ export function runChanges(before: RunState, after: RunState): RunUpdate | null 
 
 function list<K extends string, T>(key: K, items: readonly T[]): { readonly [P in K]?: readonly T[] } {
   return items.length === 0 ? {} : ({ [key]: items } as { readonly [P in K]: readonly T[] });
+}
+
+/** Told by their epochs: a history may lose old entries while it gains new ones. */
+function newerThan<T extends { readonly epoch: number }>(last: T | undefined, entries: readonly T[]): readonly T[] {
+  return last === undefined ? entries : entries.filter((entry) => entry.epoch > last.epoch);
 }

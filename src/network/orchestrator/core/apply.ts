@@ -13,6 +13,7 @@ import { assertNever } from "../../../protocol/ids.ts";
 import type { Evaluation } from "../../../protocol/run-view.ts";
 import { recordCheckpoint } from "./checkpoint.ts";
 import type { RunEvent, SteerAction, Transition } from "./event.ts";
+import { historyLimits, remember } from "./history.ts";
 import { forgetMember, lose } from "./membership.ts";
 import { advanceMerging, agree, askToStore, beginMerging, expireMerging } from "./merging.ts";
 import type { Next } from "./next.ts";
@@ -149,7 +150,7 @@ function expire(turn: Turn): void {
 function recordEvaluation(turn: Turn, evaluation: Evaluation): void {
   const { evaluations } = turn.state;
   if (!evaluations.some((one) => one.epoch === evaluation.epoch))
-    turn.change({ evaluations: [...evaluations, evaluation] });
+    turn.change({ evaluations: remember(evaluations, evaluation, historyLimits.evaluations) });
 }
 
 const intents = { pause: "pause", resume: "run", finish: "finish" } as const;

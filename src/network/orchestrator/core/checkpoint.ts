@@ -1,6 +1,7 @@
 /** The end of an epoch: the checkpoint stands, work is credited, the next epoch may begin. */
 import type { Checkpoint } from "../../../protocol/run-view.ts";
 import { modelParameters } from "./definition.ts";
+import { historyLimits, remember } from "./history.ts";
 import { type Contribution, type PhaseOf, targetReached } from "./state.ts";
 import type { Turn } from "./turn.ts";
 import { standBy } from "./waiting.ts";
@@ -42,7 +43,7 @@ export function recordCheckpoint(turn: Turn): void {
     tokens,
     checkpoint,
     previousCheckpoint: state.checkpoint,
-    epochs: [...state.epochs, finished],
+    epochs: remember(state.epochs, finished, historyLimits.epochs),
     epoch: state.epoch + 1,
     attempt: 0,
   });

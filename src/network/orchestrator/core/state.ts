@@ -32,7 +32,9 @@ export interface RunState {
   /** What the current epoch starts from; null: the initial weights. */
   readonly checkpoint: Checkpoint | null;
   readonly previousCheckpoint: Checkpoint | null;
+  /** In order; thinned out as `history.ts` says. */
   readonly epochs: readonly EpochRecord[];
+  /** Likewise. */
   readonly evaluations: readonly Evaluation[];
   /** The last entries. */
   readonly log: readonly RunLogEntry[];
