@@ -5,12 +5,16 @@ import { pathToFileURL } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { failureOf } from "../protocol/failure.ts";
 import { ComputeHost } from "./host.ts";
+import { presets } from "./model/presets.ts";
+import { wholeModel } from "./model/stages.ts";
 
 /** Answers as its request asks: a state, each kind of failure, silence, or death. */
 const fakeWorker = `
 process.on("message", ({ id, method }) => {
   if (method === "state") process.send({ id, ok: true, result: { weights: new Float32Array([1, 2]), optimizer: new Float32Array(0) } });
   if (method === "step") process.send({ id, ok: false, error: { kind: "non-finite", tensor: "head", message: "NaN in head" } });
+  if (method === "backward") process.send({ id, ok: false, error: { kind: "device-lost", message: "the GPU was unplugged" } });
+  if (method === "open") process.send({ id, ok: false, error: { kind: "unavailable", message: "no GPU" } });
   if (method === "contribution") process.send({ id, ok: false, error: { kind: "bug", message: "oops" } });
   if (method === "merge") process.exit(3);
 });`;
@@ -38,6 +42,21 @@ describe("a compute host", () => {
     const bug = await host.call("contribution").catch((error) => error);
     expect(bug).toBeInstanceOf(Error);
     expect(failureOf(bug)).toBeUndefined();
+  });
+
+  it("treats a lost device as a crash, from which the caller recovers, and a missing one as a choice to make", async () => {
+    const lost = host.call("backward", { microbatch: "0", gradient: new Float32Array(1) });
+    expect(failureOf(await lost.catch((error) => error))).toMatchObject({ code: "compute-crashed", retry: true });
+    const missing = host.call("open", {
+      ...presets.tiny,
+      backend: "webgpu",
+      threads: 1,
+      stage: wholeModel(presets.tiny.model),
+    });
+    expect(failureOf(await missing.catch((error) => error))).toMatchObject({
+      code: "compute-unavailable",
+      retry: false,
+    });
   });
 
   it("rejects what was in flight, and later calls, when the worker dies", async () => {

@@ -5,7 +5,9 @@ import { createEngine } from "../../src/compute/engine.ts";
 import { stageLayout } from "../../src/compute/model/layout.ts";
 import { presets } from "../../src/compute/model/presets.ts";
 import { wholeModel } from "../../src/compute/model/stages.ts";
+import type { OpenOptions } from "../../src/compute/worker-protocol.ts";
 import { difference, randomTokens, smallModel } from "../compute/small-model.ts";
+import { describeWithWebGpu } from "../compute/webgpu-adapter.ts";
 
 // Sizes that are not multiples of any vector's width, and heads that share keys and values.
 const model = { ...smallModel, vocabulary: 131, width: 72, heads: 6, keyValueHeads: 2, feedForward: 101, context: 45 };
@@ -19,7 +21,7 @@ const sample = {
   targets: randomTokens(model, count, "targets"),
 };
 
-async function train(backend: "native" | "reference", threads: number) {
+async function train(backend: OpenOptions["backend"], threads: number) {
   const engine = createEngine(openDevice);
   await engine.open({ backend, threads, model, stage, training });
   const { lossSumNats } = await engine.forwardBackward(sample);
@@ -31,17 +33,21 @@ async function train(backend: "native" | "reference", threads: number) {
   return { lossSumNats, gradients: contribution.values, weights, generated: [...tokens] };
 }
 
+async function expectAgreement(backend: OpenOptions["backend"], threads: number) {
+  const [found, reference] = [await train(backend, threads), await train("reference", 1)];
+  expect(Math.abs(found.lossSumNats - reference.lossSumNats) / reference.lossSumNats).toBeLessThan(1e-6);
+  for (const { name, offset, length } of stageLayout(model, stage).tensors) {
+    const tensor = (values: Float32Array) => values.subarray(offset, offset + length);
+    expect(difference(tensor(found.gradients), tensor(reference.gradients)), name).toBeLessThan(1e-5);
+  }
+  expect(difference(found.weights, reference.weights)).toBeLessThan(1e-5);
+  expect(found.generated).toEqual(reference.generated);
+}
+
 describe("the native back end", () => {
-  it.each([1, 2])("with %i threads agrees with the reference on loss, gradients, step and text", async (threads) => {
-    const [native, reference] = [await train("native", threads), await train("reference", 1)];
-    expect(Math.abs(native.lossSumNats - reference.lossSumNats) / reference.lossSumNats).toBeLessThan(1e-6);
-    for (const { name, offset, length } of stageLayout(model, stage).tensors) {
-      const tensor = (values: Float32Array) => values.subarray(offset, offset + length);
-      expect(difference(tensor(native.gradients), tensor(reference.gradients)), name).toBeLessThan(1e-5);
-    }
-    expect(difference(native.weights, reference.weights)).toBeLessThan(1e-5);
-    expect(native.generated).toEqual(reference.generated);
-  });
+  it.each([1, 2])("with %i threads agrees with the reference on loss, gradients, step and text", (threads) =>
+    expectAgreement("native", threads),
+  );
 
   it("gives the same bits again, whatever the number of threads", async () => {
     const once = await train("native", 1);
@@ -49,3 +55,39 @@ describe("the native back end", () => {
     expect(await train("native", 2)).toEqual(once);
   });
 });
+
+describe("the WebGPU back end", () => {
+  describeWithWebGpu(() => {
+    it("agrees with the reference on loss, gradients, step and text", () => expectAgreement("webgpu", 1));
+
+    it("gives the same bits again", async () => {
+      expect(await train("webgpu", 1)).toEqual(await train("webgpu", 1));
+    });
+
+    it("learns as the processor does", async () => {
+      const [gpu, processor] = [await losses("webgpu"), await losses("native")];
+      expect(processor.at(-1)).toBeLessThan(0.8 * (processor[0] ?? 0));
+      for (const [step, loss] of gpu.entries())
+        expect(Math.abs(loss / (processor[step] ?? 0) - 1), `step ${step}`).toBeLessThan(0.005);
+    });
+  });
+});
+
+/** Of 25 local steps of the tiny model on one microbatch, in nats per token; with an outer step on the way. */
+async function losses(backend: OpenOptions["backend"]): Promise<readonly number[]> {
+  const { model, training } = presets.tiny;
+  const engine = createEngine(openDevice);
+  await engine.open({ backend, threads: 1, model, training, stage: wholeModel(model) });
+  const sequences = training.sequencesPerMicrobatch;
+  const tokens = randomTokens(model, sequences * training.sequenceLength, "tokens");
+  const targets = randomTokens(model, tokens.length, "targets");
+  const found: number[] = [];
+  for (let step = 0; step < 25; step++) {
+    const { lossSumNats } = await engine.forwardBackward({ microbatch: `${step}`, sequences, tokens, targets });
+    found.push(lossSumNats / tokens.length);
+    await engine.step();
+    if (step === 12) await engine.merge({ contributions: [await engine.contribution()] });
+  }
+  engine.close();
+  return found;
+}

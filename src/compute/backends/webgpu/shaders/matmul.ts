@@ -22,12 +22,12 @@ export function matmul(transposeA: boolean, transposeB: boolean) {
       var<workgroup> b_tile: array<vec4f, 16 * pitch>;
 
       fn a_at(row: u32, depth: u32) -> f32 {
-        if (row >= given.m || depth >= given.k) { return 0.0; }
-        return a[${transposeA ? "depth * given.m + row" : "row * given.k + depth"}];
+        let value = a[${transposeA ? "depth * given.m + row" : "row * given.k + depth"}];
+        return select(0.0, value, row < given.m && depth < given.k);
       }
       fn b_at(depth: u32, column: u32) -> f32 {
-        if (column >= given.n || depth >= given.k) { return 0.0; }
-        return b[${transposeB ? "column * given.k + depth" : "depth * given.n + column"}];
+        let value = b[${transposeB ? "column * given.k + depth" : "depth * given.n + column"}];
+        return select(0.0, value, column < given.n && depth < given.k);
       }
       fn outer(rows: vec4f, columns: vec4f) -> mat4x4f {
         return mat4x4f(rows.x * columns, rows.y * columns, rows.z * columns, rows.w * columns);
