@@ -1,7 +1,108 @@
-import { createWebGpuDevice } from "../../src/compute/backends/webgpu/device.ts";
+import { afterEach, describe, expect, it } from "vitest";
+import { createReferenceDevice } from "../../src/compute/backends/reference/device.ts";
+import { findAdapter, type Gpu, openGpu } from "../../src/compute/backends/webgpu/adapter.ts";
+import { createWebGpuDevice, deviceOn, webGpuAvailability } from "../../src/compute/backends/webgpu/device.ts";
+import { webGpuKernels } from "../../src/compute/backends/webgpu/kernels.ts";
+import { WebGpuMemory } from "../../src/compute/backends/webgpu/memory.ts";
+import { WebGpuQueue } from "../../src/compute/backends/webgpu/queue.ts";
+import { DeviceLostError, DeviceMemoryError, DeviceUnavailableError, slice } from "../../src/compute/kernels.ts";
 import { describeWithWebGpu } from "../compute/webgpu-adapter.ts";
-import { describeKernels } from "./kernels.ts";
+import { describeKernels, describeTiles } from "./kernels.ts";
+import { RandomValues } from "./kernels-calls.ts";
 
 describeWithWebGpu(() => {
   describeKernels("webgpu", createWebGpuDevice, 1e-5);
+  describeTiles("webgpu", createWebGpuDevice, createReferenceDevice, 1e-5);
+
+  describe("the WebGPU back end", () => {
+    let gpu: Gpu;
+    const open = async () => {
+      gpu = await openGpu(await findAdapter({}));
+      return deviceOn(gpu);
+    };
+    afterEach(() => gpu.device.destroy());
+
+    it("lets all operands of a kernel lie in one buffer", async () => {
+      const device = await open();
+      const values = Float32Array.from(new RandomValues(1).reals(400, 0.1));
+      const options = { learningRate: 0.1, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1 };
+      const results = [];
+      for (const lengths of [[400], [100, 100, 100, 100]]) {
+        const buffers = lengths.map((length) => device.allocate(length));
+        const parts = buffers.flatMap((buffer) =>
+          Array.from({ length: buffer.length / 100 }, (_, i) => slice(buffer, 100 * i, 100)),
+        );
+        const [a, b, c, d] = parts;
+        if (!a || !b || !c || !d) throw new Error("four parts");
+        parts.forEach((part, i) => {
+          device.upload(part, values.subarray(100 * i, 100 * (i + 1)));
+        });
+        device.kernels.adamW(a, b, c, d, { ...options, step: 3, gradientScale: 1 });
+        device.kernels.matmul(c, a, b, { m: 10, n: 10, k: 10, transposeA: true });
+        results.push(await Promise.all(parts.map((part) => device.download(part))));
+      }
+      expect(results[0]).toEqual(results[1]);
+    });
+
+    it("computes the same in many short submits as in one", async () => {
+      await open();
+      const results = [];
+      for (const operationsPerMs of [1, 1e9]) {
+        const memory = new WebGpuMemory(gpu);
+        const queue = new WebGpuQueue(gpu);
+        queue.setRate(operationsPerMs);
+        const kernels = webGpuKernels(memory, queue);
+        const [m, n, k] = [130, 70, 20];
+        const [out, a, b] = [m * n, m * k, k * n].map((length) => slice(memory.allocate("real", length)));
+        if (!out || !a || !b) throw new Error("three matrices");
+        for (const operand of [a, b])
+          queue.write(operand, Float32Array.from(new RandomValues(2).reals(operand.length)));
+        kernels.matmul(out, a, b, { m, n, k });
+        kernels.swigluForward(out, out, out);
+        results.push(await queue.read(out));
+      }
+      expect(results[0]).toEqual(results[1]);
+    });
+
+    it("takes shared memory", async () => {
+      const device = await open();
+      const values = new Float32Array(new SharedArrayBuffer(16));
+      values.set([1, 2, 3, 4]);
+      const target = slice(device.allocate(4));
+      device.upload(target, values);
+      expect(await device.download(target)).toEqual(Float32Array.of(1, 2, 3, 4));
+    });
+
+    it("refuses a buffer that it could not bind, with its size", async () => {
+      const device = await open();
+      const bytes = gpu.device.limits.maxStorageBufferBindingSize + 4;
+      expect(() => device.allocate(bytes / 4)).toThrow(
+        expect.objectContaining({ name: DeviceMemoryError.name, requestedBytes: bytes }),
+      );
+    });
+
+    it("throws DeviceLostError from everything once the GPU is gone", async () => {
+      const device = await open();
+      const buffer = slice(device.allocate(4));
+      const reading = device.download(buffer);
+      gpu.device.destroy();
+      await expect(reading).rejects.toThrow(DeviceLostError);
+      await expect(device.download(buffer)).rejects.toThrow(DeviceLostError);
+      for (const call of [
+        () => device.kernels.fill(buffer, 1),
+        () => device.allocate(1),
+        () => device.upload(buffer, new Float32Array(4)),
+      ])
+        expect(call).toThrow(DeviceLostError);
+    });
+
+    it("says which adapters there are when the one asked for is not among them", async () => {
+      await open();
+      const found = await webGpuAvailability();
+      const missing = await webGpuAvailability({ adapter: "no such adapter" });
+      expect(found).toMatchObject({ available: true });
+      expect(missing).toMatchObject({ available: false, reason: expect.stringMatching(/adapters:\s.*name:/) });
+      await expect(createWebGpuDevice({ adapter: "no such adapter" })).rejects.toThrow(DeviceUnavailableError);
+    });
+  });
 });

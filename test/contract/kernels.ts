@@ -163,10 +163,9 @@ export function describeAgreement(
     describe.each(kernelCases)("$name", ({ large, threaded }) => {
       it("agrees over tiles, blocks and tails", () =>
         fc.assert(
-          fc.asyncProperty(large, fc.constantFrom(...devices), async (call, device) => {
-            const [results, expected] = [await execute(device, call), await execute(reference, call)];
-            for (const [operand, values] of Object.entries(expected)) expectClose(results, operand, values, tolerance);
-          }),
+          fc.asyncProperty(large, fc.constantFrom(...devices), (call, device) =>
+            expectAgreement(call, device, reference, tolerance),
+          ),
           { seed, numRuns: 12 },
         ));
 
@@ -184,6 +183,37 @@ export function describeAgreement(
       expect(single?.description.name).toMatch(/1 thread,/);
     });
   });
+}
+
+/** As the first half of `describeAgreement`, for a device that comes alone and is slow. */
+export function describeTiles(
+  name: string,
+  createDevice: () => Promise<Device>,
+  createReference: () => Device,
+  tolerance: number,
+): void {
+  describe(`Kernels: ${name} against the reference (seed ${seed})`, () => {
+    const reference = createReference();
+    let device: Device;
+    beforeAll(async () => {
+      device = await createDevice();
+    });
+    afterAll(() => {
+      for (const each of [reference, device]) each.close();
+    });
+
+    it.each(kernelCases)("$name agrees over tiles, blocks and tails", ({ large }) =>
+      fc.assert(
+        fc.asyncProperty(large, (call) => expectAgreement(call, device, reference, tolerance)),
+        { seed, numRuns: 8 },
+      ),
+    );
+  });
+}
+
+async function expectAgreement(call: KernelCall, device: Device, reference: Device, tolerance: number): Promise<void> {
+  const [results, expected] = [await execute(device, call), await execute(reference, call)];
+  for (const [operand, values] of Object.entries(expected)) expectClose(results, operand, values, tolerance);
 }
 
 const rotaryShape = { batch: 1, sequence: 1, base: 10_000, positionOffset: 0 };
