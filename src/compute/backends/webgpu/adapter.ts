@@ -1,6 +1,6 @@
 /** Finding a GPU: the only file that touches the `webgpu` package itself. */
 import type { create as Create, globals as Globals } from "webgpu";
-import { DeviceLostError, type DeviceMemoryError, DeviceUnavailableError } from "../../kernels.ts";
+import { DeviceLostError, DeviceUnavailableError } from "../../kernels.ts";
 
 export interface AdapterChoice {
   /** Part of the name of the adapter to use; by default the environment's TAH_GPU, and without it the one that WebGPU prefers. */
@@ -15,12 +15,10 @@ export interface Gpu {
   /** What a person would call it, such as "NVIDIA GeForce RTX 4090". */
   readonly name: string;
   /** Makes every further call throw `failure`; only the first one counts. */
-  fail(failure: Failure): void;
+  fail(failure: Error): void;
   /** Throws what went wrong, if anything has. */
   check(): void;
 }
-
-export type Failure = DeviceLostError | DeviceMemoryError | Error;
 
 /**
  * Everything dawn hands out dies with the object that `create` returned, and takes the process with it when it is used
@@ -60,7 +58,7 @@ export async function openGpu(adapter: GPUAdapter): Promise<Gpu> {
   const { maxBufferSize, maxStorageBufferBindingSize } = adapter.limits;
   const device = await adapter.requestDevice({ requiredLimits: { maxBufferSize, maxStorageBufferBindingSize } });
   const name = adapterName(adapter);
-  let failure: Failure | null = null;
+  let failure: Error | null = null;
   const gpu: Gpu = {
     device,
     name,

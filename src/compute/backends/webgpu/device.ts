@@ -55,8 +55,7 @@ export async function deviceOn(gpu: Gpu): Promise<Device> {
       return memory.allocate("index", length);
     },
     free(buffer) {
-      // What has been encoded may still use it.
-      queue.submit();
+      queue.release();
       memory.free(buffer);
     },
     upload(target, values) {
@@ -71,6 +70,7 @@ export async function deviceOn(gpu: Gpu): Promise<Device> {
     download: read,
     downloadDouble: async (source) => Float64Array.from(await read(source)),
     close() {
+      queue.release();
       memory.freeAll();
       gpu.device.destroy();
     },
@@ -98,5 +98,6 @@ async function learnRate(memory: WebGpuMemory, queue: WebGpuQueue, { matmul }: K
     queue.setRate((count * 2 * timedSide ** 3) / milliseconds);
     if (milliseconds >= shortestTimingMs) break;
   }
+  queue.release();
   for (const { buffer } of [out, a, b]) memory.free(buffer);
 }

@@ -65,7 +65,7 @@ export function webGpuKernels(memory: WebGpuMemory, queue: WebGpuQueue): Kernels
     },
     embeddingBackward(d_table, d_out, tokens, { rows, width }) {
       const { order, starts } = sortedRows(indicesBelow(tokens, d_table.length / width, "token"));
-      const both = scratch.indices(Int32Array.of(...order, ...starts));
+      const both = scratch.indices(Int32Array.from([...order, ...starts]));
       const operands = { order: slice(both.buffer, 0, rows), starts: slice(both.buffer, rows, starts.length) };
       const distinct = starts.length - 1;
       const reads = 2 + rows / distinct;

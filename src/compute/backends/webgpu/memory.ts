@@ -4,13 +4,16 @@ import type { Gpu } from "./adapter.ts";
 export const elementBytes = 4;
 
 export class WebGpuBuffer implements DeviceBuffer {
+  /** Unique among the buffers of one device. */
+  readonly id: number;
   readonly length: number;
   readonly element: "real" | "index";
   /** What an index buffer holds. All indices come from the host, so they can be checked without asking the device. */
   readonly indices: Int32Array;
   #gpuBuffer: GPUBuffer | null;
 
-  constructor(element: "real" | "index", length: number, gpuBuffer: GPUBuffer) {
+  constructor(id: number, element: "real" | "index", length: number, gpuBuffer: GPUBuffer) {
+    this.id = id;
     this.element = element;
     this.length = length;
     this.indices = new Int32Array(element === "index" ? length : 0);
@@ -33,6 +36,7 @@ export class WebGpuBuffer implements DeviceBuffer {
 export class WebGpuMemory {
   readonly #gpu: Gpu;
   readonly #live = new Set<WebGpuBuffer>();
+  #allocated = 0;
 
   constructor(gpu: Gpu) {
     this.#gpu = gpu;
@@ -56,7 +60,7 @@ export class WebGpuMemory {
     void device.popErrorScope().then((error) => {
       if (error) fail(new DeviceMemoryError(bytes, name));
     });
-    const buffer = new WebGpuBuffer(element, length, gpuBuffer);
+    const buffer = new WebGpuBuffer(this.#allocated++, element, length, gpuBuffer);
     this.#live.add(buffer);
     return buffer;
   }

@@ -1,6 +1,8 @@
 import { bindingAccess, type Program, shaderSource } from "./program.ts";
 
 export interface Pipeline {
+  /** Unique. */
+  readonly key: string;
   readonly pipeline: GPUComputePipeline;
   readonly layout: GPUBindGroupLayout;
 }
@@ -9,7 +11,7 @@ export interface Pipeline {
 export function createPipelines(device: GPUDevice) {
   const compiled = new Map<string, Pipeline>();
 
-  function compile(program: Program, bindings: readonly number[]): Pipeline {
+  function compile(key: string, program: Program, bindings: readonly number[]): Pipeline {
     const visibility = GPUShaderStage.COMPUTE;
     const layout = device.createBindGroupLayout({
       entries: [
@@ -26,13 +28,13 @@ export function createPipelines(device: GPUDevice) {
       layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
       compute: { module: device.createShaderModule({ label: program.name, code: shaderSource(program, bindings) }) },
     });
-    return { pipeline, layout };
+    return { key, pipeline, layout };
   }
 
   return {
     get(program: Program, bindings: readonly number[]): Pipeline {
       const key = `${program.name} ${bindings.join()}`;
-      const known = compiled.get(key) ?? compile(program, bindings);
+      const known = compiled.get(key) ?? compile(key, program, bindings);
       compiled.set(key, known);
       return known;
     },

@@ -1,7 +1,7 @@
 import type { Slice } from "../../kernels.ts";
 import type { Gpu } from "./adapter.ts";
 import { bufferOf, elementBytes, type WebGpuBuffer } from "./memory.ts";
-import { createPipelines } from "./pipelines.ts";
+import { createPipelines, type Pipeline } from "./pipelines.ts";
 import { maximumGroupsPerAxis, type Program, uniformFields } from "./program.ts";
 
 export interface Work {
@@ -33,6 +33,8 @@ export class WebGpuQueue {
   readonly #gpu: Gpu;
   readonly #pipelines;
   readonly #uniforms: GPUBuffer;
+  /** By pipeline and buffers: the same few are bound for every microbatch. */
+  readonly #bindGroups = new Map<string, GPUBindGroup>();
   readonly #uniformBytes = new ArrayBuffer(slots * slotBytes);
   readonly #uniformView = new DataView(this.#uniformBytes);
   #encoder: GPUCommandEncoder | null = null;
@@ -71,8 +73,8 @@ export class WebGpuQueue {
     );
     const distinct = [...new Set(buffers)];
     const bindings = buffers.map((buffer) => 1 + distinct.indexOf(buffer));
-    const { pipeline, layout } = this.#pipelines.get(program, bindings);
-    const bindGroup = this.#bind(layout, distinct);
+    const pipeline = this.#pipelines.get(program, bindings);
+    const bindGroup = this.#bind(pipeline, distinct);
 
     const groupsPerSubmit = Math.max(1, Math.floor(this.#operationsPerSubmit / operationsPerGroup));
     for (let first = 0; first < groups; first += groupsPerSubmit) {
@@ -82,7 +84,7 @@ export class WebGpuQueue {
       const slot = this.#usedSlots++;
       this.#writeUniforms(slot, program, { ...starts, ...parameters, group_first: first, group_end: end });
       const pass = this.#openPass();
-      pass.setPipeline(pipeline);
+      pass.setPipeline(pipeline.pipeline);
       pass.setBindGroup(0, bindGroup, [slot * slotBytes]);
       pass.dispatchWorkgroups(
         Math.min(end - first, maximumGroupsPerAxis),
@@ -102,6 +104,12 @@ export class WebGpuQueue {
     this.#pass = null;
     this.#usedSlots = 0;
     this.#operations = 0;
+  }
+
+  /** To be called before a buffer is freed: what has been encoded may use it. */
+  release(): void {
+    this.submit();
+    this.#bindGroups.clear();
   }
 
   write({ buffer, offset }: Slice, values: Float32Array | Int32Array): void {
@@ -135,8 +143,8 @@ export class WebGpuQueue {
       this.#gpu.check();
       return new Float32Array(staging.getMappedRange()).slice();
     } catch (error) {
-      // Mapping fails when the device is lost: say that instead.
-      await device.queue.onSubmittedWorkDone().catch(() => undefined);
+      // Mapping fails when the device is lost; its own report of that, the one that counts, may come a moment later.
+      await device.queue.onSubmittedWorkDone();
       this.#gpu.check();
       throw error;
     } finally {
@@ -162,14 +170,19 @@ export class WebGpuQueue {
     return this.#encoder;
   }
 
-  #bind(layout: GPUBindGroupLayout, buffers: readonly WebGpuBuffer[]): GPUBindGroup {
-    return this.#gpu.device.createBindGroup({
+  #bind({ key, layout }: Pipeline, buffers: readonly WebGpuBuffer[]): GPUBindGroup {
+    const groupKey = `${key} ${buffers.map(({ id }) => id).join()}`;
+    const known = this.#bindGroups.get(groupKey);
+    if (known !== undefined) return known;
+    const bindGroup = this.#gpu.device.createBindGroup({
       layout,
       entries: [
         { binding: 0, resource: { buffer: this.#uniforms, size: slotBytes } },
         ...buffers.map(({ gpuBuffer }, index) => ({ binding: index + 1, resource: { buffer: gpuBuffer } })),
       ],
     });
+    this.#bindGroups.set(groupKey, bindGroup);
+    return bindGroup;
   }
 
   #writeUniforms(slot: number, program: Program, values: Readonly<Record<string, number>>): void {

@@ -18,7 +18,10 @@ export function createRotaryTables(memory: WebGpuMemory, queue: WebGpuQueue) {
       const values = turns(base, headDim, 2 ** Math.ceil(Math.log2(positions)));
       const table = memory.allocate("real", values.length);
       queue.write(slice(table), values);
-      if (known !== undefined) memory.free(known);
+      if (known !== undefined) {
+        queue.release();
+        memory.free(known);
+      }
       tables.set(key, table);
       return slice(table);
     },

@@ -20,7 +20,7 @@ export function createScratch(memory: WebGpuMemory, queue: WebGpuQueue): Scratch
     if (buffer === undefined || buffer.length < length) {
       const larger = memory.allocate(element, length);
       if (buffer !== undefined) {
-        queue.submit();
+        queue.release();
         memory.free(buffer);
       }
       buffer = larger;
