@@ -12,7 +12,7 @@ export interface AdapterChoice {
 /** An open GPU, and what went wrong with it. */
 export interface Gpu {
   readonly device: GPUDevice;
-  /** What a person would call it, such as "NVIDIA GeForce RTX 4090". */
+  /** What a person would call it, such as "nvidia geforce rtx 4090". */
   readonly name: string;
   /** Makes every further call throw `failure`; only the first one counts. */
   fail(failure: Error): void;
@@ -74,10 +74,10 @@ export async function openGpu(adapter: GPUAdapter): Promise<Gpu> {
   return gpu;
 }
 
-/** Drivers name themselves in different fields. */
+/** Such as "nvidia geforce rtx 4090": dawn gives names in lower case with hyphens, where the driver gives one at all. */
 export function adapterName({ info }: GPUAdapter): string {
   const { vendor, architecture, device, description } = info;
-  const name = /^swiftshader/i.test(device) ? "SwiftShader" : description || device || `${vendor} ${architecture}`;
+  const name = device.replaceAll("-", " ").trim() || description || `${vendor} ${architecture}`;
   return info.isFallbackAdapter ? `${name} (software)` : name;
 }
 
