@@ -61,8 +61,11 @@ it("ends everything when it is interrupted, and goes on from there the next time
   const first = startDemo(...network);
   await first.until(({ lists }) => lists.epochs.length >= 2);
   const processes = await first.processes();
-  const second = await startAgain(network);
+  // Neither a second one nor a fresh start may touch what the first one works on; it can only be shown.
+  const second = await startAgain([...network, "--fresh"]);
   expect(second.exitCode).toBe(exitCodeOf("already-running"));
+  const shown = await startAgain([...network, "--open"]);
+  expect(shown).toMatchObject({ exitCode: 0, stderr: expect.stringMatching(/is running already[^]*127\.0\.0\.1/) });
   first.child.kill("SIGINT");
   const interrupted = resultOf(await first.ended);
   for (const { pid } of processes) expect(isAlive(pid)).toBe(false);

@@ -27,7 +27,9 @@ export class DemoProcess {
   /** `network`: the name of its folder, such as tiny-3x2. */
   constructor(state: string, network: string, args: readonly string[]) {
     this.#state = state;
-    const child = spawn(process.execPath, [entry, "demo", "--json", "--state", state, ...args]);
+    // Without a display nothing opens a window.
+    const env = { ...process.env, DISPLAY: "", WAYLAND_DISPLAY: "" };
+    const child = spawn(process.execPath, [entry, "demo", "--json", "--state", state, ...args], { env });
     this.child = child;
     const following = new AbortController();
     const folder = join(state, demosFolderName, network, ownMinerFolderName);

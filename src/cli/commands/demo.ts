@@ -22,5 +22,8 @@ export function addDemoCommand(program: Command, output: Output): void {
     .option("--fresh", "start anew instead of going on with the earlier run of the same kind")
     .option("--open", "open the app")
     .addOption(new Option("--require-electron", "with --open: fail where the app cannot open in Electron"))
-    .action(async (options: DemoOptions) => output.result(await runDemo(options, output), demoText));
+    .action(async (options: DemoOptions) => {
+      const result = await runDemo(options, output);
+      if (result !== null) output.result(result, demoText);
+    });
 }

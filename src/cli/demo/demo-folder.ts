@@ -9,6 +9,8 @@ import type { RunOptions } from "../run-options.ts";
 
 export interface DemoFolder {
   readonly path: string;
+  /** Empties it where the person wants to start anew. Not while a network runs there. */
+  prepare(): void;
   /** Removes what was made for this one command only. */
   dispose(): void;
 }
@@ -25,11 +27,13 @@ export interface DemoFolderOptions {
 export function openDemoFolder({ state, fresh, temporary, run }: DemoFolderOptions): DemoFolder {
   if (temporary && state === undefined) {
     const path = mkdtempSync(join(tmpdir(), "train-at-home-demo-"));
-    return { path, dispose: () => rmSync(path, { recursive: true, force: true }) };
+    return { path, prepare: () => undefined, dispose: () => rmSync(path, { recursive: true, force: true }) };
   }
   const path = join(state ?? stateFolderPath(), demosFolderName, nameOf(run));
-  if (fresh) rmSync(path, { recursive: true, force: true });
-  return { path, dispose: () => undefined };
+  const prepare = () => {
+    if (fresh) rmSync(path, { recursive: true, force: true });
+  };
+  return { path, prepare, dispose: () => undefined };
 }
 
 /** Whatever makes it another run is in the name: `demo-3x2`, `demo-3x2-5f0c2a91`. How long it goes on does not. */

@@ -8,7 +8,7 @@ import { untilStopped } from "../lifetime.ts";
 import type { Output } from "../output.ts";
 import type { DemoResult } from "../output-schemas.ts";
 import { defaultNetworkPort, type RunOptions } from "../run-options.ts";
-import { openDemoFolder } from "./demo-folder.ts";
+import { type DemoFolder, openDemoFolder } from "./demo-folder.ts";
 import { demoResult } from "./demo-result.ts";
 import { lanAddresses } from "./lan-addresses.ts";
 import { LocalNetwork } from "./local-network.ts";
@@ -33,12 +33,14 @@ export interface DemoOptions extends RunOptions {
   readonly requireElectron?: boolean;
 }
 
-/** Resolves when all its processes have ended. Rejects with the `FailureError` that ended it: already-running, cancelled, or a process's own. */
-export async function runDemo(options: DemoOptions, output: Output): Promise<DemoResult> {
+/**
+ * Resolves when all its processes have ended; with null when the network ran already and was only shown. Rejects with the `FailureError` that ended it: already-running, cancelled, or a process's own.
+ */
+export async function runDemo(options: DemoOptions, output: Output): Promise<DemoResult | null> {
   const run = { ...options, stages: options.stages ?? presets[options.preset].stages };
   const { state, fresh = false, json = false } = options;
   const folder = openDemoFolder({ run, state, fresh, temporary: json });
-  const demo = new Demo(options, run, folder.path, output);
+  const demo = new Demo(options, run, folder, output);
   try {
     return await demo.run();
   } finally {
@@ -50,7 +52,7 @@ export async function runDemo(options: DemoOptions, output: Output): Promise<Dem
 class Demo {
   readonly #options: DemoOptions;
   readonly #output: Output;
-  readonly #folder: string;
+  readonly #folder: DemoFolder;
   readonly #network: LocalNetwork;
   readonly #over = Promise.withResolvers<string>();
   readonly #following = new AbortController();
@@ -59,12 +61,12 @@ class Demo {
   #app: OpenedApp | undefined;
   #deadline: NodeJS.Timeout | undefined;
 
-  constructor(options: DemoOptions, run: RunOptions & { stages: number }, folder: string, output: Output) {
+  constructor(options: DemoOptions, run: RunOptions & { stages: number }, folder: DemoFolder, output: Output) {
     this.#options = options;
     this.#output = output;
     this.#folder = folder;
     this.#network = new LocalNetwork({
-      folder,
+      folder: folder.path,
       run,
       host: options.lan ? "0.0.0.0" : "127.0.0.1",
       port: options.port ?? (options.lan ? defaultNetworkPort : 0),
@@ -75,10 +77,11 @@ class Demo {
     });
   }
 
-  async run(): Promise<DemoResult> {
+  async run(): Promise<DemoResult | null> {
     const running = liveDaemonIn(this.#network.ownMinerFolder);
-    if (running !== undefined) throw alreadyRunning(running);
-    this.#output.note(`Starting the local network in ${this.#folder}`);
+    if (running !== undefined) return this.#showRunning(running);
+    this.#folder.prepare();
+    this.#output.note(`Starting the local network in ${this.#folder.path}`);
     this.#network.start();
     const events = {
       onDaemon: (address: DaemonAddress) => this.#meetDaemon(address),
@@ -97,6 +100,19 @@ class Demo {
     }
   }
 
+  /** A second `npm start` brings the window back, and leaves the network alone. */
+  async #showRunning(address: DaemonAddress): Promise<null> {
+    if (!this.#options.open) throw alreadyRunning(address);
+    this.#output.note(`This local network is running already (process ${address.pid}).`);
+    await this.#openApp(address);
+    return null;
+  }
+
+  #openApp(address: DaemonAddress): Promise<OpenedApp> {
+    const { requireElectron = false } = this.#options;
+    return openApp({ address, daemonFolder: this.#network.ownMinerFolder, requireElectron, output: this.#output });
+  }
+
   async end(): Promise<void> {
     this.#following.abort();
     this.#app?.close();
@@ -111,11 +127,9 @@ class Demo {
 
   #meetDaemon(address: DaemonAddress): void {
     this.#network.keepApiPort(Number(new URL(address.url).port));
-    const { open = false, requireElectron = false } = this.#options;
-    if (!open || this.#app !== undefined) return;
+    if (!this.#options.open || this.#app !== undefined) return;
     this.#app = { quit: new Promise(() => undefined), close: () => undefined };
-    const daemonFolder = this.#network.ownMinerFolder;
-    openApp({ address, daemonFolder, requireElectron, output: this.#output }).then((app) => {
+    this.#openApp(address).then((app) => {
       this.#app = app;
       void app.quit.then(() => this.#over.resolve("the app was quit"));
     }, this.#over.reject);
@@ -139,7 +153,7 @@ class Demo {
   #result(): DemoResult {
     if (this.#record === undefined)
       throw new FailureError("cancelled", "the local network was stopped before its run began", { retry: true });
-    return demoResult(this.#record, this.#options, this.#network, this.#folder);
+    return demoResult(this.#record, this.#options, this.#network, this.#folder.path);
   }
 }
 
