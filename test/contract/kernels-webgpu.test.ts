@@ -4,6 +4,7 @@ import { findAdapter, type Gpu, openGpu } from "../../src/compute/backends/webgp
 import { createWebGpuDevice, deviceOn, webGpuAvailability } from "../../src/compute/backends/webgpu/device.ts";
 import { webGpuKernels } from "../../src/compute/backends/webgpu/kernels.ts";
 import { WebGpuMemory } from "../../src/compute/backends/webgpu/memory.ts";
+import { lanes, maximumGroupsPerAxis } from "../../src/compute/backends/webgpu/program.ts";
 import { WebGpuQueue } from "../../src/compute/backends/webgpu/queue.ts";
 import { DeviceLostError, DeviceMemoryError, DeviceUnavailableError, slice } from "../../src/compute/kernels.ts";
 import { describeWithWebGpu } from "../compute/webgpu-adapter.ts";
@@ -62,6 +63,16 @@ describeWithWebGpu(() => {
         results.push(await queue.read(out));
       }
       expect(results[0]).toEqual(results[1]);
+    });
+
+    it("reaches elements that lie behind the last workgroup of one axis", async () => {
+      await open();
+      const memory = new WebGpuMemory(gpu);
+      const queue = new WebGpuQueue(gpu);
+      queue.setRate(1e12);
+      const out = slice(memory.allocate("real", maximumGroupsPerAxis * lanes + 300));
+      webGpuKernels(memory, queue).fill(out, 7);
+      expect(await queue.read(slice(out.buffer, out.length - 600))).toEqual(new Float32Array(600).fill(7));
     });
 
     it("takes shared memory", async () => {
