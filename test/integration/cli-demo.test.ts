@@ -65,7 +65,7 @@ it("ends everything when it is interrupted, and goes on from there the next time
   const second = await startAgain([...network, "--fresh"]);
   expect(second.exitCode).toBe(exitCodeOf("already-running"));
   const shown = await startAgain([...network, "--open"]);
-  expect(shown).toMatchObject({ exitCode: 0, stderr: expect.stringMatching(/is running already[^]*127\.0\.0\.1/) });
+  expect(shown).toMatchObject({ exitCode: 0, stderr: expect.stringMatching(/is running already.*127\.0\.0\.1/s) });
   first.child.kill("SIGINT");
   const interrupted = resultOf(await first.ended);
   for (const { pid } of processes) expect(isAlive(pid)).toBe(false);
