@@ -37,10 +37,10 @@ export function webGpuKernels(memory: WebGpuMemory, queue: WebGpuQueue): Kernels
     queue.run(program as Program, operands, { ...parameters, count }, work);
   }
 
-  /** One workgroup per row, which goes over it `passes` times. */
+  /** One workgroup per row, which goes over it `passes` times. Short rows take as long as their lanes take to agree. */
   const perRow = (rows: number, width: number, passes: number) => ({
     groups: rows,
-    operationsPerGroup: Math.max(width, reducingLanes) * passes * operationsPerElement,
+    operationsPerGroup: (width + 8 * reducingLanes) * passes * operationsPerElement,
   });
 
   return {
@@ -177,14 +177,22 @@ function attentionParameters({ queries, keys, heads, keyValueHeads, headDim }: A
   };
 }
 
-/** `products`: how many products of two 32 × 32 tiles there are per chunk of channels. */
+/** `products`: of two 32 × 32 tiles, how many there are per chunk of channels. */
 function perQueries({ batch, queries, keys, heads, headDim }: AttentionShape, products: number) {
-  const operations = 2 * attentionTile * keys * chunksOf(headDim) * attentionTile * products;
-  return { groups: batch * heads * Math.ceil(queries / attentionTile), operationsPerGroup: operations };
+  const tiles = Math.ceil(keys / attentionTile) * chunksOf(headDim);
+  return {
+    groups: batch * heads * Math.ceil(queries / attentionTile),
+    operationsPerGroup: tiles * products * operationsPerTileProduct,
+  };
 }
 
 function perKeys({ batch, queries, keys, heads, keyValueHeads, headDim }: AttentionShape, products: number) {
-  const rows = queries * (heads / keyValueHeads);
-  const operations = 2 * attentionTile * rows * chunksOf(headDim) * attentionTile * products;
-  return { groups: batch * keyValueHeads * Math.ceil(keys / attentionTile), operationsPerGroup: operations };
+  const tiles = (heads / keyValueHeads) * Math.ceil(queries / attentionTile) * chunksOf(headDim);
+  return {
+    groups: batch * keyValueHeads * Math.ceil(keys / attentionTile),
+    operationsPerGroup: tiles * products * operationsPerTileProduct,
+  };
 }
+
+/** With what it takes to bring the two tiles. */
+const operationsPerTileProduct = 2 * attentionTile ** 3 + 2 * attentionTile ** 2 * operationsPerElement;
