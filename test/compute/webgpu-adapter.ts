@@ -13,9 +13,12 @@ if (!own.available && process.env.VK_ICD_FILENAMES === undefined && existsSync(s
   process.env.VK_ICD_FILENAMES = softwareDriver;
 const found = own.available ? own : await webGpuAvailability();
 
+/** On a busy machine, for what takes a few seconds on an idle one. */
+const timeout = 120_000;
+
 /** `describe` where there is a GPU. */
 export function describeWithWebGpu(suite: () => void): void {
-  if (found.available) describe(`on ${found.description}`, suite);
+  if (found.available) describe(`on ${found.description}`, { timeout }, suite);
   else if (process.env.REQUIRE_WEBGPU === "1")
     it("has a GPU", () => {
       throw new Error(`REQUIRE_WEBGPU=1, but ${found.reason}`);
