@@ -1,6 +1,5 @@
 /** Puts the miner together: a session with the network, a compute worker, blobs, and the replica that trains. */
 import { join } from "node:path";
-import manifest from "../../package.json" with { type: "json" };
 import { FailureError } from "../protocol/failure.ts";
 import { assertNever } from "../protocol/ids.ts";
 import type { MachineView } from "../protocol/local-api.ts";
@@ -15,7 +14,6 @@ import { type Clock, systemClock } from "./session/clock.ts";
 import { Session } from "./session/session.ts";
 import { Steering } from "./session/steering.ts";
 
-const software = `train-at-home/${manifest.version}`;
 /** For dataset shards and checkpoints; what is in use is never forgotten. */
 const maxCacheBytes = 4 * 2 ** 30;
 
@@ -39,7 +37,7 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
   const session = new Session(
     {
       url: networkUrl,
-      credentials: { identity, name, software },
+      credentials: { identity, name, role: "miner" },
       clock,
       log: (level, text) => log(level, "session", text),
     },

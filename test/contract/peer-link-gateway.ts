@@ -41,7 +41,7 @@ export async function openGatewayNetwork(): Promise<PeerLinkNetwork> {
     const session = new Session(
       {
         url: network.url,
-        credentials: { identity, name: "peer", software: "test" },
+        credentials: { identity, name: "peer", role: "miner" },
         clock: systemClock,
         log: () => {},
       },

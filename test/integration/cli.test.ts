@@ -10,6 +10,7 @@ import { runIdSchema } from "../../src/protocol/ids.ts";
 import { exampleEpoch, exampleRun } from "../contract/example-views.ts";
 import { type DaemonWorld, startDaemonWorld, temporaryFolder } from "../contract/local-api-world.ts";
 import { jsonResult, runTah } from "./captured-streams.ts";
+import { openGatewayWorld } from "./gateway-world.ts";
 
 const runId = runIdSchema.parse("demo");
 
@@ -79,6 +80,29 @@ describe("tah, with a daemon", () => {
     await tah("stop");
     await world.daemon.closed;
     expect((await tah("status")).exitCode).toBe(exitCodeOf("unreachable"));
+  });
+});
+
+describe("tah run, of a network elsewhere", () => {
+  it("shows its run to an observer, who gets no place in it", async () => {
+    const world = await openGatewayWorld();
+    try {
+      const url = `ws://127.0.0.1:${world.gateway.port}`;
+      const listed = jsonResult(await runTah("run", "list", "--network", url, "--json"));
+      expect(listed).toMatchObject({ runs: [{ runId: world.orchestrator.state.definition.runId, phase: "waiting" }] });
+      expect((await runTah("run", "show", "--network", url)).exitCode).toBe(exitCodes.ok);
+      expect(world.orchestrator.state.members).toEqual([]);
+    } finally {
+      await world.close();
+    }
+  });
+
+  it("says which address did not answer", async () => {
+    const result = await runTah("run", "list", "--network", "ws://127.0.0.1:1");
+    expect(result).toMatchObject({
+      exitCode: exitCodeOf("unreachable"),
+      stderr: expect.stringContaining("127.0.0.1:1"),
+    });
   });
 });
 

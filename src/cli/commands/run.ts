@@ -1,8 +1,9 @@
 import type { Command } from "commander";
+import { observeRun } from "../../miner/session/observe.ts";
 import { FailureError } from "../../protocol/failure.ts";
 import { runIdSchema } from "../../protocol/ids.ts";
 import { countText, durationText, lossText, runText } from "../formats.ts";
-import { type CommonOptions, valueParser, withCommonOptions } from "../option-types.ts";
+import { type CommonOptions, networkUrlValue, valueParser, withCommonOptions } from "../option-types.ts";
 import type { Output } from "../output.ts";
 import type { RunDetails } from "../output-schemas.ts";
 import { withDaemon } from "../with-daemon.ts";
@@ -10,30 +11,32 @@ import { withDaemon } from "../with-daemon.ts";
 const shownEpochs = 10;
 const runIdValue = valueParser(runIdSchema);
 
-/** `tah run …`: the runs that this computer's daemon takes part in. */
+interface LookOptions extends CommonOptions {
+  readonly network?: string;
+}
+
+/** `tah run …`: the runs that this computer's daemon takes part in, or those of any network that can be reached. */
 export function addRunCommands(program: Command, output: Output): void {
   const run = program.command("run").description("Look at the run that this computer works on, and steer it.");
 
-  withCommonOptions(run.command("list").description("The runs of this computer's network.")).action(
-    async ({ state }: CommonOptions) => {
-      const snapshot = await withDaemon(state, (api) => api.call("snapshot", {}));
-      const runs = snapshot.state.run === null ? [] : [snapshot.state.run];
+  withLookOptions(run.command("list").description("The runs of this computer's network.")).action(
+    async (options: LookOptions) => {
+      const details = await look(options);
+      const runs = details === null ? [] : [details.run];
       output.result({ runs }, () => runs.map(runText).join("\n") || "no run");
     },
   );
 
-  withCommonOptions(run.command("show").argument("[run]", "its id; by default the one in work", runIdValue))
+  withLookOptions(run.command("show").argument("[run]", "its id; by default the one in work", runIdValue))
     .description("One run with its epochs, evaluations and log.")
-    .action(async (runId: string | undefined, { state }: CommonOptions) => {
-      const snapshot = await withDaemon(state, (api) => api.call("snapshot", {}));
-      const { run: shown } = snapshot.state;
-      if (shown === null || (runId !== undefined && shown.runId !== runId))
+    .action(async (runId: string | undefined, options: LookOptions) => {
+      const details = await look(options);
+      if (details === null || (runId !== undefined && details.run.runId !== runId))
         throw new FailureError("not-found", runId ? `there is no run ${runId} here` : "there is no run here yet", {
           action: "tah run list shows which runs there are.",
           retry: true,
         });
-      const { epochs, evaluations, runLog } = snapshot.lists;
-      output.result<RunDetails>({ run: shown, epochs, evaluations, log: runLog }, detailsText);
+      output.result<RunDetails>(details, detailsText);
     });
 
   for (const action of ["pause", "resume"] as const) {
@@ -46,6 +49,21 @@ export function addRunCommands(program: Command, output: Output): void {
         output.result({ runId }, () => `${runId} was asked to ${action}.`);
       });
   }
+}
+
+function withLookOptions(command: Command): Command {
+  return withCommonOptions(command).option("--network <url>", "look at this network instead", networkUrlValue);
+}
+
+/** Null while there is no run. */
+async function look({ network, state }: LookOptions): Promise<RunDetails | null> {
+  if (network !== undefined) {
+    const { view, epochs = [], evaluations = [], log = [] } = await observeRun(network);
+    return { run: view, epochs, evaluations, log };
+  }
+  const snapshot = await withDaemon(state, (api) => api.call("snapshot", {}));
+  const { epochs, evaluations, runLog: log } = snapshot.lists;
+  return snapshot.state.run && { run: snapshot.state.run, epochs, evaluations, log };
 }
 
 function detailsText({ run, epochs, evaluations }: RunDetails): string {

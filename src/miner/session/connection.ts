@@ -17,6 +17,7 @@ import {
 } from "../../protocol/messages.ts";
 import { RelayLink } from "../../transport/relay-link.ts";
 import type { Clock } from "./clock.ts";
+import { software } from "./software.ts";
 
 /** The gateway pings every 5 s; a connection without any sign of life for so long is dead. */
 const silenceMs = 15_000;
@@ -24,7 +25,8 @@ const silenceMs = 15_000;
 export interface Credentials {
   readonly identity: Identity;
   readonly name: string;
-  readonly software: string;
+  /** An observer is told about the run and never given a place. */
+  readonly role: "miner" | "observer";
 }
 
 export interface ConnectionHandlers {
@@ -111,8 +113,7 @@ export class Connection {
         `This network speaks protocol ${message.protocol}; this program speaks ${protocolVersion}.`,
         { action: message.protocol > protocolVersion ? "Update Train at Home." : "Ask the network's owner to update." },
       );
-    const { identity, name, software } = this.#credentials;
-    const role = "miner";
+    const { identity, name, role } = this.#credentials;
     this.#state = "greeting";
     this.#socket.send(
       encodeMessage({

@@ -33,7 +33,7 @@ describe("a session", () => {
     clock = new FakeClock();
     happened = new Queue();
     const url = `ws://127.0.0.1:${(server.address() as AddressInfo).port}`;
-    const credentials = { identity, name: "test", software: "test" };
+    const credentials = { identity, name: "test", role: "miner" } as const;
     session = new Session(
       { url, credentials, clock, log: () => {} },
       {

@@ -122,7 +122,7 @@ export class Swarm {
 
   #watch(): void {
     const log = () => {};
-    const credentials = { identity: createIdentity(), name: "watcher", software: "test" };
+    const credentials = { identity: createIdentity(), name: "watcher", role: "observer" } as const;
     const session = new Session(
       { url: this.#address.url, credentials, clock: systemClock, log },
       {
