@@ -1,6 +1,7 @@
 import { cp, mkdir, mkdtemp, open, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import Database from "better-sqlite3";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { apply } from "../../src/network/orchestrator/core/apply.ts";
 import { createRun } from "../../src/network/orchestrator/core/state.ts";
@@ -10,6 +11,9 @@ import { eventfulRun, replay, storeContract } from "./store.ts";
 
 const file = "network.sqlite";
 storeContract("the embedded store", (folder) => EmbeddedStore.open(join(folder, file)));
+storeContract("the embedded store that forgets at once", (folder) =>
+  EmbeddedStore.open(join(folder, file), { keptEvents: 0 }),
+);
 
 describe("the embedded store", () => {
   let folder: string;
@@ -59,6 +63,22 @@ describe("the embedded store", () => {
       expect(stored && replay(stored)).toEqual(state);
     }
     await live.close();
+  });
+
+  it("keeps a bounded number of events behind its snapshots", async () => {
+    const path = join(folder, file);
+    const store = await EmbeddedStore.open(path, { keptEvents: 20 });
+    const { events, state } = eventfulRun();
+    const { runId } = state.definition;
+    for (const part of [events.slice(0, 10), events.slice(10, 30), events.slice(30)])
+      await store.commit({ runId, events: part, transfers: [], receipts: [], snapshot: state });
+    await store.close();
+    const database = new Database(path, { readonly: true });
+    const first = database.prepare("SELECT MIN(sequence) FROM events").pluck().get();
+    database.close();
+    // Twenty would do, but the older of the two kept snapshots lies behind event 30.
+    expect(events.length).toBeGreaterThan(51);
+    expect(first).toBe(31);
   });
 
   it("drops a commit that was torn in the middle of being written, and no other", async () => {

@@ -32,6 +32,9 @@ const tables = `
 /** An older snapshot is kept in case the last one turns out to be unreadable by hand and eye. */
 const keptSnapshots = 2;
 
+/** Events kept behind the latest snapshot, to see what led to a fault: some 30 MB, days of a small run. */
+const defaultKeptEvents = 100_000;
+
 /** A process that was just killed may take a moment to let go of its files. */
 const lockPatienceMs = 2000;
 
@@ -44,13 +47,15 @@ const receiptRow = bodyRow.extend({ signature: z.instanceof(Uint8Array) });
 
 export class EmbeddedStore implements Store {
   readonly #database: Database.Database;
+  readonly #keptEvents: number;
 
-  private constructor(database: Database.Database) {
+  private constructor(database: Database.Database, keptEvents: number) {
     this.#database = database;
+    this.#keptEvents = keptEvents;
   }
 
   /** Creates the file when missing. Rejects with `FailureError`: state-corrupt, disk-full, already-running. */
-  static async open(path: string): Promise<EmbeddedStore> {
+  static async open(path: string, { keptEvents = defaultKeptEvents } = {}): Promise<EmbeddedStore> {
     return guarded(path, () => {
       const database = new Database(path, { timeout: lockPatienceMs });
       try {
@@ -59,7 +64,7 @@ export class EmbeddedStore implements Store {
         database.pragma("journal_mode = WAL");
         database.pragma("synchronous = FULL");
         prepareTables(database, path);
-        return new EmbeddedStore(database);
+        return new EmbeddedStore(database, keptEvents);
       } catch (error) {
         database.close();
         throw error;
@@ -148,6 +153,11 @@ export class EmbeddedStore implements Store {
         SELECT sequence FROM snapshots WHERE run_id = @runId ORDER BY sequence DESC LIMIT @keptSnapshots
       )`;
     this.#database.prepare(prune).run({ runId, keptSnapshots });
+    const forget = `
+      DELETE FROM events WHERE run_id = @runId AND sequence <= MIN(
+        @sequence - @keptEvents, (SELECT MIN(sequence) FROM snapshots WHERE run_id = @runId)
+      )`;
+    this.#database.prepare(forget).run({ runId, sequence, keptEvents: this.#keptEvents });
   }
 
   #insertTransfers(transfers: readonly Transfer[]): void {
