@@ -35,10 +35,12 @@ const stampFile = join(buildFolder, "stamp");
  * @property {(objects: readonly string[], output: string) => readonly (readonly string[])[]} link commands to run in order
  */
 
+const avx512Flags = ["-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw", "-mfma", "-mprefer-vector-width=512"];
 const gnuInstructionSets = {
   generic: [],
   avx2: ["-mavx2", "-mfma"],
-  avx512: ["-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw", "-mfma", "-mprefer-vector-width=512"],
+  avx512: avx512Flags,
+  avx512bf16: [...avx512Flags, "-mavx512bf16"],
 };
 const microsoftInstructionSets = { generic: [], avx2: ["/arch:AVX2"], avx512: ["/arch:AVX512"] };
 

@@ -8,12 +8,14 @@
 namespace tah {
 namespace {
 
-/** instructionSets(): the names of those that this processor runs, the fastest first. */
+/** instructionSets(isBrainFloat): the names of those in that precision that this processor runs, the fastest first. */
 napi_value listInstructionSets(Arguments& arguments) {
   napi_value names = nullptr;
   check(napi_create_array(arguments.env(), &names));
+  const Precision precision = arguments.flag() ? Precision::brainFloat : Precision::single;
   uint32_t index = 0;
   for (const InstructionSet& set : instructionSets()) {
+    if (set.precision != precision) continue;
     napi_value name = nullptr;
     check(napi_create_string_utf8(arguments.env(), set.name, NAPI_AUTO_LENGTH, &name));
     check(napi_set_element(arguments.env(), names, index++, name));

@@ -17,6 +17,8 @@ bool runsAvx512() {
          __builtin_cpu_supports("avx512bw");
 }
 
+bool runsAvx512Bf16() { return runsAvx512() && __builtin_cpu_supports("avx512bf16"); }
+
 #elif defined(_M_X64)
 
 /** Intel SDM vol. 2A, CPUID: leaf 1 ECX bit 12 is FMA, bit 27 OSXSAVE; XCR0 says which registers the system saves. */
@@ -48,11 +50,14 @@ bool runsAvx512() { return savesRegisters(0xe6) && hasFeatures(1u << 16 | 1u << 
 std::vector<InstructionSet> instructionSets() {
   std::vector<InstructionSet> sets;
 #if defined(__x86_64__) || defined(_M_X64)
-  if (runsAvx512()) sets.push_back({"AVX-512", &avx512::table});
-  if (runsAvx2()) sets.push_back({"AVX2", &avx2::table});
-  sets.push_back({"SSE2", &generic::table});
+  if (runsAvx512()) sets.push_back({"AVX-512", Precision::single, &avx512::table});
+  if (runsAvx2()) sets.push_back({"AVX2", Precision::single, &avx2::table});
+  sets.push_back({"SSE2", Precision::single, &generic::table});
+#if defined(__x86_64__)  // Visual C++'s vectors are structs of lanes, which the bfloat16 panels do not take.
+  if (runsAvx512Bf16()) sets.push_back({"AVX-512-BF16", Precision::brainFloat, &avx512bf16::table});
+#endif
 #else
-  sets.push_back({"NEON", &generic::table});
+  sets.push_back({"NEON", Precision::single, &generic::table});
 #endif
   return sets;
 }

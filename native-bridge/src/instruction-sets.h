@@ -6,8 +6,12 @@
 
 namespace tah {
 
+/** The numbers that matrix products multiply; their sums are floats in either. */
+enum class Precision { single, brainFloat };
+
 struct InstructionSet {
   const char* name;
+  Precision precision;
   const KernelTable* kernels;
 };
 

@@ -1,8 +1,13 @@
 /** Opens a device by the name of its back end. Back ends are loaded when they are asked for. */
-import type { Device } from "./kernels.ts";
+import { type Device, DeviceUnavailableError } from "./kernels.ts";
 import type { OpenOptions } from "./worker-protocol.ts";
 
-export async function openDevice({ backend, threads }: Pick<OpenOptions, "backend" | "threads">): Promise<Device> {
+export type DeviceOptions = Pick<OpenOptions, "backend" | "threads" | "precision">;
+
+/** Throws `DeviceUnavailableError` where this machine's back end does not compute in the precision asked for. */
+export async function openDevice({ backend, threads, precision = "f32" }: DeviceOptions): Promise<Device> {
+  if (backend !== "native" && precision !== "f32")
+    throw new DeviceUnavailableError(`the ${backend} back end does not compute in ${precision}`);
   if (backend === "reference") {
     const { createReferenceDevice } = await import("./backends/reference/device.ts");
     return createReferenceDevice();
@@ -12,5 +17,5 @@ export async function openDevice({ backend, threads }: Pick<OpenOptions, "backen
     return createWebGpuDevice();
   }
   const { createNativeDevice } = await import("./backends/native/device.ts");
-  return createNativeDevice({ threads });
+  return createNativeDevice({ threads, precision });
 }

@@ -3,6 +3,8 @@
  * `worker-protocol.ts`. `compute` imports neither Electron nor the file system, sockets or the clock; only `worker.ts` and
  * `host.ts`, the two ends of the process around the engine, and the native back end touch the outside.
  */
+
+import type { DeviceOptions } from "./device.ts";
 import { generateTokens } from "./generate.ts";
 import type { Device } from "./kernels.ts";
 import {
@@ -49,9 +51,7 @@ interface OpenStage {
 }
 
 /** `openDevice` chooses the back end; its failures are the caller's. */
-export function createEngine(
-  openDevice: (options: Pick<OpenOptions, "backend" | "threads">) => Promise<Device>,
-): ComputeEngine {
+export function createEngine(openDevice: (options: DeviceOptions) => Promise<Device>): ComputeEngine {
   let current: OpenStage | null = null;
 
   function opened(): OpenStage {

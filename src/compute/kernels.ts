@@ -18,6 +18,9 @@
 
 export type DeviceKind = "reference" | "native" | "webgpu";
 
+/** The numbers that matrix products multiply. In "bf16" they are rounded first; everything is stored and summed as in "f32". */
+export type Precision = "f32" | "bf16";
+
 export interface DeviceBuffer {
   readonly length: number;
   readonly element: "real" | "index";

@@ -6,7 +6,7 @@
  * Numbers: activations and gradients are f32, [tokens, width] row-major; tokens and targets are int32 [tokens], with
  * tokens = sequences · sequenceLength of one microbatch.
  */
-import type { DeviceDescription, DeviceKind } from "./kernels.ts";
+import type { DeviceDescription, DeviceKind, Precision } from "./kernels.ts";
 import type { ModelConfig, StageSpec, TrainingConfig } from "./model/config.ts";
 
 /** Names a microbatch within one epoch attempt; unique among the stage's microbatches in flight. */
@@ -15,6 +15,8 @@ export type MicrobatchKey = string;
 export interface OpenOptions {
   readonly backend: DeviceKind;
   readonly threads: number;
+  /** "f32" when left out; weights, gradients and optimizer state are f32 in either. */
+  readonly precision?: Precision;
   readonly model: ModelConfig;
   readonly stage: StageSpec;
   readonly training: TrainingConfig;

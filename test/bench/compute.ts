@@ -8,7 +8,7 @@ import os from "node:os";
 import { parseArgs } from "node:util";
 import { openDevice } from "../../src/compute/device.ts";
 import { createEngine } from "../../src/compute/engine.ts";
-import { type Device, slice } from "../../src/compute/kernels.ts";
+import { type Device, type Precision, slice } from "../../src/compute/kernels.ts";
 import type { ModelConfig, StageSpec } from "../../src/compute/model/config.ts";
 import { presets } from "../../src/compute/model/presets.ts";
 import { wholeModel } from "../../src/compute/model/stages.ts";
@@ -48,7 +48,7 @@ const threads = number("threads");
 const steps = number("steps");
 const tokens = shape.batch * shape.seq;
 const backend = backendNamed(flags.backend);
-if (flags.dtype !== "f32") throw new Error(`there is no back end in ${flags.dtype}; f32 is what there is`);
+const precision = precisionNamed(flags.dtype);
 
 const model: ModelConfig = {
   ...presets.demo.model,
@@ -85,7 +85,7 @@ const gemmGflops = Math.max(...gemm);
 const blockGflops = (medianTokensPerSecond * flopPerToken) / 1e9;
 printResult({
   engine: `train-at-home ${backend}`,
-  dtype: "f32",
+  dtype: precision,
   threads,
   adamw: flags.adamw,
   shape,
@@ -106,6 +106,11 @@ function backendNamed(name: string): OpenOptions["backend"] {
   throw new Error(`there is no ${name} back end; native, webgpu and reference are what there is`);
 }
 
+function precisionNamed(name: string): Precision {
+  if (name === "f32" || name === "bf16") return name;
+  throw new Error(`there is no precision ${name}; f32 and bf16 are what there is`);
+}
+
 /** Seconds of each of `steps` training steps after two for warm-up. */
 async function stepSeconds(): Promise<number[]> {
   const engine = createEngine(openDevice);
@@ -116,7 +121,7 @@ async function stepSeconds(): Promise<number[]> {
     sequencesPerMicrobatch: shape.batch,
     learningRate: 1e-6,
   };
-  await engine.open({ backend, threads, model, training, stage });
+  await engine.open({ backend, threads, precision, model, training, stage });
   const ids = Int32Array.from({ length: tokens }, (_, index) => (index * 7919) % (shape.vocab || 1));
   const activations = new Float32Array(tokens * shape.d);
   fillNormal(activations, streamKey(seed, "activations"), 1);
@@ -139,7 +144,7 @@ async function stepSeconds(): Promise<number[]> {
 
 /** Best rate over the block's own matrix products, GFLOP/s. */
 async function gemmRate(): Promise<number> {
-  const device = await openDevice({ backend, threads });
+  const device = await openDevice({ backend, threads, precision });
   const products = [
     { m: tokens, n: shape.d, k: shape.d },
     { m: tokens, n: shape.ff, k: shape.d },
@@ -170,7 +175,7 @@ function runPeer(command: string): Record<string, unknown> {
     `--${name}`,
     String(value),
   ]);
-  const args = [...first, ...shapeFlags, "--dtype", "f32", ...(flags.adamw ? ["--adamw"] : [])];
+  const args = [...first, ...shapeFlags, "--dtype", precision, ...(flags.adamw ? ["--adamw"] : [])];
   const output = execFileSync(program, args, { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
   return JSON.parse(output.trim().split("\n").at(-1) ?? "null") as Record<string, unknown>;
 }

@@ -18,6 +18,12 @@ for (const instructionSet of nativeInstructionSets())
     1e-5,
   );
 
+for (const instructionSet of nativeInstructionSets("bf16")) {
+  const createDevice = (threads: number) => createNativeDevice({ threads, precision: "bf16", instructionSet });
+  describeKernels(`native, ${instructionSet}`, () => createDevice(2), 2e-2);
+  describeAgreement(`native, ${instructionSet}`, createDevice, createReferenceDevice, 2e-2);
+}
+
 describe("the native back end", () => {
   it("says what it runs on", () => {
     const [fastest] = nativeInstructionSets();

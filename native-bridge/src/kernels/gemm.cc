@@ -1,13 +1,23 @@
 #include "kernels.h"
 #include "panels.h"
 #include "range.h"
+#if defined(__AVX512BF16__)
+#include "bfloat-panels.h"
+#endif
 
 namespace tah::TAH_ISA {
 namespace {
 
-// The product is cut so that a block of b (kBlockColumns · kDepth floats) stays in the second-level cache while a block
+#if defined(__AVX512BF16__)
+using Format = BrainFloat;
+#else
+using Format = SinglePrecision;
+#endif
+
+// The product is cut so that a block of b (kBlockColumns · kSteps elements) stays in the second-level cache while a block
 // of a passes by, and so that the packed parts of a and b fit a few MiB.
-constexpr size_t kDepth = 512;
+constexpr size_t kSteps = 512;
+constexpr size_t kDepth = kSteps * Format::kDepthPerStep;
 constexpr size_t kBlockRows = 8 * kTileRows;
 constexpr size_t kBlockColumns = 256;
 constexpr size_t kPackedRows = 2048 / kBlockRows * kBlockRows;
@@ -19,6 +29,8 @@ struct Part {
   size_t rows, columns, depth;
   float* packedA;
   float* packedB;
+
+  size_t steps() const { return panelCount(depth, Format::kDepthPerStep); }
 };
 
 void pack(Context& context, const Part& part, const Source& a, const Source& b) {
@@ -27,11 +39,11 @@ void pack(Context& context, const Part& part, const Source& a, const Source& b) 
   context.pool.run(panelsOfA + panelsOfB, (part.rows + part.columns) * part.depth, [&](size_t task, unsigned) {
     if (task < panelsOfA) {
       const size_t row = task * kBlockRows;
-      packPanels<kTileRows>(part.packedA + row * part.depth, a.at(row, 0), smaller(kBlockRows, part.rows - row),
+      packPanels<kTileRows, Format>(part.packedA + row * part.steps(), a.at(row, 0), smaller(kBlockRows, part.rows - row),
                             part.depth);
     } else {
       const size_t column = (task - panelsOfA) * kBlockColumns;
-      packPanels<kTileColumns>(part.packedB + column * part.depth, b.at(column, 0),
+      packPanels<kTileColumns, Format>(part.packedB + column * part.steps(), b.at(column, 0),
                                smaller(kBlockColumns, part.columns - column), part.depth);
     }
   });
@@ -40,13 +52,14 @@ void pack(Context& context, const Part& part, const Source& a, const Source& b) 
 void multiply(Context& context, const Part& part, float* out, size_t outStride, bool accumulate) {
   const size_t blocksDown = panelCount(part.rows, kBlockRows);
   const size_t blocksAcross = panelCount(part.columns, kBlockColumns);
-  const size_t operations = 2 * part.rows * part.columns * part.depth / kLanes;
+  const size_t steps = part.steps();
+  const size_t operations = 2 * part.rows * part.columns * steps / kLanes;
   context.pool.run(blocksDown * blocksAcross, operations, [&](size_t task, unsigned) {
     const size_t row = task % blocksDown * kBlockRows;
     const size_t column = task / blocksDown * kBlockColumns;
-    multiplyPanels(out + row * outStride + column, outStride, {part.packedA + row * part.depth, kTileRows * part.depth},
-                   {part.packedB + column * part.depth, kTileColumns * part.depth}, smaller(kBlockRows, part.rows - row),
-                   smaller(kBlockColumns, part.columns - column), part.depth, accumulate);
+    multiplyPanels<Format>(out + row * outStride + column, outStride, {part.packedA + row * steps, kTileRows * steps},
+                           {part.packedB + column * steps, kTileColumns * steps}, smaller(kBlockRows, part.rows - row),
+                           smaller(kBlockColumns, part.columns - column), steps, accumulate);
   });
 }
 
@@ -58,15 +71,16 @@ void matmul(Context& context, float* out, const float* a, const float* b, const 
   const Source sourceB{b, shape.transposeB ? shape.k : shape.n, !shape.transposeB};
   const size_t rows = smaller(kPackedRows, shape.m);
   const size_t columns = smaller(kPackedColumns, shape.n);
-  const size_t depth = padded(panelCount(shape.k, panelCount(shape.k, kDepth)), kLanes);
+  const size_t depth = padded(panelCount(shape.k, panelCount(shape.k, kDepth)), kLanes * Format::kDepthPerStep);
+  const size_t steps = depth / Format::kDepthPerStep;
   const size_t packedRows = padded(rows, kTileRows);
-  float* packed = context.workspace.floats((packedRows + padded(columns, kTileColumns)) * depth);
+  float* packed = context.workspace.floats((packedRows + padded(columns, kTileColumns)) * steps);
 
   for (size_t column = 0; column < shape.n; column += columns)
     for (size_t row = 0; row < shape.m; row += rows)
       for (size_t p = 0; p < shape.k; p += depth) {
         const Part part{smaller(rows, shape.m - row), smaller(columns, shape.n - column), smaller(depth, shape.k - p),
-                        packed, packed + packedRows * depth};
+                        packed, packed + packedRows * steps};
         pack(context, part, sourceA.at(row, p), sourceB.at(column, p));
         multiply(context, part, out + row * shape.n + column, shape.n, shape.accumulate || p > 0);
       }

@@ -97,5 +97,9 @@ extern const KernelTable table;
 namespace avx512 {
 extern const KernelTable table;
 }
+/** As avx512, with matrix products in bfloat16. */
+namespace avx512bf16 {
+extern const KernelTable table;
+}
 
 }  // namespace tah

@@ -49,9 +49,32 @@ inline void transpose(Vector (&square)[kLanes]) {
   }
 }
 
+using Tile = Vector[kTileRows][kTileVectors];
+
+/**
+ * The number format of panels. One step of a panel holds, for each row or column, one 4-byte element: here a float, and
+ * elsewhere what several steps along the depth make together.
+ */
+struct SinglePrecision {
+  static constexpr size_t kDepthPerStep = 1;
+
+  template <size_t width>
+  static void packPanel(float* panel, const Source& source, size_t count, size_t depth);
+
+  /** tile += a · b over `steps`. */
+  static void addProduct(Tile& tile, const float* a, const float* b, size_t steps) {
+    for (size_t p = 0; p < steps; p++) {
+      Vector row[kTileVectors];
+      for (size_t j = 0; j < kTileVectors; j++) row[j] = load(b + p * kTileColumns + j * kLanes);
+      for (size_t i = 0; i < kTileRows; i++)
+        for (size_t j = 0; j < kTileVectors; j++) tile[i][j] += row[j] * a[p * kTileRows + i];
+    }
+  }
+};
+
 /** Packs `count` ≤ width rows of the source into one panel of `depth`. */
 template <size_t width>
-inline void packPanel(float* panel, const Source& source, size_t count, size_t depth) {
+inline void SinglePrecision::packPanel(float* panel, const Source& source, size_t count, size_t depth) {
   if (source.alongWidth) {
     for (size_t p = 0; p < depth; p++) {
       const float* from = source.data + p * source.stride;
@@ -76,10 +99,12 @@ inline void packPanel(float* panel, const Source& source, size_t count, size_t d
 }
 
 /** Packs `extent` rows of the source into consecutive panels. */
-template <size_t width>
+template <size_t width, class Format = SinglePrecision>
 inline void packPanels(float* panels, const Source& source, size_t extent, size_t depth) {
+  const size_t steps = panelCount(depth, Format::kDepthPerStep);
   for (size_t first = 0; first < extent; first += width)
-    packPanel<width>(panels + first * depth, source.at(first, 0), extent - first < width ? extent - first : width, depth);
+    Format::template packPanel<width>(panels + first * steps, source.at(first, 0),
+                                      extent - first < width ? extent - first : width, depth);
 }
 
 /** Panels that lie `stride` floats apart; more than the depth in use when only the front of each is read. */
@@ -89,15 +114,11 @@ struct Panels {
 };
 
 /** The top left rows × columns of one tile of a · b, stored in or added to out. */
+template <class Format>
 inline void multiplyTile(float* out, size_t outStride, const float* a, const float* b, size_t rows, size_t columns,
-                         size_t depth, bool accumulate) {
-  Vector tile[kTileRows][kTileVectors] = {};
-  for (size_t p = 0; p < depth; p++) {
-    Vector row[kTileVectors];
-    for (size_t j = 0; j < kTileVectors; j++) row[j] = load(b + p * kTileColumns + j * kLanes);
-    for (size_t i = 0; i < kTileRows; i++)
-      for (size_t j = 0; j < kTileVectors; j++) tile[i][j] += row[j] * a[p * kTileRows + i];
-  }
+                         size_t steps, bool accumulate) {
+  Tile tile = {};
+  Format::addProduct(tile, a, b, steps);
   for (size_t i = 0; i < rows; i++)
     for (size_t j = 0; j * kLanes < columns; j++) {
       float* to = out + i * outStride + j * kLanes;
@@ -107,13 +128,14 @@ inline void multiplyTile(float* out, size_t outStride, const float* a, const flo
 }
 
 /** out[rows, columns] (+)= a · b, with a and b packed. A panel of a stays in the first cache while all of b passes by. */
-inline void multiplyPanels(float* out, size_t outStride, Panels a, Panels b, size_t rows, size_t columns, size_t depth,
+template <class Format = SinglePrecision>
+inline void multiplyPanels(float* out, size_t outStride, Panels a, Panels b, size_t rows, size_t columns, size_t steps,
                            bool accumulate) {
   for (size_t i = 0; i < rows; i += kTileRows)
     for (size_t j = 0; j < columns; j += kTileColumns)
-      multiplyTile(out + i * outStride + j, outStride, a.data + i / kTileRows * a.stride,
-                   b.data + j / kTileColumns * b.stride, rows - i < kTileRows ? rows - i : kTileRows,
-                   columns - j < kTileColumns ? columns - j : kTileColumns, depth, accumulate);
+      multiplyTile<Format>(out + i * outStride + j, outStride, a.data + i / kTileRows * a.stride,
+                           b.data + j / kTileColumns * b.stride, rows - i < kTileRows ? rows - i : kTileRows,
+                           columns - j < kTileColumns ? columns - j : kTileColumns, steps, accumulate);
 }
 
 }  // namespace tah::TAH_ISA

@@ -33,7 +33,7 @@ type KernelCall = (device: DeviceHandle, ...values: readonly (BufferHandle | num
 /** What `native-bridge/src/*bindings.cc` exports. Calls are synchronous. */
 export interface Addon extends Readonly<Record<KernelName, KernelCall>> {
   /** The instruction sets that this processor runs and that there are kernels for, the fastest first. */
-  instructionSets(): readonly string[];
+  instructionSets(isBrainFloat: boolean): readonly string[];
   createDevice(threads: number, instructionSet: string): DeviceHandle;
   /** Stops the device's threads. */
   closeDevice(device: DeviceHandle): void;

@@ -4,7 +4,7 @@
  * all back ends share, and Node's own modules.
  */
 import os from "node:os";
-import type { Device, Slice } from "../../kernels.ts";
+import { type Device, DeviceUnavailableError, type Precision, type Slice } from "../../kernels.ts";
 import { checkTransfer, withShapeChecks } from "../argument-checks.ts";
 import { loadAddon, NativeAddonError } from "./addon.ts";
 import { nativeKernels } from "./kernels.ts";
@@ -13,7 +13,9 @@ import { NativeMemory, operand } from "./memory.ts";
 export interface NativeDeviceOptions {
   /** Threads that compute, this one included. */
   readonly threads: number;
-  /** One of `nativeInstructionSets()`; the fastest when left out. */
+  /** "f32" when left out. */
+  readonly precision?: Precision;
+  /** One of `nativeInstructionSets(precision)`; the fastest when left out. */
   readonly instructionSet?: string;
 }
 
@@ -24,7 +26,7 @@ export type NativeAvailability =
 /** Whether a native device can be created here, and on what. */
 export function nativeAvailability(): NativeAvailability {
   try {
-    const [fastest] = loadAddon().instructionSets();
+    const [fastest] = nativeInstructionSets();
     return { available: true, description: `${processorName()}, ${fastest}` };
   } catch (error) {
     if (error instanceof NativeAddonError) return { available: false, reason: error.message };
@@ -32,19 +34,23 @@ export function nativeAvailability(): NativeAvailability {
   }
 }
 
-/** The instruction sets that kernels can run with on this processor, the fastest first. Throws `NativeAddonError`. */
-export function nativeInstructionSets(): readonly string[] {
-  return loadAddon().instructionSets();
+/**
+ * The instruction sets that kernels can run with on this processor, the fastest first; none when it does not multiply in
+ * that precision. Throws `NativeAddonError`.
+ */
+export function nativeInstructionSets(precision: Precision = "f32"): readonly string[] {
+  return loadAddon().instructionSets(precision === "bf16");
 }
 
 /**
- * A device that computes in float32 with this machine's processor. Kernels have taken effect when their call returns.
- * Throws `NativeAddonError` when the addon has not been built.
+ * A device that computes with this machine's processor. Kernels have taken effect when their call returns. Throws
+ * `NativeAddonError` when the addon has not been built, and `DeviceUnavailableError` when the processor lacks the precision.
  */
-export function createNativeDevice({ threads, instructionSet }: NativeDeviceOptions): Device {
+export function createNativeDevice({ threads, precision = "f32", instructionSet }: NativeDeviceOptions): Device {
   if (!Number.isInteger(threads) || threads < 1) throw new RangeError(`a device cannot have ${threads} threads`);
   const addon = loadAddon();
-  const chosenSet = instructionSet ?? addon.instructionSets()[0] ?? "none";
+  const chosenSet = instructionSet ?? nativeInstructionSets(precision)[0];
+  if (chosenSet === undefined) throw new DeviceUnavailableError(`${processorName()} does not multiply in ${precision}`);
   const handle = addon.createDevice(threads, chosenSet);
   const memory = new NativeMemory(addon);
 
