@@ -242,10 +242,13 @@ async function inputGradient({ device, replica }: OpenStage, pass: StagePass): P
   }
 }
 
-/** Passes finite values through. One sum finds any NaN, and any infinity: neither ever goes away again. */
+/**
+ * Passes finite values through. One sum finds any NaN, and any infinity: neither ever goes away again. By index, because an
+ * iterator takes ten times as long.
+ */
 function finite(values: Float32Array, tensor: string): Float32Array {
   let sum = 0;
-  for (const value of values) sum += Math.abs(value);
+  for (let index = 0; index < values.length; index++) sum += Math.abs(values[index] ?? 0);
   if (!Number.isFinite(sum)) throw new NonFiniteError(tensor);
   return values;
 }
