@@ -1,7 +1,9 @@
 /** Every back end computes the same model: what f32 rounds is all that may differ from the float64 reference. */
 import { describe, expect, it } from "vitest";
+import { nativeInstructionSets } from "../../src/compute/backends/native/device.ts";
 import { openDevice } from "../../src/compute/device.ts";
 import { createEngine } from "../../src/compute/engine.ts";
+import { DeviceUnavailableError } from "../../src/compute/kernels.ts";
 import { stageLayout } from "../../src/compute/model/layout.ts";
 import { presets } from "../../src/compute/model/presets.ts";
 import { wholeModel } from "../../src/compute/model/stages.ts";
@@ -21,9 +23,9 @@ const sample = {
   targets: randomTokens(model, count, "targets"),
 };
 
-async function train(backend: OpenOptions["backend"], threads: number) {
+async function train(backend: OpenOptions["backend"], threads: number, precision: OpenOptions["precision"] = "f32") {
   const engine = createEngine(openDevice);
-  await engine.open({ backend, threads, model, stage, training });
+  await engine.open({ backend, threads, precision, model, stage, training });
   const { lossSumNats } = await engine.forwardBackward(sample);
   const contribution = await engine.contribution();
   await engine.merge({ contributions: [contribution] });
@@ -56,6 +58,26 @@ describe("the native back end", () => {
   });
 });
 
+describe("the native back end in bf16", () => {
+  it.skipIf(nativeInstructionSets("bf16").length === 0)("has the reference's loss and gradients, to bf16", async () => {
+    const [found, reference] = [await train("native", 2, "bf16"), await train("reference", 1)];
+    expect(Math.abs(found.lossSumNats / reference.lossSumNats - 1)).toBeLessThan(1e-3);
+    expect(difference(found.gradients, reference.gradients)).toBeLessThan(2e-2);
+    expect(difference(found.gradients, reference.gradients), "it did not compute in f32").toBeGreaterThan(1e-4);
+  });
+
+  it.skipIf(nativeInstructionSets("bf16").length === 0)("learns as in f32", async () => {
+    const [rounded, exact] = [await losses("native", "bf16"), await losses("native")];
+    for (const [step, loss] of rounded.entries())
+      expect(Math.abs(loss / (exact[step] ?? 0) - 1), `step ${step}`).toBeLessThan(0.005);
+  });
+
+  it("is refused by a back end that has none", () =>
+    expect(openDevice({ backend: "reference", threads: 1, precision: "bf16" })).rejects.toThrow(
+      DeviceUnavailableError,
+    ));
+});
+
 describe("the WebGPU back end", () => {
   describeWithWebGpu(() => {
     it("agrees with the reference on loss, gradients, step and text", () => expectAgreement("webgpu", 1));
@@ -74,10 +96,13 @@ describe("the WebGPU back end", () => {
 });
 
 /** Of 25 local steps of the tiny model on one microbatch, in nats per token; with an outer step on the way. */
-async function losses(backend: OpenOptions["backend"]): Promise<readonly number[]> {
+async function losses(
+  backend: OpenOptions["backend"],
+  precision: OpenOptions["precision"] = "f32",
+): Promise<readonly number[]> {
   const { model, training } = presets.tiny;
   const engine = createEngine(openDevice);
-  await engine.open({ backend, threads: 1, model, training, stage: wholeModel(model) });
+  await engine.open({ backend, threads: 1, precision, model, training, stage: wholeModel(model) });
   const sequences = training.sequencesPerMicrobatch;
   const tokens = randomTokens(model, sequences * training.sequenceLength, "tokens");
   const targets = randomTokens(model, tokens.length, "targets");
