@@ -75,57 +75,58 @@ void differentiateRow(float* probabilities, float* dScores, size_t visible, size
 }
 
 void packKeyHead(const AttentionShape& shape, const Memory& memory, const KeyHead& head) {
-  packPanels<kTileColumns>(memory.keysByPosition, head.k.byPosition(0), shape.keys, shape.headDim);
-  packPanels<kTileColumns>(memory.valuesByPosition, head.v.byPosition(0), shape.keys, shape.headDim);
+  packPanels<kTileColumns, Format>(memory.keysByPosition, head.k.byPosition(0), shape.keys, shape.headDim);
+  packPanels<kTileColumns, Format>(memory.valuesByPosition, head.v.byPosition(0), shape.keys, shape.headDim);
   const size_t paddedDepth = padded(shape.headDim, kTileColumns);
   for (size_t key = 0; key < shape.keys; key += kKeyBlock)
-    packPanels<kTileColumns>(memory.keysByChannel + key * paddedDepth, head.k.byChannel(key), shape.headDim,
+    packPanels<kTileColumns, Format>(memory.keysByChannel + key * paddedDepth, head.k.byChannel(key), shape.headDim,
                              smaller(kKeyBlock, shape.keys - key));
 }
 
 void backwardHead(const AttentionShape& shape, const Memory& memory, const KeyHead& keyHead, const QueryHead& head) {
   const size_t depth = shape.headDim;
+  const size_t steps = stepsOf(depth);
   const size_t paddedDepth = padded(depth, kTileColumns);
   const float scale = 1 / std::sqrt(float(depth));
   const auto columnPanels = [](const float* panels, size_t panelDepth) {
-    return Panels{panels, kTileColumns * panelDepth};
+    return Panels{panels, kTileColumns * stepsOf(panelDepth)};
   };
-  const auto rowPanels = [](const float* panels, size_t panelDepth) { return Panels{panels, kTileRows * panelDepth}; };
+  const auto rowPanels = [](const float* panels, size_t panelDepth) { return Panels{panels, kTileRows * stepsOf(panelDepth)}; };
 
   for (size_t query = 0; query < shape.queries; query += kQueryBlock) {
     const size_t rows = smaller(kQueryBlock, shape.queries - query);
     const size_t visibleInBlock = visibleKeys(shape, query + rows - 1, 0, shape.keys);
     float outDot[kQueryBlock];
     for (size_t i = 0; i < rows; i++) outDot[i] = dot(head.dOut.row(query + i), head.out.row(query + i), depth);
-    packPanels<kTileRows>(memory.queriesByPosition, head.q.byPosition(query), rows, depth);
-    packPanels<kTileRows>(memory.dOutByPosition, head.dOut.byPosition(query), rows, depth);
-    packPanels<kTileColumns>(memory.queriesByChannel, head.q.byChannel(query), depth, rows);
-    packPanels<kTileColumns>(memory.dOutByChannel, head.dOut.byChannel(query), depth, rows);
+    packPanels<kTileRows, Format>(memory.queriesByPosition, head.q.byPosition(query), rows, depth);
+    packPanels<kTileRows, Format>(memory.dOutByPosition, head.dOut.byPosition(query), rows, depth);
+    packPanels<kTileColumns, Format>(memory.queriesByChannel, head.q.byChannel(query), depth, rows);
+    packPanels<kTileColumns, Format>(memory.dOutByChannel, head.dOut.byChannel(query), depth, rows);
 
     for (size_t key = 0; key < visibleInBlock; key += kKeyBlock) {
       const size_t blockKeys = smaller(kKeyBlock, shape.keys - key);
       const size_t columns = smaller(blockKeys, visibleInBlock - key);
-      multiplyPanels(memory.probabilities, kKeyBlock, rowPanels(memory.queriesByPosition, depth),
-                     columnPanels(memory.keysByPosition + key * depth, depth), rows, columns, depth, false);
-      multiplyPanels(memory.dScores, kKeyBlock, rowPanels(memory.dOutByPosition, depth),
-                     columnPanels(memory.valuesByPosition + key * depth, depth), rows, columns, depth, false);
+      multiplyPanels<Format>(memory.probabilities, kKeyBlock, rowPanels(memory.queriesByPosition, depth),
+                     columnPanels(memory.keysByPosition + key * steps, depth), rows, columns, steps, false);
+      multiplyPanels<Format>(memory.dScores, kKeyBlock, rowPanels(memory.dOutByPosition, depth),
+                     columnPanels(memory.valuesByPosition + key * steps, depth), rows, columns, steps, false);
       for (size_t i = 0; i < rows; i++)
         differentiateRow(memory.probabilities + i * kKeyBlock, memory.dScores + i * kKeyBlock,
                          visibleKeys(shape, query + i, key, columns), columns, scale, head.logSumExp[query + i],
                          outDot[i]);
 
       // dv += pᵀ · dOut
-      packPanels<kTileRows>(memory.packedTile, {memory.probabilities, kKeyBlock, true}, columns, rows);
-      multiplyPanels(keyHead.dv.row(key), keyHead.dv.stride, rowPanels(memory.packedTile, rows),
-                     columnPanels(memory.dOutByChannel, rows), columns, depth, rows, true);
+      packPanels<kTileRows, Format>(memory.packedTile, {memory.probabilities, kKeyBlock, true}, columns, rows);
+      multiplyPanels<Format>(keyHead.dv.row(key), keyHead.dv.stride, rowPanels(memory.packedTile, rows),
+                     columnPanels(memory.dOutByChannel, rows), columns, depth, stepsOf(rows), true);
       // dk += dsᵀ · q
-      packPanels<kTileRows>(memory.packedTile, {memory.dScores, kKeyBlock, true}, columns, rows);
-      multiplyPanels(keyHead.dk.row(key), keyHead.dk.stride, rowPanels(memory.packedTile, rows),
-                     columnPanels(memory.queriesByChannel, rows), columns, depth, rows, true);
+      packPanels<kTileRows, Format>(memory.packedTile, {memory.dScores, kKeyBlock, true}, columns, rows);
+      multiplyPanels<Format>(keyHead.dk.row(key), keyHead.dk.stride, rowPanels(memory.packedTile, rows),
+                     columnPanels(memory.queriesByChannel, rows), columns, depth, stepsOf(rows), true);
       // dq += ds · k
-      packPanels<kTileRows>(memory.packedTile, {memory.dScores, kKeyBlock, false}, rows, columns);
-      multiplyPanels(head.dq.row(query), head.dq.stride, rowPanels(memory.packedTile, columns),
-                     columnPanels(memory.keysByChannel + key * paddedDepth, blockKeys), rows, depth, columns, key > 0);
+      packPanels<kTileRows, Format>(memory.packedTile, {memory.dScores, kKeyBlock, false}, rows, columns);
+      multiplyPanels<Format>(head.dq.row(query), head.dq.stride, rowPanels(memory.packedTile, columns),
+                     columnPanels(memory.keysByChannel + key * paddedDepth, blockKeys), rows, depth, stepsOf(columns), key > 0);
     }
   }
 }

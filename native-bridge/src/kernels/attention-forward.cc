@@ -58,33 +58,35 @@ void scaleRow(float* row, size_t width, float factor) {
 void forwardHead(const AttentionShape& shape, const Memory& memory, Head<float> out, float* logSumExp,
                  Head<const float> q, Head<const float> k, Head<const float> v) {
   const size_t depth = shape.headDim;
+  const size_t steps = stepsOf(depth);
   const size_t valueWidth = padded(depth, kTileColumns);
   const float scale = 1 / std::sqrt(float(depth));
 
-  packPanels<kTileColumns>(memory.keys, k.byPosition(0), shape.keys, depth);
+  packPanels<kTileColumns, Format>(memory.keys, k.byPosition(0), shape.keys, depth);
   for (size_t key = 0; key < shape.keys; key += kKeyBlock)
-    packPanels<kTileColumns>(memory.values + key * valueWidth, v.byChannel(key), depth,
+    packPanels<kTileColumns, Format>(memory.values + key * valueWidth, v.byChannel(key), depth,
                              smaller(kKeyBlock, shape.keys - key));
 
   for (size_t query = 0; query < shape.queries; query += kQueryBlock) {
     const size_t rows = smaller(kQueryBlock, shape.queries - query);
     const size_t visibleInBlock = visibleKeys(shape, query + rows - 1, 0, shape.keys);
     RunningSoftmax softmax[kQueryBlock];
-    packPanels<kTileRows>(memory.queries, q.byPosition(query), rows, depth);
+    packPanels<kTileRows, Format>(memory.queries, q.byPosition(query), rows, depth);
 
     for (size_t key = 0; key < visibleInBlock; key += kKeyBlock) {
       const size_t blockKeys = smaller(kKeyBlock, shape.keys - key);
       const size_t columns = smaller(blockKeys, visibleInBlock - key);
-      multiplyPanels(memory.scores, kKeyBlock, {memory.queries, kTileRows * depth},
-                     {memory.keys + key * depth, kTileColumns * depth}, rows, columns, depth, false);
+      multiplyPanels<Format>(memory.scores, kKeyBlock, {memory.queries, kTileRows * steps},
+                     {memory.keys + key * steps, kTileColumns * steps}, rows, columns, steps, false);
       for (size_t i = 0; i < rows; i++) {
         const float shrink = softmax[i].include(memory.scores + i * kKeyBlock,
                                                 visibleKeys(shape, query + i, key, columns), columns, scale);
         if (key > 0) scaleRow(out.row(query + i), depth, shrink);
       }
-      packPanels<kTileRows>(memory.probabilities, {memory.scores, kKeyBlock, false}, rows, columns);
-      multiplyPanels(out.row(query), out.stride, {memory.probabilities, kTileRows * columns},
-                     {memory.values + key * valueWidth, kTileColumns * blockKeys}, rows, depth, columns, key > 0);
+      packPanels<kTileRows, Format>(memory.probabilities, {memory.scores, kKeyBlock, false}, rows, columns);
+      multiplyPanels<Format>(out.row(query), out.stride, {memory.probabilities, kTileRows * stepsOf(columns)},
+                     {memory.values + key * valueWidth, kTileColumns * stepsOf(blockKeys)}, rows, depth,
+                     stepsOf(columns), key > 0);
     }
     for (size_t i = 0; i < rows; i++) {
       scaleRow(out.row(query + i), depth, 1 / softmax[i].total);

@@ -4,8 +4,8 @@
 // matrix is cut into tiles. A tile of kQueryBlock × kKeyBlock scores is all of it that ever exists (Dao 2022); the
 // products around it run on packed panels.
 
+#include "format.h"
 #include "kernels.h"
-#include "panels.h"
 #include "range.h"
 
 namespace tah::TAH_ISA {

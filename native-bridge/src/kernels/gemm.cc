@@ -1,18 +1,9 @@
+#include "format.h"
 #include "kernels.h"
-#include "panels.h"
 #include "range.h"
-#if defined(__AVX512BF16__)
-#include "bfloat-panels.h"
-#endif
 
 namespace tah::TAH_ISA {
 namespace {
-
-#if defined(__AVX512BF16__)
-using Format = BrainFloat;
-#else
-using Format = SinglePrecision;
-#endif
 
 // The product is cut so that a block of b (kBlockColumns · kSteps elements) stays in the second-level cache while a block
 // of a passes by, and so that the packed parts of a and b fit a few MiB.
@@ -30,7 +21,7 @@ struct Part {
   float* packedA;
   float* packedB;
 
-  size_t steps() const { return panelCount(depth, Format::kDepthPerStep); }
+  size_t steps() const { return stepsOf(depth); }
 };
 
 void pack(Context& context, const Part& part, const Source& a, const Source& b) {
