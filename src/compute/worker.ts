@@ -2,12 +2,14 @@
  * The compute worker: a child process around one engine, forked by the daemon with `serialization: "advanced"`. It
  * executes requests in order, one at a time, and ends when its parent does.
  */
+import { expectLargeBuffers } from "../protocol/large-buffers.ts";
 import { openDevice } from "./device.ts";
 import { type ComputeEngine, createEngine } from "./engine.ts";
 import { DeviceLostError, DeviceMemoryError, DeviceUnavailableError } from "./kernels.ts";
 import { NonFiniteError } from "./non-finite.ts";
 import type { ComputeFailure, ComputeReply, ComputeRequest } from "./worker-protocol.ts";
 
+expectLargeBuffers();
 const engine = createEngine(openDevice);
 let queue = Promise.resolve();
 
