@@ -60,9 +60,15 @@ export function sessionProof(nonce: Uint8Array, networkId: string, role: string)
   return Buffer.concat([Buffer.from(`train-at-home session 1\n${networkId}\n${role}\n`), nonce]);
 }
 
+/** SHA-256. In pieces, since OpenSSL takes less than 2 GiB at once. */
 export function hashBytes(bytes: Uint8Array): BlobHash {
-  return blobHashSchema.parse(createHash("sha256").update(bytes).digest("hex"));
+  const hash = createHash("sha256");
+  for (let offset = 0; offset < bytes.length; offset += hashPieceBytes)
+    hash.update(bytes.subarray(offset, offset + hashPieceBytes));
+  return blobHashSchema.parse(hash.digest("hex"));
 }
+
+const hashPieceBytes = 1 << 30;
 
 /** Bytes of a typed array as they lie in memory; all supported machines are little-endian. */
 export function bytesOf(values: Float32Array | Int32Array): Uint8Array {
