@@ -76,7 +76,7 @@ void differentiateRow(float* probabilities, float* dScores, size_t visible, size
 
 void packKeyHead(const AttentionShape& shape, const Memory& memory, const KeyHead& head) {
   packPanels<kTileColumns, Format>(memory.keysByPosition, head.k.byPosition(0), shape.keys, shape.headDim);
-  packPanels<kTileColumns, Format>(memory.valuesByPosition, head.v.byPosition(0), shape.keys, shape.headDim);
+  packPanels<kTileColumns>(memory.valuesByPosition, head.v.byPosition(0), shape.keys, shape.headDim);
   const size_t paddedDepth = padded(shape.headDim, kTileColumns);
   for (size_t key = 0; key < shape.keys; key += kKeyBlock)
     packPanels<kTileColumns, Format>(memory.keysByChannel + key * paddedDepth, head.k.byChannel(key), shape.headDim,
@@ -99,7 +99,7 @@ void backwardHead(const AttentionShape& shape, const Memory& memory, const KeyHe
     float outDot[kQueryBlock];
     for (size_t i = 0; i < rows; i++) outDot[i] = dot(head.dOut.row(query + i), head.out.row(query + i), depth);
     packPanels<kTileRows, Format>(memory.queriesByPosition, head.q.byPosition(query), rows, depth);
-    packPanels<kTileRows, Format>(memory.dOutByPosition, head.dOut.byPosition(query), rows, depth);
+    packPanels<kTileRows>(memory.dOutByPosition, head.dOut.byPosition(query), rows, depth);
     packPanels<kTileColumns, Format>(memory.queriesByChannel, head.q.byChannel(query), depth, rows);
     packPanels<kTileColumns, Format>(memory.dOutByChannel, head.dOut.byChannel(query), depth, rows);
 
@@ -108,8 +108,8 @@ void backwardHead(const AttentionShape& shape, const Memory& memory, const KeyHe
       const size_t columns = smaller(blockKeys, visibleInBlock - key);
       multiplyPanels<Format>(memory.probabilities, kKeyBlock, rowPanels(memory.queriesByPosition, depth),
                      columnPanels(memory.keysByPosition + key * steps, depth), rows, columns, steps, false);
-      multiplyPanels<Format>(memory.dScores, kKeyBlock, rowPanels(memory.dOutByPosition, depth),
-                     columnPanels(memory.valuesByPosition + key * steps, depth), rows, columns, steps, false);
+      multiplyPanels(memory.dScores, kKeyBlock, {memory.dOutByPosition, kTileRows * depth},
+                     {memory.valuesByPosition + key * depth, kTileColumns * depth}, rows, columns, depth, false);
       for (size_t i = 0; i < rows; i++)
         differentiateRow(memory.probabilities + i * kKeyBlock, memory.dScores + i * kKeyBlock,
                          visibleKeys(shape, query + i, key, columns), columns, scale, head.logSumExp[query + i],

@@ -64,7 +64,7 @@ void forwardHead(const AttentionShape& shape, const Memory& memory, Head<float> 
 
   packPanels<kTileColumns, Format>(memory.keys, k.byPosition(0), shape.keys, depth);
   for (size_t key = 0; key < shape.keys; key += kKeyBlock)
-    packPanels<kTileColumns, Format>(memory.values + key * valueWidth, v.byChannel(key), depth,
+    packPanels<kTileColumns>(memory.values + key * valueWidth, v.byChannel(key), depth,
                              smaller(kKeyBlock, shape.keys - key));
 
   for (size_t query = 0; query < shape.queries; query += kQueryBlock) {
@@ -83,10 +83,9 @@ void forwardHead(const AttentionShape& shape, const Memory& memory, Head<float> 
                                                 visibleKeys(shape, query + i, key, columns), columns, scale);
         if (key > 0) scaleRow(out.row(query + i), depth, shrink);
       }
-      packPanels<kTileRows, Format>(memory.probabilities, {memory.scores, kKeyBlock, false}, rows, columns);
-      multiplyPanels<Format>(out.row(query), out.stride, {memory.probabilities, kTileRows * stepsOf(columns)},
-                     {memory.values + key * valueWidth, kTileColumns * stepsOf(blockKeys)}, rows, depth,
-                     stepsOf(columns), key > 0);
+      packPanels<kTileRows>(memory.probabilities, {memory.scores, kKeyBlock, false}, rows, columns);
+      multiplyPanels(out.row(query), out.stride, {memory.probabilities, kTileRows * columns},
+                     {memory.values + key * valueWidth, kTileColumns * blockKeys}, rows, depth, columns, key > 0);
     }
     for (size_t i = 0; i < rows; i++) {
       scaleRow(out.row(query + i), depth, 1 / softmax[i].total);

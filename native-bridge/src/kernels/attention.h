@@ -2,7 +2,8 @@
 
 // What the forward and the backward pass of attention share: how a head's matrices lie in memory, and how the score
 // matrix is cut into tiles. A tile of kQueryBlock × kKeyBlock scores is all of it that ever exists (Dao 2022); the
-// products around it run on packed panels.
+// products around it run on packed panels. Both products with v are in single precision always: the backward pass
+// subtracts one from the other, and where little is left of them, rounding would be most of it.
 
 #include "format.h"
 #include "kernels.h"
