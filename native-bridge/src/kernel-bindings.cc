@@ -136,15 +136,15 @@ void crossEntropy(Device& device, Arguments& arguments) {
   device.kernels.crossEntropy(device.context, losses.data, logits.data, targets.data, shape, float(arguments.number()));
 }
 
-void adamW(Device& device, Arguments& arguments) {
+void adam(Device& device, Arguments& arguments) {
   const auto parameters = arguments.reals(), gradients = arguments.reals();
   const auto firstMoment = arguments.reals(), secondMoment = arguments.reals();
-  AdamWOptions options;
-  for (double* field : {&options.learningRate, &options.beta1, &options.beta2, &options.epsilon, &options.weightDecay,
-                        &options.step, &options.gradientScale})
+  AdamOptions options;
+  for (double* field : {&options.gradientScale, &options.beta1, &options.beta2, &options.momentRate, &options.gradientRate,
+                        &options.rootScale, &options.epsilon, &options.decayRate})
     *field = arguments.number();
-  device.kernels.adamW(device.context, parameters.data, gradients.data, firstMoment.data, secondMoment.data, parameters.length,
-                       options);
+  device.kernels.adam(device.context, parameters.data, gradients.data, firstMoment.data, secondMoment.data, parameters.length,
+                      options);
 }
 
 void outerNesterov(Device& device, Arguments& arguments) {
@@ -174,7 +174,7 @@ std::vector<napi_property_descriptor> kernelBindings() {
           exported("attentionForward", bind<run<attentionForward>>),
           exported("attentionBackward", bind<run<attentionBackward>>),
           exported("crossEntropy", bind<run<crossEntropy>>),
-          exported("adamW", bind<run<adamW>>),
+          exported("adam", bind<run<adam>>),
           exported("outerNesterov", bind<run<outerNesterov>>)};
 }
 

@@ -105,16 +105,17 @@ export interface AttentionShape {
   readonly headDim: number;
 }
 
-export interface AdamWOptions {
-  readonly learningRate: number;
+/** A step of AdamW, NAdam or a relative: learning rate, bias correction and weight decay are in the coefficients. */
+export interface AdamOptions {
+  /** The gradient is multiplied by this first (1 / tokens, times a clipping factor). */
+  readonly gradientScale: number;
   readonly beta1: number;
   readonly beta2: number;
+  readonly momentRate: number;
+  readonly gradientRate: number;
+  readonly rootScale: number;
   readonly epsilon: number;
-  readonly weightDecay: number;
-  /** 1 for the first step; used for bias correction. */
-  readonly step: number;
-  /** The gradient is multiplied by this first (1 / tokens, or a clipping factor). */
-  readonly gradientScale: number;
+  readonly decayRate: number;
 }
 
 export interface Kernels {
@@ -202,8 +203,12 @@ export interface Kernels {
   /** out[0] = Σ x², accumulated in double precision. out has length 1. */
   squaredNorm(out: Slice, x: Slice): void;
 
-  /** AdamW in one pass, Loshchilov & Hutter 2019, alg. 2. All slices of one length; gradients are read only. */
-  adamW(parameters: Slice, gradients: Slice, firstMoment: Slice, secondMoment: Slice, options: AdamWOptions): void;
+  /**
+   * In one pass, with g = gradientScale · gradient: m = beta1 · m + (1 − beta1) · g; v = beta2 · v + (1 − beta2) · g²;
+   * parameters −= (momentRate · m + gradientRate · g) / (rootScale · √v + epsilon) + decayRate · parameters.
+   * All slices of one length; gradients are read only. Throws `RangeError` where an option is not finite.
+   */
+  adam(parameters: Slice, gradients: Slice, firstMoment: Slice, secondMoment: Slice, options: AdamOptions): void;
   /**
    * Outer step of DiLoCo (Douillard 2023, alg. 1) with Nesterov momentum, on the averaged pseudo-gradient g = start − now:
    * momentumBuffer = momentum · momentumBuffer + g; parameters −= learningRate · (g + momentum · momentumBuffer).

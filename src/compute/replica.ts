@@ -2,7 +2,7 @@
  * One replica's training state around a stage: the optimizer, and the merge with the other replicas.
  *
  * - `sync`: an epoch is one step. Replicas contribute summed gradients; everyone adds them up, divides by the tokens
- *   and takes the same AdamW step.
+ *   and takes the same optimizer step.
  * - `local-steps`: every replica steps by itself and contributes its pseudo-gradient, start − now. Everyone averages
  *   them by tokens and takes the outer step from the epoch's start (Douillard 2023, alg. 1).
  *
@@ -10,11 +10,11 @@
  */
 import type { Device, Slice } from "./kernels.ts";
 import { slice } from "./kernels.ts";
+import { adamOptions } from "./model/adam.ts";
 import type { TrainingConfig } from "./model/config.ts";
 import { initialWeights } from "./model/initialise.ts";
 import {
   allocateOptimizerState,
-  learningRateAt,
   optimizerStateLength,
   packOptimizerState,
   unpackOptimizerState,
@@ -30,6 +30,7 @@ export interface Replica {
   clearGradients(): void;
   load(state: ReplicaState): void;
   state(): Promise<ReplicaState>;
+  /** `gradientNorm` is the mean gradient's, before any clipping. */
   step(): Promise<{ readonly tokens: number; readonly gradientNorm: number }>;
   contribution(): Promise<Contribution>;
   merge(contributions: readonly Contribution[]): Promise<void>;
@@ -71,29 +72,30 @@ export function createReplica(device: Device, stage: Stage, training: TrainingCo
     return Math.sqrt(square);
   }
 
-  /** AdamW on the mean of the summed gradients. Norm gains lie behind the matrices and do not decay. */
-  function adamW(tokens: number): void {
+  /**
+   * Steps on the mean of the summed gradients, and returns its norm before clipping. Norm gains lie behind the matrices and
+   * do not decay. Throws `NonFiniteError`, and leaves everything as it was, when the norm is not a number.
+   */
+  async function takeStep(tokens: number): Promise<number> {
+    const gradientNorm = (await finiteNorm(gradients, "gradients")) / tokens;
     steps++;
     const { decayedLength, length } = layout;
-    const options = {
-      learningRate: learningRateAt(training, steps),
-      beta1: training.beta1,
-      beta2: training.beta2,
-      epsilon: training.epsilon,
-      step: steps,
-      gradientScale: 1 / tokens,
-    };
-    for (const [from, to, weightDecay] of [
-      [0, decayedLength, training.weightDecay],
+    const { clipGradientNorm } = training;
+    const clipped = clipGradientNorm !== null && gradientNorm > clipGradientNorm ? clipGradientNorm / gradientNorm : 1;
+    const gradientScale = clipped / tokens;
+    const options = { ...adamOptions(training, stage.spec, steps), gradientScale };
+    for (const [from, to, decayRate] of [
+      [0, decayedLength, options.decayRate],
       [decayedLength, length, 0],
     ] as const) {
       if (from === to) continue;
       const range = (vector: Slice) => slice(vector.buffer, vector.offset + from, to - from);
-      kernels.adamW(range(parameters), range(gradients), range(optimizer.firstMoment), range(optimizer.secondMoment), {
+      kernels.adam(range(parameters), range(gradients), range(optimizer.firstMoment), range(optimizer.secondMoment), {
         ...options,
-        weightDecay,
+        decayRate,
       });
     }
+    return gradientNorm;
   }
 
   return {
@@ -126,8 +128,7 @@ export function createReplica(device: Device, stage: Stage, training: TrainingCo
       const tokens = pendingTokens;
       if (tokens === 0) return { tokens, gradientNorm: 0 };
       try {
-        const gradientNorm = (await finiteNorm(gradients, "gradients")) / tokens;
-        adamW(tokens);
+        const gradientNorm = await takeStep(tokens);
         steppedTokens += tokens;
         return { tokens, gradientNorm };
       } finally {
@@ -161,7 +162,7 @@ export function createReplica(device: Device, stage: Stage, training: TrainingCo
           const { outerLearningRate: learningRate, outerMomentum: momentum } = training;
           if (tokens > 0)
             kernels.outerNesterov(parameters, optimizer.outerMomentum, gradients, { learningRate, momentum });
-        } else if (tokens > 0) adamW(tokens);
+        } else if (tokens > 0) await takeStep(tokens);
         startEpoch();
       } finally {
         clearGradients();

@@ -29,7 +29,7 @@ export interface SingleProcessResult {
 
 /**
  * Step e takes the samples (e, 0 … sources · microbatchesPerStep − 1), in this order, as epoch e of a `sync` run does. It is
- * computed as local steps of a replica that never merges: AdamW on the same mean gradient, without moving it about.
+ * computed as local steps of a replica that never merges: the same optimizer on the same mean gradient, without moving it about.
  */
 export async function trainSingleProcess(engine: ComputeEngine, run: SingleProcessRun): Promise<SingleProcessResult> {
   const { model, manifest, sources, steps, shardOf, backend, threads } = run;

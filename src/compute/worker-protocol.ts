@@ -23,7 +23,7 @@ export interface OpenOptions {
 }
 
 /**
- * Everything a replica needs to go on: `weights` is the stage's parameter vector; `optimizer` holds AdamW's moments,
+ * Everything a replica needs to go on: `weights` is the stage's parameter vector; `optimizer` holds the optimizer's moments,
  * the outer momentum and the step count, as one vector laid out by `model/optimizer-state.ts`.
  */
 export interface ReplicaState {

@@ -44,9 +44,24 @@ export const stageSpecSchema = z
   .refine((stage) => stage.index < stage.count && stage.fromLayer < stage.toLayer, { error: "not a stage" });
 export type StageSpec = Readonly<z.infer<typeof stageSpecSchema>>;
 
+/** What the learning rate does behind its warm-up. `floor`: the share of it that is left in the end. */
+const learningRateScheduleSchema = z.discriminatedUnion("kind", [
+  z.strictObject({ kind: z.literal("constant") }),
+  /** Half a cosine wave down to the floor within `decaySteps` (Loshchilov & Hutter 2017). */
+  z.strictObject({ kind: z.literal("cosine"), decaySteps: count, floor: z.number().min(0).max(1) }),
+  /** Warm-up, stable, decay (Hu 2024), decaying along a line as in Hägele 2024. */
+  z.strictObject({
+    kind: z.literal("wsd"),
+    stableSteps: z.int().nonnegative(),
+    decaySteps: count,
+    floor: z.number().min(0).max(1),
+  }),
+]);
+
+/** The keys with defaults are those that runs were once defined without. */
 export const trainingConfigSchema = z.strictObject({
   /**
-   * `sync`: replicas average their gradients and then take the same AdamW step; one step per epoch.
+   * `sync`: replicas average their gradients and then take the same optimizer step; one step per epoch.
    * `local-steps`: every replica steps by itself; at the epoch's end the pseudo-gradients are averaged and the outer step is taken.
    */
   mode: z.enum(["sync", "local-steps"]),
@@ -61,11 +76,19 @@ export const trainingConfigSchema = z.strictObject({
   learningRate: z.number().positive(),
   /** Optimizer steps of linear warm-up. */
   warmupSteps: z.int().nonnegative(),
+  schedule: learningRateScheduleSchema.default({ kind: "constant" }),
+  /** `nadam` raises beta1 in earlier stages, so a run's numbers then depend on its cut. */
+  optimizer: z.enum(["adamw", "nadam"]).default("adamw"),
   beta1: z.number().min(0).lt(1),
   beta2: z.number().min(0).lt(1),
   epsilon: z.number().positive(),
   /** Applied to matrices, not to norm gains. */
   weightDecay: z.number().nonnegative(),
+  /**
+   * Longest mean gradient that a stage steps on, as the norm over the stage's parameters; longer ones are scaled down to it.
+   * Null: no limit. As each stage has its own norm, a run's numbers then depend on its cut.
+   */
+  clipGradientNorm: z.number().positive().nullable().default(null),
   /** Outer Nesterov step on the averaged pseudo-gradient; 1 and 0 is a plain average. Unused in `sync` mode. */
   outerLearningRate: z.number().positive(),
   outerMomentum: z.number().min(0).lt(1),

@@ -277,21 +277,22 @@ export const kernelCases: readonly KernelCase[] = [
     });
   }),
   kernelCase(
-    "adamW",
+    "adam",
     {
-      small: { length: upTo(70), step: upTo(2000) },
-      large: { length: fc.oneof(upTo(100), upTo(40_000)), step: upTo(2000) },
-      threaded: { length: 40_000, step: 3 },
+      small: { length: upTo(70), nesterov: flag },
+      large: { length: fc.oneof(upTo(100), upTo(40_000)), nesterov: flag },
+      threaded: { length: 40_000, nesterov: true },
     },
-    ({ length, step }, random) => {
+    ({ length, nesterov }, random) => {
       const [parameters, gradients] = [random.reals(length), random.reals(length)];
       const [firstMoment, secondMoment] = [random.reals(length), random.reals(length, 0.01, 2)];
-      const rates = { learningRate: 0.02, beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1 };
-      const options = { ...rates, step, gradientScale: 0.5 };
+      const betas = { gradientScale: 0.5, beta1: 0.9, beta2: 0.95 };
+      const rates = { momentRate: 0.07, gradientRate: nesterov ? 0.03 : 0, rootScale: 2.6, decayRate: 0.002 };
+      const options = { ...betas, ...rates, epsilon: 1e-8 };
       return kernelCall({
         operands: { parameters, gradients, firstMoment, secondMoment },
-        run: (kernels, s) => kernels.adamW(s.parameters, s.gradients, s.firstMoment, s.secondMoment, options),
-        expected: () => formula.adamW(parameters, gradients, firstMoment, secondMoment, options),
+        run: (kernels, s) => kernels.adam(s.parameters, s.gradients, s.firstMoment, s.secondMoment, options),
+        expected: () => formula.adam(parameters, gradients, firstMoment, secondMoment, options),
       });
     },
   ),

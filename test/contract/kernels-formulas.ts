@@ -2,7 +2,7 @@
  * What the kernels compute, written down once more and differently: whole matrices instead of loops over offsets, complex
  * numbers for the rotation, difference quotients for the gradients. Float64 arrays in, float64 arrays out.
  */
-import type { AdamWOptions, AttentionShape, MatmulShape, RotaryShape } from "../../src/compute/kernels.ts";
+import type { AdamOptions, AttentionShape, MatmulShape, RotaryShape } from "../../src/compute/kernels.ts";
 
 export type Values = Float64Array;
 type Matrix = readonly (readonly number[])[];
@@ -114,23 +114,16 @@ export function crossEntropyLosses(logits: Values, targets: Int32Array, width: n
   );
 }
 
-/** The moments and then the parameters, each as a vector equation of Loshchilov & Hutter 2019, alg. 2. */
-export function adamW(parameters: Values, gradients: Values, first: Values, second: Values, options: AdamWOptions) {
-  const { beta1, beta2, step } = options;
+/** The moments and then the parameters, each as a vector equation. */
+export function adam(parameters: Values, gradients: Values, first: Values, second: Values, options: AdamOptions) {
+  const { beta1, beta2, momentRate, gradientRate, rootScale, epsilon, decayRate } = options;
   const scaled = gradients.map((gradient) => gradient * options.gradientScale);
   const firstMoment = zipped(first, scaled, (mean, gradient) => mean + (1 - beta1) * (gradient - mean));
   const secondMoment = zipped(second, scaled, (square, gradient) => square + (1 - beta2) * (gradient ** 2 - square));
-  const direction = zipped(
-    firstMoment.map((mean) => mean / (1 - beta1 ** step)),
-    secondMoment.map((square) => square / (1 - beta2 ** step)),
-    (mean, square) => mean / (Math.sqrt(square) + options.epsilon),
-  );
-  const decayed = parameters.map((parameter) => parameter * (1 - options.learningRate * options.weightDecay));
-  return {
-    parameters: zipped(decayed, direction, (parameter, d) => parameter - options.learningRate * d),
-    firstMoment,
-    secondMoment,
-  };
+  const numerator = zipped(firstMoment, scaled, (mean, gradient) => mean * momentRate + gradient * gradientRate);
+  const update = zipped(numerator, secondMoment, (top, square) => top / (epsilon + rootScale * Math.sqrt(square)));
+  const decayed = parameters.map((parameter) => parameter * (1 - decayRate));
+  return { parameters: zipped(decayed, update, (parameter, by) => parameter - by), firstMoment, secondMoment };
 }
 
 /** The gradient of a scalar function of `at` by central differences. Calls the function twice per element. */

@@ -35,8 +35,8 @@ struct AttentionShape {
   size_t batch, queries, keys, heads, keyValueHeads, headDim;
 };
 
-struct AdamWOptions {
-  double learningRate, beta1, beta2, epsilon, weightDecay, step, gradientScale;
+struct AdamOptions {
+  double gradientScale, beta1, beta2, momentRate, gradientRate, rootScale, epsilon, decayRate;
 };
 
 struct NesterovOptions {
@@ -68,8 +68,8 @@ struct NesterovOptions {
                              const AttentionShape&))                                                                  \
   KERNEL(crossEntropy, (Context&, float* losses, float* logits, const int32_t* targets, RowShape,                     \
                         float gradientScale))                                                                         \
-  KERNEL(adamW, (Context&, float* parameters, const float* gradients, float* firstMoment, float* secondMoment,        \
-                 size_t length, const AdamWOptions&))                                                                 \
+  KERNEL(adam, (Context&, float* parameters, const float* gradients, float* firstMoment, float* secondMoment,         \
+                size_t length, const AdamOptions&))                                                                   \
   KERNEL(outerNesterov, (Context&, float* parameters, float* momentumBuffer, const float* pseudoGradient,             \
                          size_t length, const NesterovOptions&))
 // clang-format on

@@ -5,16 +5,15 @@
 
 namespace tah::TAH_ISA {
 
-/** Loshchilov & Hutter 2019, alg. 2. Memory-bound: 28 bytes per parameter pass through once. */
-void adamW(Context& context, float* parameters, const float* gradients, float* firstMoment, float* secondMoment,
-           size_t length, const AdamWOptions& options) {
+/** Memory-bound: 28 bytes per parameter pass through once. */
+void adam(Context& context, float* parameters, const float* gradients, float* firstMoment, float* secondMoment,
+          size_t length, const AdamOptions& options) {
   const float gradientScale = float(options.gradientScale);
   const float beta1 = float(options.beta1), rest1 = float(1 - options.beta1);
   const float beta2 = float(options.beta2), rest2 = float(1 - options.beta2);
-  const float rootCorrection = float(1 / std::sqrt(1 - std::pow(options.beta2, options.step)));
-  const float stepSize = float(options.learningRate / (1 - std::pow(options.beta1, options.step)));
-  const float decay = float(options.learningRate * options.weightDecay);
-  const float epsilon = float(options.epsilon);
+  const float momentRate = float(options.momentRate), gradientRate = float(options.gradientRate);
+  const float rootScale = float(options.rootScale), epsilon = float(options.epsilon);
+  const float decayRate = float(options.decayRate);
   forRanges(context.pool, length, 16, [=](size_t begin, size_t end) {
     for (size_t i = begin; i < end; i++) {
       const float gradient = gradients[i] * gradientScale;
@@ -22,8 +21,9 @@ void adamW(Context& context, float* parameters, const float* gradients, float* f
       const float variance = beta2 * secondMoment[i] + rest2 * gradient * gradient;
       firstMoment[i] = mean;
       secondMoment[i] = variance;
-      const float update = stepSize * mean / (std::sqrt(variance) * rootCorrection + epsilon);
-      parameters[i] -= update + decay * parameters[i];
+      const float direction = momentRate * mean + gradientRate * gradient;
+      const float update = direction / (rootScale * std::sqrt(variance) + epsilon);
+      parameters[i] -= update + decayRate * parameters[i];
     }
   });
 }

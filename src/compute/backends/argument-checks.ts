@@ -112,13 +112,14 @@ export function withShapeChecks(kernels: Kernels): Kernels {
       checkDisjoint("squaredNorm", [out], [x]);
       kernels.squaredNorm(out, x);
     },
-    adamW(parameters, gradients, firstMoment, secondMoment, options) {
+    adam(parameters, gradients, firstMoment, secondMoment, options) {
       const { length } = parameters;
-      checkReals("adamW", { parameters: [parameters, length], gradients: [gradients, length] });
-      checkReals("adamW", { firstMoment: [firstMoment, length], secondMoment: [secondMoment, length] });
-      checkDisjoint("adamW", [parameters, firstMoment, secondMoment], [gradients]);
-      if (!(options.step >= 1)) throw new RangeError(`adamW: step ${options.step} is below 1`);
-      kernels.adamW(parameters, gradients, firstMoment, secondMoment, options);
+      checkReals("adam", { parameters: [parameters, length], gradients: [gradients, length] });
+      checkReals("adam", { firstMoment: [firstMoment, length], secondMoment: [secondMoment, length] });
+      checkDisjoint("adam", [parameters, firstMoment, secondMoment], [gradients]);
+      for (const [name, value] of Object.entries(options))
+        if (!Number.isFinite(value)) throw new RangeError(`adam: ${name} is ${value}`);
+      kernels.adam(parameters, gradients, firstMoment, secondMoment, options);
     },
     outerNesterov(parameters, momentumBuffer, pseudoGradient, options) {
       const { length } = parameters;

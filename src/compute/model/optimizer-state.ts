@@ -1,5 +1,5 @@
 /**
- * What an optimizer remembers, as one vector: AdamW's first moment, its second moment, in `local-steps` mode the outer
+ * What an optimizer remembers, as one vector: the first moment, the second moment, in `local-steps` mode the outer
  * momentum — each laid out as the weights — and behind them the number of steps taken.
  */
 import type { Slice } from "../kernels.ts";
@@ -46,11 +46,6 @@ export function packOptimizerState(vectors: Float32Array, steps: number): Float3
 
 export function unpackOptimizerState(packed: Float32Array): { readonly vectors: Float32Array; readonly steps: number } {
   return { vectors: packed.subarray(0, -1), steps: packed.at(-1) ?? 0 };
-}
-
-/** Linear warm-up to `learningRate`, then constant. `step` is 1 for the first. */
-export function learningRateAt(training: TrainingConfig, step: number): number {
-  return training.learningRate * Math.min(1, step / Math.max(1, training.warmupSteps));
 }
 
 function vectorCount(mode: TrainingConfig["mode"]): number {

@@ -28,6 +28,7 @@ import { isLastStage } from "./stages.ts";
 export interface Stage {
   readonly kernels: Kernels;
   readonly model: ModelConfig;
+  readonly spec: StageSpec;
   readonly layout: StageLayout;
   /** The weights and their gradients as vectors, laid out by `layout`. */
   readonly parameters: Slice;
@@ -91,6 +92,7 @@ export function createStage(device: Device, model: ModelConfig, spec: StageSpec,
   return {
     kernels: device.kernels,
     model,
+    spec,
     layout,
     parameters,
     gradients,

@@ -25,7 +25,7 @@ type KernelName =
   | "attentionForward"
   | "attentionBackward"
   | "crossEntropy"
-  | "adamW"
+  | "adam"
   | "outerNesterov";
 
 type KernelCall = (device: DeviceHandle, ...values: readonly (BufferHandle | number | boolean)[]) => void;

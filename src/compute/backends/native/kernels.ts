@@ -41,12 +41,12 @@ export function nativeKernels(addon: Addon, device: DeviceHandle): Kernels {
     crossEntropy: (losses, logits, targets, { rows, width, gradientScale }) =>
       addon.crossEntropy(device, ...[losses, logits, targets].flatMap(operand), rows, width, gradientScale),
     squaredNorm: (out, x) => addon.squaredNorm(device, ...operand(out), ...operand(x)),
-    adamW: (parameters, gradients, firstMoment, secondMoment, options) =>
-      addon.adamW(
+    adam: (parameters, gradients, firstMoment, secondMoment, options) =>
+      addon.adam(
         device,
         ...[parameters, gradients, firstMoment, secondMoment].flatMap(operand),
-        ...[options.learningRate, options.beta1, options.beta2, options.epsilon, options.weightDecay],
-        ...[options.step, options.gradientScale],
+        ...[options.gradientScale, options.beta1, options.beta2, options.momentRate, options.gradientRate],
+        ...[options.rootScale, options.epsilon, options.decayRate],
       ),
     outerNesterov: (parameters, momentumBuffer, pseudoGradient, { learningRate, momentum }) =>
       addon.outerNesterov(

@@ -12,7 +12,7 @@ import { crossEntropy } from "./loss.ts";
 import { matmul } from "./matmul.ts";
 import { indices, ReferenceBuffer, reals, zeros } from "./memory.ts";
 import { rmsNormBackward, rmsNormForward } from "./norm.ts";
-import { adamW, outerNesterov } from "./optimizer.ts";
+import { adam, outerNesterov } from "./optimizer.ts";
 import { rotary } from "./rotary.ts";
 
 const kernels: Kernels = withShapeChecks({
@@ -32,7 +32,7 @@ const kernels: Kernels = withShapeChecks({
   swigluBackward,
   crossEntropy,
   squaredNorm,
-  adamW,
+  adam,
   outerNesterov,
 });
 

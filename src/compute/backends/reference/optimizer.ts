@@ -1,25 +1,23 @@
-import type { AdamWOptions, Slice } from "../../kernels.ts";
+import type { AdamOptions, Slice } from "../../kernels.ts";
 import { accumulate, at, reals } from "./memory.ts";
 
-export function adamW(
+export function adam(
   parametersSlice: Slice,
   gradientsSlice: Slice,
   firstMomentSlice: Slice,
   secondMomentSlice: Slice,
-  { learningRate, beta1, beta2, epsilon, weightDecay, step, gradientScale }: AdamWOptions,
+  { gradientScale, beta1, beta2, momentRate, gradientRate, rootScale, epsilon, decayRate }: AdamOptions,
 ): void {
   const [parameters, gradients] = [reals(parametersSlice), reals(gradientsSlice)];
   const [first, second] = [reals(firstMomentSlice), reals(secondMomentSlice)];
-  const firstCorrection = 1 / (1 - beta1 ** step);
-  const secondCorrection = 1 / (1 - beta2 ** step);
   for (let i = 0; i < parameters.length; i++) {
     const gradient = gradientScale * at(gradients, i);
     const mean = beta1 * at(first, i) + (1 - beta1) * gradient;
     const variance = beta2 * at(second, i) + (1 - beta2) * gradient ** 2;
     first[i] = mean;
     second[i] = variance;
-    const update = (mean * firstCorrection) / (Math.sqrt(variance * secondCorrection) + epsilon);
-    accumulate(parameters, i, -learningRate * (update + weightDecay * at(parameters, i)));
+    const update = (momentRate * mean + gradientRate * gradient) / (rootScale * Math.sqrt(variance) + epsilon);
+    accumulate(parameters, i, -(update + decayRate * at(parameters, i)));
   }
 }
 

@@ -114,20 +114,20 @@ export function webGpuKernels(memory: WebGpuMemory, queue: WebGpuQueue): Kernels
 
     squaredNorm: (out, x) => squaredNorm(queue, scratch, out, x),
 
-    adamW(parameters, gradients, first_moment, second_moment, options) {
-      const { beta1, beta2, step } = options;
+    adam(parameters, gradients, first_moment, second_moment, options) {
+      const { beta1, beta2 } = options;
       const operands = { parameters, gradients, first_moment, second_moment };
-      forEach(each.adamW, parameters.length, operands, {
-        learning_rate: options.learningRate,
+      forEach(each.adam, parameters.length, operands, {
+        gradient_scale: options.gradientScale,
         beta1,
         one_minus_beta1: 1 - beta1,
         beta2,
         one_minus_beta2: 1 - beta2,
-        first_correction: 1 / (1 - beta1 ** step),
-        second_correction: 1 / (1 - beta2 ** step),
+        moment_rate: options.momentRate,
+        gradient_rate: options.gradientRate,
+        root_scale: options.rootScale,
         epsilon: options.epsilon,
-        weight_decay: options.weightDecay,
-        gradient_scale: options.gradientScale,
+        decay_rate: options.decayRate,
       });
     },
     outerNesterov: (parameters, velocity, gradient, { learningRate, momentum }) =>

@@ -77,8 +77,8 @@ export const rotary = elementwise({
     x[high] = b * cosine + a * sine;`,
 });
 
-export const adamW = elementwise({
-  name: "adamw",
+export const adam = elementwise({
+  name: "adam",
   operands: {
     parameters: ["write", "f32"],
     gradients: ["read", "f32"],
@@ -86,16 +86,16 @@ export const adamW = elementwise({
     second_moment: ["write", "f32"],
   },
   parameters: {
-    learning_rate: "f32",
+    gradient_scale: "f32",
     beta1: "f32",
     one_minus_beta1: "f32",
     beta2: "f32",
     one_minus_beta2: "f32",
-    first_correction: "f32",
-    second_correction: "f32",
+    moment_rate: "f32",
+    gradient_rate: "f32",
+    root_scale: "f32",
     epsilon: "f32",
-    weight_decay: "f32",
-    gradient_scale: "f32",
+    decay_rate: "f32",
   },
   body: /* wgsl */ `
     let gradient = given.gradient_scale * gradients[i];
@@ -103,8 +103,9 @@ export const adamW = elementwise({
     let variance = given.beta2 * second_moment[i] + given.one_minus_beta2 * gradient * gradient;
     first_moment[i] = mean;
     second_moment[i] = variance;
-    let update = mean * given.first_correction / (sqrt(variance * given.second_correction) + given.epsilon);
-    parameters[i] -= given.learning_rate * (update + given.weight_decay * parameters[i]);`,
+    let direction = given.moment_rate * mean + given.gradient_rate * gradient;
+    let update = direction / (given.root_scale * sqrt(variance) + given.epsilon);
+    parameters[i] -= update + given.decay_rate * parameters[i];`,
 });
 
 export const outerNesterov = elementwise({
