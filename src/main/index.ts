@@ -4,7 +4,7 @@
  */
 import { join } from "node:path";
 import { app, type BrowserWindow, ipcMain, protocol, session } from "electron";
-import { findDaemon, liveDaemonIn } from "../miner/find-daemon.ts";
+import { findAnsweringDaemon, findDaemon, liveDaemonIn } from "../miner/find-daemon.ts";
 import { type AppView, applyApiEvent } from "../protocol/app-view.ts";
 import { failureOf } from "../protocol/failure.ts";
 import type { DaemonAddress } from "../protocol/local-api.ts";
@@ -29,7 +29,7 @@ else app.quit();
 
 function start(): void {
   registerAppScheme(protocol);
-  const ownDaemon = daemonFolder || daemonIsRunning() ? undefined : startDaemon();
+  const ownDaemon = daemonFolder ? Promise.resolve(undefined) : startDaemonUnlessOneRuns();
   const link = new DaemonLink(() => (daemonFolder ? liveDaemonIn(daemonFolder) : runningDaemon()));
   connectPages(ipcMain, link);
   app.on("second-instance", () => void showWindow());
@@ -41,7 +41,7 @@ function start(): void {
     quitting = true;
     event.preventDefault();
     link.close();
-    void Promise.resolve(ownDaemon?.stop()).finally(() => app.quit());
+    void ownDaemon.then((daemon) => daemon?.stop()).finally(() => app.quit());
   });
   void link.run();
   void app.whenReady().then(async () => {
@@ -79,7 +79,8 @@ function showInTray(link: DaemonLink): void {
   });
 }
 
-function startDaemon(): DaemonProcess {
+async function startDaemonUnlessOneRuns(): Promise<DaemonProcess | undefined> {
+  if ((await findAnsweringDaemon()) !== undefined) return undefined;
   return new DaemonProcess(daemonProgram(app.isPackaged, process.resourcesPath, appFolder));
 }
 
@@ -90,8 +91,4 @@ function runningDaemon(): DaemonAddress | undefined {
     if (failureOf(error)?.code === "unreachable") return undefined;
     throw error;
   }
-}
-
-function daemonIsRunning(): boolean {
-  return runningDaemon() !== undefined;
 }

@@ -1,8 +1,11 @@
 /** The local network of `tah demo`, with all its processes: it trains, survives kills, goes on where it stopped, and leaves nothing behind. */
 import { rmSync } from "node:fs";
+import { join } from "node:path";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { exitCodeOf } from "../../src/cli/exit-codes.ts";
 import { demoResultSchema } from "../../src/cli/output-schemas.ts";
+import { demosFolderName, ownMinerFolderName } from "../../src/miner/find-daemon.ts";
+import { writeDaemonAddress } from "../../src/miner/store/daemon-address.ts";
 import { temporaryFolder } from "../contract/local-api-world.ts";
 import { jsonResult } from "./captured-streams.ts";
 import { type DemoEnd, DemoProcess, isAlive } from "./demo-process.ts";
@@ -69,6 +72,10 @@ it("ends everything when it is interrupted, and goes on from there the next time
   first.child.kill("SIGINT");
   const interrupted = resultOf(await first.ended);
   for (const { pid } of processes) expect(isAlive(pid)).toBe(false);
+  // As after a power cut, when the daemon's process id belongs to another program by now.
+  const ownMiner = join(state, demosFolderName, "tiny-1x2", ownMinerFolderName);
+  const version = "0.1.0";
+  writeDaemonAddress(ownMiner, { url: "http://127.0.0.1:9", token: "t".repeat(43), pid: process.pid, version });
   const resumed = resultOf(await startDemo(...network, "--tokens", String(interrupted.tokens + 1)).ended);
   expect(resumed.tokens).toBeGreaterThan(interrupted.tokens);
   expect(resumed.epochs).toBeGreaterThan(interrupted.epochs);

@@ -1,6 +1,6 @@
 /** `tah demo`: runs a local network until the run has what was asked for, the person stops it, or it cannot go on. */
 import { presets } from "../../compute/model/presets.ts";
-import { liveDaemonIn } from "../../miner/find-daemon.ts";
+import { answeringDaemonIn } from "../../miner/find-daemon.ts";
 import type { AppView } from "../../protocol/app-view.ts";
 import { FailureError } from "../../protocol/failure.ts";
 import type { DaemonAddress } from "../../protocol/local-api.ts";
@@ -78,7 +78,7 @@ class Demo {
   }
 
   async run(): Promise<DemoResult | null> {
-    const running = liveDaemonIn(this.#network.ownMinerFolder);
+    const running = await answeringDaemonIn(this.#network.ownMinerFolder);
     if (running !== undefined) return this.#showRunning(running);
     this.#folder.prepare();
     this.#output.note(`Starting the local network in ${this.#folder.path}`);
