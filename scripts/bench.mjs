@@ -1,15 +1,15 @@
 /** `npm run bench -- NAME [FLAGS]`: runs `test/bench/NAME.ts` after making the clone ready; without a name it lists them. */
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { runForeground } from "./setup/child.mjs";
-import { ensureReady } from "./setup/ensure-ready.mjs";
-import { runScript } from "./setup/failure.mjs";
-import { root } from "./setup/folders.mjs";
+import { runScript } from "./setup/run-script.mjs";
 
-const folder = join(root, "test", "bench");
 const usageError = 2;
 
-await runScript(async () => {
+void runScript(async () => {
+  const { runForeground } = await import("./setup/child.mjs");
+  const { ensureReady } = await import("./setup/ensure-ready.mjs");
+  const { root } = await import("./setup/folders.mjs");
+  const folder = join(root, "test", "bench");
   const [name = "", ...args] = process.argv.slice(2);
   const names = existsSync(folder)
     ? readdirSync(folder).flatMap((file) => /^([a-z-]+)\.ts$/.exec(file)?.[1] ?? [])

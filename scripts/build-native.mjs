@@ -6,13 +6,15 @@
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { availableParallelism } from "node:os";
+// Whole, because a Node that is too old to have availableParallelism must get as far as the check of its version.
+import os from "node:os";
 import { basename, dirname, join, relative } from "node:path";
 import { argv, env } from "node:process";
 import { pathToFileURL } from "node:url";
 import { runCaptured } from "./setup/child.mjs";
-import { runScript, SetupFailure } from "./setup/failure.mjs";
+import { SetupFailure } from "./setup/failure.mjs";
 import { root } from "./setup/folders.mjs";
+import { runScript } from "./setup/run-script.mjs";
 
 const sourceFolder = join(root, "native-bridge", "src");
 const buildFolder = join(root, "native-bridge", "build");
@@ -209,7 +211,7 @@ async function runAll(items, task) {
   const worker = async () => {
     for (const item of waiting) await task(item);
   };
-  await Promise.all(Array.from({ length: availableParallelism() }, worker));
+  await Promise.all(Array.from({ length: os.availableParallelism() }, worker));
 }
 
 /** @param {readonly string[]} command */

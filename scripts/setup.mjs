@@ -1,9 +1,9 @@
 /** `npm run setup [-- --packaging]`: makes the clone ready without starting anything; `--packaging`: for electron-builder as well. */
-import { electronShell, packagedDaemon, userInterface } from "./setup/bundles.mjs";
-import { ensureReady } from "./setup/ensure-ready.mjs";
-import { runScript } from "./setup/failure.mjs";
+import { runScript } from "./setup/run-script.mjs";
 
-await runScript(async () => {
+void runScript(async () => {
+  const { electronShell, packagedDaemon, userInterface } = await import("./setup/bundles.mjs");
+  const { ensureReady } = await import("./setup/ensure-ready.mjs");
   const forPackaging = process.argv.includes("--packaging") ? [packagedDaemon] : [];
   const node = await ensureReady({ bundles: [userInterface, electronShell, ...forPackaging] });
   process.stderr.write(`Ready; runs on ${node}\n`);

@@ -1,6 +1,7 @@
 /** `npm start`: makes the clone ready, trains on a local network of this computer and opens the app. */
-import { electronShell, userInterface } from "./setup/bundles.mjs";
-import { runScript } from "./setup/failure.mjs";
-import { runTah } from "./setup/tah.mjs";
+import { runScript } from "./setup/run-script.mjs";
 
-await runScript(() => runTah(["demo", "--open", ...process.argv.slice(2)], [userInterface, electronShell]));
+void runScript(async () => {
+  const { runTah } = await import("./setup/tah.mjs");
+  return runTah(["demo", "--open", ...process.argv.slice(2)]);
+});

@@ -4,21 +4,20 @@
  */
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { electronShell, packagedDaemon, userInterface } from "./setup/bundles.mjs";
-import { runForeground } from "./setup/child.mjs";
-import { ensureReady } from "./setup/ensure-ready.mjs";
-import { runScript } from "./setup/failure.mjs";
-import { root, stampFolder } from "./setup/folders.mjs";
+import { runScript } from "./setup/run-script.mjs";
 
-const resultFile = join(stampFolder, "test-results.json");
-
-await runScript(async () => {
+void runScript(async () => {
+  const { electronShell, packagedDaemon, userInterface } = await import("./setup/bundles.mjs");
+  const { runForeground } = await import("./setup/child.mjs");
+  const { ensureReady } = await import("./setup/ensure-ready.mjs");
+  const { root, stampFolder } = await import("./setup/folders.mjs");
+  const resultFile = join(stampFolder, "test-results.json");
   const node = await ensureReady({ bundles: [userInterface, electronShell, packagedDaemon] });
   rmSync(resultFile, { force: true });
   const vitest = join(root, "node_modules", "vitest", "vitest.mjs");
   const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${resultFile}`];
   const code = await runForeground(node, [vitest, "run", ...reporters, ...process.argv.slice(2)]);
-  const { passed, failed, skipped } = countResults(code);
+  const { passed, failed, skipped } = countResults(resultFile, code);
   process.stdout.write(`${passed} passed, ${failed} failed, ${skipped} skipped\n`);
   return code === 0 && failed > 0 ? 1 : code;
 });
@@ -27,9 +26,10 @@ await runScript(async () => {
 
 /**
  * A file that could not be loaded has no tests, and counts as one failure; so does a run that failed for any other reason.
+ * @param {string} resultFile
  * @param {number} code Vitest's exit code
  */
-function countResults(code) {
+function countResults(resultFile, code) {
   /** @type {FileResult[]} */
   const files = existsSync(resultFile) ? JSON.parse(readFileSync(resultFile, "utf8")).testResults : [];
   const tests = files.flatMap((file) => file.assertionResults);

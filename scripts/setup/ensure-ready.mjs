@@ -10,7 +10,7 @@ import { build, isBuilt, userInterface } from "./bundles.mjs";
 import { checkDiskSpace, dependenciesMatchLock, installDependencies } from "./dependencies.mjs";
 import { exclusively } from "./exclusive.mjs";
 import { root } from "./folders.mjs";
-import { checkSystemNode, findNode } from "./node-runtime.mjs";
+import { findNode } from "./node-runtime.mjs";
 
 const addonFile = join(root, "native-bridge", "build", "train-at-home-native.node");
 
@@ -26,7 +26,6 @@ const addonFile = join(root, "native-bridge", "build", "train-at-home-native.nod
  * @throws SetupFailure
  */
 export async function ensureReady({ bundles = [userInterface], report = reportToStandardError } = {}) {
-  checkSystemNode();
   return exclusively(report, async () => {
     if (!dependenciesMatchLock()) {
       checkDiskSpace();

