@@ -28,7 +28,7 @@ import { type EpochMessage, Replica } from "./replica.ts";
 const model: ModelConfig = {
   vocabulary: 256,
   width: 4,
-  layers: 3,
+  layers: 4,
   heads: 2,
   keyValueHeads: 1,
   feedForward: 4,

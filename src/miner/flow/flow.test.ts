@@ -62,6 +62,39 @@ describe("an epoch", () => {
     expect((await swarm.upload(members)).map(({ tokens }) => tokens)).toEqual([96, 48, 48]);
   });
 
+  it.each([
+    { replicas: [1, 1, 2], stepsOfLast: 8 },
+    { replicas: [3, 3, 2], stepsOfLast: 24 },
+  ])("ends every source's step in every replica it used: $replicas", async ({ replicas, stepsOfLast }) => {
+    const swarm = new FakeSwarm(3, 3, { stepsPerEpoch: 8 });
+    const members = replicas.flatMap((count, stage) => swarm.inStage(stage).slice(0, count));
+    const lastStage = members.filter(({ stage }) => stage === 2);
+    await swarm.prepare(members);
+    swarm.start(members);
+    await swarm.trained(members.filter(({ stage }) => stage === 0));
+    await swarm.turns(100); // for the last markers
+    for (const { engines } of lastStage)
+      expect(engines.engine().calls.filter((call) => call === "step")).toHaveLength(stepsOfLast);
+    // Each of the two had half of the microbatches, and all of them count.
+    const trainedTokens = (replicas[0] ?? 0) * 8 * 3 * 16;
+    expect((await swarm.upload(lastStage)).map(({ tokens }) => tokens)).toEqual(Array(2).fill(trainedTokens / 2));
+  });
+
+  it("passes a step's end on although the source's next step overtook it", async () => {
+    const swarm = new FakeSwarm(4, 2);
+    const members = [0, 1, 2, 3].flatMap((stage) => swarm.inStage(stage).slice(0, stage % 2 === 0 ? 1 : 2));
+    const [slow] = swarm.inStage(1);
+    // One of the second stage's two replicas is slow to say that a step is over.
+    swarm.network.fate = ({ from, kind }) => (kind === "flush" && from === slow?.id ? "hold" : "deliver");
+    await swarm.prepare(members);
+    swarm.start(members);
+    await swarm.trained([swarm.member(0, 0)]);
+    await swarm.turns(100);
+    swarm.network.release();
+    await swarm.turns(100);
+    for (const { engines } of members) expect(engines.engine().calls.filter((call) => call === "step")).toHaveLength(2);
+  });
+
   it("takes no step before the merge in sync mode", async () => {
     const swarm = new FakeSwarm(2, 1, { mode: "sync", stepsPerEpoch: 1 });
     await swarm.prepare();

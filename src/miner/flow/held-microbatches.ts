@@ -13,14 +13,15 @@ export interface Held {
 }
 
 interface SourceStep {
-  step: number;
-  flushed: boolean;
+  readonly step: number;
   readonly seen: Set<number>;
   readonly held: Map<number, Held>;
 }
 
 export class HeldMicrobatches {
   readonly #sources = new Map<MinerId, SourceStep>();
+  /** The steps that are over, by source. */
+  readonly #flushed = new Set<string>();
   readonly #abandon: (microbatches: readonly Held[]) => void;
 
   /** `abandon` is told of what will never come back. */
@@ -31,7 +32,7 @@ export class HeldMicrobatches {
   /** Takes a microbatch on; null when it came before or its step is over. */
   admit(message: MicrobatchMessage): Held | null {
     const source = this.#at(message);
-    if (source === null || source.flushed || source.seen.has(message.microbatch)) return null;
+    if (source === null || this.#isFlushed(message) || source.seen.has(message.microbatch)) return null;
     const held: Held = { microbatch: message.microbatch, path: message.path, forwarded: false };
     source.seen.add(message.microbatch);
     source.held.set(message.microbatch, held);
@@ -58,13 +59,17 @@ export class HeldMicrobatches {
     if (this.isHeld(held)) this.#sources.get(sourceOf(held.path))?.held.delete(held.microbatch);
   }
 
-  /** The source's step is over; false when that was known. */
+  /** The source's step is over, which may be heard after its next step began; false when that was known. */
   flush(message: MicrobatchMessage): boolean {
+    if (this.#isFlushed(message)) return false;
+    this.#flushed.add(stepKey(message));
     const source = this.#at(message);
-    if (source === null || source.flushed) return false;
-    source.flushed = true;
-    this.#abandonAll(source);
+    if (source !== null) this.#abandonAll(source);
     return true;
+  }
+
+  #isFlushed(message: MicrobatchMessage): boolean {
+    return this.#flushed.has(stepKey(message));
   }
 
   /** The source's state at the message's step; null when the message is about an earlier one. */
@@ -75,7 +80,7 @@ export class HeldMicrobatches {
     if (current !== undefined && current.step > step) return null;
     // A newer step ends the one before, even if its flush marker was lost.
     if (current !== undefined) this.#abandonAll(current);
-    const next: SourceStep = { step, flushed: false, seen: new Set(), held: new Map() };
+    const next: SourceStep = { step, seen: new Set(), held: new Map() };
     this.#sources.set(miner, next);
     return next;
   }
@@ -84,6 +89,11 @@ export class HeldMicrobatches {
     if (source.held.size > 0) this.#abandon([...source.held.values()]);
     source.held.clear();
   }
+}
+
+/** Names a step of one source. */
+export function stepKey({ path, step }: MicrobatchMessage): string {
+  return `${sourceOf(path)} ${step}`;
 }
 
 function sourceOf(path: readonly MinerId[]): MinerId {

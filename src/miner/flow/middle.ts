@@ -3,11 +3,13 @@ import type { MessageKind } from "../../protocol/frames.ts";
 import { assertNever, type MinerId } from "../../protocol/ids.ts";
 import type { MicrobatchMessage } from "../../protocol/microbatch.ts";
 import type { Epoch, Role } from "./epoch.ts";
-import { type Held, HeldMicrobatches } from "./held-microbatches.ts";
+import { type Held, HeldMicrobatches, stepKey } from "./held-microbatches.ts";
 
 export class Middle implements Role {
   readonly #epoch: Epoch;
   readonly #held: HeldMicrobatches;
+  /** The flush markers that were passed on, by step and receiver. */
+  readonly #passedOn = new Set<string>();
 
   constructor(epoch: Epoch) {
     this.#epoch = epoch;
@@ -76,12 +78,22 @@ export class Middle implements Role {
       await this.#epoch.send(previous, "backward", { ...message, values: result.inputGradient });
   }
 
+  /** A step has a marker for each of its paths: the first makes this replica step, and everyone who follows on one gets one. */
   async #flush(message: MicrobatchMessage): Promise<void> {
-    if (!this.#held.flush(message)) return;
-    const { compute, place } = this.#epoch.options;
-    const next = message.path[place.stage.index + 1];
-    const passedOn = next === undefined ? undefined : this.#epoch.flush(next, message.step, message.path);
-    await Promise.all([passedOn, compute.attempt("step", "step")]);
+    const isNews = this.#held.flush(message);
+    await Promise.all([
+      this.#passOn(message),
+      isNews ? this.#epoch.options.compute.attempt("step", "step") : undefined,
+    ]);
+  }
+
+  async #passOn(message: MicrobatchMessage): Promise<void> {
+    const next = message.path[this.#epoch.options.place.stage.index + 1];
+    if (next === undefined) return;
+    const marker = `${stepKey(message)} ${next}`;
+    if (this.#passedOn.has(marker)) return;
+    this.#passedOn.add(marker);
+    await this.#epoch.flush(next, message.step, message.path);
   }
 
   #abandon(abandoned: readonly Held[]): void {
