@@ -1,8 +1,9 @@
 /** Checks of flag values, by zod schemas, reported by commander as usage errors that name the flag. */
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { z } from "zod";
+import { minerIdSchema } from "../protocol/ids.ts";
 
-export function valueParser<T>(schema: z.ZodType<T>): (text: string) => T {
+export function valueParser<S extends z.ZodType>(schema: S): (text: string) => z.output<S> {
   return (text) => {
     const parsed = schema.safeParse(text);
     if (parsed.success) return parsed.data;
@@ -20,6 +21,7 @@ export const countValue = valueParser(wholeNumber.pipe(z.int().positive("expecte
 export const seedValue = valueParser(wholeNumber.pipe(z.int().nonnegative()));
 export const portValue = valueParser(wholeNumber.pipe(z.int().max(65_535, "a port is at most 65535")));
 export const minutesValue = valueParser(decimal.pipe(z.number().positive("expected more than 0")));
+export const minerIdValue = valueParser(minerIdSchema);
 export const networkUrlValue = valueParser(
   z.url({ protocol: /^wss?$/, error: "expected ws://HOST:PORT or wss://HOST:PORT" }),
 );

@@ -35,10 +35,8 @@ export interface NetworkOptions extends RunOptions {
   /** Log, ledger, key and blobs; created when missing. */
   readonly stateFolder: string;
   readonly log: (text: string) => void;
-  /** Keys that may steer the run, beside the sessions of this computer. */
+  /** Keys that may steer the run over the wire; none: nobody may. */
   readonly owners?: readonly MinerId[];
-  /** Whether any session from this computer may steer. */
-  readonly localSteering?: boolean;
   /** Null: checkpoints are not evaluated. */
   readonly evaluator?: Partial<EvaluatorSettings> | null;
   /** Everything that is broadcast. */
@@ -130,7 +128,6 @@ export async function serveNetwork(options: NetworkOptions): Promise<RunningNetw
       orchestrator,
       blobs,
       owners: new Set(options.owners),
-      localSteering: options.localSteering ?? true,
       clock,
       log,
       onRunUpdate: options.onRunUpdate,

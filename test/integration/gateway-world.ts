@@ -69,7 +69,6 @@ export async function openGatewayWorld(
     orchestrator,
     blobs,
     owners: new Set(),
-    localSteering: false,
     clock,
     log: (text) => logged.push(text),
     ...options,

@@ -1,3 +1,4 @@
+import { request } from "node:http";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Gateway } from "../../src/network/gateway/gateway.ts";
 import { fakeHash } from "../../src/network/orchestrator/core/fake-swarm.ts";
@@ -111,10 +112,20 @@ describe("steering", () => {
     await stranger.next("run-update", ({ update }) => update.view?.phase === "paused");
   });
 
-  it("is also open to this computer where the network allows it", async () => {
-    await open({ localSteering: true });
+  it("is not open to who merely sits at the same computer", async () => {
+    await open();
     const { runId } = world.orchestrator.state.definition;
-    const client = await world.enter();
+    const client = await world.enter({ role: "observer" });
+    client.send({ type: "steer", runId, action: "pause" });
+    expect((await client.next("refused")).failure.code).toBe("not-authorised");
+    expect(world.orchestrator.state.intent).toBe("run");
+  });
+
+  it("knows which runs there are, and may end them", async () => {
+    const owner = createIdentity();
+    await open({ owners: new Set([owner.minerId]) });
+    const { runId } = world.orchestrator.state.definition;
+    const client = await world.enter({ identity: owner });
     client.send({ type: "steer", runId: `${runId}-2` as typeof runId, action: "finish" });
     expect((await client.next("refused")).failure.code).toBe("not-found");
     client.send({ type: "steer", runId, action: "finish" });
@@ -257,7 +268,7 @@ describe("blobs", () => {
     await open();
     client = await world.enter({ role: "observer" });
   });
-  const request = (name: string, init: RequestInit = {}) =>
+  const ask = (name: string, init: RequestInit = {}) =>
     fetch(`http://127.0.0.1:${world.gateway.port}/blobs/${name}`, {
       ...init,
       headers: { authorization: `Bearer ${client.blobToken}`, ...(init.headers as Record<string, string>) },
@@ -266,31 +277,31 @@ describe("blobs", () => {
   const hash = hashBytes(content);
 
   it("are put, asked for, fetched, and resumed from where they stopped", async () => {
-    expect((await request(hash, { method: "HEAD" })).status).toBe(404);
-    expect((await request(hash, { method: "PUT", body: content })).status).toBe(201);
-    const head = await request(hash, { method: "HEAD" });
+    expect((await ask(hash, { method: "HEAD" })).status).toBe(404);
+    expect((await ask(hash, { method: "PUT", body: content })).status).toBe(201);
+    const head = await ask(hash, { method: "HEAD" });
     expect([head.status, head.headers.get("content-length")]).toEqual([200, "11"]);
-    expect(await (await request(hash)).text()).toBe("hello world");
-    const rest = await request(hash, { headers: { range: "bytes=6-" } });
+    expect(await (await ask(hash)).text()).toBe("hello world");
+    const rest = await ask(hash, { headers: { range: "bytes=6-" } });
     expect([rest.status, rest.headers.get("content-range"), await rest.text()]).toEqual([
       206,
       "bytes 6-10/11",
       "world",
     ]);
-    expect((await request(hash, { headers: { range: "bytes=11-" } })).status).toBe(416);
+    expect((await ask(hash, { headers: { range: "bytes=11-" } })).status).toBe(416);
   });
 
   it("are refused under another name, beyond the limit, and without a valid token", async () => {
-    expect((await request(fakeHash("other"), { method: "PUT", body: content })).status).toBe(422);
+    expect((await ask(fakeHash("other"), { method: "PUT", body: content })).status).toBe(422);
     expect(world.blobs.bytesOf(fakeHash("other"))).toBeUndefined();
     const large = Buffer.alloc((1 << 20) + 1);
-    expect((await request(hashBytes(large), { method: "PUT", body: large })).status).toBe(413);
-    expect((await request("..%2fnetwork.sqlite")).status).toBe(400);
-    expect((await request(hash, { headers: { authorization: "Bearer nonsense" } })).status).toBe(401);
+    expect((await ask(hashBytes(large), { method: "PUT", body: large })).status).toBe(413);
+    expect((await ask("..%2fnetwork.sqlite")).status).toBe(400);
+    expect((await ask(hash, { headers: { authorization: "Bearer nonsense" } })).status).toBe(401);
     client.end();
     await client.closed;
     await world.enter();
-    expect((await request(hash)).status).toBe(401);
+    expect((await ask(hash)).status).toBe(401);
   });
 });
 
@@ -305,11 +316,47 @@ describe("the port", () => {
       orchestrator,
       blobs,
       owners: new Set(),
-      localSteering: false,
       clock: () => 0,
       log: () => undefined,
     });
     expect(failureOf(await second.catch((error) => error))?.code).toBe("port-in-use");
+  });
+
+  it("is closed to web pages, by their origin or by the name that they gave this computer", async () => {
+    await open();
+    const status = (path: string, headers: Record<string, string>, method = "GET") =>
+      new Promise<number | undefined>((resolve, reject) => {
+        const { port } = world.gateway;
+        const asked = request({ host: "127.0.0.1", port, path, method, headers, agent: false }, (response) => {
+          response.resume().on("end", () => resolve(response.statusCode));
+        });
+        asked.on("upgrade", (_response, socket) => {
+          socket.destroy();
+          resolve(101);
+        });
+        asked.on("error", reject).end();
+      });
+    const upgrade = {
+      connection: "Upgrade",
+      upgrade: "websocket",
+      "sec-websocket-version": "13",
+      "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
+    };
+    const { port } = world.gateway;
+    const pages: readonly Record<string, string>[] = [
+      { origin: "https://page.example" },
+      { origin: "null" },
+      { host: `page.example:${port}` },
+    ];
+    for (const foreign of pages) {
+      expect(await status("/session", { ...upgrade, ...foreign })).toBe(403);
+      expect(await status("/health", foreign)).toBe(403);
+      expect(await status(`/blobs/${fakeHash("any")}`, foreign, "PUT")).toBe(403);
+    }
+    for (const host of ["localhost", "127.0.0.1", "[::1]", "192.168.0.7"].map((name) => `${name}:${port}`)) {
+      expect(await status("/session", { ...upgrade, host })).toBe(101);
+      expect(await status("/health", { host })).toBe(200);
+    }
   });
 
   it("answers what it serves, and 404 to everything else", async () => {

@@ -2,9 +2,10 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import { stateFolderPath } from "../../miner/store/state-folder.ts";
 import type { RunningNetwork } from "../../network/serve.ts";
+import type { MinerId } from "../../protocol/ids.ts";
 import { lanAddresses } from "../demo/lan-addresses.ts";
 import { untilStopped } from "../lifetime.ts";
-import { type CommonOptions, portValue, withCommonOptions } from "../option-types.ts";
+import { type CommonOptions, minerIdValue, portValue, withCommonOptions } from "../option-types.ts";
 import type { Output } from "../output.ts";
 import { tellParent } from "../process-messages.ts";
 import { defaultNetworkPort, type RunOptions, withRunOptions } from "../run-options.ts";
@@ -12,6 +13,7 @@ import { defaultNetworkPort, type RunOptions, withRunOptions } from "../run-opti
 interface ServeOptions extends CommonOptions, RunOptions {
   readonly host: string;
   readonly port: number;
+  readonly owner: readonly MinerId[];
 }
 
 /** `tah network serve`: the orchestrator of a network, in the foreground. */
@@ -20,6 +22,7 @@ export function addNetworkCommands(program: Command, output: Output): void {
   withRunOptions(withCommonOptions(network.command("serve").description("Serve a network and its run until stopped.")))
     .option("--host <address>", "interface to listen on; 0.0.0.0: all of them", "127.0.0.1")
     .option("--port <port>", "port to listen on; 0: any free one", portValue, defaultNetworkPort)
+    .option("--owner <key>", "miner whose computer may pause and resume the run; may be repeated", ownerValues, [])
     .action(async (options: ServeOptions) => {
       // Loaded here, so that commands to a running daemon need not wait for it.
       const { serveNetwork } = await import("../../network/serve.ts");
@@ -27,6 +30,7 @@ export function addNetworkCommands(program: Command, output: Output): void {
       const children = new EvaluatorReport();
       const network = await serveNetwork({
         ...options,
+        owners: options.owner,
         stateFolder,
         log: (text) => output.note(text),
         onRunUpdate: () => children.update(),
@@ -39,6 +43,10 @@ export function addNetworkCommands(program: Command, output: Output): void {
       await network.close();
       output.result({ stopped }, () => `Ended: ${stopped}.`);
     });
+}
+
+function ownerValues(key: string, others: readonly MinerId[]): readonly MinerId[] {
+  return [...others, minerIdValue(key)];
 }
 
 /** Tells the supervisor about the process that evaluates checkpoints: it comes with the first one, and is another one after a crash. */

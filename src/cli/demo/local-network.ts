@@ -6,7 +6,10 @@ import { mkdirSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { ownMinerFolderName } from "../../miner/find-daemon.ts";
+import { loadIdentity } from "../../miner/store/identity-file.ts";
+import { openStateFolder } from "../../miner/store/state-folder.ts";
 import type { FailureError } from "../../protocol/failure.ts";
+import type { MinerId } from "../../protocol/ids.ts";
 import type { ProcessView } from "../../protocol/local-api.ts";
 import type { ChildMessage } from "../process-messages.ts";
 import { type RunOptions, runArguments } from "../run-options.ts";
@@ -39,12 +42,13 @@ export class LocalNetwork {
   readonly #orchestrator: SupervisedProcess;
   #miners: readonly SupervisedProcess[] = [];
   #url: URL | undefined;
+  /** This computer's own miner: whoever uses its dashboard steers the run. */
+  #owner: MinerId | undefined;
   #apiPort: number;
 
   constructor(options: LocalNetworkOptions) {
     this.#options = options;
     this.#apiPort = options.apiPort;
-    mkdirSync(this.#path("logs"), { recursive: true, mode: 0o700 });
     this.#orchestrator = this.#createProcess("orchestrator", "orchestrator", "orchestrator", () =>
       this.#orchestratorArguments(),
     );
@@ -73,7 +77,11 @@ export class LocalNetwork {
     this.#apiPort = port;
   }
 
+  /** Throws `FailureError` state-corrupt, file-unreadable, disk-full. */
   start(): void {
+    mkdirSync(this.#path("logs"), { recursive: true, mode: 0o700 });
+    openStateFolder(this.ownMinerFolder);
+    this.#owner = loadIdentity(this.ownMinerFolder).minerId;
     this.#orchestrator.start();
   }
 
@@ -133,7 +141,8 @@ export class LocalNetwork {
   #orchestratorArguments(): readonly string[] {
     const { host, port, run } = this.#options;
     const address = ["--host", host, "--port", this.#url?.port ?? String(port)];
-    return ["network", "serve", ...address, "--state", this.#path("orchestrator"), ...runArguments(run)];
+    const owner = this.#owner === undefined ? [] : ["--owner", this.#owner];
+    return ["network", "serve", ...address, ...owner, "--state", this.#path("orchestrator"), ...runArguments(run)];
   }
 
   #minerArguments(folder: string, name: string, apiPort: number): readonly string[] {

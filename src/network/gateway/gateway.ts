@@ -19,6 +19,7 @@ import { rosterMembers } from "../orchestrator/core/state.ts";
 import type { Orchestrator } from "../orchestrator/orchestrator.ts";
 import { BlobRoutes } from "./blob-routes.ts";
 import { Broadcaster } from "./broadcaster.ts";
+import { isForeignPage } from "./foreign-page.ts";
 import { Relay } from "./relay.ts";
 import { defaultSessionLimits, type Hello, Session, type SessionLimits, type SessionMessage } from "./session.ts";
 import { TelemetryDesk } from "./telemetry.ts";
@@ -32,8 +33,6 @@ export interface GatewayOptions {
   readonly blobs: FileBlobStore;
   /** Keys that may steer the run. */
   readonly owners: ReadonlySet<MinerId>;
-  /** Whether sessions from this computer may steer as well. */
-  readonly localSteering: boolean;
   readonly clock: () => number;
   readonly log: (text: string) => void;
   /** Everything that is broadcast, for whoever shares this process. */
@@ -154,17 +153,16 @@ export class Gateway {
   }
 
   #upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
-    if (request.url !== "/session") {
-      socket.end("HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n");
+    socket.on("error", () => socket.destroy());
+    const status = isForeignPage(request) ? "403 Forbidden" : request.url === "/session" ? null : "404 Not Found";
+    if (status !== null) {
+      socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\n\r\n`);
       return;
     }
     const { networkId, clock, limits } = this.#options;
-    const local = isLoopback(request.socket.remoteAddress);
-    socket.on("error", () => socket.destroy());
     this.#webSockets.handleUpgrade(request, socket, head, (webSocket) => {
       const session = new Session(webSocket, {
         networkId,
-        local,
         clock,
         limits: { ...defaultSessionLimits, ...limits },
         handlers: {
@@ -211,7 +209,7 @@ export class Gateway {
   #message(session: Session, message: SessionMessage): void {
     const { hello } = session;
     if (hello === null || this.#sessions.get(hello.minerId) !== session) return; // replaced, and about to close
-    if (message.type === "steer") this.#steer(session, hello, message);
+    if (message.type === "steer") this.#steer(hello, message);
     else if (hello.role === "observer") throw new FailureError("not-authorised", "Observers do not train.");
     else if (message.type === "progress") this.#telemetry.record(hello.minerId, message);
     else {
@@ -220,10 +218,12 @@ export class Gateway {
     }
   }
 
-  #steer(session: Session, hello: Hello, message: Extract<SessionMessage, { type: "steer" }>): void {
-    const { orchestrator, owners, localSteering } = this.#options;
-    if (!owners.has(hello.minerId) && !(localSteering && session.local))
-      throw new FailureError("not-authorised", "Only the network's owner steers its runs.");
+  #steer(hello: Hello, message: Extract<SessionMessage, { type: "steer" }>): void {
+    const { orchestrator, owners } = this.#options;
+    if (!owners.has(hello.minerId))
+      throw new FailureError("not-authorised", "Only the network's owner steers its runs.", {
+        action: "Serve the network with --owner and this miner's key.",
+      });
     if (message.runId !== orchestrator.state.definition.runId)
       throw new FailureError("not-found", `There is no run ${message.runId}.`);
     orchestrator.submit({ type: "steered", action: message.action });
@@ -257,7 +257,8 @@ export class Gateway {
 
   #serve(request: IncomingMessage, response: ServerResponse): void {
     const path = request.url ?? "";
-    if (path.startsWith("/blobs/")) void this.#blobRoutes.handle(request, response, path.slice("/blobs/".length));
+    if (isForeignPage(request)) response.writeHead(403, { connection: "close" }).end();
+    else if (path.startsWith("/blobs/")) void this.#blobRoutes.handle(request, response, path.slice("/blobs/".length));
     else if (path === "/health" && request.method === "GET") {
       const { networkId, orchestrator } = this.#options;
       const { definition, phase } = orchestrator.state;
@@ -274,8 +275,4 @@ export class Gateway {
 function blobsOf(message: MinerMessage): readonly BlobRef[] {
   if (message.type === "contributed") return [message.blob];
   return message.type === "stored" ? [message.weights, message.optimizer] : [];
-}
-
-function isLoopback(address: string | undefined): boolean {
-  return address !== undefined && /^(::1$|(::ffff:)?127\.)/.test(address);
 }

@@ -60,8 +60,6 @@ export interface SessionHandlers {
 export class Session {
   readonly nonce: Uint8Array<ArrayBuffer> = Uint8Array.from(randomBytes(32));
   readonly blobToken: string = randomBytes(32).toString("base64url");
-  /** Whether the connection comes from this computer. */
-  readonly local: boolean;
   /** When the client was last heard of; the gateway's clock. */
   heardAtMs: number;
   /** The client's first message, once it is proven. */
@@ -82,16 +80,14 @@ export class Session {
     socket: WebSocket,
     options: {
       readonly networkId: string;
-      readonly local: boolean;
       readonly handlers: SessionHandlers;
       readonly limits: SessionLimits;
       readonly clock: () => number;
     },
   ) {
-    const { networkId, local, handlers, limits, clock } = options;
+    const { networkId, handlers, limits, clock } = options;
     this.#socket = socket;
     this.#networkId = networkId;
-    this.local = local;
     this.#handlers = handlers;
     this.#limits = limits;
     this.#clock = clock;

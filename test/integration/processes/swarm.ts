@@ -14,7 +14,7 @@ import { BlobClient } from "../../../src/transport/blobs/blob-client.ts";
 import type { MinerProcessMessage, MinerProcessOptions } from "./miner.ts";
 import type { NetworkProcessMessage, NetworkProcessOptions } from "./network.ts";
 
-export type SwarmOptions = Omit<NetworkProcessOptions, "stateFolder" | "port" | "preset" | "evaluator">;
+export type SwarmOptions = Omit<NetworkProcessOptions, "stateFolder" | "port" | "owners" | "preset" | "evaluator">;
 
 export interface MinerProcess {
   readonly child: ChildProcess;
@@ -27,6 +27,7 @@ export class Swarm {
   readonly folder: string;
   readonly #options: SwarmOptions;
   readonly #children = new Set<ChildProcess>();
+  readonly #owner = createIdentity();
   #network: ChildProcess | null = null;
   #listening: NetworkProcessMessage | null = null;
   #session: Session | null = null;
@@ -76,6 +77,7 @@ export class Swarm {
   async startNetwork(port: number): Promise<void> {
     const options: NetworkProcessOptions = {
       ...this.#options,
+      owners: [this.#owner.minerId],
       preset: "tiny",
       evaluator: null,
       stateFolder: join(this.folder, "network"),
@@ -122,7 +124,7 @@ export class Swarm {
 
   #watch(): void {
     const log = () => {};
-    const credentials = { identity: createIdentity(), name: "watcher", role: "observer" } as const;
+    const credentials = { identity: this.#owner, name: "watcher", role: "miner" } as const;
     const session = new Session(
       { url: this.#address.url, credentials, clock: systemClock, log },
       {

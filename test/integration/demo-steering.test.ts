@@ -1,0 +1,39 @@
+/** Who may pause the run of `tah demo`: this computer's dashboard, and nobody else. */
+import { rmSync } from "node:fs";
+import { expect, it } from "vitest";
+import { findDaemon } from "../../src/miner/find-daemon.ts";
+import { connectLocalApi } from "../../src/miner/local-api/client.ts";
+import { temporaryFolder } from "../contract/local-api-world.ts";
+import { DemoProcess } from "./demo-process.ts";
+import { FakeClient } from "./gateway-world.ts";
+
+it("lets its own dashboard pause and resume the run, and no other program", { timeout: 120_000 }, async () => {
+  const state = temporaryFolder();
+  const demo = new DemoProcess(state, "tiny-1x1", ["--preset", "tiny", "--stages", "1", "--replicas", "1"]);
+  try {
+    await demo.until(({ lists }) => lists.epochs.length > 0);
+    const api = await connectLocalApi(findDaemon(state));
+    const { run, machine } = (await api.call("snapshot", {})).state;
+    const runId = run?.runId ?? expect.fail("there is no run");
+
+    const stranger = new FakeClient(`${machine.network.url.replace(/\/$/, "")}/session`);
+    await stranger.next("challenge");
+    stranger.hello({ role: "observer" });
+    await stranger.next("welcome");
+    stranger.send({ type: "steer", runId, action: "pause" });
+    expect((await stranger.next("refused")).failure.code).toBe("not-authorised");
+    stranger.end();
+
+    const paused = demo.until(({ state: seen }) => seen.run?.phase === "paused");
+    await api.call("pause-run", { runId });
+    await paused;
+    const resumed = demo.until(({ state: seen }) => seen.run?.phase === "training");
+    await api.call("resume-run", { runId });
+    await resumed;
+    api.close();
+  } finally {
+    demo.child.kill();
+    await demo.ended;
+    rmSync(state, { recursive: true, force: true });
+  }
+});
