@@ -8,6 +8,7 @@ import { findAnsweringDaemon, findDaemon, liveDaemonIn } from "../miner/find-dae
 import { type AppView, applyApiEvent } from "../protocol/app-view.ts";
 import { failureOf } from "../protocol/failure.ts";
 import type { DaemonAddress } from "../protocol/local-api.ts";
+import { shellExitCodes } from "../protocol/shell-exit-codes.ts";
 import { connectPages } from "./api-bridge.ts";
 import { registerAppScheme, serveDashboard } from "./app-protocol.ts";
 import { DaemonLink } from "./daemon-link.ts";
@@ -25,7 +26,7 @@ let quitting = false;
 
 // A second start shows the window of the first.
 if (app.requestSingleInstanceLock()) start();
-else app.quit();
+else app.exit(shellExitCodes.alreadyOpen);
 
 function start(): void {
   registerAppScheme(protocol);

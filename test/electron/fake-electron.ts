@@ -61,7 +61,7 @@ export class FakeElectron {
   readonly openedLinks: string[] = [];
   readonly windows: FakeWindow[] = [];
   readonly trays: FakeTray[] = [];
-  readonly quit: Promise<void>;
+  readonly quit: Promise<number>;
   /** What `import … from "electron"` gives the main process. */
   readonly mainModule: Readonly<Record<string, unknown>>;
   protocolHandler: ((request: { url: string }) => Promise<Response>) | undefined;
@@ -69,7 +69,7 @@ export class FakeElectron {
   readonly #firstPage = Promise.withResolvers<FakePage>();
 
   constructor({ appPath, switches, anotherInstance }: FakeElectronOptions) {
-    const quit = Promise.withResolvers<void>();
+    const quit = Promise.withResolvers<number>();
     this.quit = quit.promise;
     const events = new EventEmitter();
     this.app = fakeObject(
@@ -83,8 +83,9 @@ export class FakeElectron {
         quit() {
           let prevented = false;
           events.emit("before-quit", { preventDefault: () => (prevented = true) });
-          if (!prevented) quit.resolve();
+          if (!prevented) quit.resolve(0);
         },
+        exit: (code: number) => quit.resolve(code),
       }),
     );
     this.mainModule = this.#createMainModule();

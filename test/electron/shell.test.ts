@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { LocalApi } from "../../src/protocol/local-api.ts";
+import { shellExitCodes } from "../../src/protocol/shell-exit-codes.ts";
 import { describeLocalApi } from "../contract/local-api.ts";
 import { type DaemonWorld, startDaemonWorld } from "../contract/local-api-world.ts";
 import type { FakeElectron, FakePage } from "./fake-electron.ts";
@@ -144,9 +145,9 @@ describe("the Electron shell", () => {
 });
 
 describe("a second instance of the Electron shell", () => {
-  it("quits at once and opens nothing", async () => {
+  it("ends at once, says so by its exit code, and opens nothing", async () => {
     const electron = await startShell({ anotherInstance: true });
-    await electron.quit;
+    expect(await electron.quit).toBe(shellExitCodes.alreadyOpen);
     expect(electron.windows).toEqual([]);
     expect(electron.trays).toEqual([]);
   });

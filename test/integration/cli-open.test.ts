@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { type OpenedApp, openApp } from "../../src/cli/demo/open-app.ts";
 import { Output } from "../../src/cli/output.ts";
+import { shellExitCodes } from "../../src/protocol/shell-exit-codes.ts";
 import { temporaryFolder } from "../contract/local-api-world.ts";
 
 const address = { url: "http://127.0.0.1:4242", token: "t".repeat(32), pid: 1, version: "0" };
@@ -74,6 +75,16 @@ describe.skipIf(process.platform !== "linux")("opening the app", () => {
     expect(quitByPerson).not.toHaveBeenCalled();
   });
 
+  it("does not take it for quitting that another instance of the app is open", async () => {
+    const { quit } = await open(writeFakeProgram("electron", `exit ${shellExitCodes.alreadyOpen}`));
+    const quitByPerson = vi.fn();
+    void quit.then(quitByPerson);
+    await vi.waitUntil(() => notes !== "");
+    expect(notes).toContain("is open already");
+    expect(notes).toContain(url);
+    expect(quitByPerson).not.toHaveBeenCalled();
+  });
+
   it("opens the browser's app window where Electron cannot be had, and says so in one line", async () => {
     writeFakeProgram("chromium");
     await open();
@@ -101,5 +112,11 @@ describe.skipIf(process.platform !== "linux")("opening the app", () => {
 
   it("fails where Electron is required and cannot be had", async () => {
     await expect(open(undefined, true)).rejects.toMatchObject({ failure: { code: "electron-missing" } });
+  });
+
+  it("fails where Electron is required and there is no display", async () => {
+    vi.stubEnv("DISPLAY", "");
+    const failure = { code: "electron-missing", message: expect.stringContaining("no display") };
+    await expect(open(writeFakeProgram("electron"), true)).rejects.toMatchObject({ failure });
   });
 });

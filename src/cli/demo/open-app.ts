@@ -4,6 +4,7 @@ import { accessSync, constants } from "node:fs";
 import { delimiter, join } from "node:path";
 import { FailureError } from "../../protocol/failure.ts";
 import type { DaemonAddress } from "../../protocol/local-api.ts";
+import { shellExitCodes } from "../../protocol/shell-exit-codes.ts";
 import type { Output } from "../output.ts";
 import { findElectron } from "./electron-binary.ts";
 
@@ -26,7 +27,7 @@ export interface OpenOptions {
 const never = new Promise<void>(() => undefined);
 const nothingOpened: OpenedApp = { quit: never, close: () => undefined };
 
-/** Rejects with `FailureError` electron-missing when it is required and cannot be had. */
+/** Rejects with `FailureError` electron-missing when it is required and cannot be had, or has no display. */
 export async function openApp({
   address,
   daemonFolder,
@@ -35,8 +36,11 @@ export async function openApp({
   electronFinder = findElectron,
 }: OpenOptions): Promise<OpenedApp> {
   const url = `${address.url}/?token=${address.token}`;
-  const electron =
-    requireElectron || hasDisplay() ? await electronFinder((text) => output.note(text), requireElectron) : undefined;
+  if (requireElectron && !hasDisplay())
+    throw new FailureError("electron-missing", "there is no display here to open Electron on", {
+      action: "Start it where there is one, or leave --require-electron out to get the app's address.",
+    });
+  const electron = hasDisplay() ? await electronFinder((text) => output.note(text), requireElectron) : undefined;
   if (electron === undefined && requireElectron)
     throw new FailureError("electron-missing", "Electron's program is not here and could not be fetched", {
       action: "Connect to the internet and try again, or leave --require-electron out to use the browser.",
@@ -48,7 +52,7 @@ export async function openApp({
   if (electron !== undefined) {
     const args = [...electron.args, `--daemon=${daemonFolder}`, ...asRoot()];
     return electronApp(spawnQuietly(electron.program, args), (how) =>
-      output.note(`The app ended (${how}); the training goes on. In a browser it is at ${url}`),
+      output.note(`The app ${how}; the training goes on. In a browser it is at ${url}`),
     );
   }
   output.note("Electron's program cannot be had: the same app opens in the browser.");
@@ -64,10 +68,14 @@ export async function openApp({
 }
 
 /** Only what ends well was quit by the person; where Electron cannot run, the training need not end. */
-function electronApp(child: ChildProcess, onFailed: (how: string) => void): OpenedApp {
+function electronApp(child: ChildProcess, onNotShown: (how: string) => void): OpenedApp {
   const quit = new Promise<void>((resolve) => {
-    child.once("exit", (code, signal) => (code === 0 ? resolve() : onFailed(signal ?? `exit code ${code}`)));
-    child.once("error", (error) => onFailed(error.message));
+    child.once("exit", (code, signal) => {
+      if (code === 0) resolve();
+      else if (code === shellExitCodes.alreadyOpen) onNotShown("is open already, maybe for another network");
+      else onNotShown(`ended (${signal ?? `exit code ${code}`})`);
+    });
+    child.once("error", (error) => onNotShown(`ended (${error.message})`));
   });
   return { quit, close: () => child.kill() };
 }
