@@ -2,6 +2,7 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { demoFolderName } from "../../src/cli/demo/demo-folder.ts";
 import { exitCodeOf } from "../../src/cli/exit-codes.ts";
 import { demoResultSchema } from "../../src/cli/output-schemas.ts";
 import { demosFolderName, ownMinerFolderName } from "../../src/miner/find-daemon.ts";
@@ -24,9 +25,13 @@ afterEach(async () => {
 });
 
 function startDemo(...args: readonly string[]): DemoProcess {
-  const [stages, replicas] = [args.at(args.indexOf("--stages") + 1), args.at(args.indexOf("--replicas") + 1)];
-  demo = new DemoProcess(state, `tiny-${stages}x${replicas}`, ["--preset", "tiny", ...args]);
+  const [stages, replicas] = ["--stages", "--replicas"].map((name) => Number(args.at(args.indexOf(name) + 1)));
+  demo = new DemoProcess(state, networkFolder(stages, replicas), ["--preset", "tiny", ...args]);
   return demo;
+}
+
+function networkFolder(stages = 0, replicas = 0): string {
+  return demoFolderName({ preset: "tiny", stages, replicas });
 }
 
 function resultOf({ exitCode, stdout, stderr }: DemoEnd) {
@@ -73,7 +78,7 @@ it("ends everything when it is interrupted, and goes on from there the next time
   const interrupted = resultOf(await first.ended);
   for (const { pid } of processes) expect(isAlive(pid)).toBe(false);
   // As after a power cut, when the daemon's process id belongs to another program by now.
-  const ownMiner = join(state, demosFolderName, "tiny-1x2", ownMinerFolderName);
+  const ownMiner = join(state, demosFolderName, networkFolder(1, 2), ownMinerFolderName);
   const version = "0.1.0";
   writeDaemonAddress(ownMiner, { url: "http://127.0.0.1:9", token: "t".repeat(43), pid: process.pid, version });
   const resumed = resultOf(await startDemo(...network, "--tokens", String(interrupted.tokens + 1)).ended);

@@ -24,7 +24,7 @@ export class DemoProcess {
   readonly #state: string;
   readonly #views = new EventEmitter<{ view: [AppView] }>();
 
-  /** `network`: the name of its folder, such as tiny-3x2. */
+  /** `network`: the name of its folder, as `demoFolderName` has it. */
   constructor(state: string, network: string, args: readonly string[]) {
     this.#state = state;
     // Without a display nothing opens a window.

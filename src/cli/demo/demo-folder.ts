@@ -3,8 +3,10 @@ import { createHash } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { presets } from "../../compute/model/presets.ts";
 import { demosFolderName } from "../../miner/find-daemon.ts";
 import { stateFolderPath } from "../../miner/store/state-folder.ts";
+import { type RunOptions as NetworkRunOptions, trainingOf } from "../../network/run-options.ts";
 import type { RunOptions } from "../run-options.ts";
 
 export interface DemoFolder {
@@ -29,17 +31,20 @@ export function openDemoFolder({ state, fresh, temporary, run }: DemoFolderOptio
     const path = mkdtempSync(join(tmpdir(), "train-at-home-demo-"));
     return { path, prepare: () => undefined, dispose: () => rmSync(path, { recursive: true, force: true }) };
   }
-  const path = join(state ?? stateFolderPath(), demosFolderName, nameOf(run));
+  const path = join(state ?? stateFolderPath(), demosFolderName, demoFolderName(run));
   const prepare = () => {
     if (fresh) rmSync(path, { recursive: true, force: true });
   };
   return { path, prepare, dispose: () => undefined };
 }
 
-/** Whatever makes it another run is in the name: `demo-3x2`, `demo-3x2-5f0c2a91`. How long it goes on does not. */
-function nameOf({ preset, stages, replicas, data, seed, mode }: DemoFolderOptions["run"]): string {
-  const special = { data: data && resolve(data), seed, mode };
-  const plain = Object.values(special).every((value) => value === undefined);
-  const suffix = plain ? "" : `-${createHash("sha256").update(JSON.stringify(special)).digest("hex").slice(0, 8)}`;
-  return `${preset}-${stages}x${replicas}${suffix}`;
+/**
+ * Whatever makes it another run is in the name, what its preset says today included: a version with another preset starts another
+ * run instead of meeting one that it cannot go on with. How long the run goes on is not in it. Example: `demo-3x2-5f0c2a91`.
+ */
+export function demoFolderName(run: NetworkRunOptions & { readonly stages: number }): string {
+  const { preset, stages, replicas, data } = run;
+  const { model, tokenizer } = presets[preset];
+  const definition = JSON.stringify({ model, tokenizer, training: trainingOf(run), data: data && resolve(data) });
+  return `${preset}-${stages}x${replicas}-${createHash("sha256").update(definition).digest("hex").slice(0, 8)}`;
 }
