@@ -1,6 +1,9 @@
 /** Where a command's words go: its one result to standard output, everything else to standard error. */
 import { format } from "node:util";
-import type { Failure } from "../protocol/failure.ts";
+import { type Failure, FailureError } from "../protocol/failure.ts";
+
+/** Of a failure, as its schema has it. */
+const maxMessageLength = 2000;
 
 export interface TextSink {
   readonly isTTY?: boolean | undefined;
@@ -54,6 +57,11 @@ export class Output {
   }
 
   bug(error: unknown): void {
+    if (this.#json) {
+      const message = (error instanceof Error ? error.message : String(error)).slice(0, maxMessageLength);
+      const { failure } = new FailureError("internal-error", message, { action: "This is a bug: please report it." });
+      this.#streams.stdout.write(`${JSON.stringify({ failure })}\n`);
+    }
     this.note(format("tah: this is a bug, please report it:", error));
   }
 
