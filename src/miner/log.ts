@@ -13,6 +13,9 @@ export interface Log {
   onLine(listener: (line: LogLine) => void): void;
 }
 
+/** Of every log file, until it is FILE.1. */
+export const maxLogFileBytes = 4 << 20;
+
 export interface LogOptions {
   /** Lines go here too; when it is full, it becomes FILE.1 and a new one begins. */
   readonly file?: string;
@@ -28,7 +31,7 @@ const maxTextLength = 4000;
 
 export function createLog({
   file,
-  maxFileBytes = 4 << 20,
+  maxFileBytes = maxLogFileBytes,
   maxLines = 10_000,
   echo,
   now = Date.now,
@@ -76,8 +79,8 @@ export function redact(text: string): string {
     .replaceAll(/\b(token"?\s*[=:]\s*"?|Bearer\s+)[\w.~+/-]{8,}=*/gi, "$1[redacted]");
 }
 
-/** Appends to a file of at most `maxBytes`; one older file is kept beside it. */
-function rotatingFile(file: string, maxBytes: number): (text: string) => void {
+/** Appends to a file of at most `maxBytes`; one older file, FILE.1, is kept beside it. What it returns throws on a full disk. */
+export function rotatingFile(file: string, maxBytes: number): (text: string) => void {
   let bytes = statSync(file, { throwIfNoEntry: false })?.size ?? 0;
   return (text) => {
     const length = Buffer.byteLength(text);

@@ -3,7 +3,7 @@
  * closing its channel, which works the same on every platform and also when this process is killed.
  */
 import { type ChildProcess, fork } from "node:child_process";
-import { createWriteStream } from "node:fs";
+import { maxLogFileBytes, rotatingFile } from "../../miner/log.ts";
 import { FailureError } from "../../protocol/failure.ts";
 import type { ProcessView } from "../../protocol/local-api.ts";
 import { type ChildMessage, childMessageSchema, type ParentMessage } from "../process-messages.ts";
@@ -65,13 +65,10 @@ export class SupervisedProcess {
       // In a group of its own, so that Ctrl-C reaches the supervisor only, which stops all in the right order.
       detached: process.platform !== "win32",
     });
-    const log = createWriteStream(this.spec.logFile, { flags: "a", mode: 0o600 });
-    // A full disk costs lines of this log, nothing else; what matters is in the daemon's own log.
-    log.on("error", () => log.destroy());
-    child.stdout?.pipe(log, { end: false });
-    child.stderr?.pipe(log, { end: false });
+    const log = openLog(this.spec.logFile);
+    child.stdout?.setEncoding("utf8").on("data", log);
+    child.stderr?.setEncoding("utf8").on("data", log);
     child.on("message", (message) => this.#receive(childMessageSchema.parse(message)));
-    child.once("close", () => log.end());
     child.once("exit", (code, signal) => this.#ended(child, signal ?? `exit code ${code}`));
     child.on("error", (error) => {
       // Emitted instead of "exit" when it could not be started at all.
@@ -140,6 +137,18 @@ export class SupervisedProcess {
     this.#stopping = true;
     this.#events.onGivenUp(failure);
   }
+}
+
+/** A full disk costs lines of this log, nothing else; what matters is in the daemon's own log. */
+function openLog(file: string): (text: string) => void {
+  let append: ((text: string) => void) | undefined = rotatingFile(file, maxLogFileBytes);
+  return (text) => {
+    try {
+      append?.(text);
+    } catch {
+      append = undefined;
+    }
+  };
 }
 
 /** The program that runs now: from source, or the packaged bundle. */
