@@ -51,9 +51,11 @@ export class Output {
     return this.#streams.stderr.isTTY === true;
   }
 
+  /** One line: what happened, and what to do. */
   failure(failure: Failure): void {
     if (this.#json) this.#streams.stdout.write(`${JSON.stringify({ failure })}\n`);
-    this.note(`tah: ${failure.message}${failure.action && `\n     ${failure.action}`}`);
+    const { message, action } = failure;
+    this.note(`tah: ${action === "" ? message : `${message.replace(/\.$/, "")}. ${action}`}`);
   }
 
   bug(error: unknown): void {

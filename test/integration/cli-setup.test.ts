@@ -25,6 +25,7 @@ import { bundlesFor } from "../../scripts/setup/tah.mjs";
 import { exitCodeOf } from "../../src/cli/exit-codes.ts";
 import { temporaryFolder } from "../contract/local-api-world.ts";
 import { jsonResult, runTah } from "./captured-streams.ts";
+import { DemoProcess } from "./demo-process.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 
@@ -140,11 +141,28 @@ describe("a port that is taken", () => {
     const args = ["--preset", "tiny", "--port", String(port), "--state", clone, "--json"];
     const result = await runTah("network", "serve", ...args);
     expect(result.exitCode).toBe(exitCodeOf("port-in-use"));
+    expect(result.stderr).toContain(portInUse(port));
     expect(jsonResult(result)).toMatchObject({
       failure: { code: "port-in-use", message: expect.stringContaining(String(port)) },
     });
     other.close();
   });
+
+  it("is named in one line by a demo, too", { timeout: 60_000 }, async () => {
+    const other = createServer();
+    await new Promise<void>((resolve) => other.listen(0, "127.0.0.1", resolve));
+    const { port } = other.address() as AddressInfo;
+    const args = ["--preset", "tiny", "--stages", "1", "--replicas", "1", "--port", String(port)];
+    const { exitCode, stderr } = await new DemoProcess(clone, "none that starts", args).ended;
+    expect(exitCode).toBe(exitCodeOf("port-in-use"));
+    expect(stderr.split("\n")).toContain(portInUse(port));
+    other.close();
+  });
+
+  function portInUse(port: number): string {
+    const action = "Choose another one with --port, or end the other program.";
+    return `tah: Port ${port} of 127.0.0.1 is in use by another program. ${action}`;
+  }
 });
 
 /** The script and what it imports statically, at any depth: Node reads all of it before any of it runs. */

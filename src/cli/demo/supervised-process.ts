@@ -103,7 +103,9 @@ export class SupervisedProcess {
     }
     if (message.type === "failed" && !message.failure.retry && this.restarts === 0) {
       const { code, message: text, action } = message.failure;
-      this.#giveUp(new FailureError(code, `${this.spec.name}: ${text}`, { action }));
+      const { role, name } = this.spec;
+      // What keeps the orchestrator from starting is about the network that was asked for; people need not know who says it.
+      this.#giveUp(new FailureError(code, role === "orchestrator" ? text : `${name}: ${text}`, { action }));
     }
     this.#events.onMessage(message);
   }
