@@ -7,6 +7,7 @@ import type { GatewayMessage } from "../protocol/messages.ts";
 import { BlobClient } from "../transport/blobs/blob-client.ts";
 import type { RelayLink } from "../transport/relay-link.ts";
 import { ComputeWorker } from "./compute-host/compute-worker.ts";
+import { isGranted } from "./credits.ts";
 import { Activity } from "./flow/activity.ts";
 import { Replica } from "./flow/replica.ts";
 import type { Miner, MinerEvent, MinerOptions } from "./miner.ts";
@@ -95,7 +96,7 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
         emit({ type: "run-update", update: message.update });
         break;
       case "receipt":
-        emit({ type: "receipt", receipt: message.receipt });
+        received(message);
         break;
       case "refused":
         steering.refused(message.failure);
@@ -108,6 +109,17 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
       default:
         assertNever(message);
     }
+  }
+
+  function received({ receipt, signature }: Extract<GatewayMessage, { type: "receipt" }>): void {
+    if (isGranted(receipt, signature, session.networkId, identity.minerId))
+      emit({ type: "receipt", receipt, signature });
+    else
+      log(
+        "warning",
+        "session",
+        `A receipt for epoch ${receipt.at.epoch} is not signed by this network for this miner.`,
+      );
   }
 
   return {

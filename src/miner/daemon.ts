@@ -154,7 +154,7 @@ function show(event: MinerEvent, { feed, meter, log }: Parts): void {
     return;
   }
   try {
-    meter.addReceipt(event.receipt);
+    meter.addReceipt(event.receipt, event.signature);
   } catch (error) {
     // A full disk, most likely. The network keeps what it granted; training must go on.
     log.write("error", "daemon", `a receipt could not be stored: ${describe(error)}`);

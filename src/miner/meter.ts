@@ -12,7 +12,7 @@ const memoryMs = 5000;
 
 export interface Meter {
   /** Stores a receipt and counts it. */
-  addReceipt(receipt: Receipt): void;
+  addReceipt(receipt: Receipt, signature: Uint8Array): void;
   start(): void;
   stop(): void;
 }
@@ -41,8 +41,8 @@ export function createMeter(miner: Miner, feed: Feed, database: StateDatabase): 
   }
 
   return {
-    addReceipt(receipt) {
-      database.addReceipt(receipt);
+    addReceipt(receipt, signature) {
+      database.addReceipt(receipt, signature);
       granted = database.receiptTotals();
       latest = database.latestReceipt();
       tokensAtReceipt = miner.activity.tokensBackward;

@@ -37,7 +37,8 @@ export type MinerEvent =
   | { readonly type: "run-update"; readonly update: RunUpdate }
   /** The session was opened anew: what comes next is the whole run again. */
   | { readonly type: "run-reset" }
-  | { readonly type: "receipt"; readonly receipt: Receipt };
+  /** The signature was found to be the network's. */
+  | { readonly type: "receipt"; readonly receipt: Receipt; readonly signature: Uint8Array };
 
 export interface Miner {
   readonly state: MinerState;

@@ -145,7 +145,11 @@ export function describeLocalApi(name: string, connect: (world: DaemonWorld) => 
       const { miner } = world;
       miner.activity = { ...miner.activity, tokensBackward: 200 };
       for (const epoch of [0, 1, 1])
-        miner.emit({ type: "receipt", receipt: exampleReceipt(miner.options.identity.minerId, epoch) });
+        miner.emit({
+          type: "receipt",
+          receipt: exampleReceipt(miner.options.identity.minerId, epoch),
+          signature: new Uint8Array(64),
+        });
       miner.activity = { ...miner.activity, tokensBackward: 250 };
       const view = await watch.until((seen) => (seen?.state.credits.pending ?? 0) > 0);
       expect(view?.state.credits).toEqual({ estimated: 0, pending: 25_000, payable: 100_000, paid: 0 });

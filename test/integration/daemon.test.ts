@@ -36,7 +36,7 @@ describe("a daemon", () => {
     expect(first.miner.active?.active).toBe(true);
     const api = await connectLocalApi(readDaemonAddress(stateFolder));
     await api.call("pause", {});
-    first.miner.emit({ type: "receipt", receipt: exampleReceipt(minerId, 0) });
+    first.miner.emit({ type: "receipt", receipt: exampleReceipt(minerId, 0), signature: new Uint8Array(64) });
     api.close();
     await first.daemon.close();
 

@@ -49,6 +49,7 @@ export class Connection {
   readonly #clock: Clock;
   #state: ConnectionState = "connecting";
   #stopSilenceTimer: () => void = () => {};
+  #networkId = "";
   /** Why the gateway said that it closes. */
   #refusal: Failure | null = null;
 
@@ -69,6 +70,11 @@ export class Connection {
     this.#socket.on("error", (error) => this.#close(unreachable(error.message)));
     this.#socket.on("close", () => this.#close(this.#refusal ?? unreachable("The connection was closed.")));
     this.#heard();
+  }
+
+  /** As the gateway named it; empty before it did. */
+  get networkId(): string {
+    return this.#networkId;
   }
 
   /** False when the connection is not open, or no longer. */
@@ -114,6 +120,7 @@ export class Connection {
         { action: message.protocol > protocolVersion ? "Update Train at Home." : "Ask the network's owner to update." },
       );
     const { identity, name, role } = this.#credentials;
+    this.#networkId = message.networkId;
     this.#state = "greeting";
     this.#socket.send(
       encodeMessage({

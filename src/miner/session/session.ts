@@ -32,6 +32,7 @@ export class Session {
   #cancelPause: () => void = () => {};
   #closed = false;
   #blobToken = "";
+  #networkId = "";
 
   constructor(options: SessionOptions, handlers: SessionHandlers) {
     this.#options = options;
@@ -41,6 +42,11 @@ export class Session {
   /** Of the current or the last connection. */
   get blobToken(): string {
     return this.#blobToken;
+  }
+
+  /** Of the current or the last connection: the network's public key, which its receipts are signed with. */
+  get networkId(): string {
+    return this.#networkId;
   }
 
   open(): void {
@@ -72,6 +78,7 @@ export class Session {
         opened: (blobToken) => {
           this.#failuresInRow = 0;
           this.#blobToken = blobToken;
+          this.#networkId = connection.networkId;
           log("info", `Connected to ${url}.`);
           this.#handlers.opened(connection.link);
         },

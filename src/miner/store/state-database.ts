@@ -5,7 +5,7 @@
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import { FailureError } from "../../protocol/failure.ts";
-import type { Receipt } from "../../protocol/messages.ts";
+import { type Receipt, receiptBytes } from "../../protocol/messages.ts";
 
 export interface ReceiptTotals {
   readonly microCredits: number;
@@ -13,8 +13,8 @@ export interface ReceiptTotals {
 }
 
 export interface StateDatabase {
-  /** Keeps a receipt; one that is kept already is ignored. */
-  addReceipt(receipt: Receipt): void;
+  /** Keeps a receipt with the network's signature, as evidence; one that is kept already is ignored. */
+  addReceipt(receipt: Receipt, signature: Uint8Array): void;
   receiptTotals(): ReceiptTotals;
   /** The newest receipt's, which is the price that the network pays now; null before the first. */
   latestReceipt(): ReceiptTotals | null;
@@ -33,8 +33,10 @@ export function openStateDatabase(folder: string): StateDatabase {
       create table if not exists receipt (
         networkId text, runId text, epoch integer, attempt integer, stage integer,
         tokens integer not null, microCredits integer not null, checks text not null, atMs integer not null,
+        signedBytes blob, signature blob,
         primary key (networkId, runId, epoch, attempt, stage)
       ) strict`);
+    addSignatureColumns(database);
     database.exec("begin exclusive; commit");
     return withDatabase(database);
   } catch (cause) {
@@ -43,10 +45,17 @@ export function openStateDatabase(folder: string): StateDatabase {
   }
 }
 
+/** Files of earlier versions have receipts without their signatures. */
+function addSignatureColumns(database: Database.Database): void {
+  const columns = database.prepare<[], { name: string }>("select name from pragma_table_info('receipt')").all();
+  if (columns.some(({ name }) => name === "signature")) return;
+  database.exec("alter table receipt add column signedBytes blob; alter table receipt add column signature blob");
+}
+
 function withDatabase(database: Database.Database): StateDatabase {
   const insert = database.prepare(`insert or ignore into receipt
-    (networkId, runId, epoch, attempt, stage, tokens, microCredits, checks, atMs)
-    values (@networkId, @runId, @epoch, @attempt, @stage, @tokens, @microCredits, @checks, @atMs)`);
+    (networkId, runId, epoch, attempt, stage, tokens, microCredits, checks, atMs, signedBytes, signature)
+    values (@networkId, @runId, @epoch, @attempt, @stage, @tokens, @microCredits, @checks, @atMs, @signedBytes, @signature)`);
   const sum = database.prepare<[], ReceiptTotals>(
     "select coalesce(sum(microCredits), 0) as microCredits, coalesce(sum(tokens), 0) as tokens from receipt",
   );
@@ -54,8 +63,19 @@ function withDatabase(database: Database.Database): StateDatabase {
     "select microCredits, tokens from receipt order by atMs desc, rowid desc limit 1",
   );
   return {
-    addReceipt({ networkId, at, stage, tokens, microCredits, checks, atMs }) {
-      insert.run({ networkId, ...at, stage, tokens, microCredits, checks: checks.join(" "), atMs: Math.round(atMs) });
+    addReceipt(receipt, signature) {
+      const { networkId, at, stage, tokens, microCredits, checks, atMs } = receipt;
+      insert.run({
+        networkId,
+        ...at,
+        stage,
+        tokens,
+        microCredits,
+        checks: checks.join(" "),
+        atMs: Math.round(atMs),
+        signedBytes: receiptBytes(receipt),
+        signature,
+      });
     },
     receiptTotals: () => sum.get() ?? { microCredits: 0, tokens: 0 },
     latestReceipt: () => latest.get() ?? null,

@@ -1,9 +1,10 @@
 import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import Database from "better-sqlite3";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { minerIdSchema, runIdSchema } from "../../protocol/ids.ts";
-import type { Receipt } from "../../protocol/messages.ts";
+import { type Receipt, receiptBytes } from "../../protocol/messages.ts";
 import { writeFileAtomically } from "./atomic-file.ts";
 import { readDaemonAddress, removeDaemonAddress, tokenLeftBehind, writeDaemonAddress } from "./daemon-address.ts";
 import { loadIdentity } from "./identity-file.ts";
@@ -143,11 +144,34 @@ describe("state database", () => {
     atMs: 100 * epoch + 0.5,
   });
 
+  const signature = new Uint8Array(64).fill(7);
+
+  it("keeps what the network signed, and its signature, also in a file of an earlier version", () => {
+    const file = join(folder, "state.sqlite");
+    const earlier = new Database(file);
+    earlier.exec(`create table receipt (
+      networkId text, runId text, epoch integer, attempt integer, stage integer,
+      tokens integer not null, microCredits integer not null, checks text not null, atMs integer not null,
+      primary key (networkId, runId, epoch, attempt, stage)
+    ) strict; insert into receipt values ('net', 'demo', 0, 0, 1, 10, 1000, '', 0)`);
+    earlier.close();
+    const database = openStateDatabase(folder);
+    database.addReceipt(receipt(1), signature);
+    expect(database.receiptTotals()).toEqual({ microCredits: 2_001, tokens: 20 });
+    database.close();
+    const kept = new Database(file);
+    expect(kept.prepare("select signedBytes, signature from receipt where epoch = 1").get()).toEqual({
+      signedBytes: Buffer.from(receiptBytes(receipt(1))),
+      signature: Buffer.from(signature),
+    });
+    kept.close();
+  });
+
   it("sums receipts, counts none twice, and keeps them", () => {
     const database = openStateDatabase(folder);
     expect(database.receiptTotals()).toEqual({ microCredits: 0, tokens: 0 });
     expect(database.latestReceipt()).toBeNull();
-    for (const one of [receipt(0), receipt(2), receipt(1), receipt(1)]) database.addReceipt(one);
+    for (const one of [receipt(0), receipt(2), receipt(1), receipt(1)]) database.addReceipt(one, signature);
     database.close();
     const again = openStateDatabase(folder);
     expect(again.receiptTotals()).toEqual({ microCredits: 3_003, tokens: 30 });

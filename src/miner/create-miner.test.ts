@@ -1,0 +1,77 @@
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, it, onTestFinished } from "vitest";
+import { type WebSocket, WebSocketServer } from "ws";
+import { createIdentity } from "../protocol/identity.ts";
+import { runIdSchema } from "../protocol/ids.ts";
+import {
+  encodeMessage,
+  type GatewayMessage,
+  protocolVersion,
+  type Receipt,
+  receiptBytes,
+} from "../protocol/messages.ts";
+import { createMiner } from "./create-miner.ts";
+
+it("a miner counts only receipts that its network signed for it", async () => {
+  const network = createIdentity();
+  const stranger = createIdentity();
+  const identity = createIdentity();
+  const stateFolder = mkdtempSync(join(tmpdir(), "create-miner-"));
+  const server = new WebSocketServer({ port: 0, host: "127.0.0.1" });
+  await once(server, "listening");
+  const logged: string[] = [];
+  const counted: { receipt: Receipt; signature: Uint8Array }[] = [];
+  const miner = createMiner({
+    identity,
+    name: "test",
+    networkUrl: `ws://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    stateFolder,
+    device: { platform: "fake", cpu: "fake", cores: 1, memoryBytes: 1, memoryLimitBytes: 1, backend: "reference" },
+    threads: 1,
+    log: (level, _source, text) => level === "warning" && logged.push(text),
+  });
+  onTestFinished(async () => {
+    await miner.close(0);
+    server.close();
+    rmSync(stateFolder, { recursive: true });
+  });
+  const came = new Promise<void>((resolve) => {
+    miner.onEvent((event) => {
+      if (event.type !== "receipt") return;
+      counted.push(event);
+      if (event.receipt.at.epoch === 4) resolve();
+    });
+  });
+  miner.open();
+  const [socket] = (await once(server, "connection")) as [WebSocket];
+  const say = (message: GatewayMessage) => socket.send(encodeMessage(message));
+  say({ type: "challenge", protocol: protocolVersion, networkId: network.minerId, nonce: new Uint8Array(32) });
+  await once(socket, "message");
+  say({ type: "welcome", blobToken: "token" });
+
+  const receipt = (epoch: number): Receipt => ({
+    networkId: network.minerId,
+    minerId: identity.minerId,
+    at: { runId: runIdSchema.parse("run"), epoch, attempt: 0 },
+    stage: 0,
+    tokens: 10,
+    checks: ["merged-hash-agrees"],
+    microCredits: 1_000,
+    atMs: 1,
+  });
+  const grant = (granted: Receipt, signer = network, signed = granted) =>
+    say({ type: "receipt", receipt: granted, signature: Uint8Array.from(signer.sign(receiptBytes(signed))) });
+  grant(receipt(0), stranger);
+  grant({ ...receipt(1), microCredits: 2_000 }, network, receipt(1));
+  grant({ ...receipt(2), minerId: stranger.minerId });
+  grant({ ...receipt(3), networkId: stranger.minerId }, stranger);
+  grant(receipt(4));
+  await came;
+  expect(counted.map((one) => one.receipt)).toEqual([receipt(4)]);
+  expect(Buffer.from(counted[0]?.signature ?? [])).toEqual(Buffer.from(network.sign(receiptBytes(receipt(4)))));
+  expect(logged.filter((line) => line.includes("not signed by this network"))).toHaveLength(4);
+});
