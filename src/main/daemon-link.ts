@@ -19,13 +19,13 @@ interface Subscription {
 }
 
 export class DaemonLink implements LocalApi {
-  readonly #findDaemon: () => DaemonAddress | undefined;
+  readonly #findDaemon: () => Promise<DaemonAddress | undefined>;
   readonly #subscriptions = new Set<Subscription>();
   readonly #closing = new AbortController();
   #client: LocalApiClient | undefined;
 
   /** `findDaemon` is asked again whenever there is no connection. */
-  constructor(findDaemon: () => DaemonAddress | undefined) {
+  constructor(findDaemon: () => Promise<DaemonAddress | undefined>) {
     this.#findDaemon = findDaemon;
   }
 
@@ -61,7 +61,7 @@ export class DaemonLink implements LocalApi {
 
   async #connect(): Promise<LocalApiClient | undefined> {
     try {
-      const address = this.#findDaemon();
+      const address = await this.#findDaemon();
       return address && (await connectLocalApi(address));
     } catch (error) {
       if (failureOf(error) === undefined) throw error;

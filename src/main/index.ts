@@ -4,10 +4,8 @@
  */
 import { join } from "node:path";
 import { app, type BrowserWindow, ipcMain, protocol, session } from "electron";
-import { findAnsweringDaemon, findDaemon, liveDaemonIn } from "../miner/find-daemon.ts";
+import { answeringDaemonIn, findAnsweringDaemon } from "../miner/find-daemon.ts";
 import { type AppView, applyApiEvent } from "../protocol/app-view.ts";
-import { failureOf } from "../protocol/failure.ts";
-import type { DaemonAddress } from "../protocol/local-api.ts";
 import { shellExitCodes } from "../protocol/shell-exit-codes.ts";
 import { connectPages } from "./api-bridge.ts";
 import { registerAppScheme, serveDashboard } from "./app-protocol.ts";
@@ -31,7 +29,7 @@ else app.exit(shellExitCodes.alreadyOpen);
 function start(): void {
   registerAppScheme(protocol);
   const ownDaemon = daemonFolder ? Promise.resolve(undefined) : startDaemonUnlessOneRuns();
-  const link = new DaemonLink(() => (daemonFolder ? liveDaemonIn(daemonFolder) : runningDaemon()));
+  const link = new DaemonLink(() => (daemonFolder ? answeringDaemonIn(daemonFolder) : findAnsweringDaemon()));
   connectPages(ipcMain, link);
   app.on("second-instance", () => void showWindow());
   app.on("activate", () => void showWindow());
@@ -83,13 +81,4 @@ function showInTray(link: DaemonLink): void {
 async function startDaemonUnlessOneRuns(): Promise<DaemonProcess | undefined> {
   if ((await findAnsweringDaemon()) !== undefined) return undefined;
   return new DaemonProcess(daemonProgram(app.isPackaged, process.resourcesPath, appFolder));
-}
-
-function runningDaemon(): DaemonAddress | undefined {
-  try {
-    return findDaemon();
-  } catch (error) {
-    if (failureOf(error)?.code === "unreachable") return undefined;
-    throw error;
-  }
 }

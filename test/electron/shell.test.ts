@@ -1,8 +1,12 @@
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { mkdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { demosFolderName, ownMinerFolderName } from "../../src/miner/find-daemon.ts";
+import { writeDaemonAddress } from "../../src/miner/store/daemon-address.ts";
 import type { LocalApi } from "../../src/protocol/local-api.ts";
 import { shellExitCodes } from "../../src/protocol/shell-exit-codes.ts";
 import { describeLocalApi } from "../contract/local-api.ts";
-import { type DaemonWorld, startDaemonWorld } from "../contract/local-api-world.ts";
+import { type DaemonWorld, startDaemonWorld, temporaryFolder } from "../contract/local-api-world.ts";
 import type { FakeElectron, FakePage } from "./fake-electron.ts";
 import { startShell } from "./start-shell.ts";
 
@@ -141,6 +145,24 @@ describe("the Electron shell", () => {
   it("leaves a daemon running that it did not start", async () => {
     await quit(electron);
     await expect(world.daemon.api.call("pause", {})).resolves.toMatchObject({ intent: "pause" });
+  });
+});
+
+describe("the Electron shell, started on its own", () => {
+  it("finds the daemon that answers, whatever a killed one with another program's process id has left behind", async () => {
+    const folder = temporaryFolder();
+    const address = { url: "http://127.0.0.1:9", token: "t".repeat(43), pid: process.pid, version: "0.1.0" };
+    writeDaemonAddress(folder, address);
+    const stateFolder = join(folder, demosFolderName, "tiny-1x1", ownMinerFolderName);
+    mkdirSync(stateFolder, { recursive: true });
+    const world = await startDaemonWorld({ stateFolder });
+    vi.stubEnv("TAH_STATE", folder);
+    const electron = await startShell();
+    await connectedApi(electron);
+    await quit(electron);
+    vi.unstubAllEnvs();
+    await world.close();
+    rmSync(folder, { recursive: true, force: true });
   });
 });
 
