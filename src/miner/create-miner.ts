@@ -15,7 +15,7 @@ import { type Clock, systemClock } from "./session/clock.ts";
 import { Session } from "./session/session.ts";
 import { Steering } from "./session/steering.ts";
 
-/** For dataset shards and checkpoints; what is in use is never forgotten. */
+/** For dataset shards and checkpoints; what is being downloaded is never forgotten. */
 const maxCacheBytes = 4 * 2 ** 30;
 
 /** Throws `FailureError` (invalid-option) when the network's address is none. */

@@ -7,8 +7,9 @@ import { createReadStream } from "node:fs";
 import { appendFile, mkdir, readdir, readFile, rename, rm, stat, utimes } from "node:fs/promises";
 import { join } from "node:path";
 import { FailureError } from "../../protocol/failure.ts";
-import type { BlobHash, BlobRef } from "../../protocol/ids.ts";
+import { type BlobHash, type BlobRef, blobHashSchema } from "../../protocol/ids.ts";
 
+const hashLength = 64;
 const ownFile = /^[0-9a-f]{64}(\.part)?$/;
 
 export class BlobCache {
@@ -57,8 +58,11 @@ export class BlobCache {
     await rm(this.#partialPath(ref.hash), { force: true });
   }
 
-  /** Turns a complete download into a blob; rejects with `FailureError` (blob-corrupt) when it is something else. */
-  async finish(ref: BlobRef): Promise<void> {
+  /**
+   * Turns a complete download into a blob; rejects with `FailureError` (blob-corrupt) when it is something else. What is in use is
+   * not forgotten for it.
+   */
+  async finish(ref: BlobRef, isInUse: (hash: BlobHash) => boolean): Promise<void> {
     const hash = createHash("sha256");
     for await (const chunk of createReadStream(this.#partialPath(ref.hash))) hash.update(chunk);
     if (hash.digest("hex") !== ref.hash) {
@@ -66,10 +70,10 @@ export class BlobCache {
       throw new FailureError("blob-corrupt", `what came is not the blob ${ref.hash}`, { retry: true });
     }
     await rename(this.#partialPath(ref.hash), this.#path(ref.hash));
-    await this.#evict(ref.hash);
+    await this.#evict((hash) => hash === ref.hash || isInUse(hash));
   }
 
-  async #evict(keep: BlobHash): Promise<void> {
+  async #evict(isKept: (hash: BlobHash) => boolean): Promise<void> {
     const names = (await readdir(this.#folder)).filter((name) => ownFile.test(name));
     const files = await Promise.all(
       names.map(async (name) => ({ name, info: await stat(join(this.#folder, name)).catch(nullWhenMissing) })),
@@ -79,7 +83,7 @@ export class BlobCache {
     present.sort((a, b) => a.info.mtimeMs - b.info.mtimeMs);
     for (const { name, info } of present) {
       if (totalBytes <= this.#maxBytes) return;
-      if (name === keep) continue;
+      if (isKept(blobHashSchema.parse(name.slice(0, hashLength)))) continue;
       await rm(join(this.#folder, name), { force: true });
       totalBytes -= info.size;
     }

@@ -1,12 +1,12 @@
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { failureOf } from "../../protocol/failure.ts";
 import { hashBytes } from "../../protocol/identity.ts";
 import { BlobClient } from "./blob-client.ts";
@@ -135,6 +135,30 @@ describe("a blob client", () => {
     server.close();
     await once(server, "close");
     expect(await codeOf(lonely.get(ref))).toBe("unreachable");
+  });
+
+  it("forgets nothing that is being downloaded, however full the cache is", async () => {
+    const small = client({ maxCacheBytes: 250_000 });
+    let goOn = () => {};
+    const half = new Promise<void>((halfWay) => {
+      misbehaviours.push((response, body) => {
+        response.writeHead(200, { "content-length": body.length });
+        response.write(body.subarray(0, 100_000));
+        goOn = () => response.end(body.subarray(100_000));
+        halfWay();
+      });
+    });
+    const first = small.get(ref);
+    await half;
+    const partial = join(folder, "cache", `${ref.hash}.part`);
+    await vi.waitUntil(async () => (await stat(partial).catch(() => null))?.size === 100_000);
+    const other = Uint8Array.from({ length: 200_000 }, (_, index) => index % 251);
+    stored.set(hashBytes(other), other);
+    await small.get({ hash: hashBytes(other), bytes: other.length });
+    expect((await stat(partial)).size).toBe(100_000);
+    goOn();
+    same(await first, bytes);
+    expect(requests).toHaveLength(2);
   });
 
   it("keeps the cache within its limit by forgetting the oldest", async () => {

@@ -107,7 +107,7 @@ export class BlobClient {
       await this.#cache.append(ref, chunk);
     }
     if (offset < ref.bytes) throw new FailureError("unreachable", "a download was cut short", { retry: true });
-    await this.#cache.finish(ref);
+    await this.#cache.finish(ref, (hash) => this.#downloads.has(hash));
   }
 
   async *#chunks(response: Response): AsyncGenerator<Uint8Array> {
@@ -158,6 +158,7 @@ export class BlobClient {
 
 const refusals: Readonly<Record<number, FailureCode>> = {
   401: "not-authorised",
+  403: "not-authorised",
   404: "blob-not-found",
   413: "message-too-large",
   422: "blob-corrupt",
