@@ -266,12 +266,12 @@ describe("blobs", () => {
   let client: FakeClient;
   beforeEach(async () => {
     await open();
-    client = await world.enter({ role: "observer" });
+    [client = expect.fail("nobody trains")] = await world.train();
   });
-  const ask = (name: string, init: RequestInit = {}) =>
+  const ask = (name: string, init: RequestInit = {}, asking = client) =>
     fetch(`http://127.0.0.1:${world.gateway.port}/blobs/${name}`, {
       ...init,
-      headers: { authorization: `Bearer ${client.blobToken}`, ...(init.headers as Record<string, string>) },
+      headers: { authorization: `Bearer ${asking.blobToken}`, ...(init.headers as Record<string, string>) },
     });
   const content = Buffer.from("hello world");
   const hash = hashBytes(content);
@@ -302,6 +302,34 @@ describe("blobs", () => {
     await client.closed;
     await world.enter();
     expect((await ask(hash)).status).toBe(401);
+  });
+
+  it("are for miners to fetch, and for members of the epoch to store", async () => {
+    const ref = await world.blobs.put(Buffer.from("checkpoint"));
+    const observer = await world.enter({ role: "observer" });
+    const outsider = await world.enter();
+    for (const method of ["GET", "HEAD"]) {
+      expect((await ask(ref.hash, { method }, observer)).status).toBe(403);
+      expect((await ask(ref.hash, { method }, outsider)).status).toBe(200);
+    }
+    for (const stranger of [observer, outsider])
+      expect((await ask(hash, { method: "PUT", body: content }, stranger)).status).toBe(403);
+    expect(world.blobs.bytesOf(hash)).toBeUndefined();
+  });
+
+  it("are stored up to what a member's stage needs in an epoch, whether it says how large they are or not", async () => {
+    const parameters = world.orchestrator.state.stages[0]?.parameters ?? 0;
+    const budgetBytes = 2 * 20 * parameters + (64 << 10);
+    const half = Buffer.alloc(budgetBytes / 2, 1);
+    const rest = Buffer.alloc(budgetBytes - half.length - 1, 2);
+    const tooMuch = Buffer.from("ab");
+    for (const body of [half, rest]) expect((await ask(hashBytes(body), { method: "PUT", body })).status).toBe(201);
+    expect((await ask(hashBytes(tooMuch), { method: "PUT", body: tooMuch })).status).toBe(413);
+    const unsized = { method: "PUT", body: new Blob([tooMuch]).stream(), duplex: "half" } as RequestInit;
+    expect((await ask(hashBytes(tooMuch), unsized)).status).toBe(413);
+    expect(world.blobs.bytesOf(hashBytes(tooMuch))).toBeUndefined();
+    const last = Buffer.from("c");
+    expect((await ask(hashBytes(last), { method: "PUT", body: last })).status).toBe(201);
   });
 });
 

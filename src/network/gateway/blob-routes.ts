@@ -1,15 +1,19 @@
 /** `GET`, `HEAD` and `PUT /blobs/HASH`: see "Blobs" in docs/protocol.md. */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { pipeline } from "node:stream/promises";
-import { type FailureCode, failureOf } from "../../protocol/failure.ts";
-import { type BlobHash, blobHashSchema } from "../../protocol/ids.ts";
+import { type FailureCode, FailureError, failureOf } from "../../protocol/failure.ts";
+import { type BlobHash, blobHashSchema, type MinerId } from "../../protocol/ids.ts";
 import type { FileBlobStore } from "../../transport/blobs/file-blob-store.ts";
+import type { Hello } from "./session.ts";
+import type { UploadBudgets } from "./upload-budgets.ts";
 
 /** A transfer that stands still for so long is given up, milliseconds. */
 const stallMs = 60_000;
 
 /** For a client to notice that its upload is refused. */
 const unwantedMs = 2000;
+
+const overBudget = "more than this miner has to store in one epoch";
 
 const statusOf: Partial<Record<FailureCode, number>> = {
   "blob-not-found": 404,
@@ -18,25 +22,40 @@ const statusOf: Partial<Record<FailureCode, number>> = {
   "disk-full": 507,
 };
 
+/** Whose token it is. */
+export type Bearer = Pick<Hello, "minerId" | "role">;
+
+export interface BlobRoutesOptions {
+  readonly blobs: FileBlobStore;
+  /** Undefined: no open session has this token. */
+  readonly bearerOf: (token: string) => Bearer | undefined;
+  readonly budgets: UploadBudgets;
+  readonly onBug: (error: unknown) => void;
+}
+
 export class BlobRoutes {
   readonly #blobs: FileBlobStore;
-  readonly #isValidToken: (token: string) => boolean;
+  readonly #bearerOf: (token: string) => Bearer | undefined;
+  readonly #budgets: UploadBudgets;
   readonly #onBug: (error: unknown) => void;
 
-  constructor(blobs: FileBlobStore, isValidToken: (token: string) => boolean, onBug: (error: unknown) => void) {
-    this.#blobs = blobs;
-    this.#isValidToken = isValidToken;
-    this.#onBug = onBug;
+  constructor(options: BlobRoutesOptions) {
+    this.#blobs = options.blobs;
+    this.#bearerOf = options.bearerOf;
+    this.#budgets = options.budgets;
+    this.#onBug = options.onBug;
   }
 
   async handle(request: IncomingMessage, response: ServerResponse, name: string): Promise<void> {
     const token = /^Bearer (\S+)$/.exec(request.headers.authorization ?? "")?.[1];
-    if (token === undefined || !this.#isValidToken(token)) return end(request, response, 401, "no valid token");
+    const bearer = token === undefined ? undefined : this.#bearerOf(token);
+    if (bearer === undefined) return end(request, response, 401, "no valid token");
+    if (bearer.role === "observer") return end(request, response, 403, "observers have no use for blobs");
     const hash = blobHashSchema.safeParse(name);
     if (!hash.success) return end(request, response, 400, "not a blob's name");
     request.setTimeout(stallMs, () => request.destroy());
     try {
-      if (request.method === "PUT") await this.#put(request, response, hash.data);
+      if (request.method === "PUT") await this.#put(request, response, hash.data, bearer.minerId);
       else if (request.method === "GET" || request.method === "HEAD") await this.#get(request, response, hash.data);
       else end(request, response, 405, "GET, HEAD or PUT");
     } catch (error) {
@@ -44,12 +63,24 @@ export class BlobRoutes {
     }
   }
 
-  async #put(request: IncomingMessage, response: ServerResponse, hash: BlobHash): Promise<void> {
-    if (Number(request.headers["content-length"] ?? 0) > this.#blobs.maxBlobBytes)
+  async #put(request: IncomingMessage, response: ServerResponse, hash: BlobHash, minerId: MinerId): Promise<void> {
+    const remainingBytes = this.#budgets.remainingBytes(minerId);
+    if (remainingBytes === undefined) return end(request, response, 403, "only members of the epoch store blobs");
+    const bytes = Number(request.headers["content-length"] ?? 0);
+    if (bytes > remainingBytes) return end(request, response, 413, overBudget);
+    if (bytes > this.#blobs.maxBlobBytes)
       return end(request, response, 413, `a blob has at most ${this.#blobs.maxBlobBytes} bytes`);
     // Not destroyed when it is refused half-way: the connection still has to carry the answer.
-    await this.#blobs.receive(hash, request.iterator({ destroyOnReturn: false }));
+    await this.#blobs.receive(hash, this.#charged(minerId, request.iterator({ destroyOnReturn: false })));
     end(request, response, 201, "stored");
+  }
+
+  /** Bytes count when they come, also those of an upload that breaks off: until then nobody knows how many there are. */
+  async *#charged(minerId: MinerId, chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    for await (const chunk of chunks) {
+      if (!this.#budgets.spend(minerId, chunk.length)) throw new FailureError("message-too-large", overBudget);
+      yield chunk;
+    }
   }
 
   async #get(request: IncomingMessage, response: ServerResponse, hash: BlobHash): Promise<void> {

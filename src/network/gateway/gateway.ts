@@ -17,12 +17,13 @@ import type { FileBlobStore } from "../../transport/blobs/file-blob-store.ts";
 import type { MinerMessage } from "../orchestrator/core/event.ts";
 import { rosterMembers } from "../orchestrator/core/state.ts";
 import type { Orchestrator } from "../orchestrator/orchestrator.ts";
-import { BlobRoutes } from "./blob-routes.ts";
+import { type Bearer, BlobRoutes } from "./blob-routes.ts";
 import { Broadcaster } from "./broadcaster.ts";
 import { isForeignPage } from "./foreign-page.ts";
 import { Relay } from "./relay.ts";
 import { defaultSessionLimits, type Hello, Session, type SessionLimits, type SessionMessage } from "./session.ts";
 import { TelemetryDesk } from "./telemetry.ts";
+import { UploadBudgets } from "./upload-budgets.ts";
 
 export interface GatewayOptions {
   readonly host: string;
@@ -59,7 +60,7 @@ export class Gateway {
   /** All connections, and among them those that have proven who they are. */
   readonly #connections = new Set<Session>();
   readonly #sessions = new Map<MinerId, Session>();
-  readonly #blobTokens = new Set<string>();
+  readonly #blobTokens = new Map<string, Bearer>();
   readonly #relay: Relay;
   readonly #telemetry = new TelemetryDesk();
   readonly #broadcaster: Broadcaster;
@@ -81,7 +82,12 @@ export class Gateway {
       clock: options.clock,
       onRunUpdate: options.onRunUpdate,
     });
-    this.#blobRoutes = new BlobRoutes(options.blobs, (token) => this.#blobTokens.has(token), this.#logBug);
+    this.#blobRoutes = new BlobRoutes({
+      blobs: options.blobs,
+      bearerOf: (token) => this.#blobTokens.get(token),
+      budgets: new UploadBudgets(() => options.orchestrator.state),
+      onBug: this.#logBug,
+    });
     this.#http = createServer({ requestTimeout: 0 }, (request, response) => this.#serve(request, response));
     this.#http.maxConnections = maxConnections;
     this.#http.on("upgrade", (request: IncomingMessage, socket: Socket, head: Buffer) =>
@@ -178,8 +184,9 @@ export class Gateway {
   }
 
   #opened(session: Session): void {
-    const { minerId } = session;
-    if (minerId === undefined) return;
+    const { hello } = session;
+    if (hello === null) return;
+    const { minerId } = hello;
     const older = this.#sessions.get(minerId);
     if (older !== undefined) {
       this.#leave(older, minerId);
@@ -187,7 +194,7 @@ export class Gateway {
       older.refuse({ code: "duplicate-session", message, action: "", retry: false }, closeCodes.replaced);
     }
     this.#sessions.set(minerId, session);
-    this.#blobTokens.add(session.blobToken);
+    this.#blobTokens.set(session.blobToken, hello);
     session.send({ type: "welcome", blobToken: session.blobToken });
     this.#broadcaster.welcome(session);
   }

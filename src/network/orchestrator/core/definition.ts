@@ -25,6 +25,8 @@ export type Timeouts = Readonly<z.infer<typeof timeoutsSchema>>;
 const patienceMs = 60_000;
 /** Weights and optimizer state: at most four f32 per parameter. */
 const stateBytesPerParameter = 16;
+/** Summed gradients, or the way that the weights went. */
+const contributionBytesPerParameter = 4;
 /** The slowest home link that a replica is waited for. */
 const slowLinkBytesPerMs = 1000;
 
@@ -67,6 +69,11 @@ export interface StagePlan {
 export function planStages(definition: Pick<RunDefinition, "model" | "stages">): readonly StagePlan[] {
   const { model, stages } = definition;
   return cutIntoStages(model, stages).map((spec) => ({ spec, parameters: stageLayout(model, spec).length }));
+}
+
+/** What a replica of a stage uploads in an epoch, if it is also the one that stores: contribution, weights, optimizer state. */
+export function uploadBytes(stageParameters: number): number {
+  return stageParameters * (contributionBytesPerParameter + stateBytesPerParameter);
 }
 
 export function modelParameters(definition: RunDefinition): number {

@@ -1,0 +1,36 @@
+import type { MinerId } from "../../protocol/ids.ts";
+import { uploadBytes } from "../orchestrator/core/definition.ts";
+import type { RunState } from "../orchestrator/core/state.ts";
+
+/** Of what an epoch needs: uploads that break off are sent again. */
+const patience = 2;
+const slackBytes = 64 << 10;
+
+/** How much each member of the roster may upload in one attempt at an epoch: what its stage needs, and others nothing. */
+export class UploadBudgets {
+  readonly #state: () => RunState;
+  readonly #spentBytes = new Map<MinerId, number>();
+  #attempt = "";
+
+  constructor(state: () => RunState) {
+    this.#state = state;
+  }
+
+  /** Undefined for who has no place in the epoch. */
+  remainingBytes(minerId: MinerId): number | undefined {
+    const { roster, stages, epoch, attempt } = this.#state();
+    const stage = stages[roster.stages.findIndex((replicas) => replicas.includes(minerId))];
+    if (stage === undefined) return undefined;
+    const current = `${epoch}/${attempt}`;
+    if (current !== this.#attempt) this.#spentBytes.clear();
+    this.#attempt = current;
+    return patience * uploadBytes(stage.parameters) + slackBytes - (this.#spentBytes.get(minerId) ?? 0);
+  }
+
+  /** False, and nothing is spent, where the budget does not allow it. */
+  spend(minerId: MinerId, bytes: number): boolean {
+    if (bytes > (this.remainingBytes(minerId) ?? 0)) return false;
+    this.#spentBytes.set(minerId, (this.#spentBytes.get(minerId) ?? 0) + bytes);
+    return true;
+  }
+}
