@@ -10,6 +10,9 @@ import { FailureError } from "../../protocol/failure.ts";
 import type { BlobHash, BlobRef } from "../../protocol/ids.ts";
 import type { BlobClient } from "../../transport/blobs/blob-client.ts";
 
+/** Shards used lately stay in memory up to this; the rest is read from the blob cache's disk again. */
+const maxHeldBytes = 256 * 2 ** 20;
+
 /** Finds the tokens of a microbatch. */
 export interface Samples {
   sample(name: SampleName, signal: AbortSignal): Promise<Sample>;
@@ -22,23 +25,41 @@ export async function openSamples(
   model: ModelConfig,
   training: TrainingConfig,
   signal: AbortSignal,
+  heldBytesLimit = maxHeldBytes,
 ): Promise<Samples> {
   const manifest = parseManifest(await blobs.get(manifestRef, { signal }));
-  const shards = new Map<BlobHash, TokenArray>();
+  /** Those unused for longest come first. */
+  const held = new Map<BlobHash, TokenArray>();
 
-  async function fetchShard(hash: BlobHash, forSample: AbortSignal): Promise<void> {
+  async function fetchShard(hash: BlobHash, forSample: AbortSignal): Promise<TokenArray> {
     const ref = manifest.trainShards.find((shard) => shard.hash === hash);
     if (ref === undefined) throw new Error(`the manifest has no shard ${hash}`);
     const tokens = decodeShard(await blobs.get({ hash: ref.hash, bytes: ref.bytes }, { signal: forSample }));
     if (tokens.length !== ref.tokens || largestToken(tokens) >= model.vocabulary)
       throw new FailureError("dataset-invalid", `The data shard ${hash} does not fit the model or its manifest.`);
-    shards.set(hash, tokens);
+    return tokens;
+  }
+
+  function hold(hash: BlobHash, tokens: TokenArray): void {
+    held.delete(hash);
+    held.set(hash, tokens);
+    let heldBytes = [...held.values()].reduce((sum, { byteLength }) => sum + byteLength, 0);
+    for (const [oldest, { byteLength }] of held) {
+      if (heldBytes <= heldBytesLimit) return;
+      held.delete(oldest);
+      heldBytes -= byteLength;
+    }
   }
 
   return {
     async sample(name, forSample) {
       const crops = trainingCrops(manifest, training, name);
-      for (const { shard } of crops) if (!shards.has(shard)) await fetchShard(shard, forSample);
+      const shards = new Map<BlobHash, TokenArray>();
+      for (const { shard } of crops) {
+        const tokens = shards.get(shard) ?? held.get(shard) ?? (await fetchShard(shard, forSample));
+        shards.set(shard, tokens);
+        hold(shard, tokens);
+      }
       return readSample(crops, training.sequenceLength, (hash) => {
         const tokens = shards.get(hash);
         if (tokens === undefined) throw new Error(`shard ${hash} was not fetched`);
