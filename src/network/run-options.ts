@@ -1,4 +1,5 @@
 /** From what a person asked for to a run's definition. */
+import { resolve } from "node:path";
 import { type PresetName, presets } from "../compute/model/presets.ts";
 import { FailureError } from "../protocol/failure.ts";
 import { type BlobRef, runIdSchema } from "../protocol/ids.ts";
@@ -51,7 +52,7 @@ export function defineRun(options: RunOptions, manifest: BlobRef): RunDefinition
     model,
     training: trainingOf(options),
     tokenizer,
-    dataset: { manifest },
+    dataset: { manifest, source: options.data === undefined ? null : resolve(options.data) },
     stages,
     minimumReplicas: options.replicas,
     targetTokens: options.tokens ?? null,
@@ -62,9 +63,16 @@ export function defineRun(options: RunOptions, manifest: BlobRef): RunDefinition
 /** Throws `FailureError` (invalid-option) when a state folder's run is not the one that was asked for. */
 export function mustBeSameRun(stored: RunDefinition, options: RunOptions): void {
   const asked = defineRun(options, stored.dataset.manifest);
-  const differing = (["preset", "stages", "training"] as const).filter(
-    (key) => JSON.stringify(stored[key]) !== JSON.stringify(asked[key]),
-  );
+  const aspects = {
+    preset: ({ preset }: RunDefinition) => preset,
+    stages: ({ stages }: RunDefinition) => stages,
+    replicas: ({ minimumReplicas }: RunDefinition) => minimumReplicas,
+    training: ({ training }: RunDefinition) => training,
+    data: ({ dataset }: RunDefinition) => (stored.dataset.source === undefined ? null : dataset.source),
+  };
+  const differing = Object.entries(aspects)
+    .filter(([, aspect]) => JSON.stringify(aspect(stored)) !== JSON.stringify(aspect(asked)))
+    .map(([name]) => name);
   if (differing.length === 0) return;
   throw new FailureError(
     "invalid-option",

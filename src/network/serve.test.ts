@@ -69,6 +69,20 @@ describe("a served network", () => {
     });
   });
 
+  it.each([
+    ["data", { data: "/another/text.txt" }],
+    ["replicas", { replicas: 3 }],
+  ])("refuses to go on with other %s than it began with", async (name, options) => {
+    await restart();
+    await network?.close();
+    network = undefined;
+    expect(await failureWith(options)).toMatchObject({
+      code: "invalid-option",
+      message: expect.stringMatching(new RegExp(`differs in ${name}\\.`)),
+      action: expect.stringContaining("--state"),
+    });
+  });
+
   it("goes on towards another target when it is asked to", async () => {
     await restart({ tokens: 1000 });
     expect((await restart({ tokens: 5000 })).state.definition.targetTokens).toBe(5000);
