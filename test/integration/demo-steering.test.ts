@@ -1,6 +1,7 @@
 /** Who may pause the run of `tah demo`: this computer's dashboard, and nobody else. */
 import { rmSync } from "node:fs";
 import { expect, it } from "vitest";
+import { demoFolderName } from "../../src/cli/demo/demo-folder.ts";
 import { findDaemon } from "../../src/miner/find-daemon.ts";
 import { connectLocalApi } from "../../src/miner/local-api/client.ts";
 import { temporaryFolder } from "../contract/local-api-world.ts";
@@ -9,7 +10,8 @@ import { FakeClient } from "./gateway-world.ts";
 
 it("lets its own dashboard pause and resume the run, and no other program", { timeout: 120_000 }, async () => {
   const state = temporaryFolder();
-  const demo = new DemoProcess(state, "tiny-1x1", ["--preset", "tiny", "--stages", "1", "--replicas", "1"]);
+  const folder = demoFolderName({ preset: "tiny", stages: 1, replicas: 1 });
+  const demo = new DemoProcess(state, folder, ["--preset", "tiny", "--stages", "1", "--replicas", "1"]);
   try {
     await demo.until(({ lists }) => lists.epochs.length > 0);
     const api = await connectLocalApi(findDaemon(state));
