@@ -1,12 +1,14 @@
 /** Who may pause the run of `tah demo`: this computer's dashboard, and nobody else. */
 import { rmSync } from "node:fs";
-import { expect, it } from "vitest";
+import { expect, it, vi } from "vitest";
 import { demoFolderName } from "../../src/cli/demo/demo-folder.ts";
 import { findDaemon } from "../../src/miner/find-daemon.ts";
 import { connectLocalApi } from "../../src/miner/local-api/client.ts";
 import { temporaryFolder } from "../contract/local-api-world.ts";
 import { DemoProcess } from "./demo-process.ts";
 import { FakeClient } from "./gateway-world.ts";
+
+const patience = { timeout: 60_000, interval: 100 };
 
 it("lets its own dashboard pause and resume the run, and no other program", { timeout: 120_000 }, async () => {
   const state = temporaryFolder();
@@ -26,12 +28,11 @@ it("lets its own dashboard pause and resume the run, and no other program", { ti
     expect((await stranger.next("refused")).failure.code).toBe("not-authorised");
     stranger.end();
 
-    const paused = demo.until(({ state: seen }) => seen.run?.phase === "paused");
+    const isPaused = async () => (await api.call("snapshot", {})).state.run?.phase === "paused";
     await api.call("pause-run", { runId });
-    await paused;
-    const resumed = demo.until(({ state: seen }) => seen.run?.phase === "training");
+    await vi.waitUntil(isPaused, patience);
     await api.call("resume-run", { runId });
-    await resumed;
+    await vi.waitUntil(async () => !(await isPaused()), patience);
     api.close();
   } finally {
     demo.child.kill();
