@@ -52,7 +52,8 @@ export function defineRun(options: RunOptions, manifest: BlobRef): RunDefinition
     model,
     training: trainingOf(options),
     tokenizer,
-    dataset: { manifest, source: options.data === undefined ? null : resolve(options.data) },
+    dataset: { manifest },
+    dataPath: options.data === undefined ? null : resolve(options.data),
     stages,
     minimumReplicas: options.replicas,
     targetTokens: options.tokens ?? null,
@@ -68,7 +69,7 @@ export function mustBeSameRun(stored: RunDefinition, options: RunOptions): void 
     stages: ({ stages }: RunDefinition) => stages,
     replicas: ({ minimumReplicas }: RunDefinition) => minimumReplicas,
     training: ({ training }: RunDefinition) => training,
-    data: ({ dataset }: RunDefinition) => (stored.dataset.source === undefined ? null : dataset.source),
+    data: ({ dataPath }: RunDefinition) => (stored.dataPath === undefined ? null : dataPath),
   };
   const differing = Object.entries(aspects)
     .filter(([, aspect]) => JSON.stringify(aspect(stored)) !== JSON.stringify(aspect(asked)))

@@ -49,11 +49,10 @@ export const runDefinitionSchema = z.strictObject({
   model: modelConfigSchema,
   training: trainingConfigSchema,
   tokenizer: z.string().max(64),
-  dataset: z.strictObject({
-    manifest: blobRefSchema,
-    /** Where the owner's text was read; null: the text that comes along. Not kept by the first versions. */
-    source: z.string().nullable().optional(),
-  }),
+  /** Members are told this much. */
+  dataset: z.strictObject({ manifest: blobRefSchema }),
+  /** Where the owner's text was read, which is nobody else's business; null: the text that comes along. Not kept by the first versions. */
+  dataPath: z.string().nullable().optional(),
   /** Stages that the model is cut into. */
   stages: z.int().positive(),
   /** Replicas per stage that the start waits for, at most `gatherMs`. */
