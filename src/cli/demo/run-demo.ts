@@ -15,9 +15,11 @@ import { LocalNetwork } from "./local-network.ts";
 import { type OpenedApp, openApp } from "./open-app.ts";
 import { progressLine } from "./progress-line.ts";
 import { followRun } from "./run-follower.ts";
-import { extendRecord, isFinished, type RunRecord } from "./run-record.ts";
+import { extendRecord, isEvaluated, type RunRecord } from "./run-record.ts";
 
 const progressEveryMs = { terminal: 1_000, log: 10_000 };
+/** How long a finished run's last evaluation is waited for. */
+const evaluationPatienceMs = 300_000;
 
 export interface DemoOptions extends RunOptions {
   readonly json?: boolean;
@@ -34,7 +36,8 @@ export interface DemoOptions extends RunOptions {
 }
 
 /**
- * Resolves when all its processes have ended; with null when the network ran already and was only shown. Rejects with the `FailureError` that ended it: already-running, cancelled, or a process's own.
+ * Resolves when all its processes have ended; with null when the network ran already and was only shown. Rejects with the
+ * `FailureError` that ended it: already-running, cancelled, or a process's own.
  */
 export async function runDemo(options: DemoOptions, output: Output): Promise<DemoResult | null> {
   const run = { ...options, stages: options.stages ?? presets[options.preset].stages };
@@ -60,6 +63,7 @@ class Demo {
   #view: AppView | undefined;
   #app: OpenedApp | undefined;
   #deadline: NodeJS.Timeout | undefined;
+  #patience: NodeJS.Timeout | undefined;
 
   constructor(options: DemoOptions, run: RunOptions & { stages: number }, folder: DemoFolder, output: Output) {
     this.#options = options;
@@ -97,6 +101,7 @@ class Demo {
     } finally {
       clearInterval(progress);
       clearTimeout(this.#deadline);
+      clearTimeout(this.#patience);
     }
   }
 
@@ -143,7 +148,12 @@ class Demo {
     if (minutes !== undefined && this.#record.since !== null)
       this.#deadline ??= setTimeout(() => this.#over.resolve("the time is up"), minutes * 60_000);
     // A run with an end in sight ends the demo that was started for it; one that was only watched stays open.
-    if (isFinished(this.#record) && !this.#options.open) this.#over.resolve("the run has finished");
+    if (this.#record.run.phase !== "finished" || this.#options.open) return;
+    if (isEvaluated(this.#record)) this.#over.resolve("the run has finished");
+    this.#patience ??= setTimeout(
+      () => this.#over.resolve("the run has finished, and its last checkpoint could not be evaluated"),
+      evaluationPatienceMs,
+    );
   }
 
   #showProgress(): void {

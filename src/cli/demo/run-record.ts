@@ -26,9 +26,9 @@ export function extendRecord(record: RunRecord | undefined, view: AppView, nowMs
   };
 }
 
-/** Whether the run has its tokens and its last checkpoint has been evaluated. */
-export function isFinished({ run, evaluations }: RunRecord): boolean {
-  return run.phase === "finished" && evaluations.at(-1)?.tokens === run.tokens;
+/** Whether the last checkpoint has been evaluated. It never will be where the whole model does not fit into memory. */
+export function isEvaluated({ run, evaluations }: RunRecord): boolean {
+  return evaluations.at(-1)?.tokens === run.tokens;
 }
 
 /** Tokens trained and seconds passed since training was first seen, up to the last merge. */
