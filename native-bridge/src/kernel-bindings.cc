@@ -60,9 +60,10 @@ void swigluForward(Device& device, Arguments& arguments) {
 }
 
 void swigluBackward(Device& device, Arguments& arguments) {
-  const auto dGate = arguments.reals(), dUp = arguments.reals(), dOut = arguments.reals();
-  const auto gate = arguments.reals(), up = arguments.reals();
-  device.kernels.swigluBackward(device.context, dGate.data, dUp.data, dOut.data, gate.data, up.data, dOut.length);
+  const auto dGate = arguments.reals(), dUp = arguments.reals(), activated = arguments.reals();
+  const auto dOut = arguments.reals(), gate = arguments.reals(), up = arguments.reals();
+  device.kernels.swigluBackward(device.context, dGate.data, dUp.data, activated.data, dOut.data, gate.data, up.data,
+                                dOut.length);
 }
 
 void matmul(Device& device, Arguments& arguments) {

@@ -186,8 +186,11 @@ export interface Kernels {
 
   /** out = silu(gate) · up, Shazeer 2020. All of one length. */
   swigluForward(out: Slice, gate: Slice, up: Slice): void;
-  /** dGate, dUp are overwritten; `dGate` may alias `gate` and `dUp` may alias `up`. */
-  swigluBackward(dGate: Slice, dUp: Slice, dOut: Slice, gate: Slice, up: Slice): void;
+  /**
+   * dGate and dUp are overwritten, and `activated` by what the forward pass gave: nobody needs to keep it, nor compute it in a
+   * pass of its own. `dGate` may alias `gate`, `dUp` may alias `up`, and `activated` may alias `dOut`.
+   */
+  swigluBackward(dGate: Slice, dUp: Slice, activated: Slice, dOut: Slice, gate: Slice, up: Slice): void;
 
   /**
    * Softmax cross-entropy. logits: [rows, width = vocabulary], overwritten by their gradient, softmax − one-hot, times

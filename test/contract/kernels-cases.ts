@@ -246,9 +246,17 @@ export const kernelCases: readonly KernelCase[] = [
     const [gate, up, dOut] = [random.reals(length, -9, 9), random.reals(length), random.reals(length)];
     const loss = (ofGate: Float64Array, ofUp: Float64Array) => formula.innerProduct(dOut, formula.swiglu(ofGate, ofUp));
     return kernelCall({
-      operands: { dGate: random.reals(length), dUp: random.reals(length), dOut, gate, up },
-      run: (kernels, s) => kernels.swigluBackward(s.dGate, s.dUp, s.dOut, s.gate, s.up),
+      operands: {
+        dGate: random.reals(length),
+        dUp: random.reals(length),
+        activated: random.reals(length),
+        dOut,
+        gate,
+        up,
+      },
+      run: (kernels, s) => kernels.swigluBackward(s.dGate, s.dUp, s.activated, s.dOut, s.gate, s.up),
       expected: () => ({
+        activated: formula.swiglu(gate, up),
         dGate: formula.numericGradient((at) => loss(at, up), gate),
         dUp: formula.numericGradient((at) => loss(gate, at), up),
       }),

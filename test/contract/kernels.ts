@@ -122,14 +122,14 @@ export function describeKernels(name: string, createDevice: () => Device | Promi
 
       it("may alias where the contract says so", async () => {
         const [gate, up, dOut] = [allocated(20, 0.3), allocated(20, -2), allocated(20, 1.5)];
-        const [dGate, dUp, sum] = [allocated(20), allocated(20), allocated(20)];
-        device.kernels.add(sum, gate, up);
-        device.kernels.swigluBackward(dGate, dUp, dOut, gate, up);
+        const [dGate, dUp, activated] = [allocated(20), allocated(20), allocated(20)];
+        device.kernels.swigluBackward(dGate, dUp, activated, dOut, gate, up);
         device.kernels.add(dOut, dOut, dOut);
         device.kernels.addScaled(dOut, dOut, -0.5);
-        device.kernels.swigluBackward(gate, up, dOut, gate, up);
+        device.kernels.swigluBackward(gate, up, dOut, dOut, gate, up);
         expect(await device.download(gate)).toEqual(await device.download(dGate));
         expect(await device.download(up)).toEqual(await device.download(dUp));
+        expect(await device.download(dOut)).toEqual(await device.download(activated));
       });
     });
 

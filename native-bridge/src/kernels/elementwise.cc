@@ -61,9 +61,9 @@ void swigluForward(Context& context, float* out, const float* gate, const float*
   });
 }
 
-/** silu′(x) = σ(x) · (1 + x · (1 − σ(x))). */
-void swigluBackward(Context& context, float* dGate, float* dUp, const float* dOut, const float* gate, const float* up,
-                    size_t length) {
+/** silu′(x) = σ(x) · (1 + x · (1 − σ(x))). All inputs are read before any output is written: they may alias. */
+void swigluBackward(Context& context, float* dGate, float* dUp, float* activated, const float* dOut, const float* gate,
+                    const float* up, size_t length) {
   forRanges(context.pool, length, 2 * kSiluOperations, [=](size_t begin, size_t end) {
     for (size_t i = begin; i < end; i += kLanes) {
       const size_t count = end - i;
@@ -71,6 +71,7 @@ void swigluBackward(Context& context, float* dGate, float* dUp, const float* dOu
       const Vector s = sigmoid(g);
       store(dGate + i, d * u * s * (g * (splat(1) - s) + 1.f), count);
       store(dUp + i, d * g * s, count);
+      store(activated + i, g * s * u, count);
     }
   });
 }

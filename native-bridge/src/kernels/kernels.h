@@ -51,8 +51,8 @@ struct NesterovOptions {
   KERNEL(addScaled, (Context&, float* out, const float* x, size_t length, float factor))                              \
   KERNEL(squaredNorm, (Context&, float* out, const float* x, size_t length))                                          \
   KERNEL(swigluForward, (Context&, float* out, const float* gate, const float* up, size_t length))                    \
-  KERNEL(swigluBackward, (Context&, float* dGate, float* dUp, const float* dOut, const float* gate, const float* up,  \
-                          size_t length))                                                                             \
+  KERNEL(swigluBackward, (Context&, float* dGate, float* dUp, float* activated, const float* dOut, const float* gate, \
+                          const float* up, size_t length))                                                            \
   KERNEL(matmul, (Context&, float* out, const float* a, const float* b, const MatmulShape&))                          \
   KERNEL(embeddingForward, (Context&, float* out, const float* table, const int32_t* tokens, RowShape))               \
   KERNEL(embeddingBackward, (Context&, float* dTable, const float* dOut, const int32_t* tokens, RowShape))            \

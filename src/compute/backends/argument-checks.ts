@@ -92,12 +92,13 @@ export function withShapeChecks(kernels: Kernels): Kernels {
       checkDisjoint("swigluForward", [out], [gate, up]);
       kernels.swigluForward(out, gate, up);
     },
-    swigluBackward(dGate, dUp, dOut, gate, up) {
+    swigluBackward(dGate, dUp, activated, dOut, gate, up) {
       const { length } = dOut;
-      checkReals("swigluBackward", { dGate: [dGate, length], dUp: [dUp, length], dOut: [dOut, length] });
-      checkReals("swigluBackward", { gate: [gate, length], up: [up, length] });
+      checkReals("swigluBackward", { dGate: [dGate, length], dUp: [dUp, length], activated: [activated, length] });
+      checkReals("swigluBackward", { dOut: [dOut, length], gate: [gate, length], up: [up, length] });
       checkDisjoint("swigluBackward", [dGate, dUp], [dOut]);
-      kernels.swigluBackward(dGate, dUp, dOut, gate, up);
+      checkDisjoint("swigluBackward", [activated], [dGate, dUp, gate, up]);
+      kernels.swigluBackward(dGate, dUp, activated, dOut, gate, up);
     },
     crossEntropy(losses, logits, targets, shape) {
       const { rows, width } = shape;

@@ -55,7 +55,6 @@ export function scratchWidths(model: ModelConfig) {
     normed: width,
     activated: feedForward,
     dNormed: width,
-    dActivated: feedForward,
     dMixed: width,
     dQuery: width,
     dKey: keyValueWidth,
@@ -112,13 +111,12 @@ export function blockBackward(
 ): void {
   const { norm, square, keyValue, widen, narrow, rotary, attention } = shapes(model, shape);
   const { weights, gradients, kept } = block;
-  const { normed, activated, dNormed, dActivated, dMixed, dQuery, dKey, dValue } = block.scratch;
+  const { normed, activated, dNormed, dMixed, dQuery, dKey, dValue } = block.scratch;
 
-  kernels.swigluForward(activated, kept.gate, kept.up);
-  linearBackwardWeight(kernels, gradients.down, dx, activated, narrow);
+  const [dGate, dUp, dActivated] = [kept.gate, kept.up, activated];
   linearBackwardInput(kernels, dActivated, dx, weights.down, narrow);
-  const [dGate, dUp] = [kept.gate, kept.up];
-  kernels.swigluBackward(dGate, dUp, dActivated, kept.gate, kept.up);
+  kernels.swigluBackward(dGate, dUp, activated, dActivated, kept.gate, kept.up);
+  linearBackwardWeight(kernels, gradients.down, dx, activated, narrow);
   kernels.rmsNormForward(normed, kept.feedForwardInverseRms, kept.middle, weights.feedForwardNorm, norm);
   linearBackwardWeight(kernels, gradients.gate, dGate, normed, widen);
   linearBackwardWeight(kernels, gradients.up, dUp, normed, widen);

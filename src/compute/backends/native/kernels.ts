@@ -36,8 +36,8 @@ export function nativeKernels(addon: Addon, device: DeviceHandle): Kernels {
         ...[batch, queries, keys, heads, keyValueHeads, headDim],
       ),
     swigluForward: (out, gate, up) => addon.swigluForward(device, ...[out, gate, up].flatMap(operand)),
-    swigluBackward: (dGate, dUp, dOut, gate, up) =>
-      addon.swigluBackward(device, ...[dGate, dUp, dOut, gate, up].flatMap(operand)),
+    swigluBackward: (dGate, dUp, activated, dOut, gate, up) =>
+      addon.swigluBackward(device, ...[dGate, dUp, activated, dOut, gate, up].flatMap(operand)),
     crossEntropy: (losses, logits, targets, { rows, width, gradientScale }) =>
       addon.crossEntropy(device, ...[losses, logits, targets].flatMap(operand), rows, width, gradientScale),
     squaredNorm: (out, x) => addon.squaredNorm(device, ...operand(out), ...operand(x)),

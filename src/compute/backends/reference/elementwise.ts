@@ -30,21 +30,23 @@ export function swigluForward(outSlice: Slice, gateSlice: Slice, upSlice: Slice)
   for (let i = 0; i < out.length; i++) out[i] = at(gate, i) * sigmoid(at(gate, i)) * at(up, i);
 }
 
-/** silu′(x) = σ(x) · (1 + x · (1 − σ(x))). Both inputs are read before either output is written: they may alias. */
+/** silu′(x) = σ(x) · (1 + x · (1 − σ(x))). All inputs are read before any output is written: they may alias. */
 export function swigluBackward(
   dGateSlice: Slice,
   dUpSlice: Slice,
+  activatedSlice: Slice,
   dOutSlice: Slice,
   gateSlice: Slice,
   upSlice: Slice,
 ): void {
-  const [dGate, dUp, dOut] = [reals(dGateSlice), reals(dUpSlice), reals(dOutSlice)];
-  const [gate, up] = [reals(gateSlice), reals(upSlice)];
+  const [dGate, dUp, activated] = [reals(dGateSlice), reals(dUpSlice), reals(activatedSlice)];
+  const [dOut, gate, up] = [reals(dOutSlice), reals(gateSlice), reals(upSlice)];
   for (let i = 0; i < dOut.length; i++) {
     const [g, u, d] = [at(gate, i), at(up, i), at(dOut, i)];
     const s = sigmoid(g);
     dGate[i] = d * u * s * (1 + g * (1 - s));
     dUp[i] = d * g * s;
+    activated[i] = g * s * u;
   }
 }
 

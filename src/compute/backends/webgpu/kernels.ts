@@ -103,8 +103,8 @@ export function webGpuKernels(memory: WebGpuMemory, queue: WebGpuQueue): Kernels
     },
 
     swigluForward: (out, gate, up) => forEach(each.swigluForward, out.length, { out, gate, up }, {}),
-    swigluBackward: (d_gate, d_up, d_out, gate, up) =>
-      forEach(each.swigluBackward, d_out.length, { d_gate, d_up, d_out, gate, up }, {}),
+    swigluBackward: (d_gate, d_up, activated, d_out, gate, up) =>
+      forEach(each.swigluBackward, d_out.length, { d_gate, d_up, activated, d_out, gate, up }, {}),
 
     crossEntropy(losses, logits, targets, { rows, width, gradientScale }) {
       indicesBelow(targets, width, "target");

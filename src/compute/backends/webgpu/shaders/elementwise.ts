@@ -37,12 +37,13 @@ export const swigluForward = elementwise({
   body: "out[i] = gate[i] * sigmoid(gate[i]) * up[i];",
 });
 
-/** silu′(x) = σ(x) · (1 + x · (1 − σ(x))). Both inputs are read before either output is written: they may alias. */
+/** silu′(x) = σ(x) · (1 + x · (1 − σ(x))). All inputs are read before any output is written: they may alias. */
 export const swigluBackward = elementwise({
   name: "swiglu backward",
   operands: {
     d_gate: ["write", "f32"],
     d_up: ["write", "f32"],
+    activated: ["write", "f32"],
     d_out: ["read", "f32"],
     gate: ["read", "f32"],
     up: ["read", "f32"],
@@ -54,7 +55,8 @@ export const swigluBackward = elementwise({
     let d = d_out[i];
     let s = sigmoid(g);
     d_gate[i] = d * u * s * (1.0 + g * (1.0 - s));
-    d_up[i] = d * g * s;`,
+    d_up[i] = d * g * s;
+    activated[i] = g * s * u;`,
 });
 
 /** cosines and sines: [position, half]; i counts pairs, [row, head, half]. */
