@@ -18,8 +18,8 @@
 
 export type DeviceKind = "reference" | "native" | "webgpu";
 
-/** The numbers that matrix products multiply. In "bf16" they are rounded first; everything is stored and summed as in "f32". */
-export type Precision = "f32" | "bf16";
+/** The numbers that matrix products multiply. But in "f32" they are rounded first; everything is stored and summed as in "f32". */
+export type Precision = "f32" | "bf16" | "f16";
 
 export interface DeviceBuffer {
   readonly length: number;

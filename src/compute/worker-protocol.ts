@@ -15,8 +15,10 @@ export type MicrobatchKey = string;
 export interface OpenOptions {
   readonly backend: DeviceKind;
   readonly threads: number;
-  /** "f32" when left out; weights, gradients and optimizer state are f32 in either. */
+  /** "f32" when left out; weights, gradients and optimizer state are f32 in any. */
   readonly precision?: Precision;
+  /** For `webgpu`: part of the name of the GPU to use, as `listAdapters` gives it; the one it names first when left out. */
+  readonly adapter?: string;
   readonly model: ModelConfig;
   readonly stage: StageSpec;
   readonly training: TrainingConfig;

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { createReferenceDevice } from "../../src/compute/backends/reference/device.ts";
-import { findAdapter, type Gpu, openGpu } from "../../src/compute/backends/webgpu/adapter.ts";
+import { findAdapter, type Gpu, listAdapters, openGpu } from "../../src/compute/backends/webgpu/adapter.ts";
 import { createWebGpuDevice, deviceOn, webGpuAvailability } from "../../src/compute/backends/webgpu/device.ts";
 import { webGpuKernels } from "../../src/compute/backends/webgpu/kernels.ts";
 import { WebGpuMemory } from "../../src/compute/backends/webgpu/memory.ts";
@@ -106,6 +106,18 @@ describeWithWebGpu(() => {
         () => device.upload(buffer, new Float32Array(4)),
       ])
         expect(call).toThrow(DeviceLostError);
+    });
+
+    it("lists the GPUs that can be opened, by the names that they are opened by", async () => {
+      await open();
+      const listed = await listAdapters();
+      expect(listed.length).toBeGreaterThan(0);
+      expect(listed.map(({ software }) => software).indexOf(false)).toBeLessThan(1);
+      for (const { name, driver, precisions } of listed) {
+        expect(driver).not.toBe("");
+        expect(precisions[0]).toBe("f32");
+        expect(await webGpuAvailability({ adapter: name })).toMatchObject({ available: true });
+      }
     });
 
     it("says which adapters there are when the one asked for is not among them", async () => {

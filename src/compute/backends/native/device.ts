@@ -39,7 +39,7 @@ export function nativeAvailability(): NativeAvailability {
  * that precision. Throws `NativeAddonError`.
  */
 export function nativeInstructionSets(precision: Precision = "f32"): readonly string[] {
-  return loadAddon().instructionSets(precision === "bf16");
+  return precision === "f16" ? [] : loadAddon().instructionSets(precision === "bf16");
 }
 
 /**

@@ -1,12 +1,23 @@
 /** Finding a GPU: the only file that touches the `webgpu` package itself. */
 import type { create as Create, globals as Globals } from "webgpu";
-import { DeviceLostError, DeviceUnavailableError } from "../../kernels.ts";
+import { DeviceLostError, DeviceUnavailableError, type Precision } from "../../kernels.ts";
 
 export interface AdapterChoice {
-  /** Part of the name of the adapter to use; by default the environment's TAH_GPU, and without it the one that WebGPU prefers. */
+  /** Part of the name of the adapter to use; by default the environment's TAH_GPU, and without it the first of `listAdapters`. */
   readonly adapter?: string;
-  /** Where no name is given. */
-  readonly powerPreference?: GPUPowerPreference;
+  /** "f32" when left out. */
+  readonly precision?: Precision;
+}
+
+/** A GPU that could be opened. */
+export interface GpuAdapter {
+  /** As its driver gives it: what an `AdapterChoice` asks for. GPUs of one name cannot be told apart, and are listed once. */
+  readonly name: string;
+  /** Maker, architecture and driver with its version, as far as the system says: what a measurement holds for. */
+  readonly driver: string;
+  /** Computed by the processor, which has a faster back end. */
+  readonly software: boolean;
+  readonly precisions: readonly Precision[];
 }
 
 /** An open GPU, and what went wrong with it. */
@@ -27,33 +38,69 @@ export interface Gpu {
 const instances = new Map<string, GPU>();
 
 /**
- * Workgroup memory would be set to zero before every group runs. No program reads what it has not written, and without
- * it software compiles them eight times, and runs them one and a half times as fast.
+ * - Workgroup memory would be set to zero before every group runs. No program reads what it has not written, and without
+ *   it software compiles them eight times, and runs them one and a half times as fast.
+ * - Dawn hides half precision on NVIDIA's Vulkan because of failed conformance tests. Here the self-test decides.
  */
-const noWorkgroupInit = "enable-dawn-features=disable_workgroup_init";
+const features = "enable-dawn-features=disable_workgroup_init,vulkan_enable_f16_on_nvidia";
 
 /** Throws `DeviceUnavailableError`; with the adapters that there are where one was asked for by name. */
 export async function findAdapter({
   adapter: wanted = process.env.TAH_GPU,
-  powerPreference = "high-performance",
+  precision = "f32",
 }: AdapterChoice): Promise<GPUAdapter> {
-  const dawn = await loadDawn();
-  const flags = [noWorkgroupInit, ...(wanted ? [`adapter=${wanted}`] : [])];
-  const key = flags.join();
-  const instance = instances.get(key) ?? dawn.create(flags);
+  const adapter = await requestAdapter(wanted);
+  if (adapter === null) throw new DeviceUnavailableError("no GPU with a Vulkan, Metal or Direct3D 12 driver was found");
+  if (!precisionsOf(adapter).includes(precision))
+    throw new DeviceUnavailableError(`${adapterName(adapter)} does not compute in ${precision}`);
+  return adapter;
+}
+
+/** All GPUs, the best first: discrete ones before integrated ones, and software last. None where there is no driver. */
+export async function listAdapters(): Promise<readonly GpuAdapter[]> {
+  const adapters: GpuAdapter[] = [];
+  for (const name of await adapterNames()) {
+    const adapter = await requestAdapter(name);
+    if (adapter === null) continue; // unplugged a moment ago
+    const { vendor, architecture, description, isFallbackAdapter: software } = adapter.info;
+    const driver = [vendor, architecture, description].filter((part) => part !== "").join(", ");
+    adapters.push({ name, driver, software, precisions: precisionsOf(adapter) });
+  }
+  return adapters;
+}
+
+/** Dawn names its adapters only in its answer to who asks for one that is not there. */
+async function adapterNames(): Promise<readonly string[]> {
   try {
-    const adapter = await instance.requestAdapter({ powerPreference });
-    if (adapter !== null) {
-      instances.set(key, instance);
-      return adapter;
-    }
+    await requestAdapter("none of this name");
+    return [];
+  } catch (error) {
+    if (!(error instanceof DeviceUnavailableError)) throw error;
+    const names = [...error.message.matchAll(/backend: '[^']*', name: '(.*)'$/gm)].map(([, name = ""]) => name);
+    return [...new Set(names)];
+  }
+}
+
+function precisionsOf(adapter: GPUAdapter): readonly Precision[] {
+  return adapter.features.has("shader-f16") ? ["f32", "f16"] : ["f32"];
+}
+
+/**
+ * The first adapter with `wanted` in its name, in dawn's order for high performance; null where there are none at all.
+ * Throws `DeviceUnavailableError` where there are others.
+ */
+async function requestAdapter(wanted = ""): Promise<GPUAdapter | null> {
+  const dawn = await loadDawn();
+  const instance = instances.get(wanted) ?? dawn.create([features, ...(wanted ? [`adapter=${wanted}`] : [])]);
+  instances.set(wanted, instance);
+  try {
+    return await instance.requestAdapter({ powerPreference: "high-performance" });
   } catch (cause) {
     throw new DeviceUnavailableError(cause instanceof Error ? cause.message : String(cause), { cause });
   }
-  throw new DeviceUnavailableError("no GPU with a Vulkan, Metal or Direct3D 12 driver was found");
 }
 
-/** Opens the adapter with the largest buffers that it allows. */
+/** Opens the adapter with the largest buffers, and all that programs can make use of. */
 export async function openGpu(adapter: GPUAdapter): Promise<Gpu> {
   const { maxBufferSize, maxStorageBufferBindingSize } = adapter.limits;
   const device = await adapter.requestDevice({ requiredLimits: { maxBufferSize, maxStorageBufferBindingSize } });
