@@ -55,6 +55,10 @@ export function describeKernels(name: string, createDevice: () => Device | Promi
         device.upload(slice(buffer), Float32Array.of(1, -0.5, 3));
         expect(await device.download(slice(buffer, 1))).toEqual(Float32Array.of(-0.5, 3));
         expect(await device.downloadDouble(slice(buffer, 0, 2))).toEqual(Float64Array.of(1, -0.5));
+        const target = new Float32Array(4);
+        await device.download(slice(buffer, 1), target.subarray(2));
+        expect(target).toEqual(Float32Array.of(0, 0, -0.5, 3));
+        await expect(device.download(slice(buffer), target)).rejects.toThrow(RangeError);
         device.free(buffer);
       });
 

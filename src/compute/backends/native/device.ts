@@ -54,9 +54,8 @@ export function createNativeDevice({ threads, precision = "f32", instructionSet 
   const handle = addon.createDevice(threads, chosenSet);
   const memory = new NativeMemory(addon);
 
-  function read(source: Slice): Float32Array {
-    checkTransfer(source, "real", source.length);
-    const values = new Float32Array(source.length);
+  function read(source: Slice, values: Float32Array = new Float32Array(source.length)): Float32Array {
+    checkTransfer(source, "real", values.length);
     addon.download(...operand(source), values);
     return values;
   }
@@ -79,7 +78,7 @@ export function createNativeDevice({ threads, precision = "f32", instructionSet 
       checkTransfer(target, "index", values.length);
       addon.upload(...operand(target), values);
     },
-    download: async (source) => read(source),
+    download: async (source, target) => read(source, target),
     downloadDouble: async (source) => Float64Array.from(read(source)),
     close() {
       memory.freeAll();

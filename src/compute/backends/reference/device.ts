@@ -63,7 +63,11 @@ export function createReferenceDevice(): Device {
       checkTransfer(target, "index", values.length);
       indices(target).set(values);
     },
-    download: async (source) => Float32Array.from(reals(source)),
+    async download(source, target = new Float32Array(source.length)) {
+      checkTransfer(source, "real", target.length);
+      target.set(reals(source));
+      return target;
+    },
     downloadDouble: async (source) => reals(source).slice(),
     close() {
       for (const buffer of live) buffer.release();

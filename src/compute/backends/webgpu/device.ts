@@ -67,7 +67,13 @@ export async function deviceOn(gpu: Gpu): Promise<Device> {
       queue.write(target, values);
       indicesOf(target).set(values);
     },
-    download: read,
+    async download(source, target) {
+      const values = await read(source);
+      if (target === undefined) return values;
+      checkTransfer(source, "real", target.length);
+      target.set(values);
+      return target;
+    },
     downloadDouble: async (source) => Float64Array.from(await read(source)),
     close() {
       queue.release();
