@@ -5,6 +5,7 @@ import { type ComputeEngine, createEngine } from "./engine.ts";
 import { type Device, DeviceMemoryError } from "./kernels.ts";
 import type { StageSpec, TrainingConfig } from "./model/config.ts";
 import { stageLayout } from "./model/layout.ts";
+import { stageMemory } from "./model/memory-plan.ts";
 import { presets } from "./model/presets.ts";
 import { cutIntoStages, wholeModel } from "./model/stages.ts";
 import { NonFiniteError } from "./non-finite.ts";
@@ -195,6 +196,59 @@ describe("a full device", () => {
   });
 });
 
+describe("a memory limit", () => {
+  const [first] = cutIntoStages(model, 2) as [StageSpec];
+  const work = { model, stage: first, training };
+  const { sequences, tokens } = sample("a");
+  const needs = { microbatchesInFlight: 3, workspaceBytes: 0 };
+  const roomy = stageMemory(work, needs, false);
+  const tight = stageMemory(work, needs, true);
+  const open = async (memoryLimitBytes: number) => {
+    const engine = createEngine(async () => createReferenceDevice());
+    const { memory } = await engine.open({ backend: "reference", threads: 1, ...work, ...needs, memoryLimitBytes });
+    return { engine, memory };
+  };
+
+  it("lets activations be kept where they fit, and has them recomputed where they do not", async () => {
+    expect((await open(roomy.totalBytes)).memory).toEqual(roomy);
+    expect((await open(roomy.totalBytes - 1)).memory).toEqual(tight);
+    expect((await open(tight.totalBytes)).memory).toEqual(tight);
+  });
+
+  it("too low for a stage is refused with what is missing", async () => {
+    await expect(open(tight.totalBytes - 1)).rejects.toMatchObject({
+      name: DeviceMemoryError.name,
+      requestedBytes: tight.totalBytes,
+      message: expect.stringMatching(
+        /stage 1 of 2: it takes 1 MiB, which is 1 MiB too much \(weights 1 MiB, .*3 microbatches/,
+      ),
+    });
+  });
+
+  it("refuses more microbatches in flight than there is room for, and takes the next when one has come back", async () => {
+    const { engine } = await open(tight.totalBytes);
+    const forward = (microbatch: string) => engine.forward({ microbatch, sequences, tokens });
+    for (const microbatch of ["a", "b", "c"]) await forward(microbatch);
+    await expect(forward("d")).rejects.toBeInstanceOf(DeviceMemoryError);
+    const gradient = new Float32Array(sequences * sequenceLength * model.width).fill(1);
+    await engine.backward({ microbatch: "b", gradient });
+    await forward("d");
+    expect((await engine.step()).tokens).toBe(sequences * sequenceLength);
+  });
+
+  it("leaves room for a generating model's cache only while it generates", async () => {
+    const request = { prompt: tokens.subarray(0, 3), count: 5, temperature: 0, seed: 1 };
+    const written = [];
+    for (const limited of [false, true]) {
+      const engine = createEngine(async () => createReferenceDevice());
+      const limit = limited && { memoryLimitBytes: stageMemory({ ...work, stage: whole }, needs, true).totalBytes };
+      await engine.open({ backend: "reference", threads: 1, ...work, ...needs, stage: whole, ...limit });
+      written.push(await engine.generate(request));
+    }
+    expect(written[1]).toEqual(written[0]);
+  });
+});
+
 describe("numbers that are not finite", () => {
   const [, second] = cutIntoStages(model, 2) as [StageSpec, StageSpec];
   const { sequences, targets } = sample("a");
@@ -225,7 +279,21 @@ describe("numbers that are not finite", () => {
     const weights = state.weights.slice();
     weights.fill(Number.POSITIVE_INFINITY, 0, model.vocabulary * model.width);
     await engine.load({ ...state, weights });
-    await expect(train(engine, "a")).rejects.toMatchObject({ tensor: "loss" });
+    await expect(train(engine, "a")).rejects.toMatchObject({ tensor: "embedding" });
+    expect(await engine.step()).toEqual({ tokens: 0, gradientNorm: 0 });
+  });
+
+  it.each([
+    ["layers.1.feedForward.down", "layers.1"],
+    ["head", "loss"],
+  ])("that come from broken weights of %s are found in %s, and never stepped on", async (name, found) => {
+    const engine = await openEngine();
+    const state = await engine.state();
+    const tensor = stageLayout(model, whole).tensors.find((each) => each.name === name);
+    const weights = state.weights.slice();
+    weights[tensor?.offset ?? Number.NaN] = Number.NaN;
+    await engine.load({ ...state, weights });
+    await expect(train(engine, "a")).rejects.toMatchObject({ tensor: found });
     expect(await engine.step()).toEqual({ tokens: 0, gradientNorm: 0 });
   });
 

@@ -6,31 +6,26 @@
 
 import type { DeviceOptions } from "./device.ts";
 import { generateTokens } from "./generate.ts";
-import type { Device } from "./kernels.ts";
+import { ActivationPool } from "./in-flight.ts";
+import type { Device, Slice } from "./kernels.ts";
+import { createMemory } from "./model/memory.ts";
+import { planStageMemory } from "./model/memory-plan.ts";
 import {
-  allocateActivations,
   createStage,
   embeddingOf,
   headOf,
-  lossBackward,
   lossForward,
+  lossForwardBackward,
   passOf,
   type Stage,
-  type StageActivations,
   type StagePass,
   stageBackward,
   stageForward,
 } from "./model/stage.ts";
-import { NonFiniteError } from "./non-finite.ts";
+import { allocateAllActivations, type StageActivations } from "./model/stage-memory.ts";
+import { areFinite, checkFinite, finiteNorm, type NamedTensor, NonFiniteError } from "./non-finite.ts";
 import { createReplica, type Replica } from "./replica.ts";
-import type {
-  ComputeArguments,
-  ComputeMethod,
-  ComputeResult,
-  MicrobatchKey,
-  OpenOptions,
-  StageInput,
-} from "./worker-protocol.ts";
+import type { ComputeArguments, ComputeMethod, ComputeResult, OpenOptions, StageInput } from "./worker-protocol.ts";
 
 /** The calls of `ComputeCalls`, each as a promise. They must be made one after the other. */
 export type ComputeEngine = {
@@ -45,9 +40,7 @@ interface OpenStage {
   readonly device: Device;
   readonly stage: Stage;
   readonly replica: Replica;
-  readonly inFlight: Map<MicrobatchKey, { readonly kept: StageActivations; readonly pass: StagePass }>;
-  /** Activations that no microbatch uses. */
-  readonly idle: StageActivations[];
+  readonly pool: ActivationPool;
 }
 
 /** `openDevice` chooses the back end; its failures are the caller's. */
@@ -67,19 +60,18 @@ export function createEngine(openDevice: (options: DeviceOptions) => Promise<Dev
   return {
     async open(options) {
       close();
+      const { model, training, stage: spec } = options;
+      const { memoryLimitBytes = Number.POSITIVE_INFINITY, microbatchesInFlight = 1 } = options;
       const device = await openDevice(options);
       try {
-        const { sequencesPerMicrobatch, sequenceLength } = options.training;
-        const stage = createStage(device, options.model, options.stage, sequencesPerMicrobatch * sequenceLength);
-        const replica = createReplica(device, stage, options.training);
-        const idle = [allocateActivations(stage)];
-        current = { options, device, stage, replica, inFlight: new Map(), idle };
-        const elementBytes = device.description.kind === "reference" ? 8 : 4;
-        return {
-          device: device.description,
-          parameters: stage.layout.length,
-          memoryBytes: stage.memory.elements * elementBytes,
-        };
+        const needs = { microbatchesInFlight, workspaceBytes: 0 };
+        const plan = planStageMemory(options, needs, memoryLimitBytes);
+        const maximumTokens = training.sequencesPerMicrobatch * training.sequenceLength;
+        const size = { maximumTokens, recompute: plan.recompute };
+        const stage = createStage(device.kernels, createMemory(device), model, spec, size);
+        const replica = createReplica(device, stage, training);
+        current = { options, device, stage, replica, pool: new ActivationPool(stage, plan, memoryLimitBytes) };
+        return { device: device.description, parameters: stage.layout.length, memory: plan };
       } catch (error) {
         device.close();
         throw error;
@@ -87,122 +79,102 @@ export function createEngine(openDevice: (options: DeviceOptions) => Promise<Dev
     },
 
     async load(state) {
-      const open = opened();
-      discard(open, [...open.inFlight.keys()]);
-      open.replica.load(state);
+      const { pool, replica } = opened();
+      pool.discardAll();
+      replica.load(state);
     },
 
     state: async () => opened().replica.state(),
 
     async forward(input) {
       const open = opened();
-      const { device, stage, inFlight, idle } = open;
-      if (inFlight.has(input.microbatch)) throw new Error(`microbatch ${input.microbatch} is already in flight`);
-      const kept = takeActivations(open);
-      try {
+      const { device, stage, pool } = open;
+      return pool.launch(input.microbatch, async (kept) => {
         const pass = upload(open, kept, input.sequences, inputOf(input));
         stageForward(stage, pass);
-        const activations = finite(await device.download(pass.output), "activations");
-        inFlight.set(input.microbatch, { kept, pass });
-        return { activations };
-      } catch (error) {
-        idle.push(kept);
-        throw error;
-      }
+        const activations = await device.download(pass.output);
+        if (!areFinite(activations)) await checkOutput(open, pass);
+        return { pass, result: { activations } };
+      });
     },
 
-    async forwardBackward(input) {
+    forwardBackward({ sequences, targets, ...input }) {
       const open = opened();
-      const { stage, replica, idle } = open;
-      const kept = takeActivations(open);
-      try {
-        const pass = upload(open, kept, input.sequences, inputOf(input));
-        const lossSumNats = await loss(open, pass, input.targets);
-        lossBackward(stage, pass);
-        replica.addTokens(input.targets.length);
-        return { lossSumNats, inputGradient: await inputGradient(open, pass) };
-      } finally {
-        idle.push(kept);
-      }
+      const { device, stage, replica, pool } = open;
+      return pool.borrow(async (kept) => {
+        const pass = upload(open, kept, sequences, inputOf(input));
+        device.uploadIndices(headOf(pass).targets, targets);
+        stageForward(stage, pass);
+        await checkOutput(open, pass);
+        const losses = lossForwardBackward(stage, pass);
+        replica.addTokens(targets.length);
+        return orClearGradients(open, async () => ({
+          lossSumNats: await lossSum(device, losses),
+          inputGradient: await inputGradient(open, pass),
+        }));
+      });
     },
 
     async backward({ microbatch, gradient }) {
       const open = opened();
-      const { device, stage, replica, inFlight } = open;
-      const { pass } = inFlight.get(microbatch) ?? missing(microbatch);
-      try {
-        device.upload(pass.dx, finite(gradient, "gradient"));
+      const { device, stage, replica, pool } = open;
+      return pool.land(microbatch, async (pass) => {
+        checkFinite(gradient, "gradient");
+        device.upload(pass.dx, gradient);
         stageBackward(stage, pass);
         replica.addTokens(pass.shape.sequences * pass.shape.queries);
-        return { inputGradient: await inputGradient(open, pass) };
-      } finally {
-        discard(open, [microbatch]);
-      }
+        return orClearGradients(open, async () => ({ inputGradient: await inputGradient(open, pass) }));
+      });
     },
 
     async discard({ microbatches }) {
-      discard(opened(), microbatches);
+      opened().pool.discard(microbatches);
     },
 
     step: async () => opened().replica.step(),
     contribution: async () => opened().replica.contribution(),
 
     async merge({ contributions }) {
-      const open = opened();
-      discard(open, [...open.inFlight.keys()]);
-      await open.replica.merge(contributions);
+      const { pool, replica } = opened();
+      pool.discardAll();
+      await replica.merge(contributions);
     },
 
-    async evaluate({ tokens, targets, sequences }) {
+    evaluate({ tokens, targets, sequences }) {
       const open = opened();
-      const kept = takeActivations(open);
-      try {
+      const { device, stage, pool } = open;
+      return pool.borrow(async (kept) => {
         const sequenceLength = tokens.length / sequences;
-        const atOnce = Math.max(1, Math.floor(open.stage.maximumTokens / sequenceLength));
+        const atOnce = Math.max(1, Math.floor(stage.size.maximumTokens / sequenceLength));
         let lossSumNats = 0;
         for (let sequence = 0; sequence < sequences; sequence += atOnce) {
           const count = Math.min(atOnce, sequences - sequence);
           const part = (all: Int32Array) =>
             all.subarray(sequence * sequenceLength, (sequence + count) * sequenceLength);
           const pass = upload(open, kept, count, part(tokens));
-          lossSumNats += await loss(open, pass, part(targets));
+          device.uploadIndices(headOf(pass).targets, part(targets));
+          stageForward(stage, pass);
+          lossSumNats += await lossSum(device, lossForward(stage, pass));
         }
         return { lossSumNats };
-      } finally {
-        open.idle.push(kept);
-      }
+      });
     },
 
     async generate(request) {
-      const open = opened();
-      const { device, stage, options, idle } = open;
-      const kept = takeActivations(open);
-      try {
+      const { device, stage, options, pool } = opened();
+      const write = async (kept: StageActivations) => {
         const window = options.training.sequenceLength;
         return { tokens: await generateTokens(device, stage, kept, { ...request, window }) };
-      } finally {
-        idle.push(kept);
-      }
+      };
+      if (!stage.size.recompute) return pool.borrow(write);
+      return stage.memory.lend(() => allocateAllActivations(stage), write);
     },
 
     close,
   };
 }
 
-function takeActivations({ stage, idle }: OpenStage): StageActivations {
-  return idle.pop() ?? allocateActivations(stage);
-}
-
-function discard({ inFlight, idle }: OpenStage, microbatches: readonly MicrobatchKey[]): void {
-  for (const microbatch of microbatches) {
-    const dropped = inFlight.get(microbatch);
-    if (!dropped) continue;
-    inFlight.delete(microbatch);
-    idle.push(dropped.kept);
-  }
-}
-
-function inputOf(input: StageInput): Int32Array | Float32Array {
+function inputOf(input: Pick<StageInput, "microbatch"> & ({ tokens: Int32Array } | { activations: Float32Array })) {
   return "tokens" in input ? input.tokens : input.activations;
 }
 
@@ -217,42 +189,43 @@ function upload(
   const sequenceLength = input.length / (areTokens ? 1 : stage.model.width) / sequences;
   const pass = passOf(stage, kept, { sequences, queries: sequenceLength, keys: sequenceLength });
   if (areTokens) device.uploadIndices(embeddingOf(pass).tokens, input);
-  else device.upload(pass.input, finite(input, "activations"));
+  else {
+    checkFinite(input, "activations");
+    device.upload(pass.input, input);
+  }
   return pass;
 }
 
-/** Σ over tokens of the last stage's loss, in nats. */
-async function loss({ device, stage }: OpenStage, pass: StagePass, targets: Int32Array): Promise<number> {
-  device.uploadIndices(headOf(pass).targets, targets);
-  const losses = await device.downloadDouble(lossForward(stage, pass));
-  const sum = losses.reduce((total, one) => total + one, 0);
-  // Checked before the backward pass: nothing has been added to the gradients yet.
+/** Throws `NonFiniteError` with the name of the first layer whose output is broken. Nothing has been added to gradients yet. */
+async function checkOutput({ device, stage }: OpenStage, pass: StagePass): Promise<void> {
+  const layers = pass.blocks.map(
+    ({ output }, index): NamedTensor => [`layers.${stage.spec.fromLayer + index}`, output],
+  );
+  const input: NamedTensor = [pass.embedding ? "embedding" : "activations", pass.input];
+  await finiteNorm(device, stage.scratch.sum, ["output", pass.output], [input, ...layers]);
+}
+
+/** Σ over tokens, in nats. */
+async function lossSum(device: Device, losses: Slice): Promise<number> {
+  const sum = (await device.downloadDouble(losses)).reduce((total, one) => total + one, 0);
   if (!Number.isFinite(sum)) throw new NonFiniteError("loss");
   return sum;
 }
 
-/** What the stage before needs; the first stage has none. A broken one has broken the parameter gradients with it. */
-async function inputGradient({ device, replica }: OpenStage, pass: StagePass): Promise<Float32Array | null> {
+/** What the stage before needs; the first stage has none. */
+async function inputGradient({ device }: OpenStage, pass: StagePass): Promise<Float32Array | null> {
   if (pass.embedding) return null;
+  const gradient = await device.download(pass.dx);
+  checkFinite(gradient, "input gradient");
+  return gradient;
+}
+
+/** Of a backward pass that went wrong, something broken has been added to the gradients: all of them are given up. */
+async function orClearGradients<T>({ replica }: OpenStage, result: () => Promise<T>): Promise<T> {
   try {
-    return finite(await device.download(pass.dx), "gradient");
+    return await result();
   } catch (error) {
     replica.clearGradients();
     throw error;
   }
-}
-
-/**
- * Passes finite values through. One sum finds any NaN, and any infinity: neither ever goes away again. By index, because an
- * iterator takes ten times as long.
- */
-function finite(values: Float32Array, tensor: string): Float32Array {
-  let sum = 0;
-  for (let index = 0; index < values.length; index++) sum += Math.abs(values[index] ?? 0);
-  if (!Number.isFinite(sum)) throw new NonFiniteError(tensor);
-  return values;
-}
-
-function missing(microbatch: MicrobatchKey): never {
-  throw new Error(`microbatch ${microbatch} is not in flight`);
 }

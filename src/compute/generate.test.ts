@@ -3,8 +3,10 @@ import { randomTokens, randomWeights, smallModel } from "../../test/compute/smal
 import { createReferenceDevice } from "./backends/reference/device.ts";
 import { generateTokens } from "./generate.ts";
 import { slice } from "./kernels.ts";
-import { headForward } from "./model/head.ts";
-import { allocateActivations, createStage, embeddingOf, headOf, passOf, stageForward } from "./model/stage.ts";
+import { headLogits } from "./model/head.ts";
+import { createMemory } from "./model/memory.ts";
+import { createStage, embeddingOf, headOf, passOf, stageForward } from "./model/stage.ts";
+import { allocateActivations } from "./model/stage-memory.ts";
 import { wholeModel } from "./model/stages.ts";
 
 const model = smallModel;
@@ -12,7 +14,8 @@ const window = 12;
 
 function openModel() {
   const device = createReferenceDevice();
-  const stage = createStage(device, model, wholeModel(model), window);
+  const size = { maximumTokens: window, recompute: false };
+  const stage = createStage(device.kernels, createMemory(device), model, wholeModel(model), size);
   device.upload(stage.parameters, randomWeights(model, stage.layout));
   const kept = allocateActivations(stage);
   /** The likeliest token after `context`, all of it read in anew. */
@@ -21,8 +24,7 @@ function openModel() {
     const pass = passOf(stage, allocateActivations(stage), shape);
     device.uploadIndices(embeddingOf(pass).tokens, Int32Array.from(context));
     stageForward(stage, pass);
-    headForward(stage.kernels, model, headOf(pass), pass.output);
-    const { logits } = headOf(pass).rows;
+    const logits = headLogits(stage.kernels, model, headOf(pass), pass.output);
     const last = await device.download(slice(logits.buffer, (context.length - 1) * model.vocabulary, model.vocabulary));
     return last.indexOf(Math.max(...last));
   };

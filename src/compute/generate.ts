@@ -1,8 +1,9 @@
 /** Text from a model: one token at a time, with a key-value cache. */
 import type { Device } from "./kernels.ts";
-import { slice } from "./kernels.ts";
-import { headForward } from "./model/head.ts";
-import { embeddingOf, headOf, passOf, type Stage, type StageActivations, stageForward } from "./model/stage.ts";
+import { headLogits } from "./model/head.ts";
+import { rowsOf } from "./model/memory.ts";
+import { embeddingOf, headOf, passOf, type Stage, stageForward } from "./model/stage.ts";
+import type { StageActivations } from "./model/stage-memory.ts";
 import { streamKey, uniform } from "./random.ts";
 
 export interface GenerateOptions {
@@ -58,12 +59,10 @@ async function nextLogits(
 ): Promise<Float32Array> {
   const { kernels, model } = stage;
   const pass = passOf(stage, kept, { sequences: 1, queries: fresh.length, keys: cached + fresh.length });
-  const last = headOf(passOf(stage, kept, { sequences: 1, queries: 1, keys: 1 }));
   device.uploadIndices(embeddingOf(pass).tokens, fresh);
   stageForward(stage, pass);
-  const { output } = pass;
-  headForward(kernels, model, last, slice(output.buffer, output.offset + output.length - model.width, model.width));
-  return device.download(last.rows.logits);
+  const lastOutput = rowsOf(pass.output, model.width, fresh.length - 1, 1);
+  return device.download(headLogits(kernels, model, headOf(pass), lastOutput));
 }
 
 /** Draws from softmax(logits / temperature) with `random` in [0, 1). */

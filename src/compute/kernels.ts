@@ -52,8 +52,8 @@ export interface Device {
   free(buffer: DeviceBuffer): void;
   upload(target: Slice, values: Float32Array | Float64Array): void;
   uploadIndices(target: Slice, values: Int32Array): void;
-  /** Copies device memory out, after all kernels called so far. */
-  download(source: Slice): Promise<Float32Array>;
+  /** Copies device memory out, after all kernels called so far: into `target`, or into a new array. */
+  download(source: Slice, target?: Float32Array): Promise<Float32Array>;
   /** As `download`, in double precision: the reference back end loses nothing here. */
   downloadDouble(source: Slice): Promise<Float64Array>;
   /** Frees every buffer and stops the device's threads. */
@@ -225,12 +225,12 @@ export interface Kernels {
   ): void;
 }
 
-/** The device has no room for a buffer. An expected failure: choose a smaller stage or microbatch. */
+/** There is no room: on the device, or within the limit. An expected failure: choose a smaller stage or microbatch. */
 export class DeviceMemoryError extends Error {
   override readonly name = "DeviceMemoryError";
   readonly requestedBytes: number;
-  constructor(requestedBytes: number, device: string) {
-    super(`${device} has no room for a buffer of ${requestedBytes} bytes`);
+  constructor(requestedBytes: number, place: string, what = `a buffer of ${requestedBytes} bytes`) {
+    super(`${place} has no room for ${what}`);
     this.requestedBytes = requestedBytes;
   }
 }

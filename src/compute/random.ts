@@ -46,11 +46,15 @@ export function uniform(key: Key, high: number, low: number): number {
   return ((words.first >>> 5) * 2 ** 26 + (words.second >>> 6)) * 2 ** -53;
 }
 
-/** Fills `out` with independent normal numbers, mean 0, by the transform of Box & Muller 1958. */
-export function fillNormal(out: Float32Array, key: Key, deviation: number): void {
+/**
+ * Fills `out` with independent normal numbers, mean 0, by the transform of Box & Muller 1958: those of the stream from `first`
+ * on, which is even, since they are drawn in pairs.
+ */
+export function fillNormal(out: Float32Array, key: Key, deviation: number, first = 0): void {
   const words: Words = { first: 0, second: 0 };
   for (let i = 0; i < out.length; i += 2) {
-    threefry(words, key, Math.floor(i / 2 ** 33), i >>> 1);
+    const pair = (first + i) / 2;
+    threefry(words, key, Math.floor(pair / 2 ** 32), pair >>> 0);
     const radius = deviation * Math.sqrt(-2 * Math.log(((words.first >>> 0) + 1) * 2 ** -32));
     const angle = 2 * Math.PI * (words.second >>> 0) * 2 ** -32;
     out[i] = radius * Math.cos(angle);

@@ -9,18 +9,15 @@
  * The same contributions in the same order leave the same bits in every replica.
  */
 import type { Device, Slice } from "./kernels.ts";
-import { slice } from "./kernels.ts";
 import { adamOptions } from "./model/adam.ts";
 import type { TrainingConfig } from "./model/config.ts";
 import { initialWeights } from "./model/initialise.ts";
-import {
-  allocateOptimizerState,
-  optimizerStateLength,
-  packOptimizerState,
-  unpackOptimizerState,
-} from "./model/optimizer-state.ts";
+import type { TensorLayout } from "./model/layout.ts";
+import { type LazyVector, rowsOf } from "./model/memory.ts";
+import { packOptimizerState, unpackOptimizerState } from "./model/optimizer-state.ts";
+import { createReplicaMemory } from "./model/replica-memory.ts";
 import type { Stage } from "./model/stage.ts";
-import { NonFiniteError } from "./non-finite.ts";
+import { checkFinite, finiteNorm } from "./non-finite.ts";
 import type { Contribution, ReplicaState } from "./worker-protocol.ts";
 
 export interface Replica {
@@ -36,27 +33,31 @@ export interface Replica {
   merge(contributions: readonly Contribution[]): Promise<void>;
 }
 
-/** Draws the stage's initial weights and allocates its optimizer. */
+/** Draws the stage's initial weights. */
 export function createReplica(device: Device, stage: Stage, training: TrainingConfig): Replica {
   const { kernels } = device;
-  const { memory, layout, parameters, gradients } = stage;
-  const optimizer = allocateOptimizerState(memory, training.mode, layout.length);
-  /** A contribution on its way in or out. */
-  const exchange = memory.reals(layout.length);
-  const epochStart = training.mode === "local-steps" ? memory.reals(layout.length) : null;
-  const norm = memory.reals(1);
+  const { memory, layout, parameters, gradients, scratch } = stage;
+  const { optimizer, epochStart, exchange } = createReplicaMemory(memory, training, layout.length);
+  const isLocal = training.mode === "local-steps";
   let steps = 0;
+  /** Whether the parameters have left the epoch's start; until then it is not kept apart from them. */
+  let hasMoved = false;
   /** Whose gradients wait for a step. */
   let pendingTokens = 0;
   /** Whose gradients local steps of this epoch were taken on. */
   let steppedTokens = 0;
 
-  device.upload(parameters, initialWeights(stage.model, layout, training.seed));
-  startEpoch();
+  for (const { offset, values } of initialWeights(stage.model, layout, training.seed))
+    device.upload(range(parameters, offset, values.length), values);
 
   function startEpoch(): void {
-    if (epochStart) kernels.copy(epochStart, parameters);
+    hasMoved = false;
     steppedTokens = 0;
+  }
+
+  function leaveEpochStart(): void {
+    if (!hasMoved) kernels.copy(epochStart.use(), parameters);
+    hasMoved = true;
   }
 
   function clearGradients(): void {
@@ -64,12 +65,24 @@ export function createReplica(device: Device, stage: Stage, training: TrainingCo
     pendingTokens = 0;
   }
 
-  /** √Σx². Throws `NonFiniteError` unless it is a number. */
-  async function finiteNorm(x: Slice, tensor: string): Promise<number> {
-    kernels.squaredNorm(norm, x);
-    const [square = Number.NaN] = await device.downloadDouble(norm);
-    if (!Number.isFinite(square)) throw new NonFiniteError(tensor);
-    return Math.sqrt(square);
+  /**
+   * Of the summed gradients. Throws `NonFiniteError` with the name of the weights whose gradient is broken; of several the last:
+   * on its way back from the loss, what is broken breaks all that comes after.
+   */
+  function gradientSumNorm(): Promise<number> {
+    const isGain = ({ role }: TensorLayout) => Number(role === "gain");
+    const backwards = layout.tensors.toReversed().toSorted((a, b) => isGain(a) - isGain(b));
+    const parts = backwards.map(({ name, offset, length }) => [name, range(gradients, offset, length)] as const);
+    return finiteNorm(device, scratch.sum, ["gradients", gradients], parts);
+  }
+
+  /** The parts of vectors laid out as the weights that go through `exchange`, one after the other. */
+  function exchanged(): { readonly from: number; readonly length: number; readonly part: Slice }[] {
+    return Array.from({ length: Math.ceil(layout.length / exchange.length) }, (_, index) => {
+      const from = index * exchange.length;
+      const length = Math.min(exchange.length, layout.length - from);
+      return { from, length, part: range(exchange.use(), 0, length) };
+    });
   }
 
   /**
@@ -77,7 +90,9 @@ export function createReplica(device: Device, stage: Stage, training: TrainingCo
    * do not decay. Throws `NonFiniteError`, and leaves everything as it was, when the norm is not a number.
    */
   async function takeStep(tokens: number): Promise<number> {
-    const gradientNorm = (await finiteNorm(gradients, "gradients")) / tokens;
+    const gradientNorm = (await gradientSumNorm()) / tokens;
+    const [firstMoment, secondMoment] = [optimizer.firstMoment.use(), optimizer.secondMoment.use()];
+    if (isLocal) leaveEpochStart();
     steps++;
     const { decayedLength, length } = layout;
     const { clipGradientNorm } = training;
@@ -89,13 +104,17 @@ export function createReplica(device: Device, stage: Stage, training: TrainingCo
       [decayedLength, length, 0],
     ] as const) {
       if (from === to) continue;
-      const range = (vector: Slice) => slice(vector.buffer, vector.offset + from, to - from);
-      kernels.adam(range(parameters), range(gradients), range(optimizer.firstMoment), range(optimizer.secondMoment), {
-        ...options,
-        decayRate,
-      });
+      const part = (vector: Slice) => range(vector, from, to - from);
+      kernels.adam(part(parameters), part(gradients), part(firstMoment), part(secondMoment), { ...options, decayRate });
     }
     return gradientNorm;
+  }
+
+  /** On the averaged pseudo-gradient, which `gradients` hold. */
+  function takeOuterStep(velocity: LazyVector): void {
+    const { outerLearningRate: learningRate, outerMomentum: momentum } = training;
+    if (momentum === 0) kernels.addScaled(parameters, gradients, -learningRate);
+    else kernels.outerNesterov(parameters, velocity.use(), gradients, { learningRate, momentum });
   }
 
   return {
@@ -106,12 +125,8 @@ export function createReplica(device: Device, stage: Stage, training: TrainingCo
     clearGradients,
 
     load({ weights, optimizer: packed }) {
-      if (packed.length !== optimizerStateLength(training.mode, layout.length))
-        throw new RangeError(`an optimizer state of ${packed.length} for ${layout.length} parameters`);
-      const state = unpackOptimizerState(packed);
+      steps = unpackOptimizerState(device, optimizer, packed);
       device.upload(parameters, weights);
-      device.upload(optimizer.vectors, state.vectors);
-      steps = state.steps;
       clearGradients();
       startEpoch();
     },
@@ -119,12 +134,12 @@ export function createReplica(device: Device, stage: Stage, training: TrainingCo
     async state() {
       return {
         weights: await device.download(parameters),
-        optimizer: packOptimizerState(await device.download(optimizer.vectors), steps),
+        optimizer: await packOptimizerState(device, optimizer, steps),
       };
     },
 
     async step() {
-      if (training.mode !== "local-steps") throw new Error("a replica in sync mode steps when it merges");
+      if (!isLocal) throw new Error("a replica in sync mode steps when it merges");
       const tokens = pendingTokens;
       if (tokens === 0) return { tokens, gradientNorm: 0 };
       try {
@@ -137,14 +152,20 @@ export function createReplica(device: Device, stage: Stage, training: TrainingCo
     },
 
     async contribution() {
-      if (!epochStart) {
-        await finiteNorm(gradients, "gradients");
+      if (!isLocal) {
+        await gradientSumNorm();
         return { values: await device.download(gradients), tokens: pendingTokens };
       }
-      kernels.copy(exchange, epochStart);
-      kernels.addScaled(exchange, parameters, -1);
-      await finiteNorm(exchange, "pseudo-gradient");
-      return { values: await device.download(exchange), tokens: steppedTokens };
+      const values = new Float32Array(layout.length);
+      if (hasMoved) {
+        for (const { from, length, part } of exchanged()) {
+          kernels.copy(part, range(epochStart.use(), from, length));
+          kernels.addScaled(part, range(parameters, from, length), -1);
+          await device.download(part, values.subarray(from, from + length));
+        }
+      }
+      checkFinite(values, "pseudo-gradient");
+      return { values, tokens: steppedTokens };
     },
 
     async merge(contributions) {
@@ -153,15 +174,15 @@ export function createReplica(device: Device, stage: Stage, training: TrainingCo
       try {
         // Their memory takes the sum: this replica's own gradients are in the list, if they count.
         for (const [index, { values, tokens: weight }] of contributions.entries()) {
-          device.upload(exchange, values);
-          await finiteNorm(exchange, `contributions[${index}]`);
-          kernels.addScaled(gradients, exchange, epochStart ? weight / tokens : 1);
+          checkFinite(values, `contributions[${index}]`);
+          for (const { from, length, part } of exchanged()) {
+            device.upload(part, values.subarray(from, from + length));
+            kernels.addScaled(range(gradients, from, length), part, isLocal ? weight / tokens : 1);
+          }
         }
-        if (epochStart && optimizer.outerMomentum) {
-          kernels.copy(parameters, epochStart);
-          const { outerLearningRate: learningRate, outerMomentum: momentum } = training;
-          if (tokens > 0)
-            kernels.outerNesterov(parameters, optimizer.outerMomentum, gradients, { learningRate, momentum });
+        if (optimizer.outerMomentum) {
+          if (hasMoved) kernels.copy(parameters, epochStart.use());
+          if (tokens > 0) takeOuterStep(optimizer.outerMomentum);
         } else if (tokens > 0) await takeStep(tokens);
         startEpoch();
       } finally {
@@ -169,4 +190,9 @@ export function createReplica(device: Device, stage: Stage, training: TrainingCo
       }
     },
   };
+}
+
+/** `length` elements of a vector, from element `from` on. */
+function range(vector: Slice, from: number, length: number): Slice {
+  return rowsOf(vector, 1, from, length);
 }

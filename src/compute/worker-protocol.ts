@@ -8,6 +8,7 @@
  */
 import type { DeviceDescription, DeviceKind, Precision } from "./kernels.ts";
 import type { ModelConfig, StageSpec, TrainingConfig } from "./model/config.ts";
+import type { MemoryPlan } from "./model/memory-plan.ts";
 
 /** Names a microbatch within one epoch attempt; unique among the stage's microbatches in flight. */
 export type MicrobatchKey = string;
@@ -22,6 +23,10 @@ export interface OpenOptions {
   readonly model: ModelConfig;
   readonly stage: StageSpec;
   readonly training: TrainingConfig;
+  /** What the stage may take on the device; as much as there is when left out. */
+  readonly memoryLimitBytes?: number;
+  /** How many microbatches there must be room for between their forward and their backward pass; 1 when left out. */
+  readonly microbatchesInFlight?: number;
 }
 
 /**
@@ -41,11 +46,14 @@ export interface Contribution {
 }
 
 export interface ComputeCalls {
-  /** Builds the stage with weights drawn from `training.seed`, independent of how the model is cut. Replaces an open one. */
+  /**
+   * Builds the stage with weights drawn from `training.seed`, independent of how the model is cut. Replaces an open one. Recomputes
+   * activations when the limit leaves no room to keep them, and is refused when that is not enough.
+   */
   open(options: OpenOptions): {
     readonly device: DeviceDescription;
     readonly parameters: number;
-    readonly memoryBytes: number;
+    readonly memory: MemoryPlan;
   };
   /** Replaces weights and optimizer state; drops microbatches in flight and accumulated gradients; starts an epoch. */
   load(state: ReplicaState): void;

@@ -1,5 +1,6 @@
 /** A model small enough for float64 in plain TypeScript, with every part that a large one has; and data for it. */
 import type { ModelConfig } from "../../src/compute/model/config.ts";
+import { initialWeights } from "../../src/compute/model/initialise.ts";
 import type { StageLayout } from "../../src/compute/model/layout.ts";
 import { fillNormal, streamKey, uniform } from "../../src/compute/random.ts";
 
@@ -21,6 +22,13 @@ export function randomWeights(model: ModelConfig, layout: StageLayout): Float32A
   for (const { name, offset, length } of layout.tensors)
     fillNormal(weights.subarray(offset, offset + length), streamKey(model.width, name), 0.3);
   return weights;
+}
+
+/** What a replica starts with, as one vector. */
+export function initialVector(model: ModelConfig, layout: StageLayout, seed: number): Float32Array {
+  const vector = new Float32Array(layout.length);
+  for (const { offset, values } of initialWeights(model, layout, seed)) vector.set(values, offset);
+  return vector;
 }
 
 export function randomTokens(model: ModelConfig, count: number, name: string): Int32Array {

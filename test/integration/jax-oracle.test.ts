@@ -6,15 +6,16 @@ import { defaultDevice, init, nn, numpy as np, valueAndGrad } from "@jax-js/jax"
 import { beforeAll, describe, expect, it } from "vitest";
 import { createReferenceDevice } from "../../src/compute/backends/reference/device.ts";
 import { stageLayout } from "../../src/compute/model/layout.ts";
+import { createMemory } from "../../src/compute/model/memory.ts";
 import {
-  allocateActivations,
   createStage,
   embeddingOf,
   headOf,
-  lossBackward,
-  lossForward,
+  lossForwardBackward,
   passOf,
+  stageForward,
 } from "../../src/compute/model/stage.ts";
+import { allocateActivations } from "../../src/compute/model/stage-memory.ts";
 import { wholeModel } from "../../src/compute/model/stages.ts";
 import { difference, magnitude, randomTokens, randomWeights, smallModel } from "../compute/small-model.ts";
 
@@ -66,14 +67,15 @@ describe("loss and gradients", () => {
 
 async function ourLossAndGradients(): Promise<{ loss: number; gradients: Float64Array }> {
   const device = createReferenceDevice();
-  const stage = createStage(device, model, wholeModel(model), tokenCount);
+  const size = { maximumTokens: tokenCount, recompute: false };
+  const stage = createStage(device.kernels, createMemory(device), model, wholeModel(model), size);
   const shape = { sequences, queries: sequenceLength, keys: sequenceLength };
   const pass = passOf(stage, allocateActivations(stage), shape);
   device.upload(stage.parameters, weights);
   device.uploadIndices(embeddingOf(pass).tokens, tokens);
   device.uploadIndices(headOf(pass).targets, targets);
-  const losses = await device.downloadDouble(lossForward(stage, pass));
-  lossBackward(stage, pass);
+  stageForward(stage, pass);
+  const losses = await device.downloadDouble(lossForwardBackward(stage, pass));
   return { loss: losses.reduce((a, b) => a + b), gradients: await device.downloadDouble(stage.gradients) };
 }
 

@@ -12,12 +12,12 @@ import { slice } from "../kernels.ts";
 import type { ModelConfig } from "./config.ts";
 import type { BlockTensors } from "./layout.ts";
 import { linearBackwardInput, linearBackwardWeight, linearForward } from "./linear.ts";
-import type { Rows, Widths } from "./memory.ts";
+import type { Places, Rows, Widths } from "./memory.ts";
 
 /** What a block's forward pass leaves for its backward pass. */
 export type BlockActivations = Rows<keyof ReturnType<typeof blockWidths>>;
 /** Working space that every block and microbatch of a stage shares. */
-export type BlockScratch = Rows<keyof ReturnType<typeof scratchWidths>>;
+export type BlockScratch = Rows<keyof ReturnType<typeof blockScratch>>;
 
 export interface BlockShape {
   readonly sequences: number;
@@ -48,18 +48,19 @@ export function blockWidths(model: ModelConfig) {
   } satisfies Widths<string>;
 }
 
-export function scratchWidths(model: ModelConfig) {
+/** At most one of the first four is in use at any time; the last three outlive those that come after attention's backward pass. */
+export function blockScratch(model: ModelConfig) {
   const { width, heads, feedForward } = model;
   const keyValueWidth = (width / heads) * model.keyValueHeads;
   return {
-    normed: width,
-    activated: feedForward,
-    dNormed: width,
-    dMixed: width,
-    dQuery: width,
-    dKey: keyValueWidth,
-    dValue: keyValueWidth,
-  } satisfies Widths<string>;
+    normed: { after: 0, width },
+    activated: { after: 0, width: feedForward },
+    dNormed: { after: 0, width },
+    dMixed: { after: 0, width },
+    dQuery: { after: width, width },
+    dKey: { after: 2 * width, width: keyValueWidth },
+    dValue: { after: 2 * width + keyValueWidth, width: keyValueWidth },
+  } satisfies Places<string>;
 }
 
 /** A block, and the memory that one microbatch uses in it, cut to the microbatch's size. */
@@ -74,9 +75,21 @@ export interface BlockPass {
 
 /** Reads `kept.input`, fills the rest of `kept`, writes `output`. */
 export function blockForward(kernels: Kernels, model: ModelConfig, shape: BlockShape, block: BlockPass): void {
-  const { norm, square, keyValue, widen, narrow, rotary, attention } = shapes(model, shape);
+  const { narrow } = shapes(model, shape);
   const { weights, kept, output } = block;
-  const { normed, activated } = block.scratch;
+  const { activated } = block.scratch;
+
+  blockActivate(kernels, model, shape, block);
+  kernels.swigluForward(activated, kept.gate, kept.up);
+  linearForward(kernels, output, activated, weights.down, narrow);
+  kernels.add(output, output, kept.middle);
+}
+
+/** The part of the forward pass that the backward pass needs: reads `kept.input`, fills the rest of `kept`. */
+export function blockActivate(kernels: Kernels, model: ModelConfig, shape: BlockShape, block: BlockPass): void {
+  const { norm, square, keyValue, widen, rotary, attention } = shapes(model, shape);
+  const { weights, kept } = block;
+  const { normed } = block.scratch;
   const key = lastRows(kept.key, shape);
   const value = lastRows(kept.value, shape);
 
@@ -93,9 +106,6 @@ export function blockForward(kernels: Kernels, model: ModelConfig, shape: BlockS
   kernels.rmsNormForward(normed, kept.feedForwardInverseRms, kept.middle, weights.feedForwardNorm, norm);
   linearForward(kernels, kept.gate, normed, weights.gate, widen);
   linearForward(kernels, kept.up, normed, weights.up, widen);
-  kernels.swigluForward(activated, kept.gate, kept.up);
-  linearForward(kernels, output, activated, weights.down, narrow);
-  kernels.add(output, output, kept.middle);
 }
 
 /**

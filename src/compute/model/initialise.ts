@@ -11,15 +11,28 @@ import { fillNormal, streamKey } from "../random.ts";
 import type { ModelConfig } from "./config.ts";
 import type { StageLayout, TensorRole } from "./layout.ts";
 
-/** The stage's parameter vector before the first step. */
-export function initialWeights(model: ModelConfig, layout: StageLayout, seed: number): Float32Array {
-  const weights = new Float32Array(layout.length);
+/** Even, as `fillNormal` wants it; 1 MiB. */
+const mostAtOnce = 2 ** 18;
+
+/**
+ * The stage's parameter vector before the first step, piece by piece: values that start at element `offset`. They hold until
+ * the next piece is drawn.
+ */
+export function* initialWeights(
+  model: ModelConfig,
+  layout: StageLayout,
+  seed: number,
+): Generator<{ readonly offset: number; readonly values: Float32Array }> {
+  const memory = new Float32Array(Math.min(mostAtOnce, layout.length));
   for (const { name, role, offset, length } of layout.tensors) {
-    const values = weights.subarray(offset, offset + length);
-    if (role === "gain") values.fill(1);
-    else fillNormal(values, streamKey(seed, name), deviation(model, role));
+    const key = streamKey(seed, name);
+    for (let first = 0; first < length; first += mostAtOnce) {
+      const values = memory.subarray(0, Math.min(mostAtOnce, length - first));
+      if (role === "gain") values.fill(1);
+      else fillNormal(values, key, deviation(model, role), first);
+      yield { offset: offset + first, values };
+    }
   }
-  return weights;
 }
 
 function deviation(model: ModelConfig, role: Exclude<TensorRole, "gain">): number {

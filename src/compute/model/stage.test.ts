@@ -1,20 +1,17 @@
 import { describe, expect, it } from "vitest";
-import { difference, randomTokens, randomWeights, smallModel } from "../../../test/compute/small-model.ts";
+import {
+  difference,
+  initialVector,
+  randomTokens,
+  randomWeights,
+  smallModel,
+} from "../../../test/compute/small-model.ts";
 import { createReferenceDevice } from "../backends/reference/device.ts";
 import type { StageSpec } from "./config.ts";
-import { initialWeights } from "./initialise.ts";
 import { stageLayout } from "./layout.ts";
-import {
-  allocateActivations,
-  createStage,
-  embeddingOf,
-  headOf,
-  lossBackward,
-  lossForward,
-  passOf,
-  stageBackward,
-  stageForward,
-} from "./stage.ts";
+import { createMemory } from "./memory.ts";
+import { createStage, embeddingOf, headOf, lossForwardBackward, passOf, stageBackward, stageForward } from "./stage.ts";
+import { allocateActivations, type StageSize } from "./stage-memory.ts";
 import { cutIntoStages, wholeModel } from "./stages.ts";
 
 const model = smallModel;
@@ -32,10 +29,15 @@ interface Outcome {
 }
 
 /** One microbatch forward and back through a chain of stages in this process, in float64 throughout. */
-async function run(specs: readonly StageSpec[], weights: Float64Array, maximumTokens = tokenCount): Promise<Outcome> {
+async function run(
+  specs: readonly StageSpec[],
+  weights: Float64Array,
+  size: Partial<StageSize> = {},
+): Promise<Outcome> {
   const device = createReferenceDevice();
   const chain = specs.map((spec) => {
-    const stage = createStage(device, model, spec, maximumTokens);
+    const whole = { maximumTokens: tokenCount, recompute: false, ...size };
+    const stage = createStage(device.kernels, createMemory(device), model, spec, whole);
     const own = stage.layout.tensors.flatMap(({ name }) => [...tensorOf(weights, name)]);
     device.upload(stage.parameters, Float64Array.from(own));
     return { stage, pass: passOf(stage, allocateActivations(stage), shape) };
@@ -45,18 +47,17 @@ async function run(specs: readonly StageSpec[], weights: Float64Array, maximumTo
   for (const { stage, pass } of chain) {
     if (pass.embedding) device.uploadIndices(embeddingOf(pass).tokens, tokens);
     else device.upload(pass.input, crossing);
+    stageForward(stage, pass);
     if (!pass.head) {
-      stageForward(stage, pass);
       crossing = await device.downloadDouble(pass.output);
       continue;
     }
     device.uploadIndices(headOf(pass).targets, targets);
-    loss = (await device.downloadDouble(lossForward(stage, pass))).reduce((a, b) => a + b);
+    loss = (await device.downloadDouble(lossForwardBackward(stage, pass))).reduce((a, b) => a + b);
   }
   const gradients = new Map<string, Float64Array>();
   for (const { stage, pass } of chain.toReversed()) {
-    if (pass.head) lossBackward(stage, pass);
-    else {
+    if (!pass.head) {
       device.upload(pass.dx, crossing);
       stageBackward(stage, pass);
     }
@@ -107,20 +108,29 @@ describe("a model's gradients", () => {
   });
 
   it("are those of the microbatch alone when there is room for a larger one", async () => {
-    const roomy = await run([wholeModel(model)], weights, 3 * tokenCount);
+    const roomy = await run([wholeModel(model)], weights, { maximumTokens: 3 * tokenCount });
     expect(roomy).toEqual(await run([wholeModel(model)], weights));
+  });
+});
+
+describe("recomputing activations", () => {
+  const weights = Float64Array.from(wholeWeights);
+
+  it.each([1, 2, 3])("changes no bit of a model's gradients in %i stages", async (count) => {
+    const specs = cutIntoStages(model, count);
+    expect(await run(specs, weights, { recompute: true })).toEqual(await run(specs, weights));
   });
 });
 
 describe("initial weights", () => {
   it("are the same tensors however the model is cut, and change with the seed", () => {
-    const whole = initialWeights(model, wholeLayout, 3);
+    const whole = initialVector(model, wholeLayout, 3);
     for (const spec of cutIntoStages(model, 3)) {
       const layout = stageLayout(model, spec);
-      const own = initialWeights(model, layout, 3);
+      const own = initialVector(model, layout, 3);
       for (const { name, offset, length } of layout.tensors)
         expect(own.subarray(offset, offset + length)).toEqual(tensorOf(whole, name));
     }
-    expect(difference(initialWeights(model, wholeLayout, 4), whole)).toBeGreaterThan(0.1);
+    expect(difference(initialVector(model, wholeLayout, 4), whole)).toBeGreaterThan(0.1);
   });
 });

@@ -1,5 +1,6 @@
 /** For tests: a compute engine whose sums are easy to follow. Every trained microbatch moves the weights by one. */
 import { stageLayout } from "../../compute/model/layout.ts";
+import { planStageMemory } from "../../compute/model/memory-plan.ts";
 import type {
   ComputeArguments,
   ComputeMethod,
@@ -48,7 +49,7 @@ export class FakeEngine implements ComputeEngine {
         return {
           device: { kind: "reference", name: "fake", threads: 1 },
           parameters: this.#weights.length,
-          memoryBytes: 1,
+          memory: planStageMemory(this.#options, { microbatchesInFlight: 1, workspaceBytes: 0 }),
         };
       case "load":
         this.#weights = Float32Array.from((argument as { weights: Float32Array }).weights);

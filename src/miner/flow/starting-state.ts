@@ -41,9 +41,9 @@ export async function loadStart(
   signal: AbortSignal,
 ): Promise<HeldState> {
   const { stage, model, training, checkpoint, at } = place;
-  const { memoryBytes } = await engine.call("open", { ...device, model, stage, training });
+  const { memory } = await engine.call("open", { ...device, model, stage, training });
   signal.throwIfAborted();
-  const held = { engine, openedFor: place, memoryBytes, epoch: at.epoch };
+  const held = { engine, openedFor: place, memoryBytes: memory.totalBytes, epoch: at.epoch };
   if (checkpoint === null) {
     const { weights } = await engine.call("state");
     return { ...held, weightsHash: hashBytes(bytesOf(weights)) };

@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { initialVector } from "../../../test/compute/small-model.ts";
 import { buildDataset } from "../../compute/data/manifest.ts";
 import { splitDocuments } from "../../compute/data/split.ts";
 import { loadTokenizer } from "../../compute/data/tokenizer.ts";
 import type { ComputeHost } from "../../compute/host.ts";
-import { initialWeights } from "../../compute/model/initialise.ts";
 import { stageLayout } from "../../compute/model/layout.ts";
 import { wholeModel } from "../../compute/model/stages.ts";
 import { FailureError } from "../../protocol/failure.ts";
@@ -22,7 +22,7 @@ const text = "The whale, the whale! Up helm, up helm! ".repeat(40);
 const { manifest, files } = buildDataset(splitDocuments([text], tokenizer, 0.2), tokenizer, 1 << 20, hashBytes);
 
 const vectors = stages.map((stage) =>
-  bytesOf(initialWeights(definition.model, stageLayout(definition.model, stage), 1)),
+  bytesOf(initialVector(definition.model, stageLayout(definition.model, stage), 1)),
 );
 const blobs = new Map<BlobHash, Uint8Array>([...files, ...vectors.map((bytes) => [hashBytes(bytes), bytes] as const)]);
 
@@ -38,7 +38,7 @@ function checkpointOf(epoch: number): Checkpoint {
 describe("stages", () => {
   it("are joined to exactly the model that was never cut", () => {
     const whole = stageLayout(definition.model, wholeModel(definition.model));
-    expect(joinStages(definition.model, stages, vectors)).toEqual(initialWeights(definition.model, whole, 1));
+    expect(joinStages(definition.model, stages, vectors)).toEqual(initialVector(definition.model, whole, 1));
   });
 
   it("of another size are not joined", () => {

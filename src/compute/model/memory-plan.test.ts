@@ -1,0 +1,85 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { createReferenceDevice } from "../backends/reference/device.ts";
+import { DeviceMemoryError } from "../kernels.ts";
+import { createReplica } from "../replica.ts";
+import type { ModelConfig } from "./config.ts";
+import { createMemory, elementBytes } from "./memory.ts";
+import { planStageMemory, stageMemory } from "./memory-plan.ts";
+import { presets } from "./presets.ts";
+import { createStage } from "./stage.ts";
+import { allocateActivations } from "./stage-memory.ts";
+import { cutIntoStages } from "./stages.ts";
+
+const seed = 20_261_126;
+
+const shapes = fc.record({
+  vocabulary: fc.integer({ min: 1, max: 300 }),
+  headDim: fc.constantFrom(2, 4, 6),
+  keyValueHeads: fc.integer({ min: 1, max: 3 }),
+  groupHeads: fc.integer({ min: 1, max: 2 }),
+  feedForward: fc.integer({ min: 1, max: 90 }),
+  layers: fc.integer({ min: 1, max: 4 }),
+  stages: fc.integer({ min: 1, max: 4 }),
+  sequenceLength: fc.integer({ min: 1, max: 9 }),
+  sequencesPerMicrobatch: fc.integer({ min: 1, max: 3 }),
+  microbatchesInFlight: fc.integer({ min: 0, max: 3 }),
+  mode: fc.constantFrom("sync" as const, "local-steps" as const),
+  outerMomentum: fc.constantFrom(0, 0.6),
+  recompute: fc.boolean(),
+});
+
+describe("a memory plan", () => {
+  it(`is what a replica has allocated once it has stepped and merged (seed ${seed})`, () =>
+    fc.assert(
+      fc.asyncProperty(shapes, async ({ headDim, groupHeads, stages, microbatchesInFlight, recompute, ...rest }) => {
+        const heads = groupHeads * rest.keyValueHeads;
+        const model: ModelConfig = { ...presets.tiny.model, ...rest, heads, width: heads * headDim };
+        const training = { ...presets.tiny.training, ...rest };
+        const device = createReferenceDevice();
+        for (const stage of cutIntoStages(model, Math.min(stages, model.layers))) {
+          const memory = createMemory(device);
+          const size = { maximumTokens: rest.sequencesPerMicrobatch * rest.sequenceLength, recompute };
+          const open = createStage(device.kernels, memory, model, stage, size);
+          const replica = createReplica(device, open, training);
+          for (let count = 0; count < microbatchesInFlight; count++) allocateActivations(open);
+          replica.addTokens(1);
+          if (training.mode === "local-steps") await replica.step();
+          await replica.merge([
+            await replica.contribution(),
+            { values: new Float32Array(open.layout.length), tokens: 1 },
+          ]);
+          const plan = stageMemory({ model, stage, training }, { microbatchesInFlight, workspaceBytes: 0 }, recompute);
+          expect(plan.totalBytes).toBe(elementBytes * memory.elements);
+        }
+        device.close();
+      }),
+      { seed, numRuns: 40 },
+    ));
+
+  const { model, training } = presets["100m"];
+  const stage = { index: 1, count: 4, fromLayer: 3, toLayer: 6 };
+  const work = { model, stage, training };
+  const needs = { microbatchesInFlight: 4, workspaceBytes: 1 << 20 };
+
+  it("keeps activations unless the limit says otherwise, for recomputing takes longer", () => {
+    const free = planStageMemory(work, needs);
+    expect(free.recompute).toBe(false);
+    const tight = planStageMemory(work, needs, free.totalBytes - 1);
+    expect(tight.recompute).toBe(true);
+    expect(tight.activationsPerMicrobatchBytes).toBeLessThan(free.activationsPerMicrobatchBytes / 8);
+  });
+
+  it("that does not fit is refused with what takes how much", () => {
+    expect(() => planStageMemory(work, needs, 100 << 20)).toThrow(DeviceMemoryError);
+    expect(() => planStageMemory(work, needs, 100 << 20)).toThrow(
+      /^a limit of 100 MiB has no room for stage 2 of 4: it takes \d+ MiB, which is \d+ MiB too much \(weights \d+ MiB, /,
+    );
+  });
+
+  it("of the largest preset's stages is made without taking memory", () => {
+    const { model, training, stages } = presets["100b"];
+    for (const stage of cutIntoStages(model, stages))
+      expect(planStageMemory({ model, stage, training }, needs).weightsBytes).toBeGreaterThan(2 ** 33);
+  });
+});

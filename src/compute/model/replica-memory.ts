@@ -1,0 +1,32 @@
+/** The memory of a replica's training state, next to that of its stage. All of it is taken when it is first needed. */
+import type { TrainingConfig } from "./config.ts";
+import { type LazyVector, lazyReals, type Memory } from "./memory.ts";
+import { createOptimizerState, type OptimizerState } from "./optimizer-state.ts";
+
+export interface ReplicaMemory {
+  readonly optimizer: OptimizerState;
+  /** The weights at the epoch's start, once local steps have left them. */
+  readonly epochStart: LazyVector;
+  /** A part of a contribution on its way in or out. */
+  readonly exchange: LazyVector;
+}
+
+/** 4 MiB. */
+const mostExchanged = 2 ** 20;
+
+export function createReplicaMemory(memory: Memory, training: TrainingConfig, parameters: number): ReplicaMemory {
+  return {
+    optimizer: createOptimizerState(memory, training.mode, parameters),
+    epochStart: lazyReals(memory, parameters),
+    exchange: lazyReals(memory, Math.min(mostExchanged, parameters)),
+  };
+}
+
+/** Takes all that steps and merges will need. */
+export function takeReplicaMemory({ optimizer, epochStart, exchange }: ReplicaMemory, training: TrainingConfig): void {
+  optimizer.firstMoment.use();
+  optimizer.secondMoment.use();
+  exchange.use();
+  if (training.mode === "local-steps") epochStart.use();
+  if (training.outerMomentum !== 0) optimizer.outerMomentum?.use();
+}
