@@ -1,10 +1,9 @@
 #pragma once
 
 // Matrix products on packed panels, the core of `gemm.cc` and of attention (Goto & van de Geijn 2008, BLIS). A product
-// out += a · b runs over tiles of kTileRows × kTileColumns results that stay in registers. Its operands are first copied
-// into panels in the order in which the tile loop reads them:
-//   a panel of a: [depth][kTileRows]     a panel of b: [depth][kTileColumns]
-// Rows and columns beyond the matrix are zeros, so the tile loop has no edges.
+// out += a · b runs over tiles of kTileRows × kTileColumns results that stay in registers. Its operands are first packed
+// (`packing.h`), into a number format of their own (`format.h`): a panel's element is 4 bytes, for one step along the
+// depth. Elements of b beyond the matrix are zeros; rows of a beyond it are computed with and not stored.
 
 #include "vector.h"
 
@@ -24,118 +23,106 @@ constexpr size_t panelCount(size_t extent, size_t panelWidth) { return (extent +
 /** `extent` rounded up to whole panels. */
 constexpr size_t padded(size_t extent, size_t panelWidth) { return panelCount(extent, panelWidth) * panelWidth; }
 
-/** Where an operand's element (i, p) lies, i along the panels' width and p along the depth. */
-struct Source {
-  const float* data;
-  /** Distance between neighbours along the dimension that is not contiguous. */
-  size_t stride;
-  /** Whether neighbours along the panel's width are contiguous; if not, those along the depth are. */
-  bool alongWidth;
-
-  Source at(size_t i, size_t p) const {
-    return {data + (alongWidth ? p * stride + i : i * stride + p), stride, alongWidth};
-  }
+/** How a panel of a lies in memory: [step][kTileRows], for a matrix whose rows are neighbours in memory … */
+struct BySteps {
+  static constexpr size_t row() { return 1; }
+  static constexpr size_t step() { return kTileRows; }
 };
 
-/** Turns kLanes vectors, the rows of a square, into its columns, by log2(kLanes) rounds of a perfect shuffle. */
-inline void transpose(Vector (&square)[kLanes]) {
-  for (size_t round = 1; round < kLanes; round *= 2) {
-    Vector shuffled[kLanes];
-    for (size_t i = 0; i < kLanes / 2; i++) {
-      shuffled[2 * i] = interleave<false>(square[i], square[i + kLanes / 2]);
-      shuffled[2 * i + 1] = interleave<true>(square[i], square[i + kLanes / 2]);
-    }
-    for (size_t i = 0; i < kLanes; i++) square[i] = shuffled[i];
+/** … or as rows of steps, `stride` apart, for one whose elements along the depth are. */
+struct ByRows {
+  size_t stride;
+  size_t row() const { return stride; }
+  static constexpr size_t step() { return 1; }
+};
+
+/** The elements of one step of a panel of a. Three rows share a pointer: one for each would not fit the registers. */
+template <size_t rows, class Layout>
+class RowGroups {
+ public:
+  RowGroups(const float* panel, Layout layout) : layout_(layout) {
+    for (size_t group = 0; group < kGroups; group++) first_[group] = panel + 3 * group * layout.row();
   }
+  float at(size_t row) const { return first_[row / 3][row % 3 * layout_.row()]; }
+  void step() {
+    for (const float*& first : first_) first += layout_.step();
+  }
+
+ private:
+  static constexpr size_t kGroups = (rows + 2) / 3;
+  const float* first_[kGroups];
+  Layout layout_;
+};
+
+/** The left operand: panels of kTileRows rows, `stride` floats from one to the next. */
+template <class Layout>
+struct LeftPanels {
+  const float* data;
+  size_t stride;
+  Layout layout;
+};
+
+/** Packed rows, `stride` floats apart. */
+inline LeftPanels<ByRows> rowPanels(const float* rows, size_t stride) { return {rows, kTileRows * stride, {stride}}; }
+inline LeftPanels<BySteps> stepPanels(const float* panels, size_t steps) { return {panels, kTileRows * steps, {}}; }
+
+/** The right operand: panels [step][kTileColumns], `stride` floats from one to the next. */
+struct RightPanels {
+  const float* data;
+  size_t stride;
+};
+
+inline RightPanels columnPanels(const float* panels, size_t steps) { return {panels, kTileColumns * steps}; }
+
+/** Where results go: `rows` × `columns` of them, stored in or added to `data`. */
+struct Target {
+  float* data;
+  size_t stride, rows, columns;
+  bool accumulate;
+};
+
+/** Computes tileRows × vectors results, of which the target may want fewer. */
+template <class Format, size_t tileRows, size_t vectors, class Layout>
+inline void multiplyTile(const Target& target, const float* a, Layout layout, const float* b, size_t steps) {
+  // What is added to comes from afar, and is needed only after the loop.
+  if (target.accumulate)
+    for (size_t i = 0; i < tileRows && i < target.rows; i++) prefetch(target.data + i * target.stride);
+  Vector tile[tileRows][vectors] = {};
+  Format::addProduct(tile, a, layout, b, steps);
+  const bool isWhole = target.rows >= tileRows && target.columns >= vectors * kLanes;
+  unrolled<tileRows>([&](auto i) TAH_INLINE_BODY {
+    unrolled<vectors>([&](auto j) TAH_INLINE_BODY {
+      if (!isWhole && (i.value >= target.rows || j.value * kLanes >= target.columns)) return;
+      float* to = target.data + i.value * target.stride + j.value * kLanes;
+      const size_t count = isWhole ? kLanes : target.columns - j.value * kLanes;
+      store(to, target.accumulate ? load(to, count) + tile[i.value][j.value] : tile[i.value][j.value], count);
+    });
+  });
 }
 
-using Tile = Vector[kTileRows][kTileVectors];
+template <class Format, size_t tileRows, class Layout>
+inline void multiplyRows(const Target& target, const float* a, Layout layout, const float* b, size_t steps) {
+  if (target.columns > kLanes) multiplyTile<Format, tileRows, kTileVectors>(target, a, layout, b, steps);
+  else multiplyTile<Format, tileRows, 1>(target, a, layout, b, steps);
+}
 
 /**
- * The number format of panels. One step of a panel holds, for each row or column, one 4-byte element: here a float, and
- * elsewhere what several steps along the depth make together.
+ * target (+)= a · b, with a and b packed. A panel of a stays in the first cache while all of b passes by. At the edges smaller
+ * tiles compute less in vain.
  */
-struct SinglePrecision {
-  static constexpr size_t kDepthPerStep = 1;
-
-  template <size_t width>
-  static void packPanel(float* panel, const Source& source, size_t count, size_t depth);
-
-  /** tile += a · b over `steps`. */
-  static void addProduct(Tile& tile, const float* a, const float* b, size_t steps) {
-    for (size_t p = 0; p < steps; p++) {
-      Vector row[kTileVectors];
-      for (size_t j = 0; j < kTileVectors; j++) row[j] = load(b + p * kTileColumns + j * kLanes);
-      for (size_t i = 0; i < kTileRows; i++)
-        for (size_t j = 0; j < kTileVectors; j++) tile[i][j] += row[j] * a[p * kTileRows + i];
+template <class Format, class Layout>
+inline void multiplyPanels(const Target& target, LeftPanels<Layout> a, RightPanels b, size_t steps) {
+  constexpr size_t kThird = kTileRows / 3;
+  for (size_t i = 0; i < target.rows; i += kTileRows, a.data += a.stride) {
+    const float* panel = b.data;
+    for (size_t j = 0; j < target.columns; j += kTileColumns, panel += b.stride) {
+      const Target rest{target.data + i * target.stride + j, target.stride, target.rows - i, target.columns - j,
+                        target.accumulate};
+      if (rest.rows > 2 * kThird) multiplyRows<Format, kTileRows>(rest, a.data, a.layout, panel, steps);
+      else if (rest.rows > kThird) multiplyRows<Format, 2 * kThird>(rest, a.data, a.layout, panel, steps);
+      else multiplyRows<Format, kThird>(rest, a.data, a.layout, panel, steps);
     }
   }
-};
-
-/** Packs `count` ≤ width rows of the source into one panel of `depth`. */
-template <size_t width>
-inline void SinglePrecision::packPanel(float* panel, const Source& source, size_t count, size_t depth) {
-  if (source.alongWidth) {
-    for (size_t p = 0; p < depth; p++) {
-      const float* from = source.data + p * source.stride;
-      float* to = panel + p * width;
-      if (count == width) std::memcpy(to, from, width * sizeof(float));
-      else
-        for (size_t i = 0; i < width; i++) to[i] = i < count ? from[i] : 0.f;
-    }
-    return;
-  }
-  for (size_t first = 0; first < width; first += kLanes) {
-    const size_t columns = width - first < kLanes ? width - first : kLanes;
-    for (size_t p = 0; p < depth; p += kLanes) {
-      const size_t rows = depth - p < kLanes ? depth - p : kLanes;
-      Vector square[kLanes];
-      for (size_t i = 0; i < kLanes; i++)
-        square[i] = first + i < count ? load(source.data + (first + i) * source.stride + p, rows) : Vector{};
-      transpose(square);
-      for (size_t i = 0; i < rows; i++) store(panel + (p + i) * width + first, square[i], columns);
-    }
-  }
-}
-
-/** Packs `extent` rows of the source into consecutive panels. */
-template <size_t width, class Format = SinglePrecision>
-inline void packPanels(float* panels, const Source& source, size_t extent, size_t depth) {
-  const size_t steps = panelCount(depth, Format::kDepthPerStep);
-  for (size_t first = 0; first < extent; first += width)
-    Format::template packPanel<width>(panels + first * steps, source.at(first, 0),
-                                      extent - first < width ? extent - first : width, depth);
-}
-
-/** Panels that lie `stride` floats apart; more than the depth in use when only the front of each is read. */
-struct Panels {
-  const float* data;
-  size_t stride;
-};
-
-/** The top left rows × columns of one tile of a · b, stored in or added to out. */
-template <class Format>
-inline void multiplyTile(float* out, size_t outStride, const float* a, const float* b, size_t rows, size_t columns,
-                         size_t steps, bool accumulate) {
-  Tile tile = {};
-  Format::addProduct(tile, a, b, steps);
-  for (size_t i = 0; i < rows; i++)
-    for (size_t j = 0; j * kLanes < columns; j++) {
-      float* to = out + i * outStride + j * kLanes;
-      const size_t count = columns - j * kLanes;
-      store(to, accumulate ? load(to, count) + tile[i][j] : tile[i][j], count);
-    }
-}
-
-/** out[rows, columns] (+)= a · b, with a and b packed. A panel of a stays in the first cache while all of b passes by. */
-template <class Format = SinglePrecision>
-inline void multiplyPanels(float* out, size_t outStride, Panels a, Panels b, size_t rows, size_t columns, size_t steps,
-                           bool accumulate) {
-  for (size_t i = 0; i < rows; i += kTileRows)
-    for (size_t j = 0; j < columns; j += kTileColumns)
-      multiplyTile<Format>(out + i * outStride + j, outStride, a.data + i / kTileRows * a.stride,
-                           b.data + j / kTileColumns * b.stride, rows - i < kTileRows ? rows - i : kTileRows,
-                           columns - j < kTileColumns ? columns - j : kTileColumns, steps, accumulate);
 }
 
 }  // namespace tah::TAH_ISA

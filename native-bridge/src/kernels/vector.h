@@ -9,6 +9,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
 
 namespace tah::TAH_ISA {
 
@@ -20,7 +23,33 @@ constexpr size_t kLanes = 8;
 constexpr size_t kLanes = 4;
 #endif
 
+/** A number as a type. */
+template <size_t number>
+struct Constant {
+  static constexpr size_t value = number;
+};
+
+// What a tile's registers depend on must not become a call.
 #if defined(__GNUC__)
+#define TAH_INLINE inline __attribute__((always_inline))
+#define TAH_INLINE_BODY __attribute__((always_inline))
+#else
+#define TAH_INLINE __forceinline
+#define TAH_INLINE_BODY
+#endif
+
+/** Calls body(Constant<0>), body(Constant<1>), … : a loop that the compiler cannot leave rolled up. */
+template <size_t count, class Body>
+TAH_INLINE void unrolled(const Body& body) {
+  if constexpr (count > 0) {
+    unrolled<count - 1>(body);
+    body(Constant<count - 1>{});
+  }
+}
+
+#if defined(__GNUC__)
+
+inline void prefetch(const float* address) { __builtin_prefetch(address); }
 
 typedef float Vector __attribute__((vector_size(sizeof(float) * kLanes)));
 typedef uint32_t IntegerVector __attribute__((vector_size(sizeof(uint32_t) * kLanes)));
@@ -69,7 +98,16 @@ inline Vector exponential(Vector x) {
   return x > kHighest ? splat(INFINITY) : x < kLowest ? Vector{} : p * scale * 2.f;
 }
 
+/** Lanes below `first` are `below`, the others those of `value`. */
+inline Vector lanesFrom(size_t first, Vector value, float below) {
+  IntegerVector lane;
+  for (size_t i = 0; i < kLanes; i++) lane[i] = uint32_t(i);
+  return lane < uint32_t(first) ? splat(below) : value;
+}
+
 #else
+
+inline void prefetch(const float*) {}
 
 struct Vector {
   float lane[kLanes];
@@ -96,6 +134,10 @@ inline Vector& operator+=(Vector& a, Vector b) { return a = a + b; }
 inline Vector maximum(Vector a, Vector b) { return each([&](size_t i) { return a[i] > b[i] ? a[i] : b[i]; }); }
 inline Vector exponential(Vector x) { return each([&](size_t i) { return ::expf(x[i]); }); }
 
+inline Vector lanesFrom(size_t first, Vector value, float below) {
+  return each([&](size_t i) { return i < first ? below : value[i]; });
+}
+
 template <bool upper>
 inline Vector interleave(Vector a, Vector b) {
   constexpr size_t first = upper ? kLanes / 2 : 0;
@@ -112,6 +154,20 @@ inline Vector load(const float* from) {
 
 inline void store(float* to, Vector value) { std::memcpy(to, &value, sizeof value); }
 
+#if defined(__AVX512F__) && defined(__GNUC__)
+
+inline __mmask16 firstLanes(size_t count) { return __mmask16(count >= kLanes ? 0xffff : (1u << count) - 1); }
+
+/** The first `count` floats; the other lanes are `rest`. */
+inline Vector load(const float* from, size_t count, float rest = 0) {
+  return _mm512_mask_loadu_ps(splat(rest), firstLanes(count), from);
+}
+
+/** Stores the first `count` lanes only. */
+inline void store(float* to, Vector value, size_t count) { _mm512_mask_storeu_ps(to, firstLanes(count), value); }
+
+#else
+
 /** The first `count` floats; the other lanes are `rest`. */
 inline Vector load(const float* from, size_t count, float rest = 0) {
   if (count >= kLanes) return load(from);
@@ -125,6 +181,8 @@ inline void store(float* to, Vector value, size_t count) {
   if (count >= kLanes) store(to, value);
   else std::memcpy(to, &value, count * sizeof(float));
 }
+
+#endif
 
 inline float sum(Vector value) {
   float total = 0;
