@@ -1,10 +1,37 @@
 #include "thread-pool.h"
 
+#if defined(__x86_64__) || defined(_M_X64)
+#include <immintrin.h>
+#endif
+
 namespace tah {
 namespace {
 
-/** About 10 µs of arithmetic: what waking a sleeping thread costs. */
-constexpr size_t kWakeOperations = 1 << 19;
+/** About 3 µs of arithmetic: what handing work to a waiting thread costs. */
+constexpr size_t kShareOperations = 1 << 17;
+
+/**
+ * How often a thread looks again before it sleeps: some 30 µs. The kernels of a training step follow each other faster than
+ * that, and waking a sleeping thread takes as long; between steps nobody spins.
+ */
+constexpr int kLooks = 2000;
+
+void pause() {
+#if defined(__x86_64__) || defined(_M_X64)
+  _mm_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
+template <class Condition>
+bool spinUntil(const Condition& condition) {
+  for (int look = 0; look < kLooks; look++) {
+    if (condition()) return true;
+    pause();
+  }
+  return condition();
+}
 
 }  // namespace
 
@@ -29,7 +56,7 @@ void ThreadPool::stop() {
 }
 
 void ThreadPool::run(const Job& job, size_t operations) {
-  if (workers_.empty() || job.tasks < 2 || operations < kWakeOperations) {
+  if (workers_.empty() || job.tasks < 2 || operations < kShareOperations) {
     for (size_t task = 0; task < job.tasks; task++) job.call(job.context, task, 0);
     return;
   }
@@ -41,20 +68,25 @@ void ThreadPool::run(const Job& job, size_t operations) {
   }
   wake_.notify_all();
   takeTasks(job, 0);
-  // A worker that has not woken up yet finds no job and goes back to sleep: only those at work are waited for.
+  // A worker that has not come yet finds no job: only those at work are waited for.
   std::unique_lock lock(mutex_);
   job_ = nullptr;
+  lock.unlock();
+  if (spinUntil([this] { return active_ == 0; })) return;
+  lock.lock();
   finished_.wait(lock, [this] { return active_ == 0; });
 }
 
 void ThreadPool::work(unsigned thread) {
   size_t lastJobNumber = 0;
-  std::unique_lock lock(mutex_);
   for (;;) {
-    wake_.wait(lock, [&] { return stopping_ || (job_ != nullptr && jobNumber_ != lastJobNumber); });
+    const bool isAwaited = !spinUntil([&] { return stopping_ || jobNumber_ != lastJobNumber; });
+    std::unique_lock lock(mutex_);
+    if (isAwaited) wake_.wait(lock, [&] { return stopping_ || jobNumber_ != lastJobNumber; });
     if (stopping_) return;
-    const Job& job = *job_;
     lastJobNumber = jobNumber_;
+    if (job_ == nullptr) continue;
+    const Job& job = *job_;
     active_++;
     lock.unlock();
     takeTasks(job, thread);

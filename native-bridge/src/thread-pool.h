@@ -11,7 +11,7 @@ namespace tah {
 
 /**
  * A fixed number of threads that share the tasks of one job at a time. The thread that calls `run` takes part, so a pool
- * of one thread starts none. Idle threads sleep. Which thread runs a task varies; kernels therefore give every task its
+ * of one thread starts none. Threads that find nothing to do look again for a moment, then sleep. Which thread runs a task varies; kernels therefore give every task its
  * own outputs, and sum partial results in task order, which makes their results the same bits every time.
  */
 class ThreadPool {
@@ -54,11 +54,11 @@ class ThreadPool {
   std::mutex mutex_;
   std::condition_variable wake_;
   std::condition_variable finished_;
-  // Guarded by mutex_:
+  // Written under mutex_; those that are atomic are looked at without it.
   const Job* job_ = nullptr;
-  size_t jobNumber_ = 0;
-  unsigned active_ = 0;
-  bool stopping_ = false;
+  std::atomic<size_t> jobNumber_{0};
+  std::atomic<unsigned> active_{0};
+  std::atomic<bool> stopping_{false};
 };
 
 }  // namespace tah
