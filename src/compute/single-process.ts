@@ -10,7 +10,7 @@ import type { ModelConfig, TrainingConfig } from "./model/config.ts";
 import { wholeModel } from "./model/stages.ts";
 import type { OpenOptions } from "./worker-protocol.ts";
 
-export interface SingleProcessRun extends Pick<OpenOptions, "backend" | "threads"> {
+export interface SingleProcessRun extends Pick<OpenOptions, "backend" | "threads" | "precision"> {
   readonly model: ModelConfig;
   readonly training: TrainingConfig;
   readonly manifest: Manifest;
@@ -32,9 +32,9 @@ export interface SingleProcessResult {
  * computed as local steps of a replica that never merges: the same optimizer on the same mean gradient, without moving it about.
  */
 export async function trainSingleProcess(engine: ComputeEngine, run: SingleProcessRun): Promise<SingleProcessResult> {
-  const { model, manifest, sources, steps, shardOf, backend, threads } = run;
+  const { model, manifest, sources, steps, shardOf, backend, threads, precision } = run;
   const training: TrainingConfig = { ...run.training, mode: "local-steps" };
-  await engine.open({ backend, threads, model, training, stage: wholeModel(model) });
+  await engine.open({ backend, threads, precision, model, training, stage: wholeModel(model) });
   const lossesNats: number[] = [];
   for (let epoch = 0; epoch < steps; epoch++) {
     let lossSumNats = 0;

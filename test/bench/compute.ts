@@ -14,7 +14,7 @@ import { presets } from "../../src/compute/model/presets.ts";
 import { wholeModel } from "../../src/compute/model/stages.ts";
 import { fillNormal, streamKey } from "../../src/compute/random.ts";
 import type { OpenOptions } from "../../src/compute/worker-protocol.ts";
-import { commit, median, printResult } from "./report.ts";
+import { commit, median, printResult } from "./shared/report.ts";
 
 const shapeDefaults = { layers: 1, d: 512, heads: 8, ff: 1408, seq: 256, batch: 4, vocab: 0 };
 const seed = 1;
