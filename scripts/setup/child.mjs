@@ -1,6 +1,13 @@
 import { spawn } from "node:child_process";
 import { constants } from "node:os";
-import { root } from "./folders.mjs";
+import { join } from "node:path";
+import { root, stampFolder } from "./folders.mjs";
+
+/**
+ * Where Node keeps what it made of TypeScript. With it a process and those that it starts do without Node's compiler, which
+ * takes 30 MiB of each and 0.1 s of its start.
+ */
+const compileCache = { NODE_COMPILE_CACHE: join(stampFolder, "compiled") };
 
 /** @typedef {{ code: number, output: string }} ChildResult */
 
@@ -29,7 +36,7 @@ export function runCaptured(program, args) {
  * @param {NodeJS.ProcessEnv} [environment]
  * @returns {Promise<number>}
  */
-export function runForeground(program, args, environment = process.env) {
+export function runForeground(program, args, environment = { ...compileCache, ...process.env }) {
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, { env: environment, stdio: ["inherit", "inherit", "inherit", "ipc"] });
     for (const signal of /** @type {const} */ (["SIGINT", "SIGTERM", "SIGHUP"]))
