@@ -11,6 +11,7 @@ import os from "node:os";
 import { basename, dirname, join, relative } from "node:path";
 import { argv, env } from "node:process";
 import { pathToFileURL } from "node:url";
+import { parseArgs } from "node:util";
 import { runCaptured } from "./setup/child.mjs";
 import { SetupFailure } from "./setup/failure.mjs";
 import { root } from "./setup/folders.mjs";
@@ -18,8 +19,8 @@ import { runScript } from "./setup/run-script.mjs";
 
 const sourceFolder = join(root, "native-bridge", "src");
 const buildFolder = join(root, "native-bridge", "build");
-const addonFile = join(buildFolder, "train-at-home-native.node");
-const stampFile = join(buildFolder, "stamp");
+const clangArchitecture = process.arch === "arm64" ? "aarch64" : "x86_64";
+const addonName = "train-at-home-native.node";
 
 /**
  * @typedef {object} Compilation one call of the compiler
@@ -54,16 +55,35 @@ const gnuFlags = [
 const microsoftFlags = ["/nologo", "/std:c++17", "/O2", "/EHsc", "/MD", "/utf-8", "/fp:contract", "/DNAPI_VERSION=8"];
 
 /**
- * @param {{ quiet: boolean }} options quiet: print nothing when all goes well
+ * Optimised less, for reports that name lines and for compilers that take minutes otherwise. Whatever is found ends the process.
+ * @param {string} sanitizers
+ */
+const sanitizerFlags = (sanitizers) => [
+  ...[`-fsanitize=${sanitizers}`, "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g1", "-O1"],
+];
+
+/**
+ * @typedef {object} BuildOptions
+ * @property {boolean} quiet print nothing when all goes well
+ * @property {string} [sanitizers] GCC's and Clang's, such as "address,undefined": an addon in a folder of its own, for tests
+ */
+
+/**
+ * @param {BuildOptions} options
+ * @returns {Promise<string>} the addon's file
  * @throws SetupFailure "no-compiler" or "native-build-failed"
  */
-export async function buildNative({ quiet }) {
+export async function buildNative({ quiet, sanitizers }) {
+  const folder = sanitizers === undefined ? buildFolder : join(buildFolder, `sanitized-${sanitizers.replaceAll(",", "-")}`);
+  const addonFile = join(folder, addonName);
+  const stampFile = join(folder, "stamp");
+  const extraFlags = sanitizers === undefined ? [] : sanitizerFlags(sanitizers);
   const toolchain = await findToolchain();
-  const compilations = compilationsFor(toolchain);
+  const compilations = compilationsFor(toolchain, folder, extraFlags);
   const stamp = stampOf(toolchain, compilations);
   if (existsSync(addonFile) && existsSync(stampFile) && readFileSync(stampFile, "utf8") === stamp) {
     if (!quiet) console.log("The native addon is up to date.");
-    return;
+    return addonFile;
   }
   if (!quiet) console.log(`Compiling ${compilations.length} files with ${toolchain.version} …`);
   rmSync(stampFile, { force: true });
@@ -74,22 +94,41 @@ export async function buildNative({ quiet }) {
   // A running process may have the old addon mapped: it is replaced, never written over.
   const linked = `${addonFile}.${process.pid}`;
   const objects = compilations.map(({ object }) => object);
-  for (const command of toolchain.link(objects, linked)) await run(command);
+  for (const command of toolchain.link(objects, linked)) await run([...command, ...extraFlags]);
   renameSync(linked, addonFile);
   writeFileSync(stampFile, stamp);
   if (!quiet) console.log(`Built ${relative(root, addonFile)}.`);
+  return addonFile;
 }
 
-/** @param {Toolchain} toolchain @returns {Compilation[]} */
-function compilationsFor({ instructionSetFlags }) {
-  const objectOf = (/** @type {string} */ source, /** @type {string} */ folder) =>
-    join(buildFolder, "objects", folder, `${basename(source, ".cc")}.o`);
-  const shared = sourcesIn(sourceFolder).map((source) => ({ source, object: objectOf(source, "shared"), flags: [] }));
+/**
+ * The address sanitizer's library, which a program that was not built with it loads before all others.
+ * @throws SetupFailure "no-compiler" or "native-build-failed"
+ */
+export async function sanitizerRuntime() {
+  const { command, version } = await findToolchain();
+  const [program = "", ...args] = command;
+  const name = /clang/i.test(version) ? `libclang_rt.asan-${clangArchitecture}.so` : "libasan.so";
+  const { output } = await runCaptured(program, [...args, `-print-file-name=${name}`]);
+  const file = output.trim();
+  if (!existsSync(file)) throw new SetupFailure("native-build-failed", `${version} comes without ${name}.`);
+  return file;
+}
+
+/** @param {Toolchain} toolchain @param {string} folder @param {readonly string[]} extraFlags @returns {Compilation[]} */
+function compilationsFor({ instructionSetFlags }, folder, extraFlags) {
+  const objectOf = (/** @type {string} */ source, /** @type {string} */ set) =>
+    join(folder, "objects", set, `${basename(source, ".cc")}.o`);
+  const shared = sourcesIn(sourceFolder).map((source) => ({
+    source,
+    object: objectOf(source, "shared"),
+    flags: extraFlags,
+  }));
   const kernels = Object.entries(instructionSetFlags).flatMap(([set, flags]) =>
     sourcesIn(join(sourceFolder, "kernels")).map((source) => ({
       source,
       object: objectOf(source, set),
-      flags: [`-DTAH_ISA=${set}`, ...flags],
+      flags: [`-DTAH_ISA=${set}`, ...flags, ...extraFlags],
     })),
   );
   return [...shared, ...kernels];
@@ -227,6 +266,7 @@ async function run([program = "", ...args]) {
 
 if (argv[1] !== undefined && import.meta.url === pathToFileURL(argv[1]).href)
   await runScript(async () => {
-    await buildNative({ quiet: false });
+    const { values } = parseArgs({ options: { sanitize: { type: "string" } } });
+    await buildNative({ quiet: false, sanitizers: values.sanitize });
     return 0;
   });

@@ -61,6 +61,7 @@ for (const engine of flags.engines) {
     steps: flags.steps,
   });
   curves.push({ engine, seconds: (performance.now() - startMs) / 1000, lossesNats });
+  progress(`${engine}: ended at ${mean(lossesNats.slice(-smoothedSteps)).toFixed(4)} nats`);
 }
 
 const [yardstick] = curves;
