@@ -74,7 +74,8 @@ const sanitizerFlags = (sanitizers) => [
  * @throws SetupFailure "no-compiler" or "native-build-failed"
  */
 export async function buildNative({ quiet, sanitizers }) {
-  const folder = sanitizers === undefined ? buildFolder : join(buildFolder, `sanitized-${sanitizers.replaceAll(",", "-")}`);
+  const folder =
+    sanitizers === undefined ? buildFolder : join(buildFolder, `sanitized-${sanitizers.replaceAll(",", "-")}`);
   const addonFile = join(folder, addonName);
   const stampFile = join(folder, "stamp");
   const extraFlags = sanitizers === undefined ? [] : sanitizerFlags(sanitizers);
