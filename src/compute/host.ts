@@ -50,7 +50,8 @@ export class ComputeHost {
     const worker = options.worker ?? new URL("./worker.ts", import.meta.url);
     this.#child = fork(fileURLToPath(worker), [], {
       serialization: "advanced",
-      execArgv: [],
+      // MiB. Tensors that came and went count as young garbage; this is how much of it may gather before it is collected.
+      execArgv: ["--max-semi-space-size=2"],
       env: { ...process.env, ...options.environment },
       stdio: ["ignore", "inherit", options.onErrorOutput === undefined ? "inherit" : "pipe", "ipc"],
     });

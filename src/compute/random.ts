@@ -22,7 +22,6 @@ export interface Words {
 
 /** Enciphers the counter (`high`, `low`) into `out`, uniform over all pairs of signed 32-bit integers. */
 export function threefry(out: Words, key: Key, high: number, low: number): void {
-  const schedule = [key[0], key[1], PARITY ^ key[0] ^ key[1]] as const;
   let a = (high + key[0]) | 0;
   let b = (low + key[1]) | 0;
   for (let round = 0; round < 20; round++) {
@@ -31,12 +30,18 @@ export function threefry(out: Words, key: Key, high: number, low: number): void 
     b = ((b << rotation) | (b >>> (32 - rotation))) ^ a;
     if ((round & 3) === 3) {
       const injection = (round >> 2) + 1;
-      a = (a + (schedule[injection % 3] as number)) | 0;
-      b = (b + (schedule[(injection + 1) % 3] as number) + injection) | 0;
+      a = (a + scheduled(key, injection % 3)) | 0;
+      b = (b + scheduled(key, (injection + 1) % 3) + injection) | 0;
     }
   }
   out.first = a;
   out.second = b;
+}
+
+/** Word `index` of the key schedule. (An array of them per number would be garbage many times the size of the numbers.) */
+function scheduled(key: Key, index: number): number {
+  if (index === 2) return PARITY ^ key[0] ^ key[1];
+  return index === 0 ? key[0] : key[1];
 }
 
 /** Uniform in [0, 1) with 53 random bits: the number at (`high`, `low`) of the stream. */

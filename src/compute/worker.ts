@@ -2,6 +2,7 @@
  * The compute worker: a child process around one engine, forked by the daemon with `serialization: "advanced"`. It
  * executes requests in order, one at a time, and ends when its parent does.
  */
+import { flushCompileCache } from "node:module";
 import { expectLargeBuffers } from "../protocol/large-buffers.ts";
 import { openDevice } from "./device.ts";
 import { type ComputeEngine, createEngine } from "./engine.ts";
@@ -14,7 +15,11 @@ const engine = createEngine(openDevice);
 let queue = Promise.resolve();
 
 process.on("message", (request: ComputeRequest) => {
-  queue = queue.then(async () => reply(await execute(engine, request)));
+  queue = queue.then(async () => {
+    reply(await execute(engine, request));
+    // Workers are ended by a signal, which would leave no time for it.
+    if (request.method === "open") flushCompileCache();
+  });
 });
 process.on("disconnect", () => process.exit(0));
 

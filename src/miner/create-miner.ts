@@ -1,7 +1,7 @@
 /** Puts the miner together: a session with the network, a compute worker, blobs, and the replica that trains. */
 import { join } from "node:path";
+import { assertNever } from "../protocol/assert-never.ts";
 import { FailureError } from "../protocol/failure.ts";
-import { assertNever } from "../protocol/ids.ts";
 import type { MachineView } from "../protocol/local-api.ts";
 import type { GatewayMessage } from "../protocol/messages.ts";
 import { BlobClient } from "../transport/blobs/blob-client.ts";

@@ -41,8 +41,3 @@ export function sameEpoch(a: EpochRef, b: EpochRef): boolean {
 export function shortId(id: MinerId | BlobHash): string {
   return id.slice(0, 8);
 }
-
-/** Makes `switch` over a union exhaustive: a new case that is not handled fails to compile. */
-export function assertNever(value: never): never {
-  throw new Error(`unexpected ${JSON.stringify(value)}`);
-}

@@ -1,5 +1,5 @@
 /** AdamW and NAdam as coefficients of the `adam` kernel. */
-import { assertNever } from "../../protocol/ids.ts";
+import { assertNever } from "../../protocol/assert-never.ts";
 import type { AdamOptions } from "../kernels.ts";
 import type { StageSpec, TrainingConfig } from "./config.ts";
 import { learningRateAt } from "./learning-rate.ts";

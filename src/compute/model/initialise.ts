@@ -6,7 +6,7 @@
  * 2019, §2.2, "SmallInit"); those that write into the residual stream are divided by √(2 · layers), one for each of the
  * writes that add up in it (Radford 2019, §2.3). Gains are one.
  */
-import { assertNever } from "../../protocol/ids.ts";
+import { assertNever } from "../../protocol/assert-never.ts";
 import { fillNormal, streamKey } from "../random.ts";
 import type { ModelConfig } from "./config.ts";
 import type { StageLayout, TensorRole } from "./layout.ts";

@@ -1,5 +1,5 @@
 /** The learning rate as a function of the optimizer step alone, so that replicas agree on it without a word. */
-import { assertNever } from "../../protocol/ids.ts";
+import { assertNever } from "../../protocol/assert-never.ts";
 import type { TrainingConfig } from "./config.ts";
 
 /** Linear warm-up to `learningRate`, then what the schedule says. `step` is 1 for the first. */

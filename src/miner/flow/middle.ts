@@ -1,6 +1,8 @@
 /** The part of a stage in the middle: passes activations on, gradients back, and steps when a flush marker comes by. */
+
+import { assertNever } from "../../protocol/assert-never.ts";
 import type { MessageKind } from "../../protocol/frames.ts";
-import { assertNever, type MinerId } from "../../protocol/ids.ts";
+import type { MinerId } from "../../protocol/ids.ts";
 import type { MicrobatchMessage } from "../../protocol/microbatch.ts";
 import type { Epoch, Role } from "./epoch.ts";
 import { type Held, HeldMicrobatches, stepKey } from "./held-microbatches.ts";

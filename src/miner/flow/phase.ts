@@ -1,6 +1,7 @@
 /** Where a replica stands, and what that looks like to people. */
+
+import { assertNever } from "../../protocol/assert-never.ts";
 import type { Failure } from "../../protocol/failure.ts";
-import { assertNever } from "../../protocol/ids.ts";
 import type { MinerState } from "../../protocol/local-api.ts";
 import type { Samples } from "../data/samples-from-blobs.ts";
 import type { EarlyMessages } from "./early-messages.ts";

@@ -3,8 +3,10 @@
  * merge → merged → store-checkpoint → stored, and again. This file decides when it has a place; `epoch-acts.ts` what it does
  * there. The folder trains: it knows messages and peers, not sockets or processes.
  */
+
+import { assertNever } from "../../protocol/assert-never.ts";
 import type { Failure } from "../../protocol/failure.ts";
-import { assertNever, sameEpoch } from "../../protocol/ids.ts";
+import { sameEpoch } from "../../protocol/ids.ts";
 import type { MinerState } from "../../protocol/local-api.ts";
 import type { GatewayMessage } from "../../protocol/messages.ts";
 import type { PeerLink } from "../../transport/peer-link.ts";

@@ -3,7 +3,8 @@
  * This file is the pure part: what each event of the miner changes in the state that they see.
  */
 import type { AppChange } from "../../protocol/app-view.ts";
-import { assertNever, type MinerId } from "../../protocol/ids.ts";
+import { assertNever } from "../../protocol/assert-never.ts";
+import type { MinerId } from "../../protocol/ids.ts";
 import type { ActivityView, AppLists, AppState, LogLine, MachineView } from "../../protocol/local-api.ts";
 import type { RunUpdate, Telemetry } from "../../protocol/run-view.ts";
 import type { MinerActivity, MinerEvent } from "../miner.ts";

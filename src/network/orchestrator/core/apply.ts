@@ -9,7 +9,7 @@
  * One file per phase states what begins it, what it records, when it is over, and who is left behind at its deadline.
  * This folder may import `protocol`, `placement` and the pure model layout of `compute`; nothing else.
  */
-import { assertNever } from "../../../protocol/ids.ts";
+import { assertNever } from "../../../protocol/assert-never.ts";
 import type { Evaluation } from "../../../protocol/run-view.ts";
 import { recordCheckpoint } from "./checkpoint.ts";
 import type { RunEvent, SteerAction, Transition } from "./event.ts";

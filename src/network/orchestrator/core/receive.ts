@@ -1,5 +1,6 @@
 /** A miner's message is recorded where the current phase waits for it; anything late, early or repeated changes nothing. */
-import { assertNever, type MinerId, sameEpoch } from "../../../protocol/ids.ts";
+import { assertNever } from "../../../protocol/assert-never.ts";
+import { type MinerId, sameEpoch } from "../../../protocol/ids.ts";
 import type { MinerMessage } from "./event.ts";
 import { addMember, leave } from "./membership.ts";
 import { recordMerged, recordStored } from "./merging.ts";

@@ -1,5 +1,5 @@
 /** What anyone may see of a run, derived from its state. */
-import { assertNever } from "../../../protocol/ids.ts";
+import { assertNever } from "../../../protocol/assert-never.ts";
 import type { ReplicaView, RunView, StageView } from "../../../protocol/run-view.ts";
 import { countReplicas } from "../placement/place.ts";
 import { modelParameters } from "./definition.ts";
