@@ -141,6 +141,9 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
         trainingSeconds: activity.trainingSeconds(nowMs),
       };
     },
+    get work() {
+      return replica.place;
+    },
     get workers() {
       return worker.pids;
     },

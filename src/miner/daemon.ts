@@ -194,7 +194,10 @@ function createHandlers({ options, log, miner, feed, policy }: Parts, stop: () =
     "pause-run": ({ runId }) => steer(runId, "pause"),
     "resume-run": ({ runId }) => steer(runId, "resume"),
     logs: ({ lines, level }) => [...log.last(lines, level)],
-    doctor: () => runDoctor({ stateFolder: options.stateFolder, networkUrl: options.settings.networkUrl }),
+    doctor() {
+      const { networkUrl, memoryLimitBytes } = options.settings;
+      return runDoctor({ stateFolder: options.stateFolder, networkUrl, memoryLimitBytes, work: miner.work });
+    },
     processes: () => [...(options.processes?.() ?? ownProcesses(options.settings.name, miner))],
     stop() {
       stop(); // the reply goes out first: handing work over takes longer

@@ -4,14 +4,24 @@ import { tmpdir } from "node:os";
 import { expect, it } from "vitest";
 import { checkNode, runDoctor } from "./doctor.ts";
 
+const idle = { work: null, memoryLimitBytes: 2 ** 30 };
+
 it("finds a healthy machine healthy, and computes something to be sure", async () => {
   const gateway = createServer((socket) => socket.destroy()).listen(0, "127.0.0.1");
   await once(gateway, "listening");
   const place = gateway.address();
   const port = typeof place === "object" && place !== null ? place.port : 0;
-  const { checks } = await runDoctor({ stateFolder: tmpdir(), networkUrl: `ws://127.0.0.1:${port}` });
+  const { checks } = await runDoctor({ ...idle, stateFolder: tmpdir(), networkUrl: `ws://127.0.0.1:${port}` });
   gateway.close();
-  expect(checks.map(({ name }) => name)).toEqual(["Node", "Native addon", "Self-test", "Memory", "Disk", "Network"]);
+  expect(checks.map(({ name }) => name)).toEqual([
+    "Node",
+    "Native addon",
+    "Self-test",
+    "Memory",
+    "Memory limit",
+    "Disk",
+    "Network",
+  ]);
   // The addon may not be built where tests run; everything else must work.
   expect(checks.filter(({ ok, name }) => !ok && name !== "Native addon")).toEqual([]);
   expect(checks.find(({ name }) => name === "Self-test")?.detail).toMatch(/^reference.*differ by [\d.]+e[+-]\d+$/);
@@ -24,7 +34,11 @@ it("names what is wrong with the network, and what to do", async () => {
   const port = typeof place === "object" && place !== null ? place.port : 0;
   closed.close();
   await once(closed, "close");
-  const { ok, checks } = await runDoctor({ stateFolder: tmpdir(), networkUrl: `ws://127.0.0.1:${port}/session` });
+  const { ok, checks } = await runDoctor({
+    ...idle,
+    stateFolder: tmpdir(),
+    networkUrl: `ws://127.0.0.1:${port}/session`,
+  });
   const network = checks.find(({ name }) => name === "Network");
   expect(ok).toBe(false);
   expect(network).toMatchObject({ ok: false, detail: expect.stringContaining(`port ${port}`) });
@@ -32,7 +46,7 @@ it("names what is wrong with the network, and what to do", async () => {
 }, 20_000);
 
 it("does not look for a network that nobody named, nor fail for what it cannot read", async () => {
-  const { checks } = await runDoctor({ stateFolder: "/nowhere/at/all", networkUrl: null });
+  const { checks } = await runDoctor({ ...idle, stateFolder: "/nowhere/at/all", networkUrl: null });
   expect(checks.map(({ name }) => name)).not.toContain("Network");
   expect(checks.find(({ name }) => name === "Disk")).toMatchObject({
     ok: true,

@@ -8,6 +8,7 @@ import type { OpenOptions } from "../compute/worker-protocol.ts";
 import type { CommandResult } from "../protocol/local-api.ts";
 import { readSensors } from "./machine.ts";
 import { minimumFreeDiskBytes, minimumFreeMemoryBytes } from "./policy.ts";
+import { exampleWork, type MemoryReport, memoryReport, type Work } from "./stage-budget.ts";
 
 export type DoctorReport = CommandResult<"doctor">;
 type Check = DoctorReport["checks"][number];
@@ -16,6 +17,9 @@ export interface DoctorOptions {
   readonly stateFolder: string;
   /** Null when no network is configured: then there is nothing to reach. */
   readonly networkUrl: string | null;
+  /** What this machine trains; null when it trains nothing. */
+  readonly work: Work | null;
+  readonly memoryLimitBytes: number;
 }
 
 const nodeMajorNeeded = 24;
@@ -24,17 +28,20 @@ const networkTimeoutMs = 3000;
 /** float32 on many threads against float64 on one, over a whole forward and backward pass. */
 const selfTestTolerance = 1e-4;
 
-export async function runDoctor({ stateFolder, networkUrl }: DoctorOptions): Promise<DoctorReport> {
+export async function runDoctor(options: DoctorOptions): Promise<DoctorReport> {
+  const { stateFolder, networkUrl, work, memoryLimitBytes } = options;
+  const memory = memoryReport(work ?? exampleWork(), memoryLimitBytes);
   const { freeMemoryBytes, freeDiskBytes } = readSensors(stateFolder);
   const checks = [
     checkNode(process.versions),
     checkAddon(),
     await checkDevice(),
     checkRoom("Memory", freeMemoryBytes, minimumFreeMemoryBytes, "Close other programs."),
+    checkLimit(memory),
     checkRoom("Disk", freeDiskBytes, minimumFreeDiskBytes, `Free some space where ${stateFolder} lies.`),
     ...(networkUrl === null ? [] : [await checkNetwork(new URL(networkUrl))]),
   ];
-  return { ok: checks.every(({ ok }) => ok), checks };
+  return { ok: checks.every(({ ok }) => ok), checks, memory };
 }
 
 export function checkNode({ node, napi }: { readonly node: string; readonly napi?: string | undefined }): Check {
@@ -82,6 +89,13 @@ async function trainOnce(host: ComputeHost, backend: OpenOptions["backend"]): Pr
   const { lossSumNats } = await host.call("forwardBackward", { microbatch: "self-test", sequences, tokens, targets });
   const { gradientNorm } = await host.call("step");
   return [lossSumNats, gradientNorm];
+}
+
+function checkLimit({ stage, stages, neededBytes, limitBytes }: MemoryReport): Check {
+  const detail = `stage ${stage + 1} of ${stages} takes ${inGibibytes(neededBytes)} of ${inGibibytes(limitBytes)}`;
+  return check("Memory limit", neededBytes <= limitBytes, detail, {
+    action: "Allow more: memoryLimitBytes in config.json, or TAH_MEMORY_LIMIT_BYTES.",
+  });
 }
 
 function checkRoom(name: string, freeBytes: number | null, neededBytes: number, action: string): Check {

@@ -7,6 +7,7 @@ import type { RunId } from "../protocol/ids.ts";
 import type { LogLine, MachineView, MinerState } from "../protocol/local-api.ts";
 import type { DeviceReport, Receipt } from "../protocol/messages.ts";
 import type { RunUpdate } from "../protocol/run-view.ts";
+import type { Work } from "./stage-budget.ts";
 
 export interface MinerOptions {
   readonly identity: Identity;
@@ -44,6 +45,8 @@ export interface Miner {
   readonly state: MinerState;
   readonly network: MachineView["network"];
   readonly activity: MinerActivity;
+  /** What its place makes it train; null without a place. */
+  readonly work: Work | null;
   /** Process ids of the live compute workers. */
   readonly workers: readonly number[];
   /** One listener; called in order of events. */

@@ -117,6 +117,26 @@ export const apiEventSchema = z.discriminatedUnion("event", [
 ]);
 export type ApiEvent = Readonly<z.infer<typeof apiEventSchema>>;
 
+/** What the stage that this machine holds takes, or one of the demo's while it holds none. */
+export const memoryReportSchema = z.object({
+  /** Counted from 0. */
+  stage: count,
+  stages: count,
+  weightsBytes: count,
+  gradientsBytes: count,
+  optimizerBytes: count,
+  scratchBytes: count,
+  activationsPerMicrobatchBytes: count,
+  microbatchesInFlight: count,
+  /** Whether activations are computed again instead of kept, for want of memory. */
+  recompute: z.boolean(),
+  /** The daemon and its compute worker, without the stage. */
+  programsBytes: count,
+  /** All of it. */
+  neededBytes: count,
+  limitBytes: count,
+});
+
 const nothing = z.strictObject({});
 
 /** name → parameters, result, and what `tah help` and the docs say about it. */
@@ -159,6 +179,7 @@ export const commands = {
     result: z.object({
       ok: z.boolean(),
       checks: z.array(z.object({ name: z.string(), ok: z.boolean(), detail: z.string(), action: z.string() })),
+      memory: memoryReportSchema,
     }),
     summary: "Check this machine: Node, addon, self-test of the device, memory, disk, network.",
   },

@@ -17,6 +17,7 @@ export class FakeMiner implements Miner {
     microbatchesInFlight: 0,
     trainingSeconds: 0,
   };
+  work: Miner["work"] = null;
   workers: readonly number[] = [];
   opened = false;
   closedWithGraceMs: number | null = null;

@@ -5,6 +5,7 @@
 import { type Command, Option } from "commander";
 import { z } from "zod";
 import { formatLogLine } from "../../miner/log.ts";
+import { defaultMemoryLimitBytes } from "../../miner/store/settings.ts";
 import { stateFolderPath } from "../../miner/store/state-folder.ts";
 import { failureOf } from "../../protocol/failure.ts";
 import {
@@ -63,7 +64,8 @@ function addDoctorCommand(program: Command, output: Output): void {
       const report = await withDaemon(state, (api) => api.call("doctor", {})).catch(async (error: unknown) => {
         if (failureOf(error)?.code !== "unreachable") throw error;
         const { runDoctor } = await import("../../miner/doctor.ts");
-        return runDoctor({ stateFolder: state ?? stateFolderPath(), networkUrl: null });
+        const memoryLimitBytes = defaultMemoryLimitBytes();
+        return runDoctor({ stateFolder: state ?? stateFolderPath(), networkUrl: null, work: null, memoryLimitBytes });
       });
       output.result(report, doctorText);
     },
@@ -94,12 +96,29 @@ function optionsOf(name: CommandName): Option[] {
   });
 }
 
-function doctorText({ ok, checks }: CommandResult<"doctor">): string {
+function doctorText({ ok, checks, memory }: CommandResult<"doctor">): string {
   const lines = checks.map((check) => {
     const action = check.action && `\n    → ${check.action}`;
     return `${check.ok ? "ok  " : "FAIL"} ${check.name}: ${check.detail}${action}`;
   });
-  return [...lines, ok ? "Everything is in order." : "Something needs attention."].join("\n");
+  return [...lines, ...memoryLines(memory), ok ? "Everything is in order." : "Something needs attention."].join("\n");
+}
+
+function memoryLines(memory: CommandResult<"doctor">["memory"]): string[] {
+  const { stage, stages, microbatchesInFlight, activationsPerMicrobatchBytes, recompute } = memory;
+  const kept = recompute ? "their blocks' inputs, the rest is computed again" : "all activations";
+  const parts: readonly (readonly [string, number])[] = [
+    ["weights", memory.weightsBytes],
+    ["gradients", memory.gradientsBytes],
+    ["optimizer", memory.optimizerBytes],
+    ["working space", memory.scratchBytes],
+    [`${microbatchesInFlight} microbatches in flight (${kept})`, microbatchesInFlight * activationsPerMicrobatchBytes],
+    ["programs", memory.programsBytes],
+    ["together", memory.neededBytes],
+    ["limit", memory.limitBytes],
+  ];
+  const lines = parts.map(([name, bytes]) => `    ${`${Math.ceil(bytes / 2 ** 20)} MiB`.padStart(10)}  ${name}`);
+  return [`Memory plan of stage ${stage + 1} of ${stages}:`, ...lines];
 }
 
 function same<R>(result: R): R {

@@ -45,7 +45,7 @@ export class ComputeQueue {
 
   /**
    * As `run`, for what may be left out: null when numbers were not finite, so that the microbatch is dropped or the step
-   * skipped. Rejects with compute-non-finite when that repeats.
+   * skipped, and when there is no room for another microbatch in flight. Rejects with compute-non-finite when that repeats.
    */
   async attempt<M extends ComputeMethod>(
     priority: Priority,
@@ -57,7 +57,9 @@ export class ComputeQueue {
       this.#nonFiniteInRow = 0;
       return result;
     } catch (error) {
-      if (failureOf(error)?.code !== "compute-non-finite") throw error;
+      const code = failureOf(error)?.code;
+      if (code === "memory-full" && method === "forward") return null;
+      if (code !== "compute-non-finite") throw error;
       this.#nonFiniteInRow += 1;
       if (this.#nonFiniteInRow >= maxNonFiniteInRow) throw error;
       return null;

@@ -61,7 +61,7 @@ export class EpochActs {
       const samples = await openSamples(blobs, place.dataset.manifest, place.model, place.training, signal);
       if (!holdsStartOf(place, this.#held, engine)) {
         this.#held = null;
-        const held = await loadStart(place, engine, { backend: device.backend, threads }, blobs, signal);
+        const held = await loadStart(place, engine, { ...device, threads }, blobs, signal);
         signal.throwIfAborted();
         this.#held = held;
       }

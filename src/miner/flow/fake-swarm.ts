@@ -210,7 +210,14 @@ export class FakeSwarm {
     const log: string[] = [];
     const replica = new Replica({
       self: id,
-      device: { platform: "fake", cpu: "fake", cores: 1, memoryBytes: 1, memoryLimitBytes: 1, backend: "reference" },
+      device: {
+        platform: "fake",
+        cpu: "fake",
+        cores: 1,
+        memoryBytes: 2 ** 30,
+        memoryLimitBytes: 2 ** 30,
+        backend: "reference",
+      },
       threads: 1,
       engines,
       blobs: this.blobs,

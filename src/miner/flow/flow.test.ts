@@ -229,6 +229,15 @@ describe("a fault", () => {
     expect((await swarm.trained())[0]).toMatchObject({ microbatchesDone: 5, microbatchesLost: 1 });
   });
 
+  it("of memory for one more microbatch in flight costs that microbatch only", async () => {
+    const swarm = new FakeSwarm(2, 1);
+    swarm.member(0, 0).engines.failing = (method, call) =>
+      method === "forward" && call === 2 ? new FailureError("memory-full", "no room in a test") : null;
+    await swarm.prepare();
+    swarm.start();
+    expect((await swarm.trained())[0]).toMatchObject({ microbatchesDone: 5, microbatchesLost: 1 });
+  });
+
   it("of numbers that repeats makes the replica give up its place", async () => {
     const swarm = new FakeSwarm(2, 1);
     swarm.member(1, 0).engines.failing = (method) => (method === "forwardBackward" ? nonFinite() : null);

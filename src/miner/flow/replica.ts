@@ -46,6 +46,10 @@ export class Replica {
     return minerState(this.#phases.phase);
   }
 
+  get place(): Place | null {
+    return placeOf(this.#phases.phase);
+  }
+
   /** A session was opened: whatever place there was belonged to the one before. */
   connected(link: PeerLink): void {
     this.#link = link;

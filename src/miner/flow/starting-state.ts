@@ -10,6 +10,7 @@ import type { BlobHash } from "../../protocol/ids.ts";
 import type { DeviceReport } from "../../protocol/messages.ts";
 import type { BlobClient } from "../../transport/blobs/blob-client.ts";
 import type { ComputeEngine } from "../compute-host/compute-worker.ts";
+import { stageBudget } from "../stage-budget.ts";
 import { type Place, sameStage } from "./place.ts";
 
 /** What an engine was opened for, and the epoch whose starting weights it holds, if any. */
@@ -24,6 +25,8 @@ export interface HeldState {
 export interface Device {
   readonly backend: DeviceReport["backend"];
   readonly threads: number;
+  /** Of the daemon and its compute worker together. */
+  readonly memoryLimitBytes: number;
 }
 
 export function holdsStartOf(place: Place, held: HeldState | null, engine: ComputeEngine): held is HeldState {
@@ -41,7 +44,9 @@ export async function loadStart(
   signal: AbortSignal,
 ): Promise<HeldState> {
   const { stage, model, training, checkpoint, at } = place;
-  const { memory } = await engine.call("open", { ...device, model, stage, training });
+  const budget = stageBudget(place, device.memoryLimitBytes);
+  const { backend, threads } = device;
+  const { memory } = await engine.call("open", { backend, threads, model, stage, training, ...budget });
   signal.throwIfAborted();
   const held = { engine, openedFor: place, memoryBytes: memory.totalBytes, epoch: at.epoch };
   if (checkpoint === null) {

@@ -63,12 +63,16 @@ export function resolveSettings(sources: SettingSources, onLost: (text: string) 
   return { ...settings, networkUrl: settings.networkUrl };
 }
 
+export function defaultMemoryLimitBytes(): number {
+  return Math.floor(totalmem() * 0.75);
+}
+
 /** Polite: one core and a quarter of the memory are left to the person. */
 function defaultSettings(): Omit<DaemonSettings, "networkUrl"> & { networkUrl?: string } {
   return {
     name: hostname().slice(0, 64) || "this machine",
     threads: Math.max(1, availableParallelism() - 1),
-    memoryLimitBytes: Math.floor(totalmem() * 0.75),
+    memoryLimitBytes: defaultMemoryLimitBytes(),
     apiPort: 0,
   };
 }

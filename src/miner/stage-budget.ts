@@ -1,0 +1,54 @@
+/** What of the user's memory limit a stage may have, what it must have room for, and whether that fits. */
+import { DeviceMemoryError } from "../compute/kernels.ts";
+import { type MemoryPlan, planStageMemory } from "../compute/model/memory-plan.ts";
+import { presets } from "../compute/model/presets.ts";
+import { cutIntoStages, isFirstStage, isLastStage, wholeModel } from "../compute/model/stages.ts";
+import type { OpenOptions } from "../compute/worker-protocol.ts";
+import type { CommandResult } from "../protocol/local-api.ts";
+
+/** What is trained. */
+export type Work = Pick<OpenOptions, "model" | "stage" | "training">;
+export type MemoryReport = CommandResult<"doctor">["memory"];
+type Budget = Required<Pick<OpenOptions, "memoryLimitBytes" | "microbatchesInFlight">>;
+
+/** The daemon and its compute worker without a stage: code, heaps, and messages on their way. */
+const programsBytes = 160 << 20;
+
+/**
+ * A source keeps the microbatches of its own step until they are back; a stage in the middle also those of other sources, which
+ * do not come evenly; the last stage keeps none.
+ */
+export function stageBudget({ stage, training }: Work, memoryLimitBytes: number): Budget {
+  const ofOneSource = training.microbatchesPerStep;
+  const beforeTheLast = isFirstStage(stage) ? ofOneSource : 2 * ofOneSource;
+  return {
+    memoryLimitBytes: Math.max(0, memoryLimitBytes - programsBytes),
+    microbatchesInFlight: isLastStage(stage) ? 1 : beforeTheLast,
+  };
+}
+
+/** How the stage's memory is made up, and whether it fits; where it does not, what it would be without a limit. */
+export function memoryReport(work: Work, limitBytes: number): MemoryReport {
+  const { memoryLimitBytes, microbatchesInFlight } = stageBudget(work, limitBytes);
+  const needs = { microbatchesInFlight, workspaceBytes: 0 };
+  const fitting = planWithin(work, needs, memoryLimitBytes);
+  const { totalBytes, ...plan } = fitting ?? planStageMemory(work, needs);
+  const { index, count } = work.stage;
+  return { stage: index, stages: count, ...plan, programsBytes, neededBytes: totalBytes + programsBytes, limitBytes };
+}
+
+/** What a machine that trains nothing yet is asked about: a stage of the demo. */
+export function exampleWork(): Work {
+  const { model, training, stages } = presets.demo;
+  const [stage = wholeModel(model)] = cutIntoStages(model, stages);
+  return { model, training, stage };
+}
+
+function planWithin(...plan: Parameters<typeof planStageMemory>): MemoryPlan | null {
+  try {
+    return planStageMemory(...plan);
+  } catch (error) {
+    if (error instanceof DeviceMemoryError) return null;
+    throw error;
+  }
+}
