@@ -190,13 +190,17 @@ async function versionOf(program, args) {
 function gnuToolchain(command, version) {
   const { include_dir: includeFolder } = nodeApiHeaders();
   const isMac = process.platform === "darwin";
-  const linkFlags = isMac ? ["-bundle", "-undefined", "dynamic_lookup"] : ["-shared", "-pthread"];
+  const systemFlags = isMac ? ["-DTAH_ACCELERATE", "-DACCELERATE_NEW_LAPACK"] : [];
+  const linkFlags = isMac
+    ? ["-bundle", "-undefined", "dynamic_lookup", "-framework", "Accelerate"]
+    : ["-shared", "-pthread"];
   return {
     command,
     version,
     instructionSetFlags: kernelSets(gnuInstructionSets),
     compile: ({ source, object, flags }) => [
       ...gnuFlags,
+      ...systemFlags,
       ...flags,
       "-isystem",
       includeFolder,

@@ -1,5 +1,9 @@
 #include "instruction-sets.h"
 
+#if defined(TAH_ACCELERATE)
+#include "accelerate.h"
+#endif
+
 #if defined(_MSC_VER) && defined(_M_X64)
 #include <immintrin.h>
 #include <intrin.h>
@@ -58,6 +62,10 @@ std::vector<InstructionSet> instructionSets() {
 #endif
 #else
   sets.push_back({"NEON", Precision::single, &generic::table});
+#endif
+#if defined(TAH_ACCELERATE)
+  static const KernelTable accelerated = withAccelerate(*sets.front().kernels);
+  sets.insert(sets.begin(), {"Accelerate", Precision::single, &accelerated});
 #endif
   return sets;
 }
