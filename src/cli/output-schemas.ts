@@ -1,5 +1,6 @@
 /** What each command prints with `--json`. The JSON Schemas in docs/cli.md are made from these, and tests check that they still agree. */
 import { z } from "zod";
+import { deviceProbeSchema } from "../protocol/device-probe.ts";
 import { failureSchema } from "../protocol/failure.ts";
 import {
   appStateSchema,
@@ -59,6 +60,8 @@ export type RunDetails = Readonly<z.infer<typeof runDetailsSchema>>;
 
 export const outputSchemas = {
   demo: demoResultSchema,
+  /** `remembered`: from an earlier probe, since when nothing has changed. */
+  bench: deviceProbeSchema.extend({ remembered: z.boolean() }),
   /** When the daemon has ended. */
   mine: z.object({ stopped: z.string() }),
   "network serve": z.object({ stopped: z.string() }),

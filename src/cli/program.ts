@@ -4,6 +4,7 @@
  */
 import { Command, CommanderError } from "commander";
 import { type Failure, FailureError, failureOf } from "../protocol/failure.ts";
+import { addBenchCommand } from "./commands/bench.ts";
 import { addDaemonCommands } from "./commands/daemon.ts";
 import { addDemoCommand } from "./commands/demo.ts";
 import { addMineCommand } from "./commands/mine.ts";
@@ -56,6 +57,7 @@ function createProgram(output: Output, { stdout, stderr }: Streams): Command {
   addNetworkCommands(program, output);
   addRunCommands(program, output);
   addDaemonCommands(program, output);
+  addBenchCommand(program, output);
   addOpenCommand(program, output);
   addVersionCommand(program, output);
   return program;

@@ -24,12 +24,13 @@ import {
 } from "./model/stage.ts";
 import { allocateAllActivations, type StageActivations } from "./model/stage-memory.ts";
 import { areFinite, checkFinite, finiteNorm, type NamedTensor, NonFiniteError } from "./non-finite.ts";
+import { multiply } from "./probe/multiply.ts";
 import { createReplica, type Replica } from "./replica.ts";
 import type { ComputeArguments, ComputeMethod, ComputeResult, OpenOptions, StageInput } from "./worker-protocol.ts";
 
-/** The calls of `ComputeCalls`, each as a promise. They must be made one after the other. */
+/** The calls of `ComputeCalls` that concern a stage, each as a promise. They must be made one after the other. */
 export type ComputeEngine = {
-  readonly [M in ComputeMethod]: (...args: ComputeArguments<M>) => Promise<ComputeResult<M>>;
+  readonly [M in Exclude<ComputeMethod, "devices">]: (...args: ComputeArguments<M>) => Promise<ComputeResult<M>>;
 } & {
   /** Gives the device back. */
   readonly close: () => void;
@@ -169,6 +170,8 @@ export function createEngine(openDevice: (options: DeviceOptions) => Promise<Dev
       if (!stage.size.recompute) return pool.borrow(write);
       return stage.memory.lend(() => allocateAllActivations(stage), write);
     },
+
+    multiply: async (request) => multiply(opened().device, request),
 
     close,
   };

@@ -6,6 +6,7 @@
  * Numbers: activations and gradients are f32, [tokens, width] row-major; tokens and targets are int32 [tokens], with
  * tokens = sequences · sequenceLength of one microbatch.
  */
+import type { DetectedDevice } from "../protocol/device-probe.ts";
 import type { DeviceDescription, DeviceKind, Precision } from "./kernels.ts";
 import type { ModelConfig, StageSpec, TrainingConfig } from "./model/config.ts";
 import type { MemoryPlan } from "./model/memory-plan.ts";
@@ -91,6 +92,18 @@ export interface ComputeCalls {
     readonly temperature: number;
     readonly seed: number;
   }): { readonly tokens: Int32Array };
+  /** Multiplies matrices on the open device, `times` over, and returns when that is done: whoever asks takes the time. */
+  multiply(request: Multiplication): void;
+  /** Needs no open stage: all of this machine's devices of one back end, in each of their precisions. */
+  devices(request: { readonly backend: DeviceKind }): readonly DetectedDevice[];
+}
+
+/** [m, k] · [n, k]ᵀ. */
+export interface Multiplication {
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  readonly times: number;
 }
 
 export type StageInput = {
@@ -102,6 +115,11 @@ export type StageInput = {
 export type ComputeMethod = keyof ComputeCalls;
 export type ComputeArguments<M extends ComputeMethod> = Parameters<ComputeCalls[M]>;
 export type ComputeResult<M extends ComputeMethod> = ReturnType<ComputeCalls[M]>;
+
+/** Whoever answers the calls: a worker, seen from its parent. */
+export interface ComputeCaller {
+  call<M extends ComputeMethod>(method: M, ...args: ComputeArguments<M>): Promise<ComputeResult<M>>;
+}
 
 export interface ComputeRequest<M extends ComputeMethod = ComputeMethod> {
   readonly id: number;

@@ -5,25 +5,29 @@
 import { flushCompileCache } from "node:module";
 import { expectLargeBuffers } from "../protocol/large-buffers.ts";
 import { openDevice } from "./device.ts";
-import { type ComputeEngine, createEngine } from "./engine.ts";
-import { DeviceLostError, DeviceMemoryError, DeviceUnavailableError } from "./kernels.ts";
+import { createEngine } from "./engine.ts";
+import { type DeviceKind, DeviceLostError, DeviceMemoryError, DeviceUnavailableError } from "./kernels.ts";
+import { listDevices } from "./list-devices.ts";
 import { NonFiniteError } from "./non-finite.ts";
 import type { ComputeFailure, ComputeReply, ComputeRequest } from "./worker-protocol.ts";
 
 expectLargeBuffers();
-const engine = createEngine(openDevice);
+const calls = {
+  ...createEngine(openDevice),
+  devices: ({ backend }: { readonly backend: DeviceKind }) => listDevices(backend),
+};
 let queue = Promise.resolve();
 
 process.on("message", (request: ComputeRequest) => {
   queue = queue.then(async () => {
-    reply(await execute(engine, request));
+    reply(await execute(request));
     // Workers are ended by a signal, which would leave no time for it.
     if (request.method === "open") flushCompileCache();
   });
 });
 process.on("disconnect", () => process.exit(0));
 
-async function execute(calls: ComputeEngine, request: ComputeRequest): Promise<ComputeReply> {
+async function execute(request: ComputeRequest): Promise<ComputeReply> {
   try {
     const call = calls[request.method] as (...args: unknown[]) => Promise<unknown>;
     return { id: request.id, ok: true, result: await call(...request.arguments) };

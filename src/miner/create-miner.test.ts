@@ -30,7 +30,17 @@ it("a miner counts only receipts that its network signed for it", async () => {
     name: "test",
     networkUrl: `ws://127.0.0.1:${(server.address() as AddressInfo).port}`,
     stateFolder,
-    device: { platform: "fake", cpu: "fake", cores: 1, memoryBytes: 1, memoryLimitBytes: 1, backend: "reference" },
+    device: {
+      platform: "fake",
+      cpu: "fake",
+      cores: 1,
+      memoryBytes: 1,
+      memoryLimitBytes: 1,
+      backend: "reference",
+      precision: "f32",
+      adapter: null,
+      blockTokensPerSecond: null,
+    },
     threads: 1,
     log: (level, _source, text) => level === "warning" && logged.push(text),
   });

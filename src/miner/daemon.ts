@@ -4,9 +4,8 @@
  */
 import { join } from "node:path";
 import manifest from "../../package.json" with { type: "json" };
-import { nativeAvailability } from "../compute/backends/native/device.ts";
+import type { DeviceChoice } from "../protocol/device-report.ts";
 import type { DaemonAddress, LocalApi, MachineView, ProcessView } from "../protocol/local-api.ts";
-import type { DeviceReport } from "../protocol/messages.ts";
 import { runDoctor } from "./doctor.ts";
 import { createToken } from "./local-api/access.ts";
 import { changeOf, initialState, logChange, machineChange } from "./local-api/app-state.ts";
@@ -14,10 +13,11 @@ import { createFeed, type Feed } from "./local-api/feed.ts";
 import { type Handlers, localApiOf } from "./local-api/handlers.ts";
 import { type LocalApiServer, startLocalApiServer } from "./local-api/server.ts";
 import { createLog, type Log } from "./log.ts";
-import { reportDevice } from "./machine.ts";
+import { type ComputingDevice, reportDevice } from "./machine.ts";
 import { createMeter, type Meter } from "./meter.ts";
 import type { Miner, MinerEvent, MinerOptions } from "./miner.ts";
 import { createPolicyLoop, type PolicyLoop } from "./policy-loop.ts";
+import { computingDevice } from "./probe/computing-device.ts";
 import { removeDaemonAddress, tokenLeftBehind, writeDaemonAddress } from "./store/daemon-address.ts";
 import { loadIdentity } from "./store/identity-file.ts";
 import type { DaemonSettings } from "./store/settings.ts";
@@ -31,8 +31,8 @@ const overdueMs = handOverMs + 1000;
 export interface DaemonOptions {
   readonly stateFolder: string;
   readonly settings: DaemonSettings;
-  /** What the compute workers run on; the fastest that works here unless given. */
-  readonly backend?: DeviceReport["backend"];
+  /** What the compute workers run on; the fastest that passes the probe unless given. */
+  readonly device?: DeviceChoice;
   readonly createMiner: (options: MinerOptions) => Miner;
   /** What to do on a machine where nobody has asked for anything yet; "run" unless given. */
   readonly initialIntent?: MachineView["intent"];
@@ -70,20 +70,21 @@ export async function startDaemon(options: DaemonOptions): Promise<RunningDaemon
   openStateFolder(options.stateFolder);
   const database = openStateDatabase(options.stateFolder);
   try {
-    return await run(compose(options, database));
+    const { stateFolder, settings, device: told = null, echo } = options;
+    const log = createLog({ file: join(stateFolder, "daemon.log"), echo });
+    const computing = await computingDevice({ stateFolder, threads: settings.threads, told, log });
+    return await run(compose(options, database, log, computing));
   } catch (error) {
     database.close();
     throw error;
   }
 }
 
-function compose(options: DaemonOptions, database: StateDatabase): Parts {
-  const { stateFolder, settings, createMiner, initialIntent = "run", echo } = options;
-  const log = createLog({ file: join(stateFolder, "daemon.log"), echo });
-  const backend = options.backend ?? fastestBackend(log);
+function compose(options: DaemonOptions, database: StateDatabase, log: Log, computing: ComputingDevice): Parts {
+  const { stateFolder, settings, createMiner, initialIntent = "run" } = options;
   const identity = loadIdentity(stateFolder);
   const { name, networkUrl, threads } = settings;
-  const device = reportDevice(settings.memoryLimitBytes, backend);
+  const device = reportDevice(settings.memoryLimitBytes, computing);
   const miner = createMiner({ identity, name, networkUrl, stateFolder, device, threads, log: log.write });
   const policy = createPolicyLoop(miner, stateFolder, initialIntent, log);
   const feed = createFeed(
@@ -101,13 +102,6 @@ function compose(options: DaemonOptions, database: StateDatabase): Parts {
     }),
   );
   return { options, database, log, miner, feed, policy, meter: createMeter(miner, feed, database) };
-}
-
-function fastestBackend(log: Log): DeviceReport["backend"] {
-  const native = nativeAvailability();
-  if (native.available) return "native";
-  log.write("warning", "daemon", `this machine will train very slowly: ${native.reason}`);
-  return "reference";
 }
 
 async function run(parts: Parts): Promise<RunningDaemon> {
@@ -195,8 +189,8 @@ function createHandlers({ options, log, miner, feed, policy }: Parts, stop: () =
     "resume-run": ({ runId }) => steer(runId, "resume"),
     logs: ({ lines, level }) => [...log.last(lines, level)],
     doctor() {
-      const { networkUrl, memoryLimitBytes } = options.settings;
-      return runDoctor({ stateFolder: options.stateFolder, networkUrl, memoryLimitBytes, work: miner.work });
+      const { stateFolder, settings } = options;
+      return runDoctor({ ...settings, stateFolder, work: miner.work });
     },
     processes: () => [...(options.processes?.() ?? ownProcesses(options.settings.name, miner))],
     stop() {

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { expect, it } from "vitest";
 import { checkNode, runDoctor } from "./doctor.ts";
 
-const idle = { work: null, memoryLimitBytes: 2 ** 30 };
+const idle = { work: null, threads: 1, memoryLimitBytes: 2 ** 30 };
 
 it("finds a healthy machine healthy, and computes something to be sure", async () => {
   const gateway = createServer((socket) => socket.destroy()).listen(0, "127.0.0.1");
@@ -13,19 +13,13 @@ it("finds a healthy machine healthy, and computes something to be sure", async (
   const port = typeof place === "object" && place !== null ? place.port : 0;
   const { checks } = await runDoctor({ ...idle, stateFolder: tmpdir(), networkUrl: `ws://127.0.0.1:${port}` });
   gateway.close();
-  expect(checks.map(({ name }) => name)).toEqual([
-    "Node",
-    "Native addon",
-    "Self-test",
-    "Memory",
-    "Memory limit",
-    "Disk",
-    "Network",
-  ]);
-  // The addon may not be built where tests run; everything else must work.
-  expect(checks.filter(({ ok, name }) => !ok && name !== "Native addon")).toEqual([]);
-  expect(checks.find(({ name }) => name === "Self-test")?.detail).toMatch(/^reference.*differ by [\d.]+e[+-]\d+$/);
-}, 20_000);
+  const names = new Set(checks.map(({ name }) => name));
+  expect([...names]).toEqual(["Node", "Native addon", "Self-test", "Memory", "Memory limit", "Disk", "Network"]);
+  expect(checks.filter(({ ok }) => !ok)).toEqual([]);
+  expect(checks.find(({ name }) => name === "Self-test")?.detail).toMatch(
+    / in f32: differs by [\d.]+e[+-]\d+ at most$/,
+  );
+}, 120_000);
 
 it("names what is wrong with the network, and what to do", async () => {
   const closed = createServer().listen(0, "127.0.0.1");
@@ -43,7 +37,7 @@ it("names what is wrong with the network, and what to do", async () => {
   expect(ok).toBe(false);
   expect(network).toMatchObject({ ok: false, detail: expect.stringContaining(`port ${port}`) });
   expect(network?.action).not.toBe("");
-}, 20_000);
+}, 120_000);
 
 it("does not look for a network that nobody named, nor fail for what it cannot read", async () => {
   const { checks } = await runDoctor({ ...idle, stateFolder: "/nowhere/at/all", networkUrl: null });
@@ -52,7 +46,7 @@ it("does not look for a network that nobody named, nor fail for what it cannot r
     ok: true,
     detail: expect.stringContaining("not readable"),
   });
-}, 20_000);
+}, 120_000);
 
 it.each([
   [{ node: "24.21.0", napi: "10" }, true],

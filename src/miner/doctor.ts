@@ -1,13 +1,10 @@
 /** Checks whether this machine can train, and says for each thing that is wrong what to do about it. */
 import { connect } from "node:net";
 import { nativeAvailability } from "../compute/backends/native/device.ts";
-import { ComputeHost } from "../compute/host.ts";
-import { presets } from "../compute/model/presets.ts";
-import { wholeModel } from "../compute/model/stages.ts";
-import type { OpenOptions } from "../compute/worker-protocol.ts";
 import type { CommandResult } from "../protocol/local-api.ts";
 import { readSensors } from "./machine.ts";
 import { minimumFreeDiskBytes, minimumFreeMemoryBytes } from "./policy.ts";
+import { detectDevices, examineDevices } from "./probe/probe-devices.ts";
 import { exampleWork, type MemoryReport, memoryReport, type Work } from "./stage-budget.ts";
 
 export type DoctorReport = CommandResult<"doctor">;
@@ -17,6 +14,8 @@ export interface DoctorOptions {
   readonly stateFolder: string;
   /** Null when no network is configured: then there is nothing to reach. */
   readonly networkUrl: string | null;
+  /** Of the processor, to test it with. */
+  readonly threads: number;
   /** What this machine trains; null when it trains nothing. */
   readonly work: Work | null;
   readonly memoryLimitBytes: number;
@@ -25,17 +24,15 @@ export interface DoctorOptions {
 const nodeMajorNeeded = 24;
 const nodeApiNeeded = 10;
 const networkTimeoutMs = 3000;
-/** float32 on many threads against float64 on one, over a whole forward and backward pass. */
-const selfTestTolerance = 1e-4;
 
 export async function runDoctor(options: DoctorOptions): Promise<DoctorReport> {
-  const { stateFolder, networkUrl, work, memoryLimitBytes } = options;
+  const { stateFolder, networkUrl, work, threads, memoryLimitBytes } = options;
   const memory = memoryReport(work ?? exampleWork(), memoryLimitBytes);
   const { freeMemoryBytes, freeDiskBytes } = readSensors(stateFolder);
   const checks = [
     checkNode(process.versions),
     checkAddon(),
-    await checkDevice(),
+    ...(await checkDevices(threads)),
     checkRoom("Memory", freeMemoryBytes, minimumFreeMemoryBytes, "Close other programs."),
     checkLimit(memory),
     checkRoom("Disk", freeDiskBytes, minimumFreeDiskBytes, `Free some space where ${stateFolder} lies.`),
@@ -58,37 +55,18 @@ function checkAddon(): Check {
   });
 }
 
-/** Trains a tiny model on one microbatch in a compute worker, natively and with the reference back end, and compares. */
-async function checkDevice(): Promise<Check> {
-  const name = "Self-test";
-  const action = "This machine must not train: its results are not right. Update the app, or report this.";
-  const backends = nativeAvailability().available ? (["reference", "native"] as const) : (["reference"] as const);
-  const host = new ComputeHost({ onErrorOutput: () => undefined }); // what it has to say comes as a failure too
-  try {
-    const results: number[][] = [];
-    for (const backend of backends) results.push(await trainOnce(host, backend));
-    const [expected = [], found = expected] = results;
-    const error = Math.max(...expected.map((value, index) => Math.abs((found[index] ?? Number.NaN) / value - 1)));
-    const detail = `${backends.join(" against ")}: results differ by ${error.toExponential(1)}`;
-    return check(name, error <= selfTestTolerance, detail, { action });
-  } catch (cause) {
-    return check(name, false, cause instanceof Error ? cause.message : String(cause), { action });
-  } finally {
-    await host.close();
-  }
-}
-
-/** Loss and gradient norm of one microbatch. */
-async function trainOnce(host: ComputeHost, backend: OpenOptions["backend"]): Promise<number[]> {
-  const { model, training } = presets.tiny;
-  await host.call("open", { backend, threads: 2, model, training, stage: wholeModel(model) });
-  const sequences = training.sequencesPerMicrobatch;
-  const tokenAt = (index: number) => (index * 7919) % model.vocabulary;
-  const tokens = Int32Array.from({ length: sequences * training.sequenceLength }, (_, index) => tokenAt(index));
-  const targets = tokens.map((_, index) => tokenAt(index + 1));
-  const { lossSumNats } = await host.call("forwardBackward", { microbatch: "self-test", sequences, tokens, targets });
-  const { gradientNorm } = await host.call("step");
-  return [lossSumNats, gradientNorm];
+/** Every device that there is, against the reference: one that fails is not used for training. */
+async function checkDevices(threads: number): Promise<readonly Check[]> {
+  const { devices, failed } = await detectDevices({ threads });
+  const examined = await examineDevices(devices, { threads, measure: false });
+  const action = "It is not used for training. Update its driver; if that does not help, report this.";
+  return [
+    ...examined.map(({ device, test }) => {
+      const detail = test.passed ? `differs by ${test.worst.error.toExponential(1)} at most` : test.reason;
+      return check("Self-test", test.passed, `${device.name} in ${device.precision}: ${detail}`, { action });
+    }),
+    ...failed.map(({ name, reason }) => check("Self-test", false, `${name}: ${reason}`, { action })),
+  ];
 }
 
 function checkLimit({ stage, stages, neededBytes, limitBytes }: MemoryReport): Check {

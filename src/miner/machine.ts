@@ -3,19 +3,22 @@ import { execFile } from "node:child_process";
 import { readFileSync, statfsSync } from "node:fs";
 import { arch, availableParallelism, cpus, platform, release, totalmem } from "node:os";
 import { promisify } from "node:util";
-import type { DeviceReport } from "../protocol/messages.ts";
+import type { DeviceChoice, DeviceReport } from "../protocol/device-report.ts";
 import type { Sensors } from "./policy.ts";
 
 const run = promisify(execFile);
 
-export function reportDevice(memoryLimitBytes: number, backend: DeviceReport["backend"]): DeviceReport {
+/** What computes here, and how fast. */
+export type ComputingDevice = DeviceChoice & Pick<DeviceReport, "blockTokensPerSecond">;
+
+export function reportDevice(memoryLimitBytes: number, computing: ComputingDevice): DeviceReport {
   return {
     platform: `${platform()} ${arch()} ${release()}`.slice(0, 64),
     cpu: (cpus()[0]?.model.trim() || "unknown processor").slice(0, 128),
     cores: availableParallelism(),
     memoryBytes: totalmem(),
     memoryLimitBytes,
-    backend,
+    ...computing,
   };
 }
 

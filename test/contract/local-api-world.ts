@@ -25,7 +25,7 @@ export async function startDaemonWorld(options: Partial<DaemonOptions> = {}): Pr
       memoryLimitBytes: 1 << 30,
       apiPort: 0,
     },
-    backend: "reference",
+    device: { backend: "reference", precision: "f32", adapter: null },
     createMiner(minerOptions) {
       miner = new FakeMiner(minerOptions);
       return miner;

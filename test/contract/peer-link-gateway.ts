@@ -19,6 +19,9 @@ const device: DeviceReport = {
   memoryBytes: 0,
   memoryLimitBytes: 0,
   backend: "reference",
+  precision: "f32",
+  adapter: null,
+  blockTokensPerSecond: null,
 };
 
 export async function openGatewayNetwork(): Promise<PeerLinkNetwork> {

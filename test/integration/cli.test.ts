@@ -14,7 +14,10 @@ import { openGatewayWorld } from "./gateway-world.ts";
 
 const runId = runIdSchema.parse("demo");
 
-describe("tah, with a daemon", () => {
+/** The doctor tests every device that there is. */
+const timeout = 120_000;
+
+describe("tah, with a daemon", { timeout }, () => {
   let world: DaemonWorld;
   const tah = (...args: readonly string[]) => runTah(...args, "--state", world.stateFolder);
 
@@ -106,7 +109,7 @@ describe("tah run, of a network elsewhere", () => {
   });
 });
 
-describe("tah, without a daemon", () => {
+describe("tah, without a daemon", { timeout }, () => {
   const folder = temporaryFolder();
   afterEach(() => rmSync(folder, { recursive: true, force: true }));
 

@@ -30,6 +30,9 @@ const device = {
   memoryBytes: 1,
   memoryLimitBytes: 1,
   backend: "reference",
+  precision: "f32",
+  adapter: null,
+  blockTokensPerSecond: null,
 } as const;
 const oldHello: ClientMessage = {
   type: "hello",

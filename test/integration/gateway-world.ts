@@ -193,7 +193,8 @@ export class FakeClient {
 
   join(): void {
     const sizes = { cores: 1, memoryBytes: 1, memoryLimitBytes: 1 };
-    this.send({ type: "join", device: { platform: "test", cpu: "test", backend: "reference", ...sizes } });
+    const computing = { backend: "reference", precision: "f32", adapter: null, blockTokensPerSecond: null } as const;
+    this.send({ type: "join", device: { platform: "test", cpu: "test", ...computing, ...sizes } });
   }
 
   send(message: ClientMessage): void {

@@ -5,7 +5,7 @@
 import { type Command, Option } from "commander";
 import { z } from "zod";
 import { formatLogLine } from "../../miner/log.ts";
-import { defaultMemoryLimitBytes } from "../../miner/store/settings.ts";
+import { loadMachineSettings } from "../../miner/store/settings.ts";
 import { stateFolderPath } from "../../miner/store/state-folder.ts";
 import { failureOf } from "../../protocol/failure.ts";
 import {
@@ -64,8 +64,9 @@ function addDoctorCommand(program: Command, output: Output): void {
       const report = await withDaemon(state, (api) => api.call("doctor", {})).catch(async (error: unknown) => {
         if (failureOf(error)?.code !== "unreachable") throw error;
         const { runDoctor } = await import("../../miner/doctor.ts");
-        const memoryLimitBytes = defaultMemoryLimitBytes();
-        return runDoctor({ stateFolder: state ?? stateFolderPath(), networkUrl: null, work: null, memoryLimitBytes });
+        const stateFolder = state ?? stateFolderPath();
+        const { threads, memoryLimitBytes } = loadMachineSettings(stateFolder, {}, (text) => output.note(text));
+        return runDoctor({ stateFolder, networkUrl: null, work: null, threads, memoryLimitBytes });
       });
       output.result(report, doctorText);
     },

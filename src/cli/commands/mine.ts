@@ -2,7 +2,7 @@ import { type Command, Option } from "commander";
 import type { DaemonOptions, RunningDaemon } from "../../miner/daemon.ts";
 import { loadSettings, type SettingSources } from "../../miner/store/settings.ts";
 import { stateFolderPath } from "../../miner/store/state-folder.ts";
-import { type DeviceReport, deviceReportSchema } from "../../protocol/device-report.ts";
+import { type DeviceChoice, deviceChoiceSchema } from "../../protocol/device-report.ts";
 import type { ProcessView } from "../../protocol/local-api.ts";
 import { untilStopped } from "../lifetime.ts";
 import { type CommonOptions, countValue, networkUrlValue, portValue, withCommonOptions } from "../option-types.ts";
@@ -10,14 +10,16 @@ import type { Output } from "../output.ts";
 import { parentMessageSchema, tellParent } from "../process-messages.ts";
 import { findUiFolder } from "../ui-folder.ts";
 
-const backends = deviceReportSchema.shape.backend.options;
+const backends = deviceChoiceSchema.shape.backend.options;
+const precisions = deviceChoiceSchema.shape.precision.unwrap().options;
 
 interface MineOptions extends CommonOptions {
   readonly network?: string;
   readonly name?: string;
   readonly threads?: number;
   readonly apiPort?: number;
-  readonly backend?: DeviceReport["backend"];
+  readonly backend?: DeviceChoice["backend"];
+  readonly precision?: DeviceChoice["precision"];
   readonly supervised?: boolean;
 }
 
@@ -28,7 +30,8 @@ export function addMineCommand(program: Command, output: Output): void {
     .option("--name <name>", "what people call this machine")
     .option("--threads <number>", "processor threads to train with", countValue)
     .option("--api-port <port>", "of the local API; 0: any free one", portValue)
-    .addOption(new Option("--backend <name>", "what computes; by default the fastest for CPUs").choices(backends))
+    .addOption(new Option("--backend <name>", "what computes; by default what tah bench chooses").choices(backends))
+    .addOption(new Option("--precision <name>", "of products; f32 unless chosen by tah bench").choices(precisions))
     .addOption(new Option("--supervised").hideHelp())
     .action(async (options: MineOptions) => {
       // Loaded here, so that commands to a running daemon need not wait for it.
@@ -50,17 +53,23 @@ export function addMineCommand(program: Command, output: Output): void {
 
 function daemonOptions(options: MineOptions, output: Output): Omit<DaemonOptions, "createMiner"> {
   const stateFolder = options.state ?? stateFolderPath();
-  const { network: networkUrl, name, threads, apiPort, backend } = options;
+  const { network: networkUrl, name, threads, apiPort } = options;
   const flags: SettingSources["flags"] = { networkUrl, name, threads, apiPort };
   const uiFolder = findUiFolder();
   return {
     stateFolder,
-    ...(backend !== undefined && { backend }),
+    ...toldDevice(options),
     settings: loadSettings(stateFolder, flags, (text) => output.note(text)),
     echo: (line) => output.note(line),
     ...(uiFolder !== undefined && { uiFolder }),
     ...(options.supervised && { processes: listenForProcesses() }),
   };
+}
+
+/** Whoever names one of the two knows what the machine shall do: nothing is probed then. */
+function toldDevice({ backend, precision }: MineOptions): Pick<DaemonOptions, "device"> {
+  if (backend === undefined && precision === undefined) return {};
+  return { device: { backend: backend ?? "native", precision: precision ?? "f32", adapter: null } };
 }
 
 /** Where a supervisor started this process, it knows all the others of the local network. */

@@ -146,8 +146,11 @@ export class LocalNetwork {
   }
 
   #minerArguments(folder: string, name: string, apiPort: number): readonly string[] {
-    const network = ["--network", loopbackAddress(this.#url), "--name", name, "--threads", "1"];
-    return ["mine", "--supervised", ...network, "--api-port", String(apiPort), "--state", this.#path(folder)];
+    const network = ["--network", loopbackAddress(this.#url), "--name", name];
+    // Six miners need no probe to share one processor, and all compute alike, so that the same demo gives the same numbers.
+    const device = ["--backend", "native", "--precision", "f32", "--threads", "1"];
+    const place = ["--api-port", String(apiPort), "--state", this.#path(folder)];
+    return ["mine", "--supervised", ...network, ...device, ...place];
   }
 
   #tellOwnMiner(): void {

@@ -4,12 +4,13 @@
  */
 import { stageLayout } from "../../compute/model/layout.ts";
 import { optimizerStateLength } from "../../compute/model/optimizer-state.ts";
+import type { DeviceChoice } from "../../protocol/device-report.ts";
 import { FailureError } from "../../protocol/failure.ts";
 import { bytesOf, floatsOf, hashBytes } from "../../protocol/identity.ts";
 import type { BlobHash } from "../../protocol/ids.ts";
-import type { DeviceReport } from "../../protocol/messages.ts";
 import type { BlobClient } from "../../transport/blobs/blob-client.ts";
 import type { ComputeEngine } from "../compute-host/compute-worker.ts";
+import { deviceOptions } from "../probe/device-options.ts";
 import { stageBudget } from "../stage-budget.ts";
 import { type Place, sameStage } from "./place.ts";
 
@@ -22,8 +23,7 @@ export interface HeldState {
   readonly weightsHash: BlobHash;
 }
 
-export interface Device {
-  readonly backend: DeviceReport["backend"];
+export interface Device extends DeviceChoice {
   readonly threads: number;
   /** Of the daemon and its compute worker together. */
   readonly memoryLimitBytes: number;
@@ -45,8 +45,8 @@ export async function loadStart(
 ): Promise<HeldState> {
   const { stage, model, training, checkpoint, at } = place;
   const budget = stageBudget(place, device.memoryLimitBytes);
-  const { backend, threads } = device;
-  const { memory } = await engine.call("open", { backend, threads, model, stage, training, ...budget });
+  const options = deviceOptions(device, device.threads);
+  const { memory } = await engine.call("open", { ...options, model, stage, training, ...budget });
   signal.throwIfAborted();
   const held = { engine, openedFor: place, memoryBytes: memory.totalBytes, epoch: at.epoch };
   if (checkpoint === null) {

@@ -24,6 +24,8 @@ const settingsSchema = z.strictObject({
 });
 
 export type DaemonSettings = Readonly<z.output<typeof settingsSchema>>;
+/** Where no network needs to be named. */
+export type MachineSettings = Omit<DaemonSettings, "networkUrl"> & Partial<Pick<DaemonSettings, "networkUrl">>;
 type SettingName = keyof DaemonSettings;
 const settingNames = Object.keys(settingsSchema.shape) as readonly SettingName[];
 
@@ -45,17 +47,22 @@ export function loadSettings(
   return resolveSettings({ file: readFileIfPresent(join(folder, "config.json")), environment, flags }, onLost);
 }
 
+/** As `loadSettings`, for programs that need no network. */
+export function loadMachineSettings(
+  folder: string,
+  flags: SettingSources["flags"],
+  onLost: (text: string) => void,
+  environment: NodeJS.ProcessEnv = process.env,
+): MachineSettings {
+  return mergeSources({ file: readFileIfPresent(join(folder, "config.json")), environment, flags }, onLost);
+}
+
 /**
  * Throws `FailureError` invalid-config or invalid-option, naming the source and the key. A file that is not JSON at all (torn by
  * a crash, say) is passed over, and `onLost` hears of it.
  */
 export function resolveSettings(sources: SettingSources, onLost: (text: string) => void): DaemonSettings {
-  const settings = {
-    ...defaultSettings(),
-    ...parseSource("config.json: ", (key) => key, fileContent(sources.file, onLost), "invalid-config"),
-    ...parseSource("", environmentName, fromEnvironment(sources.environment), "invalid-config"),
-    ...parseSource("", flagName, withoutUnset(sources.flags), "invalid-option"),
-  };
+  const settings = mergeSources(sources, onLost);
   if (settings.networkUrl === undefined)
     throw new FailureError("invalid-config", "no network is named", {
       action: "Give its address with --network ws://HOST:PORT or TAH_NETWORK_URL.",
@@ -63,16 +70,21 @@ export function resolveSettings(sources: SettingSources, onLost: (text: string) 
   return { ...settings, networkUrl: settings.networkUrl };
 }
 
-export function defaultMemoryLimitBytes(): number {
-  return Math.floor(totalmem() * 0.75);
+function mergeSources(sources: SettingSources, onLost: (text: string) => void): MachineSettings {
+  return {
+    ...defaultSettings(),
+    ...parseSource("config.json: ", (key) => key, fileContent(sources.file, onLost), "invalid-config"),
+    ...parseSource("", environmentName, fromEnvironment(sources.environment), "invalid-config"),
+    ...parseSource("", flagName, withoutUnset(sources.flags), "invalid-option"),
+  };
 }
 
 /** Polite: one core and a quarter of the memory are left to the person. */
-function defaultSettings(): Omit<DaemonSettings, "networkUrl"> & { networkUrl?: string } {
+function defaultSettings(): MachineSettings {
   return {
     name: hostname().slice(0, 64) || "this machine",
     threads: Math.max(1, availableParallelism() - 1),
-    memoryLimitBytes: defaultMemoryLimitBytes(),
+    memoryLimitBytes: Math.floor(totalmem() * 0.75),
     apiPort: 0,
   };
 }

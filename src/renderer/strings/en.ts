@@ -194,11 +194,12 @@ export const english = {
       inFlight: ["In flight", "Microbatches that this machine has begun and not finished."],
       memory: ["Memory", "Main memory that the daemon and its workers hold, and what they may use."],
       training: ["Training time", "Time spent training since the daemon started."],
-      device: ["Device", "What computes, and with which back end."],
+      device: ["Device", "The processor, and what computes: a back end or a graphics card, and with which precision."],
       networkUrl: ["Network", "The network that this machine takes part in."],
     } satisfies Record<string, readonly [string, string]>,
     memory: (used: string, limit: string) => `${used} of ${limit}`,
-    device: (cpu: string, cores: string, backend: string) => `${cpu}, ${cores} cores, ${backend}`,
+    device: (cpu: string, cores: string, computing: string, precision: string) =>
+      `${cpu}, ${cores} cores, ${computing} in ${precision}`,
   },
 
   asking: "Asking…",

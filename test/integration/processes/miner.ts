@@ -28,7 +28,17 @@ const miner = createMiner({
   name,
   networkUrl,
   stateFolder,
-  device: { platform: "test", cpu: "test", cores: 1, memoryBytes: 0, memoryLimitBytes: 2 ** 30, backend: "native" },
+  device: {
+    platform: "test",
+    cpu: "test",
+    cores: 1,
+    memoryBytes: 0,
+    memoryLimitBytes: 2 ** 30,
+    backend: "native",
+    precision: "f32",
+    adapter: null,
+    blockTokensPerSecond: null,
+  },
   threads: 1,
   log: (_level, _source, text) => tellParent(text),
 });

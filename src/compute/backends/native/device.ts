@@ -20,14 +20,15 @@ export interface NativeDeviceOptions {
 }
 
 export type NativeAvailability =
-  | { readonly available: true; readonly description: string }
+  | { readonly available: true; readonly description: string; readonly instructionSet: string }
   | { readonly available: false; readonly reason: string };
 
 /** Whether a native device can be created here, and on what. */
-export function nativeAvailability(): NativeAvailability {
+export function nativeAvailability(precision: Precision = "f32"): NativeAvailability {
   try {
-    const [fastest] = nativeInstructionSets();
-    return { available: true, description: `${processorName()}, ${fastest}` };
+    const [fastest] = nativeInstructionSets(precision);
+    if (fastest === undefined) return { available: false, reason: lacks(precision) };
+    return { available: true, description: `${processorName()}, ${fastest}`, instructionSet: fastest };
   } catch (error) {
     if (error instanceof NativeAddonError) return { available: false, reason: error.message };
     throw error;
@@ -50,7 +51,7 @@ export function createNativeDevice({ threads, precision = "f32", instructionSet 
   if (!Number.isInteger(threads) || threads < 1) throw new RangeError(`a device cannot have ${threads} threads`);
   const addon = loadAddon();
   const chosenSet = instructionSet ?? nativeInstructionSets(precision)[0];
-  if (chosenSet === undefined) throw new DeviceUnavailableError(`${processorName()} does not multiply in ${precision}`);
+  if (chosenSet === undefined) throw new DeviceUnavailableError(lacks(precision));
   const handle = addon.createDevice(threads, chosenSet);
   const memory = new NativeMemory(addon);
 
@@ -85,6 +86,10 @@ export function createNativeDevice({ threads, precision = "f32", instructionSet 
       addon.closeDevice(handle);
     },
   };
+}
+
+function lacks(precision: Precision): string {
+  return `${processorName()} does not multiply in ${precision}`;
 }
 
 function processorName(): string {

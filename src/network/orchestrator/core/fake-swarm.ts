@@ -42,6 +42,9 @@ const device = {
   memoryBytes: 1,
   memoryLimitBytes: 1,
   backend: "reference",
+  precision: "f32",
+  adapter: null,
+  blockTokensPerSecond: null,
 } as const;
 
 /** Leaves `atMs` to the swarm's clock. */

@@ -10,6 +10,7 @@ export function MachinePanel() {
   const activity = useAppState((state) => state.activity);
   const texts = strings.machine;
   const { figures } = texts;
+  const { cpu, cores, backend, precision, adapter } = machine.device;
   const tokens = (amount: number) => (
     <>
       {format.short(amount)} <span className="unit">{strings.units.tokens}</span>
@@ -42,7 +43,7 @@ export function MachinePanel() {
           { text: figures.training, value: format.duration(activity.trainingSeconds) },
           {
             text: figures.device,
-            value: texts.device(machine.device.cpu, format.count(machine.device.cores), machine.device.backend),
+            value: texts.device(cpu, format.count(cores), adapter ?? backend, precision),
             long: true,
           },
           { text: figures.networkUrl, value: machine.network.url, long: true },
