@@ -6,6 +6,7 @@ import { type ChildProcess, fork } from "node:child_process";
 import { constants, setPriority } from "node:os";
 import { fileURLToPath } from "node:url";
 import { FailureError } from "../protocol/failure.ts";
+import { computeProcess } from "./compute-process.ts";
 import type {
   ComputeArguments,
   ComputeFailure,
@@ -50,9 +51,8 @@ export class ComputeHost {
     const worker = options.worker ?? new URL("./worker.ts", import.meta.url);
     this.#child = fork(fileURLToPath(worker), [], {
       serialization: "advanced",
-      // MiB. Tensors that came and went count as young garbage; this is how much of it may gather before it is collected.
-      execArgv: ["--max-semi-space-size=2"],
-      env: { ...process.env, ...options.environment },
+      execArgv: [...computeProcess.execArgv],
+      env: { ...computeProcess.environment, ...process.env, ...options.environment },
       stdio: ["ignore", "inherit", options.onErrorOutput === undefined ? "inherit" : "pipe", "ipc"],
     });
     this.#child.stderr?.setEncoding("utf8").on("data", options.onErrorOutput ?? (() => undefined));

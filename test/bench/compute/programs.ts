@@ -2,6 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
+import { computeProcess } from "../../../src/compute/compute-process.ts";
 import { argumentsOf, type Configuration, productsOf } from "./configuration.ts";
 
 const sampleSchema = z.object({
@@ -23,7 +24,9 @@ export type Rates = Readonly<z.infer<typeof ratesSchema>>;
 export type PeerCommand = readonly string[];
 
 export function runTraining(configuration: Configuration): Sample {
-  return sampleSchema.parse(run([process.execPath, beside("training-process.ts"), ...argumentsOf(configuration)]));
+  const { execArgv, environment } = computeProcess; // as the compute worker is started
+  const program = [process.execPath, ...execArgv, beside("training-process.ts")];
+  return sampleSchema.parse(run([...program, ...argumentsOf(configuration)], environment));
 }
 
 export function runRates(configuration: Configuration): Rates {
@@ -45,8 +48,9 @@ export function runPeerGemm(peer: PeerCommand, configuration: Configuration): nu
 }
 
 /** The JSON object that a program prints as its last line. */
-function run([program = "", ...args]: readonly string[]): unknown {
-  const output = execFileSync(program, args, { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
+function run([program = "", ...args]: readonly string[], environment: NodeJS.ProcessEnv = {}): unknown {
+  const env = { ...environment, ...process.env };
+  const output = execFileSync(program, args, { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"], env });
   return JSON.parse(output.trim().split("\n").at(-1) ?? "null");
 }
 
