@@ -5,29 +5,35 @@
 import { defaultDevice, init, nn, numpy as np, valueAndGrad } from "@jax-js/jax";
 import { beforeAll, describe, expect, it } from "vitest";
 import { createReferenceDevice } from "../../src/compute/backends/reference/device.ts";
+import type { ModelConfig } from "../../src/compute/model/config.ts";
 import { stageLayout } from "../../src/compute/model/layout.ts";
-import { createMemory } from "../../src/compute/model/memory.ts";
-import {
-  createStage,
-  embeddingOf,
-  headOf,
-  lossForwardBackward,
-  passOf,
-  stageForward,
-} from "../../src/compute/model/stage.ts";
-import { allocateActivations } from "../../src/compute/model/stage-memory.ts";
 import { wholeModel } from "../../src/compute/model/stages.ts";
+import { lossAndGradients, type Microbatch } from "../compute/gradients.ts";
 import { difference, magnitude, randomTokens, randomWeights, smallModel } from "../compute/small-model.ts";
 
-const model = smallModel;
-const sequences = 2;
-const sequenceLength = 7;
-const tokenCount = sequences * sequenceLength;
+/** A model and the size of the microbatch that passes through it. */
+interface Case {
+  readonly name: string;
+  readonly model: ModelConfig;
+  readonly sequences: number;
+  readonly sequenceLength: number;
+}
 
-const layout = stageLayout(model, wholeModel(model));
-const weights = randomWeights(model, layout);
-const tokens = randomTokens(model, tokenCount, "tokens");
-const targets = randomTokens(model, tokenCount, "targets");
+const cases: readonly Case[] = [
+  { name: "whose heads share keys and values", model: smallModel, sequences: 2, sequenceLength: 7 },
+  {
+    name: "of odd sizes, with keys and values for every head",
+    model: { ...smallModel, layers: 1, width: 30, heads: 3, keyValueHeads: 3, feedForward: 17, vocabulary: 11 },
+    sequences: 1,
+    sequenceLength: 19,
+  },
+  {
+    name: "whose heads all share one key and value",
+    model: { ...smallModel, layers: 2, width: 20, heads: 5, keyValueHeads: 1, feedForward: 33, vocabulary: 7 },
+    sequences: 3,
+    sequenceLength: 5,
+  },
+];
 
 type Weights = Record<string, np.Array>;
 const float = { dtype: np.float64 };
@@ -35,28 +41,30 @@ const float = { dtype: np.float64 };
 const tolerance = 1e-5;
 
 describe("loss and gradients", () => {
-  let jaxLoss = 0;
-  let jaxGradients: Weights = {};
-
   beforeAll(async () => {
     await init("wasm");
     defaultDevice("wasm");
-    const [loss, gradients] = valueAndGrad(jaxModelLoss)(
+  });
+
+  it.each(cases)("of a model $name agree with automatic differentiation, tensor by tensor", async (shape) => {
+    const { model, sequences, sequenceLength } = shape;
+    const { tensors, ...layout } = stageLayout(model, wholeModel(model));
+    const weights = randomWeights(model, { tensors, ...layout });
+    const tokens = randomTokens(model, sequences * sequenceLength, "tokens");
+    const targets = randomTokens(model, sequences * sequenceLength, "targets");
+    const microbatch = { sequences, tokens, targets };
+    const { loss, gradients } = await lossAndGradients(createReferenceDevice(), model, weights, microbatch);
+    const [jaxLoss, jaxGradients] = valueAndGrad((parameters: Weights) => jaxModelLoss(shape, microbatch, parameters))(
       Object.fromEntries(
-        layout.tensors.map(({ name, shape, offset, length }) => [
+        tensors.map(({ name, shape, offset, length }) => [
           name,
           np.array([...weights.subarray(offset, offset + length)], float).reshape([...shape]),
         ]),
       ),
     );
-    jaxLoss = Number((await loss.data())[0]);
-    jaxGradients = gradients;
-  });
-
-  it("of a whole model agree with automatic differentiation, tensor by tensor", async () => {
-    const { loss, gradients } = await ourLossAndGradients();
-    expect(Math.abs(loss - jaxLoss) / jaxLoss).toBeLessThan(tolerance);
-    for (const { name, offset, length } of layout.tensors) {
+    const expectedLoss = Number((await jaxLoss.data())[0]);
+    expect(Math.abs(loss - expectedLoss) / expectedLoss).toBeLessThan(tolerance);
+    for (const { name, offset, length } of tensors) {
       const theirs = Float64Array.from(await (jaxGradients[name] as np.Array).data());
       const ours = gradients.subarray(offset, offset + length);
       expect(magnitude(theirs), name).toBeGreaterThan(1e-3);
@@ -65,41 +73,31 @@ describe("loss and gradients", () => {
   });
 });
 
-async function ourLossAndGradients(): Promise<{ loss: number; gradients: Float64Array }> {
-  const device = createReferenceDevice();
-  const size = { maximumTokens: tokenCount, recompute: false };
-  const stage = createStage(device.kernels, createMemory(device), model, wholeModel(model), size);
-  const shape = { sequences, queries: sequenceLength, keys: sequenceLength };
-  const pass = passOf(stage, allocateActivations(stage), shape);
-  device.upload(stage.parameters, weights);
-  device.uploadIndices(embeddingOf(pass).tokens, tokens);
-  device.uploadIndices(headOf(pass).targets, targets);
-  stageForward(stage, pass);
-  const losses = await device.downloadDouble(lossForwardBackward(stage, pass));
-  return { loss: losses.reduce((a, b) => a + b), gradients: await device.downloadDouble(stage.gradients) };
-}
-
 /** Summed loss of the model. jax-js frees an array with its last use; `.ref` says that another follows. */
-function jaxModelLoss(parameters: Weights): np.Array {
+function jaxModelLoss(shape: Case, { tokens, targets }: Microbatch, parameters: Weights): np.Array {
+  const { model, sequences, sequenceLength } = shape;
   const weight = (name: string) => parameters[name] as np.Array;
-  let x = np.matmul(oneHot(tokens), weight("embedding")).reshape([sequences, sequenceLength, model.width]);
+  let x = np.matmul(oneHot(tokens, model), weight("embedding")).reshape([sequences, sequenceLength, model.width]);
   for (let layer = 0; layer < model.layers; layer++) {
     const attention = (part: string) => weight(`layers.${layer}.attention.${part}`);
     const feed = (part: string) => weight(`layers.${layer}.feedForward.${part}`);
-    const normed = jaxNorm(x.ref, attention("norm"));
-    const query = jaxRotary(heads(linear(normed.ref, attention("query")), model.heads));
-    const key = jaxRotary(heads(linear(normed.ref, attention("key")), model.keyValueHeads));
-    const value = heads(linear(normed, attention("value")), model.keyValueHeads);
-    x = x.add(linear(jaxAttention(query, key, value), attention("output")));
-    const inner = jaxNorm(x.ref, feed("norm"));
+    const normed = jaxNorm(shape, x.ref, attention("norm"));
+    const query = jaxRotary(shape, heads(shape, linear(normed.ref, attention("query")), model.heads));
+    const key = jaxRotary(shape, heads(shape, linear(normed.ref, attention("key")), model.keyValueHeads));
+    const value = heads(shape, linear(normed, attention("value")), model.keyValueHeads);
+    x = x.add(linear(jaxAttention(shape, query, key, value), attention("output")));
+    const inner = jaxNorm(shape, x.ref, feed("norm"));
     const activated = nn.silu(linear(inner.ref, feed("gate"))).mul(linear(inner, feed("up")));
     x = x.add(linear(activated, feed("down")));
   }
-  const logits = linear(jaxNorm(x, weight("norm")), weight("head")).reshape([tokenCount, model.vocabulary]);
-  return np.sum(nn.logSoftmax(logits, -1).mul(oneHot(targets))).mul(-1);
+  const logits = linear(jaxNorm(shape, x, weight("norm")), weight("head")).reshape([
+    sequences * sequenceLength,
+    model.vocabulary,
+  ]);
+  return np.sum(nn.logSoftmax(logits, -1).mul(oneHot(targets, model))).mul(-1);
 }
 
-function oneHot(ids: Int32Array): np.Array {
+function oneHot(ids: Int32Array, model: ModelConfig): np.Array {
   const rows = [...ids].map((id) => Array.from({ length: model.vocabulary }, (_, column) => (column === id ? 1 : 0)));
   return np.array(rows, float);
 }
@@ -108,16 +106,16 @@ function linear(x: np.Array, weight: np.Array): np.Array {
   return np.matmul(x, np.matrixTranspose(weight));
 }
 
-function jaxNorm(x: np.Array, gain: np.Array): np.Array {
+function jaxNorm({ model }: Case, x: np.Array, gain: np.Array): np.Array {
   const meanSquare = np.mean(np.square(x.ref), -1, { keepdims: true });
   return x.div(np.sqrt(meanSquare.add(model.normEpsilon))).mul(gain);
 }
 
-function heads(x: np.Array, count: number): np.Array {
+function heads({ model, sequences, sequenceLength }: Case, x: np.Array, count: number): np.Array {
   return x.reshape([sequences, sequenceLength, count, model.width / model.heads]);
 }
 
-function jaxRotary(x: np.Array): np.Array {
+function jaxRotary({ model, sequenceLength }: Case, x: np.Array): np.Array {
   const half = model.width / model.heads / 2;
   const angles = Array.from({ length: sequenceLength }, (_, position) => [
     Array.from({ length: half }, (_, channel) => position * model.rotaryBase ** (-channel / half)),
@@ -128,7 +126,8 @@ function jaxRotary(x: np.Array): np.Array {
   return np.concatenate([a.ref.mul(cos.ref).sub(b.ref.mul(sin.ref)), b.mul(cos).add(a.mul(sin))], -1);
 }
 
-function jaxAttention(query: np.Array, key: np.Array, value: np.Array): np.Array {
+function jaxAttention(shape: Case, query: np.Array, key: np.Array, value: np.Array): np.Array {
+  const { model, sequences, sequenceLength } = shape;
   const headDim = model.width / model.heads;
   const group = model.heads / model.keyValueHeads;
   const grouped = query.reshape([sequences, sequenceLength, model.keyValueHeads, group, headDim]);
