@@ -136,7 +136,7 @@ describe("a model's gradients", { timeout: 120_000 }, () => {
 
   for (const instructionSet of nativeInstructionSets("bf16")) {
     const createDevice = () => createNativeDevice({ threads: 2, precision: "bf16", instructionSet });
-    itAgrees(`native, ${instructionSet}`, createDevice, { ...bf16, runs: 10 });
+    itAgrees(`native, ${instructionSet}`, createDevice, { ...bf16, runs: 6 });
   }
 
   describeWithWebGpu(() => itAgrees("webgpu", () => createWebGpuDevice(), { ...f32, runs: 6 }));
