@@ -27,7 +27,11 @@ for (const instructionSet of nativeInstructionSets("bf16")) {
 describe("the native back end", () => {
   it("says what it runs on", () => {
     const [fastest] = nativeInstructionSets();
-    expect(nativeAvailability()).toEqual({ available: true, description: expect.stringContaining(`, ${fastest}`) });
+    expect(nativeAvailability()).toEqual({
+      available: true,
+      description: expect.stringContaining(`, ${fastest}`),
+      instructionSet: fastest,
+    });
   });
 
   it("refuses a number of threads or an instruction set that it cannot have", () => {

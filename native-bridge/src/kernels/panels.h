@@ -84,9 +84,10 @@ struct Target {
 /** Computes tileRows × vectors results, of which the target may want fewer. */
 template <class Format, size_t tileRows, size_t vectors, class Layout>
 inline void multiplyTile(const Target& target, const float* a, Layout layout, const float* b, size_t steps) {
-  // What is added to comes from afar, and is needed only after the loop.
-  if (target.accumulate)
-    for (size_t i = 0; i < tileRows && i < target.rows; i++) prefetch(target.data + i * target.stride);
+  // Where the results go lies in main memory, and is needed only after the loop.
+  for (size_t i = 0; i < tileRows && i < target.rows; i++)
+    for (size_t j = 0; j < vectors && j * kLanes < target.columns; j++)
+      prefetchToWrite(target.data + i * target.stride + j * kLanes);
   Vector tile[tileRows][vectors] = {};
   Format::addProduct(tile, a, layout, b, steps);
   const bool isWhole = target.rows >= tileRows && target.columns >= vectors * kLanes;

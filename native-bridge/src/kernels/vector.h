@@ -49,7 +49,7 @@ TAH_INLINE void unrolled(const Body& body) {
 
 #if defined(__GNUC__)
 
-inline void prefetch(const float* address) { __builtin_prefetch(address); }
+inline void prefetchToWrite(float* address) { __builtin_prefetch(address, 1); }
 
 typedef float Vector __attribute__((vector_size(sizeof(float) * kLanes)));
 typedef uint32_t IntegerVector __attribute__((vector_size(sizeof(uint32_t) * kLanes)));
@@ -107,7 +107,7 @@ inline Vector lanesFrom(size_t first, Vector value, float below) {
 
 #else
 
-inline void prefetch(const float*) {}
+inline void prefetchToWrite(float*) {}
 
 struct Vector {
   float lane[kLanes];
