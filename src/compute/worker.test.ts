@@ -7,7 +7,7 @@ import { cutIntoStages, parameterCount, wholeModel } from "./model/stages.ts";
 import type { ComputeArguments, ComputeMethod, ComputeReply, OpenOptions } from "./worker-protocol.ts";
 
 const { model, training } = presets.tiny;
-const [firstStage] = cutIntoStages(model, 3);
+const [firstStage, , lastStage] = cutIntoStages(model, 3);
 const whole: OpenOptions = { backend: "reference", threads: 1, model, training, stage: wholeModel(model) };
 const sequences = 2;
 const tokens = randomTokens(model, sequences * training.sequenceLength, "tokens");
@@ -69,6 +69,26 @@ describe("a compute worker", () => {
     expect(await call(worker, "backward", { microbatch: "b", gradient })).toMatchObject({ ok: true });
     expect(await call(worker, "step")).toMatchObject({ ok: true, result: { tokens: tokens.length } });
   });
+
+  it.each(["reference", "native"] as const)(
+    "on the %s back end never trains on activations with NaN",
+    async (backend) => {
+      const worker = start();
+      await call(worker, "open", { ...whole, backend, stage: lastStage as OpenOptions["stage"] });
+      const activations = new Float32Array(tokens.length * model.width).fill(0.5);
+      const broken = activations.map((value, i) => (i === activations.length - 1 ? Number.NaN : value));
+      const refused = await call(worker, "forwardBackward", {
+        microbatch: "a",
+        sequences,
+        activations: broken,
+        targets,
+      });
+      expect(refused).toMatchObject({ ok: false, error: { kind: "non-finite", tensor: "activations" } });
+      expect(await call(worker, "step")).toMatchObject({ ok: true, result: { tokens: 0 } });
+      await call(worker, "forwardBackward", { microbatch: "a", sequences, activations, targets });
+      expect(await call(worker, "step")).toMatchObject({ ok: true, result: { tokens: tokens.length } });
+    },
+  );
 
   it("says how much memory a stage wanted that does not fit, and stays usable", async () => {
     const worker = start();
