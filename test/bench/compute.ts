@@ -5,7 +5,7 @@
  * docs/benchmarks.md reports, `--only PATTERN` those whose names match.
  */
 import { z } from "zod";
-import { configurationFlags, configurationSchema, flopPerToken, shapeOf } from "./compute/configuration.ts";
+import { configurationFlags, configurationSchema } from "./compute/configuration.ts";
 import {
   adamwCost,
   bestGemm,
@@ -16,6 +16,7 @@ import {
   trainingRound,
   warnOfSlowPeer,
 } from "./compute/measure.ts";
+import { flopPerToken, shapeOf } from "./compute/shape.ts";
 import { runSuite } from "./compute/suite.ts";
 import { count, given, readFlags } from "./shared/flags.ts";
 import { printResult, progress, provenance, rounded } from "./shared/report.ts";

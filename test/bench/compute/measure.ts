@@ -1,7 +1,8 @@
 /** Ours and the peer in turn, round by round, and what follows from the rounds. */
 import { median, progress, rounded } from "../shared/report.ts";
-import { type AttentionCount, type Configuration, flopPerToken } from "./configuration.ts";
+import type { Configuration } from "./configuration.ts";
 import { type PeerCommand, type Rates, runPeer, runPeerGemm, runRates, runTraining, type Sample } from "./programs.ts";
+import { type AttentionCount, flopPerToken } from "./shape.ts";
 
 export interface Round {
   readonly ours: Sample;

@@ -3,7 +3,8 @@ import { execFileSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
 import { computeProcess } from "../../../src/compute/compute-process.ts";
-import { argumentsOf, type Configuration, productsOf } from "./configuration.ts";
+import { argumentsOf, type Configuration } from "./configuration.ts";
+import { productsOf } from "./shape.ts";
 
 const sampleSchema = z.object({
   engine: z.string(),
@@ -26,7 +27,7 @@ export type PeerCommand = readonly string[];
 export function runTraining(configuration: Configuration): Sample {
   const { execArgv, environment } = computeProcess; // as the compute worker is started
   const program = [process.execPath, ...execArgv, beside("training-process.ts")];
-  return sampleSchema.parse(run([...program, ...argumentsOf(configuration)], environment));
+  return sampleSchema.parse(run([...program, JSON.stringify(configuration)], environment));
 }
 
 export function runRates(configuration: Configuration): Rates {

@@ -3,7 +3,8 @@ import { openDevice } from "../../../src/compute/device.ts";
 import { type Device, type Slice, slice } from "../../../src/compute/kernels.ts";
 import { readFlags } from "../shared/flags.ts";
 import { median, printResult } from "../shared/report.ts";
-import { configurationSchema, productsOf } from "./configuration.ts";
+import { configurationSchema } from "./configuration.ts";
+import { productsOf } from "./shape.ts";
 
 const configuration = readFlags(configurationSchema);
 const { backend, threads, dtype: precision } = configuration;
