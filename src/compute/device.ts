@@ -6,7 +6,7 @@ import type { OpenOptions } from "./worker-protocol.ts";
 const precisionsOf: Readonly<Record<DeviceKind, readonly Precision[]>> = {
   reference: ["f32"],
   native: ["f32", "bf16"],
-  webgpu: ["f32"],
+  webgpu: ["f32", "f16"],
 };
 
 export type DeviceOptions = Pick<OpenOptions, "backend" | "threads" | "precision" | "adapter">;

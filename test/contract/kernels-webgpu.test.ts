@@ -11,14 +11,25 @@ import { describeWithWebGpu } from "../compute/webgpu-adapter.ts";
 import { describeKernels, describeTiles } from "./kernels.ts";
 import { RandomValues } from "./kernels-calls.ts";
 
-describeWithWebGpu(() => {
-  describeKernels("webgpu", createWebGpuDevice, 1e-5);
-  describeTiles("webgpu", createWebGpuDevice, createReferenceDevice, 1e-5);
+const tolerances = { f32: 1e-5, f16: 1e-2 };
+
+describeWithWebGpu(({ name: adapter, precisions }) => {
+  describe.each(["f32", "f16"] as const)("in %s", (precision) => {
+    if (!precisions.includes(precision)) {
+      it.skip(`${adapter} has no ${precision}`);
+      return;
+    }
+    const createDevice = () => createWebGpuDevice({ adapter, precision });
+    describeKernels(`webgpu, ${precision}`, createDevice, tolerances[precision]);
+    // Lavapipe takes minutes to compile attention over heads of more than 64 channels; whole models are tried on it too.
+    const isWorthwhile = (kernel: string) => !adapter.startsWith("llvmpipe") || !kernel.startsWith("attention");
+    describeTiles(`webgpu, ${precision}`, createDevice, createReferenceDevice, tolerances[precision], isWorthwhile);
+  });
 
   describe("the WebGPU back end", () => {
     let gpu: Gpu;
     const open = async () => {
-      gpu = await openGpu(await findAdapter({}));
+      gpu = await openGpu(await findAdapter({ adapter }));
       return deviceOn(gpu);
     };
     afterEach(() => gpu.device.destroy());
@@ -53,7 +64,7 @@ describeWithWebGpu(() => {
         const memory = new WebGpuMemory(gpu);
         const queue = new WebGpuQueue(gpu);
         queue.setRate(operationsPerMs);
-        const kernels = webGpuKernels(memory, queue);
+        const kernels = webGpuKernels(memory, queue, "f32");
         const [m, n, k] = [130, 70, 20];
         const [out, a, b] = [m * n, m * k, k * n].map((length) => slice(memory.allocate("real", length)));
         if (!out || !a || !b) throw new Error("three matrices");
@@ -72,7 +83,7 @@ describeWithWebGpu(() => {
       const queue = new WebGpuQueue(gpu);
       queue.setRate(1e12);
       const out = slice(memory.allocate("real", maximumGroupsPerAxis * lanes + 300));
-      webGpuKernels(memory, queue).fill(out, 7);
+      webGpuKernels(memory, queue, "f32").fill(out, 7);
       expect(await queue.read(slice(out.buffer, out.length - 600))).toEqual(new Float32Array(600).fill(7));
     });
 

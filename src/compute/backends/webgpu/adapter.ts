@@ -92,18 +92,24 @@ function precisionsOf(adapter: GPUAdapter): readonly Precision[] {
 async function requestAdapter(wanted = ""): Promise<GPUAdapter | null> {
   const dawn = await loadDawn();
   const instance = instances.get(wanted) ?? dawn.create([features, ...(wanted ? [`adapter=${wanted}`] : [])]);
-  instances.set(wanted, instance);
   try {
-    return await instance.requestAdapter({ powerPreference: "high-performance" });
+    const adapter = await instance.requestAdapter({ powerPreference: "high-performance" });
+    if (adapter !== null) instances.set(wanted, instance);
+    return adapter;
   } catch (cause) {
     throw new DeviceUnavailableError(cause instanceof Error ? cause.message : String(cause), { cause });
   }
 }
 
+const usedFeatures: readonly GPUFeatureName[] = ["shader-f16"];
+
 /** Opens the adapter with the largest buffers, and all that programs can make use of. */
 export async function openGpu(adapter: GPUAdapter): Promise<Gpu> {
   const { maxBufferSize, maxStorageBufferBindingSize } = adapter.limits;
-  const device = await adapter.requestDevice({ requiredLimits: { maxBufferSize, maxStorageBufferBindingSize } });
+  const device = await adapter.requestDevice({
+    requiredLimits: { maxBufferSize, maxStorageBufferBindingSize },
+    requiredFeatures: usedFeatures.filter((feature) => adapter.features.has(feature)),
+  });
   const name = adapterName(adapter);
   let failure: Error | null = null;
   const gpu: Gpu = {

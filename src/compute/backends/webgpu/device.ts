@@ -1,9 +1,9 @@
 /**
- * The WebGPU back end: the contract of `../../kernels.ts` in float32 on any GPU that Vulkan, Metal or Direct3D 12 reaches,
+ * The WebGPU back end: the contract of `../../kernels.ts` in float32, or with factors in float16, on any GPU that Vulkan, Metal or Direct3D 12 reaches,
  * through dawn (the `webgpu` package). `adapter.ts` finds and opens it, `memory.ts` owns its buffers, `queue.ts` feeds it,
  * `shaders/` computes. It imports nothing but the contract, the checks that all back ends share, and `webgpu`.
  */
-import { type Device, DeviceUnavailableError, type Kernels, type Slice, slice } from "../../kernels.ts";
+import { type Device, DeviceUnavailableError, type Kernels, type Precision, type Slice, slice } from "../../kernels.ts";
 import { checkTransfer, withShapeChecks } from "../argument-checks.ts";
 import { type AdapterChoice, adapterName, findAdapter, type Gpu, openGpu } from "./adapter.ts";
 import { webGpuKernels } from "./kernels.ts";
@@ -25,17 +25,19 @@ export async function webGpuAvailability(choice: AdapterChoice = {}): Promise<We
 }
 
 /**
- * A device that computes in float32 on a GPU. Throws `DeviceUnavailableError` when there is none. When the GPU goes away, every
+ * A device that computes on a GPU. Throws `DeviceUnavailableError` when there is none, or not in this precision. When the GPU goes away, every
  * call throws `DeviceLostError`.
  */
 export async function createWebGpuDevice(choice: AdapterChoice = {}): Promise<Device> {
-  return deviceOn(await openGpu(await findAdapter(choice)));
+  const { precision = "f32" } = choice;
+  return deviceOn(await openGpu(await findAdapter(choice)), precision);
 }
 
-export async function deviceOn(gpu: Gpu): Promise<Device> {
+export async function deviceOn(gpu: Gpu, precision: Precision = "f32"): Promise<Device> {
+  if (precision === "bf16") throw new DeviceUnavailableError(`${gpu.name} does not compute in ${precision}`);
   const memory = new WebGpuMemory(gpu);
   const queue = new WebGpuQueue(gpu);
-  const kernels = webGpuKernels(memory, queue);
+  const kernels = webGpuKernels(memory, queue, precision);
   await learnRate(memory, queue, kernels);
 
   async function read(source: Slice): Promise<Float32Array> {
@@ -44,7 +46,7 @@ export async function deviceOn(gpu: Gpu): Promise<Device> {
   }
 
   return {
-    description: { kind: "webgpu", name: `${gpu.name}, WebGPU`, threads: 1 },
+    description: { kind: "webgpu", name: `${gpu.name}, WebGPU${precision === "f16" ? ", f16" : ""}`, threads: 1 },
     kernels: withShapeChecks(kernels),
     allocate(length) {
       gpu.check();

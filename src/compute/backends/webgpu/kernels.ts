@@ -10,6 +10,7 @@ import { attentionForward } from "./shaders/attention-forward.ts";
 import { attentionTile, chunksOf } from "./shaders/attention-tiles.ts";
 import * as each from "./shaders/elementwise.ts";
 import { embeddingBackward, embeddingForward } from "./shaders/embedding.ts";
+import { type FactorPrecision, largest, largestParts } from "./shaders/factors.ts";
 import { crossEntropy } from "./shaders/loss.ts";
 import { matmul, matmulTile } from "./shaders/matmul.ts";
 import {
@@ -21,7 +22,7 @@ import {
 } from "./shaders/norm.ts";
 import { elementsPerSum, reducingLanes, sum, sumOfSquares } from "./shaders/reductions.ts";
 
-export function webGpuKernels(memory: WebGpuMemory, queue: WebGpuQueue): Kernels {
+export function webGpuKernels(memory: WebGpuMemory, queue: WebGpuQueue, precision: FactorPrecision): Kernels {
   const scratch = createScratch(memory, queue);
   const rotaryTables = createRotaryTables(memory, queue);
 
@@ -43,6 +44,20 @@ export function webGpuKernels(memory: WebGpuMemory, queue: WebGpuQueue): Kernels
     operationsPerGroup: (width + 8 * reducingLanes) * passes * operationsPerElement,
   });
 
+  /** Elements of working space that `rounding` needs for so many factors. */
+  const largestLength = (factors: number) => (precision === "f16" ? factors * largestParts : 0);
+
+  /** The operand that programs have besides when they round their factors, found in `working` space. */
+  function rounding(factors: readonly Slice[], working: Slice): { readonly largest?: Slice } {
+    if (precision === "f32") return {};
+    factors.forEach((x, k) => {
+      const part = slice(working.buffer, working.offset + k * largestParts, largestParts);
+      const operationsPerGroup = Math.ceil(x.length / largestParts) * operationsPerElement;
+      queue.run(largest, { largest: part, x }, { count: x.length }, { groups: largestParts, operationsPerGroup });
+    });
+    return { largest: working };
+  }
+
   return {
     fill: (out, value) => forEach(each.fill, out.length, { out }, { value }),
     copy(out, source) {
@@ -56,7 +71,12 @@ export function webGpuKernels(memory: WebGpuMemory, queue: WebGpuQueue): Kernels
       const groups = Math.ceil(m / matmulTile) * Math.ceil(n / matmulTile);
       const work = { groups, operationsPerGroup: 2 * matmulTile ** 2 * k };
       const parameters = { m, n, k, accumulate: accumulate ? 1 : 0 };
-      queue.run(matmul(transposeA, transposeB), { out, a, b }, parameters, work);
+      queue.run(
+        matmul(precision, transposeA, transposeB),
+        { out, a, b, ...rounding([a, b], scratch.reals(largestLength(2))) },
+        parameters,
+        work,
+      );
     },
 
     embeddingForward(out, table, tokens, { width }) {
@@ -89,17 +109,22 @@ export function webGpuKernels(memory: WebGpuMemory, queue: WebGpuQueue): Kernels
     },
 
     attentionForward(out, log_sum_exp, q, k, v, shape) {
-      const operands = { out, log_sum_exp, q, k, v };
-      queue.run(attentionForward(chunksOf(shape.headDim)), operands, attentionParameters(shape), perQueries(shape, 2));
+      const operands = { out, log_sum_exp, q, k, v, ...rounding([q, k, v], scratch.reals(largestLength(3))) };
+      const program = attentionForward(precision, chunksOf(shape.headDim));
+      queue.run(program, operands, attentionParameters(shape), perQueries(shape, 2));
     },
     attentionBackward(dq, dk, dv, d_out, q, k, v, out, log_sum_exp, shape) {
       const { queries, heads, headDim } = shape;
-      const delta = scratch.reals(log_sum_exp.length);
+      // In one buffer: with another one the last program would bind more than there may be.
+      const { buffer } = scratch.reals(log_sum_exp.length + largestLength(4));
+      const delta = slice(buffer, 0, log_sum_exp.length);
+      const working = slice(buffer, delta.length, largestLength(4));
       forEach(attentionDelta, delta.length, { delta, d_out, out }, { queries, heads, head_dim: headDim }, 2 * headDim);
-      const operands = { d_out, q, k, v, log_sum_exp, delta };
+      const operands = { d_out, q, k, v, log_sum_exp, delta, ...rounding([q, k, v, d_out], working) };
       const parameters = attentionParameters(shape);
-      queue.run(attentionBackwardQuery(chunksOf(headDim)), { dq, ...operands }, parameters, perQueries(shape, 3));
-      queue.run(attentionBackwardKeyValue(chunksOf(headDim)), { dk, dv, ...operands }, parameters, perKeys(shape, 4));
+      const chunks = chunksOf(headDim);
+      queue.run(attentionBackwardQuery(precision, chunks), { dq, ...operands }, parameters, perQueries(shape, 3));
+      queue.run(attentionBackwardKeyValue(precision, chunks), { dk, dv, ...operands }, parameters, perKeys(shape, 4));
     },
 
     swigluForward: (out, gate, up) => forEach(each.swigluForward, out.length, { out, gate, up }, {}),

@@ -18,6 +18,8 @@ type Numbers = Readonly<Record<string, "u32" | "f32">>;
 export interface Program<Operand extends string = string, Parameter extends string = string> {
   /** Unique; programs of one name are the same. */
   readonly name: string;
+  /** What it needs of WGSL beyond the core; its device has it. */
+  readonly enables?: readonly ("f16" | "subgroups")[];
   /** Invocations per workgroup, where 256 are too many for what each of them keeps. */
   readonly lanes?: number;
   /** At most eight. */
@@ -77,6 +79,7 @@ export function shaderSource(program: Program, bindings: readonly number[]): str
       code,
     );
   return /* wgsl */ `
+    ${(program.enables ?? []).map((feature) => `enable ${feature};`).join("\n")}
     struct Given { ${fields.join(" ")} }
     @group(0) @binding(0) var<uniform> given: Given;
     ${memories.join("\n")}

@@ -66,11 +66,9 @@ export class WebGpuQueue {
   ): void {
     this.#gpu.check();
     // In the program's order: bindings and uniforms are laid out by it.
-    const slices = Object.keys(program.operands).map((name) => operands[name as Operand]);
-    const buffers = slices.map(bufferOf);
-    const starts = Object.fromEntries(
-      Object.keys(operands).map((name, k) => [`${name}_start`, slices[k]?.offset ?? 0]),
-    );
+    const names = Object.keys(program.operands) as Operand[];
+    const buffers = names.map((name) => bufferOf(operands[name]));
+    const starts = Object.fromEntries(names.map((name) => [`${name}_start`, operands[name].offset]));
     const distinct = [...new Set(buffers)];
     const bindings = buffers.map((buffer) => 1 + distinct.indexOf(buffer));
     const pipeline = this.#pipelines.get(program, bindings);

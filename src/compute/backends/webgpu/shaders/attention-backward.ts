@@ -5,13 +5,14 @@
  */
 import { elementwise, type Program } from "../program.ts";
 import {
+  attentionFactors,
   attentionLanes,
   attentionParameters,
   attentionTiles,
-  loadByChannel,
-  loadByRow,
   queryBlock,
+  tileLoads,
 } from "./attention-tiles.ts";
+import type { FactorPrecision } from "./factors.ts";
 
 /** delta[row] = d_out · out over one head's channels; i counts [sequence, head, query]. */
 export const attentionDelta = elementwise({
@@ -38,9 +39,13 @@ const queryStatistics = /* wgsl */ `
   }`;
 
 /** dq: a workgroup takes 32 queries of one head through the keys they saw. Tile rows are queries, columns keys. */
-export function attentionBackwardQuery(chunks: number) {
+export function attentionBackwardQuery(precision: FactorPrecision, chunks: number) {
+  const factors = attentionFactors(precision, "backward");
+  const { product, multiplied } = factors;
+  const load = tileLoads(factors);
   return {
-    name: `attention backward, query, ${chunks}`,
+    name: `attention backward, query, ${precision}, ${chunks}`,
+    ...factors.program,
     lanes: attentionLanes,
     operands: {
       dq: ["write", "f32"],
@@ -50,13 +55,15 @@ export function attentionBackwardQuery(chunks: number) {
       v: ["read", "f32"],
       log_sum_exp: ["read", "f32"],
       delta: ["read", "f32"],
+      ...factors.operands,
     },
     parameters: attentionParameters,
     declarations: /* wgsl */ `
-      ${attentionTiles(chunks, { queries: ["q", "d_out", "dq"], keys: ["k", "v"], written: ["dq"] })}
+      ${attentionTiles(factors, chunks, { queries: ["q", "d_out", "dq"], keys: ["k", "v"], written: ["dq"] })}
       ${queryStatistics}`,
     body: /* wgsl */ `
       ${queryBlock}
+      ${factors.find}
       let rows_log_sum_exp = log_sum_exps(query_rows);
       let rows_delta = deltas(query_rows);
       var sums: array<mat4x4f, chunks>;
@@ -64,13 +71,13 @@ export function attentionBackwardQuery(chunks: number) {
         var scores = mat4x4f();
         var d_weights = mat4x4f();
         for (var chunk = 0u; chunk < chunks; chunk++) {
-          ${loadByChannel("left", "q", "queries_base", "block_first")}
-          ${loadByChannel("right", "k", "keys_base", "key_first")}
+          ${load.byChannel("left", "q", "queries_base", "block_first")}
+          ${load.byChannel("right", "k", "keys_base", "key_first")}
           workgroupBarrier();
           scores += product(row_quad, column_quad);
           workgroupBarrier();
-          ${loadByChannel("left", "d_out", "queries_base", "block_first")}
-          ${loadByChannel("right", "v", "keys_base", "key_first")}
+          ${load.byChannel("left", "d_out", "queries_base", "block_first")}
+          ${load.byChannel("right", "v", "keys_base", "key_first")}
           workgroupBarrier();
           d_weights += product(row_quad, column_quad);
           workgroupBarrier();
@@ -79,19 +86,19 @@ export function attentionBackwardQuery(chunks: number) {
         var d_scores = mat4x4f();
         for (var r = 0u; r < 4u; r++) {
           let seen = keys <= vec4u(past + queries[r]);
-          let weights = select(vec4f(), exp(given.scale * scores[r] - rows_log_sum_exp[r]), seen);
-          d_scores[r] = given.scale * weights * (d_weights[r] - rows_delta[r]);
+          let weights = select(vec4f(), exp(${product("given.scale * scores[r]", "q", "k")} - rows_log_sum_exp[r]), seen);
+          d_scores[r] = given.scale * weights * (${product("d_weights[r]", "v", "d_out")} - rows_delta[r]);
         }
-        keep_as_left(row_quad, column_quad, d_scores);
+        keep_as_left(row_quad, column_quad, ${multiplied("d_scores", "d_scores")});
         for (var chunk = 0u; chunk < chunks; chunk++) {
-          ${loadByRow("k", "keys_base", "key_first")}
+          ${load.byRow("k", "keys_base", "key_first")}
           workgroupBarrier();
           sums[chunk] += product(row_quad, column_quad);
           workgroupBarrier();
         }
       }
       for (var chunk = 0u; chunk < chunks; chunk++) {
-        store_dq(queries_base, queries[0], chunk * 32u + 4u * column_quad, sums[chunk]);
+        store_dq(queries_base, queries[0], chunk * 32u + 4u * column_quad, ${product("sums[chunk]", "d_scores", "k")});
       }`,
   } as const satisfies Program;
 }
@@ -100,9 +107,13 @@ export function attentionBackwardQuery(chunks: number) {
  * dk and dv: a workgroup takes 32 keys of one key-value head through the queries, of all heads that share it, that saw
  * them. Tile rows are keys, columns queries: all scores and weights are transposed.
  */
-export function attentionBackwardKeyValue(chunks: number) {
+export function attentionBackwardKeyValue(precision: FactorPrecision, chunks: number) {
+  const factors = attentionFactors(precision, "backward");
+  const { product, multiplied } = factors;
+  const load = tileLoads(factors);
   return {
-    name: `attention backward, key and value, ${chunks}`,
+    name: `attention backward, key and value, ${precision}, ${chunks}`,
+    ...factors.program,
     lanes: attentionLanes,
     operands: {
       dk: ["write", "f32"],
@@ -113,12 +124,14 @@ export function attentionBackwardKeyValue(chunks: number) {
       v: ["read", "f32"],
       log_sum_exp: ["read", "f32"],
       delta: ["read", "f32"],
+      ...factors.operands,
     },
     parameters: attentionParameters,
     declarations: /* wgsl */ `
-      ${attentionTiles(chunks, { queries: ["q", "d_out"], keys: ["k", "v", "dk", "dv"], written: ["dk", "dv"] })}
+      ${attentionTiles(factors, chunks, { queries: ["q", "d_out"], keys: ["k", "v", "dk", "dv"], written: ["dk", "dv"] })}
       ${queryStatistics}`,
     body: /* wgsl */ `
+      ${factors.find}
       let row_quad = lane / 8u;
       let column_quad = lane % 8u;
       let blocks = (given.keys + 31u) / 32u;
@@ -140,13 +153,13 @@ export function attentionBackwardKeyValue(chunks: number) {
           var scores = mat4x4f();
           var d_weights = mat4x4f();
           for (var chunk = 0u; chunk < chunks; chunk++) {
-            ${loadByChannel("left", "k", "keys_base", "block_first")}
-            ${loadByChannel("right", "q", "queries_base", "query_first")}
+            ${load.byChannel("left", "k", "keys_base", "block_first")}
+            ${load.byChannel("right", "q", "queries_base", "query_first")}
             workgroupBarrier();
             scores += product(row_quad, column_quad);
             workgroupBarrier();
-            ${loadByChannel("left", "v", "keys_base", "block_first")}
-            ${loadByChannel("right", "d_out", "queries_base", "query_first")}
+            ${load.byChannel("left", "v", "keys_base", "block_first")}
+            ${load.byChannel("right", "d_out", "queries_base", "query_first")}
             workgroupBarrier();
             d_weights += product(row_quad, column_quad);
             workgroupBarrier();
@@ -157,20 +170,20 @@ export function attentionBackwardKeyValue(chunks: number) {
           let columns_delta = deltas(query_rows);
           for (var r = 0u; r < 4u; r++) {
             let seen = (vec4u(first_key + r) <= past + queries) & (queries < vec4u(given.queries));
-            let weights = select(vec4f(), exp(given.scale * scores[r] - columns_log_sum_exp), seen);
+            let weights = select(vec4f(), exp(${product("given.scale * scores[r]", "q", "k")} - columns_log_sum_exp), seen);
             scores[r] = weights;
-            d_weights[r] = given.scale * weights * (d_weights[r] - columns_delta);
+            d_weights[r] = given.scale * weights * (${product("d_weights[r]", "v", "d_out")} - columns_delta);
           }
-          keep_as_left(row_quad, column_quad, scores);
+          keep_as_left(row_quad, column_quad, ${multiplied("weights", "scores")});
           for (var chunk = 0u; chunk < chunks; chunk++) {
-            ${loadByRow("d_out", "queries_base", "query_first")}
+            ${load.byRow("d_out", "queries_base", "query_first")}
             workgroupBarrier();
             dv_sums[chunk] += product(row_quad, column_quad);
             workgroupBarrier();
           }
-          keep_as_left(row_quad, column_quad, d_weights);
+          keep_as_left(row_quad, column_quad, ${multiplied("d_scores", "d_weights")});
           for (var chunk = 0u; chunk < chunks; chunk++) {
-            ${loadByRow("q", "queries_base", "query_first")}
+            ${load.byRow("q", "queries_base", "query_first")}
             workgroupBarrier();
             dk_sums[chunk] += product(row_quad, column_quad);
             workgroupBarrier();
@@ -179,8 +192,8 @@ export function attentionBackwardKeyValue(chunks: number) {
       }
       for (var chunk = 0u; chunk < chunks; chunk++) {
         let channel = chunk * 32u + 4u * column_quad;
-        store_dk(keys_base, first_key, channel, dk_sums[chunk]);
-        store_dv(keys_base, first_key, channel, dv_sums[chunk]);
+        store_dk(keys_base, first_key, channel, ${product("dk_sums[chunk]", "d_scores", "q")});
+        store_dv(keys_base, first_key, channel, ${product("dv_sums[chunk]", "weights", "d_out")});
       }`,
   } as const satisfies Program;
 }

@@ -1,21 +1,26 @@
 import type { Program } from "../program.ts";
 import {
+  attentionFactors,
   attentionLanes,
   attentionParameters,
   attentionTiles,
-  loadByChannel,
-  loadByRow,
   queryBlock,
+  tileLoads,
 } from "./attention-tiles.ts";
+import type { FactorPrecision } from "./factors.ts";
 
 /**
  * Dao 2022, alg. 1: a workgroup takes 32 queries of one head through the keys they may see, 32 at a time, and keeps for
  * every query the highest score so far, the sum of the weights, and the weighted sum of the values. The eight lanes of a
  * row quad all keep the first two, for their four queries. Shapes as in the contract.
  */
-export function attentionForward(chunks: number) {
+export function attentionForward(precision: FactorPrecision, chunks: number) {
+  const factors = attentionFactors(precision, "forward");
+  const { product } = factors;
+  const load = tileLoads(factors);
   return {
-    name: `attention forward, ${chunks}`,
+    name: `attention forward, ${precision}, ${chunks}`,
+    ...factors.program,
     lanes: attentionLanes,
     operands: {
       out: ["write", "f32"],
@@ -23,10 +28,11 @@ export function attentionForward(chunks: number) {
       q: ["read", "f32"],
       k: ["read", "f32"],
       v: ["read", "f32"],
+      ...factors.operands,
     },
     parameters: attentionParameters,
     declarations: /* wgsl */ `
-      ${attentionTiles(chunks, { queries: ["q", "out"], keys: ["k", "v"], written: ["out"] })}
+      ${attentionTiles(factors, chunks, { queries: ["q", "out"], keys: ["k", "v"], written: ["out"] })}
       // Of a lane's four columns, by row.
       var<workgroup> lane_highest: array<vec4f, ${attentionLanes}>;
       var<workgroup> lane_total: array<vec4f, ${attentionLanes}>;
@@ -36,14 +42,15 @@ export function attentionForward(chunks: number) {
       }`,
     body: /* wgsl */ `
       ${queryBlock}
+      ${factors.find}
       var highest = vec4f(lowest);
       var total = vec4f();
       var mixed: array<mat4x4f, chunks>;
       for (var key_first = 0u; key_first < block_visible; key_first += 32u) {
         var scores = mat4x4f();
         for (var chunk = 0u; chunk < chunks; chunk++) {
-          ${loadByChannel("left", "q", "queries_base", "block_first")}
-          ${loadByChannel("right", "k", "keys_base", "key_first")}
+          ${load.byChannel("left", "q", "queries_base", "block_first")}
+          ${load.byChannel("right", "k", "keys_base", "key_first")}
           workgroupBarrier();
           scores += product(row_quad, column_quad);
           workgroupBarrier();
@@ -51,7 +58,7 @@ export function attentionForward(chunks: number) {
         let keys = key_first + 4u * column_quad + vec4u(0u, 1u, 2u, 3u);
         var rows_highest = vec4f();
         for (var r = 0u; r < 4u; r++) {
-          let row = select(vec4f(lowest), given.scale * scores[r], keys <= vec4u(past + queries[r]));
+          let row = select(vec4f(lowest), ${product("given.scale * scores[r]", "q", "k")}, keys <= vec4u(past + queries[r]));
           scores[r] = row;
           rows_highest[r] = max(max(row.x, row.y), max(row.z, row.w));
         }
@@ -66,11 +73,11 @@ export function attentionForward(chunks: number) {
           rows_total[r] = dot(weights, vec4f(1.0));
         }
         lane_total[lane] = rows_total;
-        keep_as_left(row_quad, column_quad, scores);
+        keep_as_left(row_quad, column_quad, ${factors.multiplied("weights", "scores")});
         let kept = exp(before - highest);
         total *= kept;
         for (var chunk = 0u; chunk < chunks; chunk++) {
-          ${loadByRow("v", "keys_base", "key_first")}
+          ${load.byRow("v", "keys_base", "key_first")}
           workgroupBarrier();
           mixed[chunk] = scaled_rows(kept, mixed[chunk]) + product(row_quad, column_quad);
           workgroupBarrier();
@@ -79,7 +86,7 @@ export function attentionForward(chunks: number) {
       }
       for (var chunk = 0u; chunk < chunks; chunk++) {
         let channel = chunk * 32u + 4u * column_quad;
-        store_out(queries_base, queries[0], channel, scaled_rows(1.0 / total, mixed[chunk]));
+        store_out(queries_base, queries[0], channel, scaled_rows(${product("1.0 / total", "weights", "v")}, mixed[chunk]));
       }
       if (column_quad == 0u) {
         for (var r = 0u; r < 4u; r++) {

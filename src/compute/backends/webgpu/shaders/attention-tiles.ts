@@ -4,6 +4,7 @@
  * workgroup memory by depth: left[depth][quad of rows], right[depth][quad of columns], with a ninth quad per depth to
  * spread them over the memory's banks. Heads are walked through 32 channels, a chunk, at a time.
  */
+import { type FactorPrecision, type Factors, factors } from "./factors.ts";
 
 /** Queries, and keys, per tile. */
 export const attentionTile = 32;
@@ -23,8 +24,27 @@ export const attentionParameters = {
   scale: "f32",
 } as const;
 
+/** What attention multiplies: operands, softmax weights, and the gradients of scores. */
+type AttentionFactor = "q" | "k" | "v" | "d_out" | "weights" | "d_scores";
+
+/**
+ * Of the forward pass, or of the backward pass. Weights are at most 1, and gradients of scores no larger than the operands
+ * that they come from allow: |ds| ≤ scale · p · 2 · headDim · |d_out| · |v|, and scale = headDim^(−1/2).
+ */
+export function attentionFactors(precision: FactorPrecision, pass: "forward" | "backward"): Factors<AttentionFactor> {
+  const operands = ["q", "k", "v", "d_out"] as const;
+  const found = factors<AttentionFactor>(precision, pass === "forward" ? operands.slice(0, 3) : operands);
+  if (precision === "f32") return found;
+  const bounded = [
+    "const weights_factor = 16384.0;",
+    ...(pass === "forward" ? [] : ["let d_scores_factor = exp2(-16.0) * given.scale * v_factor * d_out_factor;"]),
+  ];
+  return { ...found, find: [found.find, ...bounded].join("\n") };
+}
+
 /** `queries`: operands with rows by query; `keys`: with rows by key; `written`: those of them that are results. */
 export function attentionTiles(
+  { quad, declarations }: Factors<AttentionFactor>,
   chunks: number,
   operands: {
     readonly queries: readonly string[];
@@ -37,14 +57,15 @@ export function attentionTiles(
   return /* wgsl */ `
     const chunks = ${chunks}u;
     const lowest = -3.4e38;
-    var<workgroup> left: array<vec4f, 32 * 9>;
-    var<workgroup> right: array<vec4f, 32 * 9>;
+    var<workgroup> left: array<${quad}, 32 * 9>;
+    var<workgroup> right: array<${quad}, 32 * 9>;
+    ${declarations}
 
     fn product(row_quad: u32, column_quad: u32) -> mat4x4f {
       var sums = mat4x4f();
       for (var depth = 0u; depth < 32u; depth++) {
-        let rows = left[depth * 9u + row_quad];
-        let columns = right[depth * 9u + column_quad];
+        let rows = vec4f(left[depth * 9u + row_quad]);
+        let columns = vec4f(right[depth * 9u + column_quad]);
         sums += mat4x4f(rows.x * columns, rows.y * columns, rows.z * columns, rows.w * columns);
       }
       return sums;
@@ -53,7 +74,7 @@ export function attentionTiles(
     /// Makes a product the left factor of the next one, with its columns as depth.
     fn keep_as_left(row_quad: u32, column_quad: u32, values: mat4x4f) {
       let columns = transpose(values);
-      for (var c = 0u; c < 4u; c++) { left[(4u * column_quad + c) * 9u + row_quad] = columns[c]; }
+      for (var c = 0u; c < 4u; c++) { left[(4u * column_quad + c) * 9u + row_quad] = ${quad}(columns[c]); }
     }
 
     /// Where the vectors of one head, or of the key-value head that it shares, start in its sequence.
@@ -90,26 +111,32 @@ function writer(operand: string, rows: string, heads: string): string {
     }`;
 }
 
-/** Brings 32 rows of one chunk into a tile with the channels as depth, to be multiplied with others channel by channel. */
-export function loadByChannel(tile: "left" | "right", operand: string, base: string, firstRow: string): string {
-  const at = (row: number) => `${operand}_at(${base}, ${firstRow} + 4u * quad + ${row}u, chunk * 32u + depth)`;
-  return /* wgsl */ `
+/** Statements that bring 32 rows of one chunk of an operand into workgroup memory. */
+export function tileLoads({ rounded }: Factors<AttentionFactor>) {
+  type Operand = "q" | "k" | "v" | "d_out";
+  const load = (tile: string, operand: Operand, place: string, at: (offset: number) => string) => /* wgsl */ `
     for (var place = lane; place < 256u; place += 64u) {
-      let depth = place % 32u;
-      let quad = place / 32u;
-      ${tile}[depth * 9u + quad] = vec4f(${[0, 1, 2, 3].map(at).join(", ")});
+      ${place}
+      ${tile}[depth * 9u + quad] = ${rounded(operand, `vec4f(${[0, 1, 2, 3].map(at).join(", ")})`)};
     }`;
-}
-
-/** Brings 32 rows of one chunk into \`right\` with the rows as depth, to be summed up with weights. */
-export function loadByRow(operand: string, base: string, firstRow: string): string {
-  const at = (c: number) => `${operand}_at(${base}, ${firstRow} + depth, chunk * 32u + 4u * quad + ${c}u)`;
-  return /* wgsl */ `
-    for (var place = lane; place < 256u; place += 64u) {
-      let depth = place / 8u;
-      let quad = place % 8u;
-      right[depth * 9u + quad] = vec4f(${[0, 1, 2, 3].map(at).join(", ")});
-    }`;
+  return {
+    /** With the channels as depth, to be multiplied with others channel by channel. */
+    byChannel: (tile: "left" | "right", operand: Operand, base: string, firstRow: string) =>
+      load(
+        tile,
+        operand,
+        "let depth = place % 32u; let quad = place / 32u;",
+        (row) => `${operand}_at(${base}, ${firstRow} + 4u * quad + ${row}u, chunk * 32u + depth)`,
+      ),
+    /** Into `right`, with the rows as depth, to be summed up with weights. */
+    byRow: (operand: Operand, base: string, firstRow: string) =>
+      load(
+        "right",
+        operand,
+        "let depth = place / 8u; let quad = place % 8u;",
+        (c) => `${operand}_at(${base}, ${firstRow} + depth, chunk * 32u + 4u * quad + ${c}u)`,
+      ),
+  };
 }
 
 /** Which block of queries a workgroup takes, and of which head. */

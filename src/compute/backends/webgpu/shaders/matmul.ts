@@ -1,4 +1,5 @@
 import type { Program } from "../program.ts";
+import { type FactorPrecision, factors } from "./factors.ts";
 
 /** Rows and columns of the product that one workgroup of 64 lanes computes. */
 export const matmulTile = 64;
@@ -9,17 +10,20 @@ export const matmulTile = 64;
  * lane multiplies 8 rows by 8 columns, quads q and q + 8 of each; a matrix m holds 4 × 4 of them as m[row][column]. Reads
  * of a stored and of a transposed operand differ in which way neighbouring lanes lie: both read neighbouring elements.
  */
-export function matmul(transposeA: boolean, transposeB: boolean) {
+export function matmul(precision: FactorPrecision, transposeA: boolean, transposeB: boolean) {
+  const { program, operands, declarations, find, quad, rounded, product } = factors(precision, ["a", "b"]);
   return {
-    name: `matmul${transposeA ? ", a transposed" : ""}${transposeB ? ", b transposed" : ""}`,
+    name: `matmul, ${precision}${transposeA ? ", a transposed" : ""}${transposeB ? ", b transposed" : ""}`,
+    ...program,
     lanes: 64,
-    operands: { out: ["write", "f32"], a: ["read", "f32"], b: ["read", "f32"] },
+    operands: { out: ["write", "f32"], a: ["read", "f32"], b: ["read", "f32"], ...operands },
     parameters: { m: "u32", n: "u32", k: "u32", accumulate: "u32" },
     declarations: /* wgsl */ `
       // [depth 16][quad 16], with one more quad per depth to spread them over the memory's banks.
       const pitch = 17u;
-      var<workgroup> a_tile: array<vec4f, 16 * pitch>;
-      var<workgroup> b_tile: array<vec4f, 16 * pitch>;
+      var<workgroup> a_tile: array<${quad}, 16 * pitch>;
+      var<workgroup> b_tile: array<${quad}, 16 * pitch>;
+      ${declarations}
 
       fn a_at(row: u32, depth: u32) -> f32 {
         let value = a[${transposeA ? "depth * given.m + row" : "row * given.k + depth"}];
@@ -43,6 +47,7 @@ export function matmul(transposeA: boolean, transposeB: boolean) {
         }
       }`,
     body: /* wgsl */ `
+      ${find}
       let tiles_across = (given.n + 63u) / 64u;
       let first_row = group / tiles_across * 64u;
       let first_column = group % tiles_across * 64u;
@@ -64,15 +69,17 @@ export function matmul(transposeA: boolean, transposeB: boolean) {
           let c = first_column + 4u * b_quad;
           let da = first_depth + a_depth;
           let db = first_depth + b_depth;
-          a_tile[a_depth * pitch + a_quad] = vec4f(a_at(r, da), a_at(r + 1u, da), a_at(r + 2u, da), a_at(r + 3u, da));
-          b_tile[b_depth * pitch + b_quad] = vec4f(b_at(db, c), b_at(db, c + 1u), b_at(db, c + 2u), b_at(db, c + 3u));
+          let a_rows = vec4f(a_at(r, da), a_at(r + 1u, da), a_at(r + 2u, da), a_at(r + 3u, da));
+          let b_columns = vec4f(b_at(db, c), b_at(db, c + 1u), b_at(db, c + 2u), b_at(db, c + 3u));
+          a_tile[a_depth * pitch + a_quad] = ${rounded("a", "a_rows")};
+          b_tile[b_depth * pitch + b_quad] = ${rounded("b", "b_columns")};
         }
         workgroupBarrier();
         for (var depth = 0u; depth < 16u; depth++) {
-          let rows_low = a_tile[depth * pitch + row_quad];
-          let rows_high = a_tile[depth * pitch + row_quad + 8u];
-          let columns_low = b_tile[depth * pitch + column_quad];
-          let columns_high = b_tile[depth * pitch + column_quad + 8u];
+          let rows_low = vec4f(a_tile[depth * pitch + row_quad]);
+          let rows_high = vec4f(a_tile[depth * pitch + row_quad + 8u]);
+          let columns_low = vec4f(b_tile[depth * pitch + column_quad]);
+          let columns_high = vec4f(b_tile[depth * pitch + column_quad + 8u]);
           low_low += outer(rows_low, columns_low);
           low_high += outer(rows_low, columns_high);
           high_low += outer(rows_high, columns_low);
@@ -82,9 +89,9 @@ export function matmul(transposeA: boolean, transposeB: boolean) {
       }
       let row = first_row + 4u * row_quad;
       let column = first_column + 4u * column_quad;
-      store(row, column, low_low);
-      store(row, column + 32u, low_high);
-      store(row + 32u, column, high_low);
-      store(row + 32u, column + 32u, high_high);`,
+      store(row, column, ${product("low_low", "a", "b")});
+      store(row, column + 32u, ${product("low_high", "a", "b")});
+      store(row + 32u, column, ${product("high_low", "a", "b")});
+      store(row + 32u, column + 32u, ${product("high_high", "a", "b")});`,
   } as const satisfies Program;
 }
