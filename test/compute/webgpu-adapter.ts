@@ -17,7 +17,7 @@ if (own.every(({ software }) => software) && process.env.VK_ICD_FILENAMES === un
 const adapters = await listAdapters();
 
 /** On a busy machine, for what takes a few seconds on an idle one. */
-const timeout = 120_000;
+const timeout = 300_000;
 
 /** `describe` on each GPU. */
 export function describeWithWebGpu(suite: (adapter: GpuAdapter) => void): void {

@@ -4,6 +4,7 @@ import { findAdapter, type Gpu, listAdapters, openGpu } from "../../src/compute/
 import { createWebGpuDevice, deviceOn, webGpuAvailability } from "../../src/compute/backends/webgpu/device.ts";
 import { webGpuKernels } from "../../src/compute/backends/webgpu/kernels.ts";
 import { WebGpuMemory } from "../../src/compute/backends/webgpu/memory.ts";
+import { Pace } from "../../src/compute/backends/webgpu/pace.ts";
 import { lanes, maximumGroupsPerAxis } from "../../src/compute/backends/webgpu/program.ts";
 import { WebGpuQueue } from "../../src/compute/backends/webgpu/queue.ts";
 import { DeviceLostError, DeviceMemoryError, DeviceUnavailableError, slice } from "../../src/compute/kernels.ts";
@@ -11,6 +12,7 @@ import { describeWithWebGpu } from "../compute/webgpu-adapter.ts";
 import { describeKernels, describeTiles } from "./kernels.ts";
 import { RandomValues } from "./kernels-calls.ts";
 
+const rotary = { batch: 1, heads: 1, headDim: 4, base: 1e4, positionOffset: 0 };
 const tolerances = { f32: 1e-5, f16: 1e-2 };
 
 describeWithWebGpu(({ name: adapter, precisions }) => {
@@ -62,8 +64,7 @@ describeWithWebGpu(({ name: adapter, precisions }) => {
       const results = [];
       for (const operationsPerMs of [1, 1e9]) {
         const memory = new WebGpuMemory(gpu);
-        const queue = new WebGpuQueue(gpu);
-        queue.setRate(operationsPerMs);
+        const queue = new WebGpuQueue(gpu, new Pace(operationsPerMs, () => 0));
         const kernels = webGpuKernels(memory, queue, "f32");
         const [m, n, k] = [130, 70, 20];
         const [out, a, b] = [m * n, m * k, k * n].map((length) => slice(memory.allocate("real", length)));
@@ -80,8 +81,7 @@ describeWithWebGpu(({ name: adapter, precisions }) => {
     it("reaches elements that lie behind the last workgroup of one axis", async () => {
       await open();
       const memory = new WebGpuMemory(gpu);
-      const queue = new WebGpuQueue(gpu);
-      queue.setRate(1e12);
+      const queue = new WebGpuQueue(gpu, new Pace(1e12, () => 0));
       const out = slice(memory.allocate("real", maximumGroupsPerAxis * lanes + 300));
       webGpuKernels(memory, queue, "f32").fill(out, 7);
       expect(await queue.read(slice(out.buffer, out.length - 600))).toEqual(new Float32Array(600).fill(7));
@@ -96,12 +96,44 @@ describeWithWebGpu(({ name: adapter, precisions }) => {
       expect(await device.download(target)).toEqual(Float32Array.of(1, 2, 3, 4));
     });
 
-    it("refuses a buffer that it could not bind, with its size", async () => {
+    it("refuses a buffer that is larger than the GPU allows, with both numbers", async () => {
       const device = await open();
-      const bytes = gpu.device.limits.maxStorageBufferBindingSize + 4;
-      expect(() => device.allocate(bytes / 4)).toThrow(
-        expect.objectContaining({ name: DeviceMemoryError.name, requestedBytes: bytes }),
+      const { maxBufferSize } = gpu.device.limits;
+      const elements = Math.floor(maxBufferSize / 4) + 1;
+      expect(() => device.allocate(elements)).toThrow(
+        expect.objectContaining({ name: DeviceMemoryError.name, requestedBytes: elements * 4 }),
       );
+      expect(() => device.allocate(elements)).toThrow(
+        new RegExp(`${elements * 4} bytes: it allows ${maxBufferSize} bytes`),
+      );
+    });
+
+    it("computes the same on buffers that it cannot bind as a whole, and refuses operands that it cannot", async () => {
+      await open();
+      const length = 40_000;
+      const betas = { gradientScale: 1, beta1: 0.9, beta2: 0.95 };
+      const rates = { momentRate: 0.4, gradientRate: 0.1, rootScale: 2.6, epsilon: 1e-8, decayRate: 0.01 };
+      const results = [];
+      for (const bindingElements of [2 ** 20, 17_000]) {
+        const memory = new WebGpuMemory(gpu);
+        const queue = new WebGpuQueue(gpu, new Pace(1e6, () => 0), bindingElements);
+        const kernels = webGpuKernels(memory, queue, "f32");
+        const [weights, moments] = [memory.allocate("real", 2 * length), memory.allocate("real", 2 * length)];
+        queue.write(slice(weights), Float32Array.from(new RandomValues(3).reals(2 * length, 0.1)));
+        const half = (buffer: typeof weights, index: number) => slice(buffer, index * length, length);
+        const [parameters, gradients] = [half(weights, 0), half(weights, 1)];
+        kernels.fill(slice(moments), 0.5);
+        kernels.adam(parameters, gradients, half(moments, 0), half(moments, 1), { ...betas, ...rates });
+        kernels.addScaled(half(moments, 0), parameters, 2);
+        const [a, b] = [slice(weights, 101, 30 * 70), slice(weights, 77_003, 70 * 40)];
+        kernels.matmul(slice(moments, 5, 30 * 40), a, b, { m: 30, n: 40, k: 70 });
+        const norm = slice(memory.allocate("real", 1));
+        kernels.squaredNorm(norm, slice(moments));
+        results.push(await Promise.all([slice(weights), slice(moments), norm].map((all) => queue.read(all))));
+        if (bindingElements < length)
+          expect(() => kernels.rotary(parameters, { ...rotary, sequence: length / 4 })).toThrow(DeviceMemoryError);
+      }
+      expect(results[0]).toEqual(results[1]);
     });
 
     it("throws DeviceLostError from everything once the GPU is gone", async () => {

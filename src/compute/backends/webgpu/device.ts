@@ -8,6 +8,7 @@ import { checkTransfer, withShapeChecks } from "../argument-checks.ts";
 import { type AdapterChoice, adapterName, findAdapter, type Gpu, openGpu } from "./adapter.ts";
 import { webGpuKernels } from "./kernels.ts";
 import { indicesOf, WebGpuMemory } from "./memory.ts";
+import { Pace } from "./pace.ts";
 import { WebGpuQueue } from "./queue.ts";
 
 export type WebGpuAvailability =
@@ -36,9 +37,10 @@ export async function createWebGpuDevice(choice: AdapterChoice = {}): Promise<De
 export async function deviceOn(gpu: Gpu, precision: Precision = "f32"): Promise<Device> {
   if (precision === "bf16") throw new DeviceUnavailableError(`${gpu.name} does not compute in ${precision}`);
   const memory = new WebGpuMemory(gpu);
-  const queue = new WebGpuQueue(gpu);
+  const pace = new Pace(cautiousOperationsPerMs, () => performance.now());
+  const queue = new WebGpuQueue(gpu, pace);
   const kernels = webGpuKernels(memory, queue, precision);
-  await learnRate(memory, queue, kernels);
+  await learnRate(memory, queue, pace, kernels);
 
   async function read(source: Slice): Promise<Float32Array> {
     checkTransfer(source, "real", source.length);
@@ -85,13 +87,15 @@ export async function deviceOn(gpu: Gpu, precision: Precision = "f32"): Promise<
   };
 }
 
+/** A slow processor's, until the device has been timed. */
+const cautiousOperationsPerMs = 2e6;
 /** The side of the matrices that a device is timed with, and how long the timing must at least take to count. */
 const timedSide = 256;
 const shortestTimingMs = 4;
 const longestRun = 512;
 
-/** Times products, more of them until it can be told how long they take: that is how much work a submit may hold. */
-async function learnRate(memory: WebGpuMemory, queue: WebGpuQueue, { matmul }: Kernels): Promise<void> {
+/** Times products, more of them until it can be told how long they take: the queue's pace begins with that. */
+async function learnRate(memory: WebGpuMemory, queue: WebGpuQueue, pace: Pace, { matmul }: Kernels): Promise<void> {
   const [out, a, b] = [1, 2, 3].map(() => slice(memory.allocate("real", timedSide ** 2)));
   if (!out || !a || !b) throw new Error("three matrices");
   const shape = { m: timedSide, n: timedSide, k: timedSide };
@@ -103,7 +107,7 @@ async function learnRate(memory: WebGpuMemory, queue: WebGpuQueue, { matmul }: K
     for (let run = 0; run < count; run++) matmul(out, a, b, shape);
     await queue.finish();
     const milliseconds = performance.now() - start;
-    queue.setRate((count * 2 * timedSide ** 3) / milliseconds);
+    pace.setRate((count * 2 * timedSide ** 3) / milliseconds);
     if (milliseconds >= shortestTimingMs) break;
   }
   queue.release();

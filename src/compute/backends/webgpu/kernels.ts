@@ -38,6 +38,24 @@ export function webGpuKernels(memory: WebGpuMemory, queue: WebGpuQueue, precisio
     queue.run(program as Program, operands, { ...parameters, count }, work);
   }
 
+  /** Elements that are gone through at once: so few that two operands in one buffer can be bound (`bindings.ts`). */
+  const elementsAtOnce = Math.max(1, Math.floor(queue.bindingElements / 4 / elementsPerSum)) * elementsPerSum;
+
+  /** One invocation per element of operands that are all of one length, however long. */
+  function forAll<Operand extends string, Parameter extends string>(
+    program: Program<Operand, Parameter | "count">,
+    operands: Readonly<Record<Operand, Slice>>,
+    parameters: Readonly<Record<Exclude<Parameter, "count">, number>>,
+  ): void {
+    const all = Object.entries<Slice>(operands);
+    const count = all[0]?.[1].length ?? 0;
+    for (let first = 0; first < count; first += elementsAtOnce) {
+      const length = Math.min(elementsAtOnce, count - first);
+      const parts = all.map(([name, { buffer, offset }]) => [name, slice(buffer, offset + first, length)]);
+      forEach(program, length, Object.fromEntries(parts) as Record<Operand, Slice>, parameters);
+    }
+  }
+
   /** One workgroup per row, which goes over it `passes` times. Short rows take as long as their lanes take to agree. */
   const perRow = (rows: number, width: number, passes: number) => ({
     groups: rows,
@@ -59,13 +77,13 @@ export function webGpuKernels(memory: WebGpuMemory, queue: WebGpuQueue, precisio
   }
 
   return {
-    fill: (out, value) => forEach(each.fill, out.length, { out }, { value }),
+    fill: (out, value) => forAll(each.fill, { out }, { value }),
     copy(out, source) {
       if (out.buffer.element === "index") indicesOf(out).set(indicesOf(source));
-      forEach(each.copy, out.length, { out, source }, {});
+      forAll(each.copy, { out, source }, {});
     },
-    add: (out, a, b) => forEach(each.add, out.length, { out, a, b }, {}),
-    addScaled: (out, x, factor) => forEach(each.addScaled, out.length, { out, x }, { factor }),
+    add: (out, a, b) => forAll(each.add, { out, a, b }, {}),
+    addScaled: (out, x, factor) => forAll(each.addScaled, { out, x }, { factor }),
 
     matmul(out, a, b, { m, n, k, transposeA = false, transposeB = false, accumulate = false }) {
       const groups = Math.ceil(m / matmulTile) * Math.ceil(n / matmulTile);
@@ -127,9 +145,9 @@ export function webGpuKernels(memory: WebGpuMemory, queue: WebGpuQueue, precisio
       queue.run(attentionBackwardKeyValue(precision, chunks), { dk, dv, ...operands }, parameters, perKeys(shape, 4));
     },
 
-    swigluForward: (out, gate, up) => forEach(each.swigluForward, out.length, { out, gate, up }, {}),
+    swigluForward: (out, gate, up) => forAll(each.swigluForward, { out, gate, up }, {}),
     swigluBackward: (d_gate, d_up, activated, d_out, gate, up) =>
-      forEach(each.swigluBackward, d_out.length, { d_gate, d_up, activated, d_out, gate, up }, {}),
+      forAll(each.swigluBackward, { d_gate, d_up, activated, d_out, gate, up }, {}),
 
     crossEntropy(losses, logits, targets, { rows, width, gradientScale }) {
       indicesBelow(targets, width, "target");
@@ -137,12 +155,12 @@ export function webGpuKernels(memory: WebGpuMemory, queue: WebGpuQueue, precisio
       queue.run(crossEntropy, operands, { width, gradient_scale: gradientScale }, perRow(rows, width, 4));
     },
 
-    squaredNorm: (out, x) => squaredNorm(queue, scratch, out, x),
+    squaredNorm: (out, x) => squaredNorm(queue, scratch, out, x, elementsAtOnce),
 
     adam(parameters, gradients, first_moment, second_moment, options) {
       const { beta1, beta2 } = options;
       const operands = { parameters, gradients, first_moment, second_moment };
-      forEach(each.adam, parameters.length, operands, {
+      forAll(each.adam, operands, {
         gradient_scale: options.gradientScale,
         beta1,
         one_minus_beta1: 1 - beta1,
@@ -156,17 +174,12 @@ export function webGpuKernels(memory: WebGpuMemory, queue: WebGpuQueue, precisio
       });
     },
     outerNesterov: (parameters, velocity, gradient, { learningRate, momentum }) =>
-      forEach(
-        each.outerNesterov,
-        parameters.length,
-        { parameters, velocity, gradient },
-        { learning_rate: learningRate, momentum },
-      ),
+      forAll(each.outerNesterov, { parameters, velocity, gradient }, { learning_rate: learningRate, momentum }),
   };
 }
 
 /** Sums in a tree: every pass leaves one sum per 4,096 elements, until there is one. */
-function squaredNorm(queue: WebGpuQueue, scratch: Scratch, out: Slice, x: Slice): void {
+function squaredNorm(queue: WebGpuQueue, scratch: Scratch, out: Slice, x: Slice, elementsAtOnce: number): void {
   const firstSums = Math.max(1, Math.ceil(x.length / elementsPerSum));
   const partial = scratch.reals(firstSums + Math.ceil(firstSums / elementsPerSum));
   let [program, source]: [Program<"sums" | "x", "count">, Slice] = [sumOfSquares, x];
@@ -175,8 +188,14 @@ function squaredNorm(queue: WebGpuQueue, scratch: Scratch, out: Slice, x: Slice)
   for (;;) {
     const groups = Math.max(1, Math.ceil(source.length / elementsPerSum));
     const sums = groups === 1 ? out : slice(partial.buffer, offset, groups);
-    const work = { groups, operationsPerGroup: elementsPerSum * operationsPerElement };
-    queue.run(program, { sums, x: source }, { count: source.length }, work);
+    for (let first = 0; first < Math.max(1, source.length); first += elementsAtOnce) {
+      const count = Math.min(elementsAtOnce, source.length - first);
+      const part = slice(source.buffer, source.offset + first, count);
+      const partGroups = Math.max(1, Math.ceil(count / elementsPerSum));
+      const partSums = slice(sums.buffer, sums.offset + first / elementsPerSum, partGroups);
+      const work = { groups: partGroups, operationsPerGroup: elementsPerSum * operationsPerElement };
+      queue.run(program, { sums: partSums, x: part }, { count }, work);
+    }
     if (groups === 1) return;
     [program, source] = [sum, sums];
     offset = offset === 0 ? firstSums : 0;

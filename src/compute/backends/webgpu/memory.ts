@@ -32,7 +32,7 @@ export class WebGpuBuffer implements DeviceBuffer {
   }
 }
 
-/** The buffers of one device, none larger than what a kernel can bind. */
+/** The buffers of one device. Kernels see parts of them: `bindings.ts`. */
 export class WebGpuMemory {
   readonly #gpu: Gpu;
   readonly #live = new Set<WebGpuBuffer>();
@@ -49,9 +49,10 @@ export class WebGpuMemory {
   allocate(element: "real" | "index", length: number): WebGpuBuffer {
     if (!Number.isInteger(length) || length < 0) throw new RangeError(`a buffer cannot have ${length} elements`);
     const { device, name, fail } = this.#gpu;
-    const { maxStorageBufferBindingSize, maxBufferSize } = device.limits;
+    const { maxBufferSize } = device.limits;
     const bytes = length * elementBytes;
-    if (bytes > Math.min(maxStorageBufferBindingSize, maxBufferSize)) throw new DeviceMemoryError(bytes, name);
+    if (bytes > maxBufferSize)
+      throw new DeviceMemoryError(bytes, name, `a buffer of ${bytes} bytes: it allows ${maxBufferSize} bytes in one`);
     device.pushErrorScope("out-of-memory");
     const gpuBuffer = device.createBuffer({
       size: Math.max(bytes, elementBytes),

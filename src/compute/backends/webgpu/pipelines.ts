@@ -11,12 +11,12 @@ export interface Pipeline {
 export function createPipelines(device: GPUDevice) {
   const compiled = new Map<string, Pipeline>();
 
-  function compile(key: string, program: Program, bindings: readonly number[]): Pipeline {
+  function compile(key: string, program: Program, bindings: readonly number[], apart: readonly number[]): Pipeline {
     const visibility = GPUShaderStage.COMPUTE;
     const layout = device.createBindGroupLayout({
       entries: [
         { binding: 0, visibility, buffer: { type: "uniform", hasDynamicOffset: true } },
-        ...[...bindingAccess(program, bindings)].map(([binding, access]) => ({
+        ...[...bindingAccess(program, bindings, apart)].map(([binding, access]) => ({
           binding,
           visibility,
           buffer: { type: access === "write" ? ("storage" as const) : ("read-only-storage" as const) },
@@ -26,15 +26,17 @@ export function createPipelines(device: GPUDevice) {
     const pipeline = device.createComputePipeline({
       label: program.name,
       layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
-      compute: { module: device.createShaderModule({ label: program.name, code: shaderSource(program, bindings) }) },
+      compute: {
+        module: device.createShaderModule({ label: program.name, code: shaderSource(program, bindings, apart) }),
+      },
     });
     return { key, pipeline, layout };
   }
 
   return {
-    get(program: Program, bindings: readonly number[]): Pipeline {
-      const key = `${program.name} ${bindings.join()}`;
-      const known = compiled.get(key) ?? compile(key, program, bindings);
+    get(program: Program, bindings: readonly number[], apart: readonly number[]): Pipeline {
+      const key = `${program.name} ${bindings.join()} ${apart.join()}`;
+      const known = compiled.get(key) ?? compile(key, program, bindings, apart);
       compiled.set(key, known);
       return known;
     },

@@ -64,10 +64,10 @@ export function uniformFields({ operands, parameters }: Program): Numbers {
  * The WGSL of a program. `bindings[k]` is the binding of the k-th operand: 1, 2, …, and equal for operands that share a
  * buffer.
  */
-export function shaderSource(program: Program, bindings: readonly number[]): string {
+export function shaderSource(program: Program, bindings: readonly number[], apart: readonly number[]): string {
   const operands = Object.entries(program.operands);
   const fields = Object.entries(uniformFields(program)).map(([name, type]) => `${name}: ${type},`);
-  const memories = [...bindingAccess(program, bindings)].map(([binding, access]) => {
+  const memories = [...bindingAccess(program, bindings, apart)].map(([binding, access]) => {
     const [, [, element]] = operands[bindings.indexOf(binding)] as (typeof operands)[number];
     const mode = access === "write" ? "read_write" : "read";
     return `@group(0) @binding(${binding}) var<storage, ${mode}> memory${binding}: array<${wgslType(element)}>;`;
@@ -92,12 +92,19 @@ export function shaderSource(program: Program, bindings: readonly number[]): str
     }`;
 }
 
-/** How each binding is used: written when any of its operands is. */
-export function bindingAccess(program: Program, bindings: readonly number[]): ReadonlyMap<number, Access> {
+/**
+ * How each binding is used: written when any of its operands is. So is any other part of a written buffer, since WebGPU does
+ * not let a kernel bind one part of a buffer for reading and another for writing; `apart`: bindings of buffers with several.
+ */
+export function bindingAccess(
+  program: Program,
+  bindings: readonly number[],
+  apart: readonly number[],
+): ReadonlyMap<number, Access> {
   const accesses = new Map<number, Access>();
   Object.values(program.operands).forEach(([access], index) => {
     const binding = bindings[index] ?? 0;
-    if (accesses.get(binding) !== "write") accesses.set(binding, access);
+    if (accesses.get(binding) !== "write") accesses.set(binding, apart.includes(binding) ? "write" : access);
   });
   return accesses;
 }

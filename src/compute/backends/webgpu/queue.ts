@@ -1,6 +1,8 @@
 import type { Slice } from "../../kernels.ts";
 import type { Gpu } from "./adapter.ts";
-import { bufferOf, elementBytes, type WebGpuBuffer } from "./memory.ts";
+import { type Binding, bind } from "./bindings.ts";
+import { bufferOf, elementBytes } from "./memory.ts";
+import { type Pace, targetSubmitMs } from "./pace.ts";
 import { createPipelines, type Pipeline } from "./pipelines.ts";
 import { maximumGroupsPerAxis, type Program, uniformFields } from "./program.ts";
 
@@ -19,18 +21,17 @@ export const operationsPerElement = 20;
 /** Dispatches per submit: each has a slot for its uniforms. */
 const slots = 256;
 const slotBytes = 256;
-/** Systems stop a GPU that does not answer; some after as little as 100 ms, and the screen is drawn by it too. */
-const targetSubmitMs = 20;
-/** Before the device has been timed: 25 ms of a slow processor. */
-const cautiousOperations = 5e7;
 
 /**
- * The one way to the device's queue. Dispatches are encoded into one submit until it holds about 20 ms of work (by a rate
- * that `setRate` learns once); a dispatch that is longer than that is cut into ranges of groups, each a submit of its own.
- * Nothing here waits for the device but `read`.
+ * The one way to the device's queue. Dispatches are encoded into one submit until it holds about 20 ms of work, as its `Pace`
+ * predicts; a dispatch that is longer than that is cut into ranges of groups, each a submit of its own. Nothing here waits
+ * for the device but `read` and `finish`.
  */
 export class WebGpuQueue {
+  /** What a kernel may see of a buffer at once. */
+  readonly bindingElements: number;
   readonly #gpu: Gpu;
+  readonly #pace: Pace;
   readonly #pipelines;
   readonly #uniforms: GPUBuffer;
   /** By pipeline and buffers: the same few are bound for every microbatch. */
@@ -40,21 +41,20 @@ export class WebGpuQueue {
   #encoder: GPUCommandEncoder | null = null;
   #pass: GPUComputePassEncoder | null = null;
   #usedSlots = 0;
-  #operations = 0;
-  #operationsPerSubmit = cautiousOperations;
+  /** What has been encoded, and how long it will take. */
+  #work = new Map<string, number>();
+  #predictedMs = 0;
 
-  constructor(gpu: Gpu) {
+  /** `bindingElements`: where that shall be less than the device allows. */
+  constructor(gpu: Gpu, pace: Pace, bindingElements = gpu.device.limits.maxStorageBufferBindingSize / elementBytes) {
     this.#gpu = gpu;
+    this.bindingElements = bindingElements;
+    this.#pace = pace;
     this.#pipelines = createPipelines(gpu.device);
     this.#uniforms = gpu.device.createBuffer({
       size: slots * slotBytes,
       usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
     });
-  }
-
-  /** Learns how much work a submit may hold. */
-  setRate(operationsPerMs: number): void {
-    this.#operationsPerSubmit = Math.max(1, targetSubmitMs * operationsPerMs);
   }
 
   /** Runs a program over `work.groups` workgroups, behind everything run so far. */
@@ -67,18 +67,23 @@ export class WebGpuQueue {
     this.#gpu.check();
     // In the program's order: bindings and uniforms are laid out by it.
     const names = Object.keys(program.operands) as Operand[];
-    const buffers = names.map((name) => bufferOf(operands[name]));
-    const starts = Object.fromEntries(names.map((name) => [`${name}_start`, operands[name].offset]));
-    const distinct = [...new Set(buffers)];
-    const bindings = buffers.map((buffer) => 1 + distinct.indexOf(buffer));
-    const pipeline = this.#pipelines.get(program, bindings);
-    const bindGroup = this.#bind(pipeline, distinct);
+    const bound = bind(
+      names.map((name) => operands[name]),
+      { elements: this.bindingElements, device: this.#gpu.name },
+    );
+    const starts = Object.fromEntries(names.map((name, k) => [`${name}_start`, bound.operands[k]?.start ?? 0]));
+    // The uniforms are binding 0.
+    const bindings = bound.operands.map(({ binding }) => 1 + binding);
+    const apart = bound.apart.map((binding) => 1 + binding);
+    const pipeline = this.#pipelines.get(program, bindings, apart);
+    const bindGroup = this.#bindGroup(pipeline, bound.distinct);
 
-    const groupsPerSubmit = Math.max(1, Math.floor(this.#operationsPerSubmit / operationsPerGroup));
+    const msPerGroup = this.#pace.predictMs(program.name, operationsPerGroup);
+    const groupsPerSubmit = Math.max(1, Math.floor(targetSubmitMs / msPerGroup));
     for (let first = 0; first < groups; first += groupsPerSubmit) {
       const end = Math.min(groups, first + groupsPerSubmit);
-      const operations = (end - first) * operationsPerGroup;
-      if (this.#usedSlots === slots || this.#operations + operations > this.#operationsPerSubmit) this.submit();
+      const ms = (end - first) * msPerGroup;
+      if (this.#usedSlots === slots || this.#predictedMs + ms > targetSubmitMs) this.submit();
       const slot = this.#usedSlots++;
       this.#writeUniforms(slot, program, { ...starts, ...parameters, group_first: first, group_end: end });
       const pass = this.#openPass();
@@ -88,7 +93,9 @@ export class WebGpuQueue {
         Math.min(end - first, maximumGroupsPerAxis),
         Math.ceil((end - first) / maximumGroupsPerAxis),
       );
-      this.#operations += operations;
+      this.#predictedMs += ms;
+      const operations = (end - first) * operationsPerGroup;
+      this.#work.set(program.name, (this.#work.get(program.name) ?? 0) + operations);
     }
   }
 
@@ -98,10 +105,14 @@ export class WebGpuQueue {
     this.#pass?.end();
     this.#gpu.device.queue.writeBuffer(this.#uniforms, 0, this.#uniformBytes, 0, this.#usedSlots * slotBytes);
     this.#gpu.device.queue.submit([this.#encoder.finish()]);
+    const ended = this.#pace.submitted(this.#work);
+    // Rejects when the device is lost, which `Gpu` reports.
+    this.#gpu.device.queue.onSubmittedWorkDone().then(ended, () => undefined);
     this.#encoder = null;
     this.#pass = null;
     this.#usedSlots = 0;
-    this.#operations = 0;
+    this.#work = new Map();
+    this.#predictedMs = 0;
   }
 
   /** To be called before a buffer is freed: what has been encoded may use it. */
@@ -136,6 +147,7 @@ export class WebGpuQueue {
     const staging = device.createBuffer({ size, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
     this.#endPass().copyBufferToBuffer(gpuBuffer, source.offset * elementBytes, staging, 0, size);
     this.submit();
+    this.#pace.waits();
     try {
       await staging.mapAsync(GPUMapMode.READ);
       this.#gpu.check();
@@ -152,6 +164,7 @@ export class WebGpuQueue {
 
   async finish(): Promise<void> {
     this.submit();
+    this.#pace.waits();
     await this.#gpu.device.queue.onSubmittedWorkDone();
   }
 
@@ -168,15 +181,18 @@ export class WebGpuQueue {
     return this.#encoder;
   }
 
-  #bind({ key, layout }: Pipeline, buffers: readonly WebGpuBuffer[]): GPUBindGroup {
-    const groupKey = `${key} ${buffers.map(({ id }) => id).join()}`;
+  #bindGroup({ key, layout }: Pipeline, bindings: readonly Binding[]): GPUBindGroup {
+    const groupKey = `${key} ${bindings.map(({ buffer, first, length }) => `${buffer.id}:${first}+${length}`).join()}`;
     const known = this.#bindGroups.get(groupKey);
     if (known !== undefined) return known;
     const bindGroup = this.#gpu.device.createBindGroup({
       layout,
       entries: [
         { binding: 0, resource: { buffer: this.#uniforms, size: slotBytes } },
-        ...buffers.map(({ gpuBuffer }, index) => ({ binding: index + 1, resource: { buffer: gpuBuffer } })),
+        ...bindings.map(({ buffer: { gpuBuffer }, first, length }, index) => ({
+          binding: index + 1,
+          resource: { buffer: gpuBuffer, offset: first * elementBytes, size: Math.max(1, length) * elementBytes },
+        })),
       ],
     });
     this.#bindGroups.set(groupKey, bindGroup);
