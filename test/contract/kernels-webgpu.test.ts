@@ -7,7 +7,9 @@ import { WebGpuMemory } from "../../src/compute/backends/webgpu/memory.ts";
 import { Pace } from "../../src/compute/backends/webgpu/pace.ts";
 import { lanes, maximumGroupsPerAxis } from "../../src/compute/backends/webgpu/program.ts";
 import { WebGpuQueue } from "../../src/compute/backends/webgpu/queue.ts";
+import { bySubgroups, byTree } from "../../src/compute/backends/webgpu/shaders/reductions.ts";
 import { DeviceLostError, DeviceMemoryError, DeviceUnavailableError, slice } from "../../src/compute/kernels.ts";
+import { difference } from "../compute/small-model.ts";
 import { describeWithWebGpu } from "../compute/webgpu-adapter.ts";
 import { describeKernels, describeTiles } from "./kernels.ts";
 import { RandomValues } from "./kernels-calls.ts";
@@ -65,7 +67,7 @@ describeWithWebGpu(({ name: adapter, precisions }) => {
       for (const operationsPerMs of [1, 1e9]) {
         const memory = new WebGpuMemory(gpu);
         const queue = new WebGpuQueue(gpu, new Pace(operationsPerMs, () => 0));
-        const kernels = webGpuKernels(memory, queue, "f32");
+        const kernels = webGpuKernels(memory, queue, { precision: "f32", reductions: byTree });
         const [m, n, k] = [130, 70, 20];
         const [out, a, b] = [m * n, m * k, k * n].map((length) => slice(memory.allocate("real", length)));
         if (!out || !a || !b) throw new Error("three matrices");
@@ -83,8 +85,33 @@ describeWithWebGpu(({ name: adapter, precisions }) => {
       const memory = new WebGpuMemory(gpu);
       const queue = new WebGpuQueue(gpu, new Pace(1e12, () => 0));
       const out = slice(memory.allocate("real", maximumGroupsPerAxis * lanes + 300));
-      webGpuKernels(memory, queue, "f32").fill(out, 7);
+      webGpuKernels(memory, queue, { precision: "f32", reductions: byTree }).fill(out, 7);
       expect(await queue.read(slice(out.buffer, out.length - 600))).toEqual(new Float32Array(600).fill(7));
+    });
+
+    it("comes to the same sums and maxima in a tree as by subgroups, which most GPUs have", async () => {
+      await open();
+      const [rows, width] = [3, 700];
+      const values = Float32Array.from(new RandomValues(4).reals(rows * width));
+      const found = [];
+      for (const reductions of gpu.device.features.has("subgroups") ? [byTree, bySubgroups] : [byTree]) {
+        const memory = new WebGpuMemory(gpu);
+        const queue = new WebGpuQueue(gpu, new Pace(1e6, () => 0));
+        const kernels = webGpuKernels(memory, queue, { precision: "f32", reductions });
+        const [out, x] = [slice(memory.allocate("real", values.length)), slice(memory.allocate("real", values.length))];
+        const [sums, gain] = [slice(memory.allocate("real", rows)), slice(memory.allocate("real", width))];
+        queue.write(x, values);
+        kernels.fill(gain, 1);
+        kernels.rmsNormForward(out, sums, x, gain, { rows, width, epsilon: 1e-5 });
+        kernels.crossEntropy(sums, x, slice(memory.allocate("index", rows)), { rows, width, gradientScale: 1 });
+        kernels.squaredNorm(slice(sums.buffer, 0, 1), out);
+        found.push(await Promise.all([out, x, sums].map((all) => queue.read(all))));
+      }
+      const [inTree = [], ...others] = found;
+      for (const other of others)
+        inTree.forEach((expected, index) => {
+          expect(difference(other[index] ?? new Float32Array(), expected)).toBeLessThan(1e-6);
+        });
     });
 
     it("takes shared memory", async () => {
@@ -117,7 +144,7 @@ describeWithWebGpu(({ name: adapter, precisions }) => {
       for (const bindingElements of [2 ** 20, 17_000]) {
         const memory = new WebGpuMemory(gpu);
         const queue = new WebGpuQueue(gpu, new Pace(1e6, () => 0), bindingElements);
-        const kernels = webGpuKernels(memory, queue, "f32");
+        const kernels = webGpuKernels(memory, queue, { precision: "f32", reductions: byTree });
         const [weights, moments] = [memory.allocate("real", 2 * length), memory.allocate("real", 2 * length)];
         queue.write(slice(weights), Float32Array.from(new RandomValues(3).reals(2 * length, 0.1)));
         const half = (buffer: typeof weights, index: number) => slice(buffer, index * length, length);

@@ -101,7 +101,7 @@ async function requestAdapter(wanted = ""): Promise<GPUAdapter | null> {
   }
 }
 
-const usedFeatures: readonly GPUFeatureName[] = ["shader-f16"];
+const usedFeatures: readonly GPUFeatureName[] = ["shader-f16", "subgroups"];
 
 /** Opens the adapter with the largest buffers, and all that programs can make use of. */
 export async function openGpu(adapter: GPUAdapter): Promise<Gpu> {

@@ -10,6 +10,7 @@ import { webGpuKernels } from "./kernels.ts";
 import { indicesOf, WebGpuMemory } from "./memory.ts";
 import { Pace } from "./pace.ts";
 import { WebGpuQueue } from "./queue.ts";
+import { bySubgroups, byTree } from "./shaders/reductions.ts";
 
 export type WebGpuAvailability =
   | { readonly available: true; readonly description: string }
@@ -39,7 +40,8 @@ export async function deviceOn(gpu: Gpu, precision: Precision = "f32"): Promise<
   const memory = new WebGpuMemory(gpu);
   const pace = new Pace(cautiousOperationsPerMs, () => performance.now());
   const queue = new WebGpuQueue(gpu, pace);
-  const kernels = webGpuKernels(memory, queue, precision);
+  const reductions = gpu.device.features.has("subgroups") ? bySubgroups : byTree;
+  const kernels = webGpuKernels(memory, queue, { precision, reductions });
   await learnRate(memory, queue, pace, kernels);
 
   async function read(source: Slice): Promise<Float32Array> {

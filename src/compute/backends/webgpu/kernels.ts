@@ -4,7 +4,7 @@ import { indicesBelow, indicesOf, type WebGpuMemory } from "./memory.ts";
 import { lanes, type Program } from "./program.ts";
 import { operationsPerElement, type WebGpuQueue } from "./queue.ts";
 import { createRotaryTables } from "./rotary-tables.ts";
-import { createScratch, type Scratch } from "./scratch.ts";
+import { createScratch } from "./scratch.ts";
 import { attentionBackwardKeyValue, attentionBackwardQuery, attentionDelta } from "./shaders/attention-backward.ts";
 import { attentionForward } from "./shaders/attention-forward.ts";
 import { attentionTile, chunksOf } from "./shaders/attention-tiles.ts";
@@ -20,9 +20,18 @@ import {
   rmsNormForward,
   rowsPerGainSum,
 } from "./shaders/norm.ts";
-import { elementsPerSum, reducingLanes, sum, sumOfSquares } from "./shaders/reductions.ts";
+import { elementsPerSum, type Reductions, reducingLanes, sum, sumOfSquares } from "./shaders/reductions.ts";
 
-export function webGpuKernels(memory: WebGpuMemory, queue: WebGpuQueue, precision: FactorPrecision): Kernels {
+export interface KernelOptions {
+  readonly precision: FactorPrecision;
+  readonly reductions: Reductions;
+}
+
+export function webGpuKernels(
+  memory: WebGpuMemory,
+  queue: WebGpuQueue,
+  { precision, reductions }: KernelOptions,
+): Kernels {
   const scratch = createScratch(memory, queue);
   const rotaryTables = createRotaryTables(memory, queue);
 
@@ -71,9 +80,38 @@ export function webGpuKernels(memory: WebGpuMemory, queue: WebGpuQueue, precisio
     factors.forEach((x, k) => {
       const part = slice(working.buffer, working.offset + k * largestParts, largestParts);
       const operationsPerGroup = Math.ceil(x.length / largestParts) * operationsPerElement;
-      queue.run(largest, { largest: part, x }, { count: x.length }, { groups: largestParts, operationsPerGroup });
+      queue.run(
+        largest(reductions),
+        { largest: part, x },
+        { count: x.length },
+        { groups: largestParts, operationsPerGroup },
+      );
     });
     return { largest: working };
+  }
+
+  /** Sums in a tree: every pass leaves one sum per 4,096 elements, until there is one. */
+  function squaredNorm(out: Slice, x: Slice): void {
+    const firstSums = Math.max(1, Math.ceil(x.length / elementsPerSum));
+    const partial = scratch.reals(firstSums + Math.ceil(firstSums / elementsPerSum));
+    let [program, source]: [Program<"sums" | "x", "count">, Slice] = [sumOfSquares(reductions), x];
+    // Two parts of the working space take turns; the second one has room for all passes but the first.
+    let offset = 0;
+    for (;;) {
+      const groups = Math.max(1, Math.ceil(source.length / elementsPerSum));
+      const sums = groups === 1 ? out : slice(partial.buffer, offset, groups);
+      for (let first = 0; first < Math.max(1, source.length); first += elementsAtOnce) {
+        const count = Math.min(elementsAtOnce, source.length - first);
+        const part = slice(source.buffer, source.offset + first, count);
+        const partGroups = Math.max(1, Math.ceil(count / elementsPerSum));
+        const partSums = slice(sums.buffer, sums.offset + first / elementsPerSum, partGroups);
+        const work = { groups: partGroups, operationsPerGroup: elementsPerSum * operationsPerElement };
+        queue.run(program, { sums: partSums, x: part }, { count }, work);
+      }
+      if (groups === 1) return;
+      [program, source] = [sum(reductions), sums];
+      offset = offset === 0 ? firstSums : 0;
+    }
   }
 
   return {
@@ -111,9 +149,14 @@ export function webGpuKernels(memory: WebGpuMemory, queue: WebGpuQueue, precisio
     },
 
     rmsNormForward: (out, inverse_rms, x, gain, { rows, width, epsilon }) =>
-      queue.run(rmsNormForward, { out, inverse_rms, x, gain }, { width, epsilon }, perRow(rows, width, 4)),
+      queue.run(rmsNormForward(reductions), { out, inverse_rms, x, gain }, { width, epsilon }, perRow(rows, width, 4)),
     rmsNormBackward(dx, dGain, d_out, x, gain, inverse_rms, { rows, width }) {
-      queue.run(rmsNormBackwardInput, { dx, d_out, x, gain, inverse_rms }, { width }, perRow(rows, width, 8));
+      queue.run(
+        rmsNormBackwardInput(reductions),
+        { dx, d_out, x, gain, inverse_rms },
+        { width },
+        perRow(rows, width, 8),
+      );
       const chunks = Math.ceil(rows / rowsPerGainSum);
       const sums = scratch.reals(chunks * width);
       forEach(rmsNormBackwardGain, sums.length, { sums, d_out, x, inverse_rms }, { rows, width }, 2 * rowsPerGainSum);
@@ -152,10 +195,10 @@ export function webGpuKernels(memory: WebGpuMemory, queue: WebGpuQueue, precisio
     crossEntropy(losses, logits, targets, { rows, width, gradientScale }) {
       indicesBelow(targets, width, "target");
       const operands = { losses, logits, targets };
-      queue.run(crossEntropy, operands, { width, gradient_scale: gradientScale }, perRow(rows, width, 4));
+      queue.run(crossEntropy(reductions), operands, { width, gradient_scale: gradientScale }, perRow(rows, width, 4));
     },
 
-    squaredNorm: (out, x) => squaredNorm(queue, scratch, out, x, elementsAtOnce),
+    squaredNorm,
 
     adam(parameters, gradients, first_moment, second_moment, options) {
       const { beta1, beta2 } = options;
@@ -176,30 +219,6 @@ export function webGpuKernels(memory: WebGpuMemory, queue: WebGpuQueue, precisio
     outerNesterov: (parameters, velocity, gradient, { learningRate, momentum }) =>
       forAll(each.outerNesterov, { parameters, velocity, gradient }, { learning_rate: learningRate, momentum }),
   };
-}
-
-/** Sums in a tree: every pass leaves one sum per 4,096 elements, until there is one. */
-function squaredNorm(queue: WebGpuQueue, scratch: Scratch, out: Slice, x: Slice, elementsAtOnce: number): void {
-  const firstSums = Math.max(1, Math.ceil(x.length / elementsPerSum));
-  const partial = scratch.reals(firstSums + Math.ceil(firstSums / elementsPerSum));
-  let [program, source]: [Program<"sums" | "x", "count">, Slice] = [sumOfSquares, x];
-  // Two parts of the working space take turns; the second one has room for all passes but the first.
-  let offset = 0;
-  for (;;) {
-    const groups = Math.max(1, Math.ceil(source.length / elementsPerSum));
-    const sums = groups === 1 ? out : slice(partial.buffer, offset, groups);
-    for (let first = 0; first < Math.max(1, source.length); first += elementsAtOnce) {
-      const count = Math.min(elementsAtOnce, source.length - first);
-      const part = slice(source.buffer, source.offset + first, count);
-      const partGroups = Math.max(1, Math.ceil(count / elementsPerSum));
-      const partSums = slice(sums.buffer, sums.offset + first / elementsPerSum, partGroups);
-      const work = { groups: partGroups, operationsPerGroup: elementsPerSum * operationsPerElement };
-      queue.run(program, { sums: partSums, x: part }, { count }, work);
-    }
-    if (groups === 1) return;
-    [program, source] = [sum, sums];
-    offset = offset === 0 ? firstSums : 0;
-  }
 }
 
 /** Rows sorted by index, those of one index in order, and where each distinct index starts: `distinct + 1` numbers. */

@@ -18,7 +18,7 @@ type Numbers = Readonly<Record<string, "u32" | "f32">>;
 export interface Program<Operand extends string = string, Parameter extends string = string> {
   /** Unique; programs of one name are the same. */
   readonly name: string;
-  /** What it needs of WGSL beyond the core; its device has it. */
+  /** What it needs of WGSL beyond the core; its device has it. With "subgroups", `subgroup` and `subgroups` say which of how many. */
   readonly enables?: readonly ("f16" | "subgroups")[];
   /** Invocations per workgroup, where 256 are too many for what each of them keeps. */
   readonly lanes?: number;
@@ -78,14 +78,21 @@ export function shaderSource(program: Program, bindings: readonly number[], apar
         text.replaceAll(new RegExp(`\\b${operand}\\[`, "g"), `memory${bindings[index]}[given.${operand}_start + `),
       code,
     );
+  const usesSubgroups = program.enables?.includes("subgroups") ?? false;
   return /* wgsl */ `
     ${(program.enables ?? []).map((feature) => `enable ${feature};`).join("\n")}
+    ${usesSubgroups ? "var<private> subgroup: u32; var<private> subgroups: u32;" : ""}
     struct Given { ${fields.join(" ")} }
     @group(0) @binding(0) var<uniform> given: Given;
     ${memories.join("\n")}
     ${place(program.declarations ?? "")}
     @compute @workgroup_size(${program.lanes ?? lanes})
-    fn main(@builtin(workgroup_id) group_id: vec3u, @builtin(local_invocation_index) lane: u32) {
+    fn main(
+      @builtin(workgroup_id) group_id: vec3u,
+      @builtin(local_invocation_index) lane: u32,
+      ${usesSubgroups ? "@builtin(subgroup_id) subgroup_id: u32, @builtin(num_subgroups) num_subgroups: u32," : ""}
+    ) {
+      ${usesSubgroups ? "subgroup = subgroup_id; subgroups = num_subgroups;" : ""}
       let group = given.group_first + group_id.y * ${maximumGroupsPerAxis}u + group_id.x;
       if (group >= given.group_end) { return; }
       ${place(program.body)}

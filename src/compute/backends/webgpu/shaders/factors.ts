@@ -8,7 +8,7 @@
  * below 2⁻²⁹ of the largest element.
  */
 import type { Program } from "../program.ts";
-import { reducingLanes, reductions } from "./reductions.ts";
+import { type Reductions, reducingLanes } from "./reductions.ts";
 
 /** The precisions that matrix products can be multiplied in here. */
 export type FactorPrecision = "f32" | "f16";
@@ -74,13 +74,15 @@ export function factors<Name extends string>(precision: FactorPrecision, names: 
 export const largestParts = 128;
 
 /** largest[group] = the largest |x[i]| of the group's share. */
-export const largest = {
-  name: "largest",
-  lanes: reducingLanes,
-  operands: { largest: ["write", "f32"], x: ["read", "f32"] },
-  parameters: { count: "u32" },
-  declarations: reductions,
-  body: /* wgsl */ `
+export const largest = ({ by, program, declarations }: Reductions) =>
+  ({
+    name: `largest, by ${by}`,
+    ...program,
+    lanes: reducingLanes,
+    operands: { largest: ["write", "f32"], x: ["read", "f32"] },
+    parameters: { count: "u32" },
+    declarations,
+    body: /* wgsl */ `
     let stride = ${largestParts * reducingLanes}u;
     var found = vec4f();
     for (var i = group * ${reducingLanes}u + lane; i < given.count; i += 4u * stride) {
@@ -90,4 +92,4 @@ export const largest = {
     }
     let total = maximum_over_lanes(lane, max(max(found.x, found.y), max(found.z, found.w)));
     if (lane == 0u) { largest[group] = total; }`,
-} as const satisfies Program;
+  }) as const satisfies Program;

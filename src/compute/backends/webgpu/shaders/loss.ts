@@ -1,14 +1,16 @@
 import type { Program } from "../program.ts";
-import { reducingLanes, reductions } from "./reductions.ts";
+import { type Reductions, reducingLanes } from "./reductions.ts";
 
 /** One workgroup per row. logits: [rows, width], overwritten by their gradient; losses: [rows]; targets: int32 [rows]. */
-export const crossEntropy = {
-  name: "cross-entropy",
-  lanes: reducingLanes,
-  operands: { losses: ["write", "f32"], logits: ["write", "f32"], targets: ["read", "i32"] },
-  parameters: { width: "u32", gradient_scale: "f32" },
-  declarations: reductions,
-  body: /* wgsl */ `
+export const crossEntropy = ({ by, program, declarations }: Reductions) =>
+  ({
+    name: `cross-entropy, by ${by}`,
+    ...program,
+    lanes: reducingLanes,
+    operands: { losses: ["write", "f32"], logits: ["write", "f32"], targets: ["read", "i32"] },
+    parameters: { width: "u32", gradient_scale: "f32" },
+    declarations,
+    body: /* wgsl */ `
     let first = group * given.width;
     let target_class = u32(targets[group]);
     var lane_highest = -3.4e38;
@@ -24,4 +26,4 @@ export const crossEntropy = {
       let probability = exp(logits[first + c] - highest) / total;
       logits[first + c] = given.gradient_scale * (probability - select(0.0, 1.0, c == target_class));
     }`,
-} as const satisfies Program;
+  }) as const satisfies Program;

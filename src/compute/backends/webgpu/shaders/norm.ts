@@ -1,36 +1,40 @@
 import { elementwise, type Program } from "../program.ts";
-import { reducingLanes, reductions } from "./reductions.ts";
+import { type Reductions, reducingLanes } from "./reductions.ts";
 
 /** One workgroup per row. out, x: [rows, width]; gain: [width]; inverse_rms: [rows]. */
-export const rmsNormForward = {
-  name: "rms norm forward",
-  lanes: reducingLanes,
-  operands: { out: ["write", "f32"], inverse_rms: ["write", "f32"], x: ["read", "f32"], gain: ["read", "f32"] },
-  parameters: { width: "u32", epsilon: "f32" },
-  declarations: reductions,
-  body: /* wgsl */ `
+export const rmsNormForward = ({ by, program, declarations }: Reductions) =>
+  ({
+    name: `rms norm forward, by ${by}`,
+    ...program,
+    lanes: reducingLanes,
+    operands: { out: ["write", "f32"], inverse_rms: ["write", "f32"], x: ["read", "f32"], gain: ["read", "f32"] },
+    parameters: { width: "u32", epsilon: "f32" },
+    declarations,
+    body: /* wgsl */ `
     let first = group * given.width;
     var squares = 0.0;
     for (var c = lane; c < given.width; c += ${reducingLanes}u) { squares += x[first + c] * x[first + c]; }
     let r = 1.0 / sqrt(sum_over_lanes(lane, squares) / f32(given.width) + given.epsilon);
     if (lane == 0u) { inverse_rms[group] = r; }
     for (var c = lane; c < given.width; c += ${reducingLanes}u) { out[first + c] = x[first + c] * r * gain[c]; }`,
-} as const satisfies Program;
+  }) as const satisfies Program;
 
 /** One workgroup per row: with n = x · r and dn = d_out · gain, dx += r · (dn − n · mean(dn · n)). */
-export const rmsNormBackwardInput = {
-  name: "rms norm backward, input",
-  lanes: reducingLanes,
-  operands: {
-    dx: ["write", "f32"],
-    d_out: ["read", "f32"],
-    x: ["read", "f32"],
-    gain: ["read", "f32"],
-    inverse_rms: ["read", "f32"],
-  },
-  parameters: { width: "u32" },
-  declarations: reductions,
-  body: /* wgsl */ `
+export const rmsNormBackwardInput = ({ by, program, declarations }: Reductions) =>
+  ({
+    name: `rms norm backward, input, by ${by}`,
+    ...program,
+    lanes: reducingLanes,
+    operands: {
+      dx: ["write", "f32"],
+      d_out: ["read", "f32"],
+      x: ["read", "f32"],
+      gain: ["read", "f32"],
+      inverse_rms: ["read", "f32"],
+    },
+    parameters: { width: "u32" },
+    declarations,
+    body: /* wgsl */ `
     let first = group * given.width;
     let r = inverse_rms[group];
     var products = 0.0;
@@ -39,7 +43,7 @@ export const rmsNormBackwardInput = {
     for (var c = lane; c < given.width; c += ${reducingLanes}u) {
       dx[first + c] += r * (d_out[first + c] * gain[c] - x[first + c] * r * projection);
     }`,
-} as const satisfies Program;
+  }) as const satisfies Program;
 
 /** Rows that one invocation of `rmsNormBackwardGain` sums up. */
 export const rowsPerGainSum = 64;
