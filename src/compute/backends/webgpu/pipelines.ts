@@ -14,6 +14,7 @@ export function createPipelines(device: GPUDevice) {
   function compile(key: string, program: Program, bindings: readonly number[], apart: readonly number[]): Pipeline {
     const visibility = GPUShaderStage.COMPUTE;
     const layout = device.createBindGroupLayout({
+      label: program.name,
       entries: [
         { binding: 0, visibility, buffer: { type: "uniform", hasDynamicOffset: true } },
         ...[...bindingAccess(program, bindings, apart)].map(([binding, access]) => ({

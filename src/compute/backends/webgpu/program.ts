@@ -22,7 +22,7 @@ export interface Program<Operand extends string = string, Parameter extends stri
   readonly enables?: readonly ("f16" | "subgroups")[];
   /** Invocations per workgroup, where 256 are too many for what each of them keeps. */
   readonly lanes?: number;
-  /** At most eight. */
+  /** Those that lie in buffers of their own: at most eight. */
   readonly operands: Readonly<Record<Operand, readonly [Access, Element]>>;
   /** Read as `given.name`. */
   readonly parameters: Readonly<Record<Parameter, "u32" | "f32">>;
