@@ -164,6 +164,45 @@ describe("an engine", () => {
   });
 });
 
+describe("a device whose kernels see little at once", () => {
+  const [first, last] = cutIntoStages(model, 2) as [StageSpec, StageSpec];
+  const open = async (stage: StageSpec, sequencesPerMicrobatch: number, largestOperand: number) => {
+    let allocations = 0;
+    const device = createReferenceDevice();
+    const fakeNarrowDevice: Device = {
+      ...device,
+      largestOperand,
+      allocate(length) {
+        allocations++;
+        return device.allocate(length);
+      },
+    };
+    const engine = createEngine(async () => fakeNarrowDevice);
+    const settings = { ...training, sequencesPerMicrobatch };
+    const opening = engine.open({ backend: "reference", threads: 1, model, stage, training: settings });
+    await opening.finally(() => engine.close());
+    return allocations;
+  };
+
+  it.each([
+    ["a tensor", first, 1, "embedding", 24 * 16],
+    ["a microbatch's matrix", first, 8, "gate of 64 tokens", 64 * 20],
+    ["a microbatch's logits", last, 8, "logits", 64 * 24],
+  ] as const)(
+    "opens a stage when %s fits, and refuses it with both numbers when not",
+    async (_, stage, sequences, name, length) => {
+      expect(await open(stage, sequences, length)).toBeGreaterThan(0);
+      await expect(open(stage, sequences, length - 1)).rejects.toMatchObject({
+        name: DeviceMemoryError.name,
+        requestedBytes: 4 * length,
+        message: expect.stringMatching(
+          `${name}: it takes ${4 * length} bytes, and kernels see ${4 * (length - 1)} at once`,
+        ),
+      });
+    },
+  );
+});
+
 describe("a full device", () => {
   const [first] = cutIntoStages(model, 2) as [StageSpec];
   const { sequences, tokens } = sample("a");

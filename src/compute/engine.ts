@@ -10,6 +10,7 @@ import { ActivationPool } from "./in-flight.ts";
 import type { Device, Slice } from "./kernels.ts";
 import { createMemory } from "./model/memory.ts";
 import { planStageMemory } from "./model/memory-plan.ts";
+import { checkOperands } from "./model/operands.ts";
 import {
   createStage,
   embeddingOf,
@@ -69,6 +70,7 @@ export function createEngine(openDevice: (options: DeviceOptions) => Promise<Dev
         const plan = planStageMemory(options, needs, memoryLimitBytes);
         const maximumTokens = training.sequencesPerMicrobatch * training.sequenceLength;
         const size = { maximumTokens, recompute: plan.recompute };
+        checkOperands(device, model, spec, size);
         const stage = createStage(device.kernels, createMemory(device), model, spec, size);
         const replica = createReplica(device, stage, training);
         current = { options, device, stage, replica, pool: new ActivationPool(stage, plan, memoryLimitBytes) };

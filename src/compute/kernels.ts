@@ -44,6 +44,8 @@ export interface DeviceDescription {
 export interface Device {
   readonly description: DeviceDescription;
   readonly kernels: Kernels;
+  /** Elements of the largest operand that kernels take whatever they do with it; infinite where only memory limits them. */
+  readonly largestOperand: number;
   /** Zero-filled real buffer of `length` elements. Throws `DeviceMemoryError` when it does not fit. */
   allocate(length: number): DeviceBuffer;
   /** Zero-filled int32 buffer of `length` elements. */

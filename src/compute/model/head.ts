@@ -46,6 +46,11 @@ export function headScratchLength(model: ModelConfig, tokens: number): number {
   return Math.min(tokens, rowsAtOnce(model)) * widthOf(headScratch(model));
 }
 
+/** Elements of a chunk's logits, of microbatches of at most `tokens` tokens. */
+export function logitsLength(model: ModelConfig, tokens: number): number {
+  return Math.min(tokens, rowsAtOnce(model)) * model.vocabulary;
+}
+
 /** The logits of a few tokens: x: [rows, width] → [rows, vocabulary], in working space. */
 export function headLogits(kernels: Kernels, model: ModelConfig, head: HeadPass, x: Slice): Slice {
   const rows = x.length / model.width;

@@ -68,6 +68,7 @@ export function createNativeDevice({ threads, precision = "f32", instructionSet 
       threads,
     },
     kernels: withShapeChecks(nativeKernels(addon, handle)),
+    largestOperand: Number.POSITIVE_INFINITY,
     allocate: (length) => memory.allocate("real", length),
     allocateIndices: (length) => memory.allocate("index", length),
     free: (buffer) => memory.free(buffer),

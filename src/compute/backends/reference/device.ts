@@ -48,6 +48,7 @@ export function createReferenceDevice(): Device {
   return {
     description: { kind: "reference", name: "Reference (TypeScript, float64)", threads: 1 },
     kernels,
+    largestOperand: Number.POSITIVE_INFINITY,
     allocate: (length) => keep(new ReferenceBuffer("real", zeros(Float64Array, length))),
     allocateIndices: (length) => keep(new ReferenceBuffer("index", zeros(Int32Array, length))),
     free(buffer) {

@@ -29,6 +29,11 @@ export interface Bindings {
 /** Bindings start at multiples of 256 bytes. */
 const alignment = 256 / elementBytes;
 
+/** Elements of an operand that can be bound wherever in its buffer it starts. */
+export function largestOperand(bindingElements: number): number {
+  return bindingElements - (alignment - 1);
+}
+
 /**
  * One binding for all operands of a buffer, since no two of a kernel's bindings may overlap where one of them is written;
  * one for each where they are too far apart for that. Throws `DeviceMemoryError` when an operand is too large.

@@ -6,6 +6,7 @@
 import { type Device, DeviceUnavailableError, type Kernels, type Precision, type Slice, slice } from "../../kernels.ts";
 import { checkTransfer, withShapeChecks } from "../argument-checks.ts";
 import { type AdapterChoice, adapterName, findAdapter, type Gpu, openGpu } from "./adapter.ts";
+import { largestOperand } from "./bindings.ts";
 import { webGpuKernels } from "./kernels.ts";
 import { indicesOf, WebGpuMemory } from "./memory.ts";
 import { Pace } from "./pace.ts";
@@ -52,6 +53,7 @@ export async function deviceOn(gpu: Gpu, precision: Precision = "f32"): Promise<
   return {
     description: { kind: "webgpu", name: `${gpu.name}, WebGPU${precision === "f16" ? ", f16" : ""}`, threads: 1 },
     kernels: withShapeChecks(kernels),
+    largestOperand: largestOperand(queue.bindingElements),
     allocate(length) {
       gpu.check();
       return memory.allocate("real", length);
