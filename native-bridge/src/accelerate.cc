@@ -32,6 +32,7 @@ KernelTable withAccelerate(const KernelTable& kernels) {
   setenv("VECLIB_MAXIMUM_THREADS", "1", 0);
   KernelTable table = kernels;
   table.matmul = matmul;
+  table.matmulWorkspace = [](const MatmulShape&) -> size_t { return 0; };
   return table;
 }
 

@@ -29,6 +29,7 @@ class Workspace {
   /** Room for `count` elements with undefined contents, valid until the next call. Throws std::bad_alloc. */
   float* floats(size_t count) { return static_cast<float*>(bytes(count * sizeof(float))); }
   double* doubles(size_t count) { return static_cast<double*>(bytes(count * sizeof(double))); }
+  size_t bytesHeld() const { return memory_.bytes(); }
 
  private:
   void* bytes(size_t count);

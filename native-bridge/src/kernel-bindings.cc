@@ -19,6 +19,13 @@ RowShape rowShape(Arguments& arguments) {
   return {rows, arguments.size()};
 }
 
+MatmulShape matmulShape(Arguments& arguments) {
+  MatmulShape shape;
+  for (size_t* size : {&shape.m, &shape.n, &shape.k}) *size = arguments.size();
+  for (bool* flag : {&shape.transposeA, &shape.transposeB, &shape.accumulate}) *flag = arguments.flag();
+  return shape;
+}
+
 AttentionShape attentionShape(Arguments& arguments) {
   AttentionShape shape;
   for (size_t* field : {&shape.batch, &shape.queries, &shape.keys, &shape.heads, &shape.keyValueHeads, &shape.headDim})
@@ -68,10 +75,7 @@ void swigluBackward(Device& device, Arguments& arguments) {
 
 void matmul(Device& device, Arguments& arguments) {
   const auto out = arguments.reals(), a = arguments.reals(), b = arguments.reals();
-  MatmulShape shape;
-  for (size_t* size : {&shape.m, &shape.n, &shape.k}) *size = arguments.size();
-  for (bool* flag : {&shape.transposeA, &shape.transposeB, &shape.accumulate}) *flag = arguments.flag();
-  device.kernels.matmul(device.context, out.data, a.data, b.data, shape);
+  device.kernels.matmul(device.context, out.data, a.data, b.data, matmulShape(arguments));
 }
 
 void embeddingForward(Device& device, Arguments& arguments) {
@@ -157,6 +161,33 @@ void outerNesterov(Device& device, Arguments& arguments) {
                                options);
 }
 
+napi_value bytesOf(Arguments& arguments, size_t floats) {
+  napi_value bytes = nullptr;
+  check(napi_create_double(arguments.env(), double(floats * sizeof(float)), &bytes));
+  return bytes;
+}
+
+/** matmulWorkspace(device, …shape): bytes; so the other two. */
+napi_value matmulWorkspace(Arguments& arguments) {
+  const Device& device = arguments.device();
+  return bytesOf(arguments, device.kernels.matmulWorkspace(matmulShape(arguments)));
+}
+
+napi_value attentionForwardWorkspace(Arguments& arguments) {
+  const Device& device = arguments.device();
+  return bytesOf(arguments, device.kernels.attentionForwardWorkspace(attentionShape(arguments), device.pool.threads()));
+}
+
+napi_value attentionBackwardWorkspace(Arguments& arguments) {
+  const Device& device = arguments.device();
+  return bytesOf(arguments, device.kernels.attentionBackwardWorkspace(attentionShape(arguments), device.pool.threads()));
+}
+
+/** workspaceHeld(device): bytes that kernels have taken so far. */
+napi_value workspaceHeld(Arguments& arguments) {
+  return bytesOf(arguments, arguments.device().workspace.bytesHeld() / sizeof(float));
+}
+
 }  // namespace
 
 std::vector<napi_property_descriptor> kernelBindings() {
@@ -176,7 +207,11 @@ std::vector<napi_property_descriptor> kernelBindings() {
           exported("attentionBackward", bind<run<attentionBackward>>),
           exported("crossEntropy", bind<run<crossEntropy>>),
           exported("adam", bind<run<adam>>),
-          exported("outerNesterov", bind<run<outerNesterov>>)};
+          exported("outerNesterov", bind<run<outerNesterov>>),
+          exported("matmulWorkspace", bind<matmulWorkspace>),
+          exported("attentionForwardWorkspace", bind<attentionForwardWorkspace>),
+          exported("attentionBackwardWorkspace", bind<attentionBackwardWorkspace>),
+          exported("workspaceHeld", bind<workspaceHeld>)};
 }
 
 }  // namespace tah

@@ -24,6 +24,7 @@ import {
   stageForward,
 } from "./model/stage.ts";
 import { allocateAllActivations, type StageActivations } from "./model/stage-memory.ts";
+import { stageWorkspaceBytes } from "./model/workspace.ts";
 import { areFinite, checkFinite, finiteNorm, type NamedTensor, NonFiniteError } from "./non-finite.ts";
 import { multiply } from "./probe/multiply.ts";
 import { createReplica, type Replica } from "./replica.ts";
@@ -66,7 +67,7 @@ export function createEngine(openDevice: (options: DeviceOptions) => Promise<Dev
       const { memoryLimitBytes = Number.POSITIVE_INFINITY, microbatchesInFlight = 1 } = options;
       const device = await openDevice(options);
       try {
-        const needs = { microbatchesInFlight, workspaceBytes: 0 };
+        const needs = { microbatchesInFlight, workspaceBytes: stageWorkspaceBytes(options, device.workspace) };
         const plan = planStageMemory(options, needs, memoryLimitBytes);
         const maximumTokens = training.sequencesPerMicrobatch * training.sequenceLength;
         const size = { maximumTokens, recompute: plan.recompute };

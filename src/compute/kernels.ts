@@ -41,11 +41,32 @@ export interface DeviceDescription {
   readonly threads: number;
 }
 
+/**
+ * Memory that kernels take for themselves, next to the buffers that they are given: for each that takes much, how many bytes.
+ * They run one after the other and share it, so that a device ends up holding what its largest call takes.
+ */
+export interface Workspace {
+  matmulBytes(shape: MatmulShape): number;
+  attentionForwardBytes(shape: AttentionShape): number;
+  attentionBackwardBytes(shape: AttentionShape): number;
+  /** What the device holds by now. */
+  heldBytes(): number;
+}
+
+/** Of back ends whose kernels take next to nothing. */
+export const noWorkspace: Workspace = {
+  matmulBytes: () => 0,
+  attentionForwardBytes: () => 0,
+  attentionBackwardBytes: () => 0,
+  heldBytes: () => 0,
+};
+
 export interface Device {
   readonly description: DeviceDescription;
   readonly kernels: Kernels;
   /** Elements of the largest operand that kernels take whatever they do with it; infinite where only memory limits them. */
   readonly largestOperand: number;
+  readonly workspace: Workspace;
   /** Zero-filled real buffer of `length` elements. Throws `DeviceMemoryError` when it does not fit. */
   allocate(length: number): DeviceBuffer;
   /** Zero-filled int32 buffer of `length` elements. */

@@ -1,6 +1,7 @@
 /** Checks whether this machine can train, and says for each thing that is wrong what to do about it. */
 import { connect } from "node:net";
-import { nativeAvailability } from "../compute/backends/native/device.ts";
+import { createNativeDevice, nativeAvailability } from "../compute/backends/native/device.ts";
+import { stageWorkspaceBytes } from "../compute/model/workspace.ts";
 import type { CommandResult } from "../protocol/local-api.ts";
 import { readSensors } from "./machine.ts";
 import { minimumFreeDiskBytes, minimumFreeMemoryBytes } from "./policy.ts";
@@ -26,8 +27,9 @@ const nodeApiNeeded = 10;
 const networkTimeoutMs = 3000;
 
 export async function runDoctor(options: DoctorOptions): Promise<DoctorReport> {
-  const { stateFolder, networkUrl, work, threads, memoryLimitBytes } = options;
-  const memory = memoryReport(work ?? exampleWork(), memoryLimitBytes);
+  const { stateFolder, networkUrl, threads, memoryLimitBytes } = options;
+  const work = options.work ?? exampleWork();
+  const memory = memoryReport(work, memoryLimitBytes, workspaceBytes(work, threads));
   const { freeMemoryBytes, freeDiskBytes } = readSensors(stateFolder);
   const checks = [
     checkNode(process.versions),
@@ -46,6 +48,17 @@ export function checkNode({ node, napi }: { readonly node: string; readonly napi
   return check("Node", ok, `Node ${node}, Node-API ${napi}`, {
     action: `Needs Node ${nodeMajorNeeded} with Node-API ${nodeApiNeeded}: run npm run setup.`,
   });
+}
+
+/** What the processor's kernels would take; a GPU's take next to nothing. */
+function workspaceBytes(work: Work, threads: number): number {
+  if (!nativeAvailability().available) return 0;
+  const device = createNativeDevice({ threads });
+  try {
+    return stageWorkspaceBytes(work, device.workspace);
+  } finally {
+    device.close();
+  }
 }
 
 function checkAddon(): Check {

@@ -17,7 +17,7 @@ describe("a stage's budget", () => {
     const [first] = works;
     if (first === undefined) throw new Error("four stages");
     const { memoryLimitBytes } = stageBudget(first, gibibyte);
-    expect(memoryLimitBytes + memoryReport(first, gibibyte).programsBytes).toBe(gibibyte);
+    expect(memoryLimitBytes + memoryReport(first, gibibyte, 5 << 20).programsBytes).toBe(gibibyte);
     expect(stageBudget(first, 1).memoryLimitBytes).toBe(0);
   });
 });
@@ -25,7 +25,7 @@ describe("a stage's budget", () => {
 describe("a memory report", () => {
   it("adds up", () => {
     for (const work of [exampleWork(), ...works]) {
-      const report = memoryReport(work, 4 * gibibyte);
+      const report = memoryReport(work, 4 * gibibyte, 5 << 20);
       const { weightsBytes, gradientsBytes, optimizerBytes, scratchBytes, programsBytes } = report;
       const inFlightBytes = report.microbatchesInFlight * report.activationsPerMicrobatchBytes;
       const sum = weightsBytes + gradientsBytes + optimizerBytes + scratchBytes + programsBytes + inFlightBytes;
@@ -37,12 +37,12 @@ describe("a memory report", () => {
   it("says that activations are computed again where memory is short, and how much is needed where that is not enough", () => {
     const [, middle] = works;
     if (middle === undefined) throw new Error("four stages");
-    const roomy = memoryReport(middle, 4 * gibibyte);
+    const roomy = memoryReport(middle, 4 * gibibyte, 5 << 20);
     expect(roomy.recompute).toBe(false);
-    const tight = memoryReport(middle, roomy.neededBytes - 1);
+    const tight = memoryReport(middle, roomy.neededBytes - 1, 5 << 20);
     expect(tight.recompute).toBe(true);
     expect(tight.neededBytes).toBeLessThan(roomy.neededBytes / 2);
-    const refused = memoryReport(middle, tight.neededBytes - 1);
+    const refused = memoryReport(middle, tight.neededBytes - 1, 5 << 20);
     expect(refused.neededBytes).toBeGreaterThan(refused.limitBytes);
   });
 });

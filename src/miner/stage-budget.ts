@@ -27,10 +27,13 @@ export function stageBudget({ stage, training }: Work, memoryLimitBytes: number)
   };
 }
 
-/** How the stage's memory is made up, and whether it fits; where it does not, what it would be without a limit. */
-export function memoryReport(work: Work, limitBytes: number): MemoryReport {
+/**
+ * How the stage's memory is made up, and whether it fits; where it does not, what it would be without a limit. `workspaceBytes` is
+ * what the device's kernels take for themselves.
+ */
+export function memoryReport(work: Work, limitBytes: number, workspaceBytes: number): MemoryReport {
   const { memoryLimitBytes, microbatchesInFlight } = stageBudget(work, limitBytes);
-  const needs = { microbatchesInFlight, workspaceBytes: 0 };
+  const needs = { microbatchesInFlight, workspaceBytes };
   const fitting = planWithin(work, needs, memoryLimitBytes);
   const { totalBytes, ...plan } = fitting ?? planStageMemory(work, needs);
   const { index, count } = work.stage;

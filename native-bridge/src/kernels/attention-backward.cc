@@ -146,6 +146,12 @@ void copyRows(Head<float> head, const float* rows, size_t count, size_t width) {
 
 }  // namespace
 
+size_t attentionBackwardWorkspace(const AttentionShape& shape, unsigned threads) {
+  Scratch counted;
+  Memory(shape, counted);
+  return counted.taken() * threads;
+}
+
 /**
  * Dao 2022, alg. 4, one task per key-value head of each sequence: the query heads of a group follow each other, so the
  * sums in dk and dv have one writer and one order.
@@ -153,13 +159,12 @@ void copyRows(Head<float> head, const float* rows, size_t count, size_t width) {
 void attentionBackward(Context& context, float* dq, float* dk, float* dv, const float* dOut, const float* q,
                        const float* k, const float* v, const float* out, const float* logSumExp,
                        const AttentionShape& shape) {
-  Scratch counted;
-  Memory(shape, counted);
-  float* scratch = context.workspace.floats(counted.taken() * context.pool.threads());
+  const size_t ownFloats = attentionBackwardWorkspace(shape, 1);
+  float* scratch = context.workspace.floats(ownFloats * context.pool.threads());
   const size_t groupHeads = shape.heads / shape.keyValueHeads;
   const size_t operations = 5 * shape.batch * shape.heads * shape.queries * shape.keys * shape.headDim / kLanes;
   context.pool.run(shape.batch * shape.keyValueHeads, operations, [&](size_t task, unsigned thread) {
-    Scratch own(scratch + thread * counted.taken());
+    Scratch own(scratch + thread * ownFloats);
     const Memory memory(shape, own);
     const size_t sequence = task / shape.keyValueHeads;
     const size_t group = task % shape.keyValueHeads;

@@ -105,12 +105,17 @@ void forwardHead(const AttentionShape& shape, const Memory& memory, Head<float> 
 
 }  // namespace
 
+size_t attentionForwardWorkspace(const AttentionShape& shape, unsigned threads) {
+  Scratch counted;
+  Memory(shape, counted);
+  return counted.taken() * threads;
+}
+
 /** Dao 2022, alg. 1, one task per head of each sequence. */
 void attentionForward(Context& context, float* out, float* logSumExp, const float* q, const float* k, const float* v,
                       const AttentionShape& shape) {
-  Scratch counted;
-  Memory(shape, counted);
-  float* scratch = context.workspace.floats(counted.taken() * context.pool.threads());
+  const size_t ownFloats = attentionForwardWorkspace(shape, 1);
+  float* scratch = context.workspace.floats(ownFloats * context.pool.threads());
   const size_t tasks = shape.batch * shape.heads;
   const size_t operations = 2 * tasks * shape.queries * shape.keys * shape.headDim / kLanes;
   context.pool.run(tasks, operations, [&](size_t task, unsigned thread) {
@@ -123,7 +128,7 @@ void attentionForward(Context& context, float* out, float* logSumExp, const floa
     const auto ofKeys = [&](auto* tensor) {
       return headOf(tensor, sequence, shape.keys, keyHead, shape.keyValueHeads, shape.headDim);
     };
-    Scratch own(scratch + thread * counted.taken());
+    Scratch own(scratch + thread * ownFloats);
     forwardHead(shape, Memory(shape, own), ofQueries(out), logSumExp + task * shape.queries, ofQueries(q), ofKeys(k),
                 ofKeys(v));
   });

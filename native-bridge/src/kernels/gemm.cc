@@ -92,28 +92,45 @@ void multiply(Context& context, const Target& out, const float* packedA, const f
   else multiplyBlocks(context, packed, rowPanels(packedA, part.rowStride()), packedB, steps);
 }
 
+/** How a product is cut into parts, and the packed operands of the largest of them. */
+struct Plan {
+  Source a, b;
+  size_t depth, packedFloatsOfA, packedFloatsOfB;
+
+  /** Without operands it says how much they would take. */
+  Plan(const MatmulShape& shape, const float* dataOfA = nullptr, const float* dataOfB = nullptr)
+      : a{dataOfA, shape.transposeA ? shape.m : shape.k, shape.transposeA},
+        b{dataOfB, shape.transposeB ? shape.k : shape.n, !shape.transposeB} {
+    const size_t parts = panelCount(shape.k, kMostSteps * Format::kDepthPerStep);
+    depth = padded(panelCount(shape.k, parts), kLanes * Format::kDepthPerStep);
+    const Part first(a, smaller(kMostRows, shape.m), smaller(kMostColumns, shape.n), depth);
+    // The last rows may leave more to pack than the first ones: up to a panel more.
+    packedFloatsOfA = first.packedFloatsOfA() + kTileRows * first.rowStride();
+    packedFloatsOfB = first.packedFloatsOfB();
+  }
+};
+
 }  // namespace
+
+size_t matmulWorkspace(const MatmulShape& shape) {
+  const Plan plan(shape);
+  return plan.packedFloatsOfA + plan.packedFloatsOfB;
+}
 
 /** Every result is summed by one thread in the same order, so the bits do not depend on the number of threads. */
 void matmul(Context& context, float* out, const float* a, const float* b, const MatmulShape& shape) {
-  const Source wholeA{a, shape.transposeA ? shape.m : shape.k, shape.transposeA};
-  const Source wholeB{b, shape.transposeB ? shape.k : shape.n, !shape.transposeB};
-  const size_t parts = panelCount(shape.k, kMostSteps * Format::kDepthPerStep);
-  const size_t depth = padded(panelCount(shape.k, parts), kLanes * Format::kDepthPerStep);
-  // The last rows may leave more to pack than the first ones: up to a panel more.
-  const Part first(wholeA, smaller(kMostRows, shape.m), smaller(kMostColumns, shape.n), depth);
-  const size_t floatsOfA = first.packedFloatsOfA() + kTileRows * first.rowStride();
-  float* packedA = context.workspace.floats(floatsOfA + first.packedFloatsOfB());
-  float* packedB = packedA + floatsOfA;
+  const Plan plan(shape, a, b);
+  float* packedA = context.workspace.floats(plan.packedFloatsOfA + plan.packedFloatsOfB);
+  float* packedB = packedA + plan.packedFloatsOfA;
 
   for (size_t column = 0; column < shape.n; column += kMostColumns)
     for (size_t row = 0; row < shape.m; row += kMostRows)
-      for (size_t p = 0; p < shape.k; p += depth) {
-        const Source partOfA = wholeA.at(row, p);
-        const Part part(wholeA, smaller(kMostRows, shape.m - row), smaller(kMostColumns, shape.n - column),
-                        smaller(depth, shape.k - p));
+      for (size_t p = 0; p < shape.k; p += plan.depth) {
+        const Source partOfA = plan.a.at(row, p);
+        const Part part(plan.a, smaller(kMostRows, shape.m - row), smaller(kMostColumns, shape.n - column),
+                        smaller(plan.depth, shape.k - p));
         const Target target{out + row * shape.n + column, shape.n, part.rows, part.columns, shape.accumulate || p > 0};
-        pack(context, packedA, packedB, part, partOfA, wholeB.at(column, p));
+        pack(context, packedA, packedB, part, partOfA, plan.b.at(column, p));
         multiply(context, target, packedA, packedB, part, partOfA);
       }
 }

@@ -72,11 +72,20 @@ struct NesterovOptions {
                 size_t length, const AdamOptions&))                                                                   \
   KERNEL(outerNesterov, (Context&, float* parameters, float* momentumBuffer, const float* pseudoGradient,             \
                          size_t length, const NesterovOptions&))
+
+/** How many floats of the workspace a kernel takes. */
+#define TAH_WORKSPACES(WORKSPACE)                                                    \
+  WORKSPACE(matmulWorkspace, (const MatmulShape&))                                   \
+  WORKSPACE(attentionForwardWorkspace, (const AttentionShape&, unsigned threads))    \
+  WORKSPACE(attentionBackwardWorkspace, (const AttentionShape&, unsigned threads))
 // clang-format on
 
 struct KernelTable {
 #define TAH_ENTRY(name, parameters) void(*name) parameters;
   TAH_KERNELS(TAH_ENTRY)
+#undef TAH_ENTRY
+#define TAH_ENTRY(name, parameters) size_t(*name) parameters;
+  TAH_WORKSPACES(TAH_ENTRY)
 #undef TAH_ENTRY
 };
 
@@ -84,6 +93,9 @@ struct KernelTable {
 namespace TAH_ISA {
 #define TAH_DECLARATION(name, parameters) void name parameters;
 TAH_KERNELS(TAH_DECLARATION)
+#undef TAH_DECLARATION
+#define TAH_DECLARATION(name, parameters) size_t name parameters;
+TAH_WORKSPACES(TAH_DECLARATION)
 #undef TAH_DECLARATION
 }  // namespace TAH_ISA
 #endif

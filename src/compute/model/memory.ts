@@ -55,13 +55,18 @@ export function createMemory(device: Pick<Device, "allocate" | "allocateIndices"
   };
 }
 
-/** How many elements `allocate` takes, found out without taking any. */
-export function countElements(allocate: (memory: Memory) => unknown): number {
-  const memory = createMemory({
+/** Memory that only counts: nothing can be stored in it. */
+export function countedMemory(): Memory {
+  return createMemory({
     allocate: (length) => ({ length, element: "real" }),
     allocateIndices: (length) => ({ length, element: "index" }),
     free: () => undefined,
   });
+}
+
+/** How many elements `allocate` takes, found out without taking any. */
+export function countElements(allocate: (memory: Memory) => unknown): number {
+  const memory = countedMemory();
   allocate(memory);
   return memory.elements;
 }

@@ -37,8 +37,11 @@ export async function measureGrowth({ preset, steps, ...device }: GrowthOptions)
   const gradient = activations.map((value) => value / 100);
   const worker = new ComputeHost();
   const samples: Sample[] = [];
+  let plannedMiB = 0;
   try {
-    await worker.call("open", { ...device, model, training, stage });
+    const idleBytes = await residentWhenIdle(worker);
+    const { memory } = await worker.call("open", { ...device, model, training, stage });
+    plannedMiB = (idleBytes + memory.totalBytes) / mebibyte;
     for (let step = 1; step <= steps; step++) {
       const microbatch = `${step}`;
       await worker.call("forward", { microbatch, sequences, activations });
@@ -61,11 +64,20 @@ export async function measureGrowth({ preset, steps, ...device }: GrowthOptions)
     preset,
     steps,
     residentMiB: rounded(median(resident), 1),
+    /** The idle worker, and what the stage's memory plan says: what training takes, before the first merge's messages. */
+    plannedMiB: rounded(plannedMiB, 1),
+    trainingOfPlanned: rounded((samples[stepsPerEpoch - 2]?.mebibytes ?? Number.NaN) / plannedMiB, 3),
     spanMiB: rounded(Math.max(...resident) - Math.min(...resident), 1),
     /** Of the floor, along a straight line. */
     growthMiB: rounded(growthMiB, 2),
     growthPercent: rounded((100 * growthMiB) / median(resident), 2),
   };
+}
+
+/** Of a worker that has loaded its code and opened a device, but holds no stage. */
+async function residentWhenIdle(worker: ComputeHost): Promise<number> {
+  await worker.call("devices", { backend: "native" });
+  return residentBytes(worker.pid);
 }
 
 interface Sample {

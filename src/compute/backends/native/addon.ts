@@ -30,8 +30,16 @@ type KernelName =
 
 type KernelCall = (device: DeviceHandle, ...values: readonly (BufferHandle | number | boolean)[]) => void;
 
+/** How many bytes of working space a kernel takes for a shape. */
+type WorkspaceName = "matmulWorkspace" | "attentionForwardWorkspace" | "attentionBackwardWorkspace";
+type WorkspaceCall = (device: DeviceHandle, ...shape: readonly (number | boolean)[]) => number;
+
 /** What `native-bridge/src/*bindings.cc` exports. Calls are synchronous. */
-export interface Addon extends Readonly<Record<KernelName, KernelCall>> {
+export interface Addon
+  extends Readonly<Record<KernelName, KernelCall>>,
+    Readonly<Record<WorkspaceName, WorkspaceCall>> {
+  /** Bytes of working space that the device holds by now. */
+  workspaceHeld(device: DeviceHandle): number;
   /** The instruction sets that this processor runs and that there are kernels for, the fastest first. */
   instructionSets(isBrainFloat: boolean): readonly string[];
   createDevice(threads: number, instructionSet: string): DeviceHandle;

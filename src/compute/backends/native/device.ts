@@ -7,7 +7,7 @@ import os from "node:os";
 import { type Device, DeviceUnavailableError, type Precision, type Slice } from "../../kernels.ts";
 import { checkTransfer, withShapeChecks } from "../argument-checks.ts";
 import { loadAddon, NativeAddonError } from "./addon.ts";
-import { nativeKernels } from "./kernels.ts";
+import { nativeKernels, nativeWorkspace } from "./kernels.ts";
 import { NativeMemory, operand } from "./memory.ts";
 
 export interface NativeDeviceOptions {
@@ -69,6 +69,7 @@ export function createNativeDevice({ threads, precision = "f32", instructionSet 
     },
     kernels: withShapeChecks(nativeKernels(addon, handle)),
     largestOperand: Number.POSITIVE_INFINITY,
+    workspace: nativeWorkspace(addon, handle),
     allocate: (length) => memory.allocate("real", length),
     allocateIndices: (length) => memory.allocate("index", length),
     free: (buffer) => memory.free(buffer),

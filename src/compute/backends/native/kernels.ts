@@ -1,4 +1,4 @@
-import type { Kernels } from "../../kernels.ts";
+import type { AttentionShape, Kernels, MatmulShape, Workspace } from "../../kernels.ts";
 import type { Addon, DeviceHandle } from "./addon.ts";
 import { operand } from "./memory.ts";
 
@@ -9,8 +9,7 @@ export function nativeKernels(addon: Addon, device: DeviceHandle): Kernels {
     copy: (out, source) => addon.copy(...operand(out), ...operand(source)),
     add: (out, a, b) => addon.add(device, ...operand(out), ...operand(a), ...operand(b)),
     addScaled: (out, x, factor) => addon.addScaled(device, ...operand(out), ...operand(x), factor),
-    matmul: (out, a, b, { m, n, k, transposeA = false, transposeB = false, accumulate = false }) =>
-      addon.matmul(device, ...[out, a, b].flatMap(operand), m, n, k, transposeA, transposeB, accumulate),
+    matmul: (out, a, b, shape) => addon.matmul(device, ...[out, a, b].flatMap(operand), ...matmulNumbers(shape)),
     embeddingForward: (out, table, tokens, { rows, width }) =>
       addon.embeddingForward(device, ...[out, table, tokens].flatMap(operand), rows, width),
     embeddingBackward: (dTable, dOut, tokens, { rows, width }) =>
@@ -21,19 +20,13 @@ export function nativeKernels(addon: Addon, device: DeviceHandle): Kernels {
       addon.rmsNormBackward(device, ...[dx, dGain, dOut, x, gain, inverseRms].flatMap(operand), rows, width),
     rotary: (x, { batch, sequence, heads, headDim, base, positionOffset, inverse = false }) =>
       addon.rotary(device, ...operand(x), batch, sequence, heads, headDim, base, positionOffset, inverse),
-    attentionForward: (out, logSumExp, q, k, v, { batch, queries, keys, heads, keyValueHeads, headDim }) =>
-      addon.attentionForward(
-        device,
-        ...[out, logSumExp, q, k, v].flatMap(operand),
-        ...[batch, queries, keys, heads, keyValueHeads, headDim],
-      ),
-    attentionBackward: (
-      ...[dq, dk, dv, dOut, q, k, v, out, logSumExp, { batch, queries, keys, heads, keyValueHeads, headDim }]
-    ) =>
+    attentionForward: (out, logSumExp, q, k, v, shape) =>
+      addon.attentionForward(device, ...[out, logSumExp, q, k, v].flatMap(operand), ...attentionNumbers(shape)),
+    attentionBackward: (dq, dk, dv, dOut, q, k, v, out, logSumExp, shape) =>
       addon.attentionBackward(
         device,
         ...[dq, dk, dv, dOut, q, k, v, out, logSumExp].flatMap(operand),
-        ...[batch, queries, keys, heads, keyValueHeads, headDim],
+        ...attentionNumbers(shape),
       ),
     swigluForward: (out, gate, up) => addon.swigluForward(device, ...[out, gate, up].flatMap(operand)),
     swigluBackward: (dGate, dUp, activated, dOut, gate, up) =>
@@ -56,4 +49,22 @@ export function nativeKernels(addon: Addon, device: DeviceHandle): Kernels {
         momentum,
       ),
   };
+}
+
+/** What those kernels take that need room to work. */
+export function nativeWorkspace(addon: Addon, device: DeviceHandle): Workspace {
+  return {
+    matmulBytes: (shape) => addon.matmulWorkspace(device, ...matmulNumbers(shape)),
+    attentionForwardBytes: (shape) => addon.attentionForwardWorkspace(device, ...attentionNumbers(shape)),
+    attentionBackwardBytes: (shape) => addon.attentionBackwardWorkspace(device, ...attentionNumbers(shape)),
+    heldBytes: () => addon.workspaceHeld(device),
+  };
+}
+
+function matmulNumbers({ m, n, k, transposeA = false, transposeB = false, accumulate = false }: MatmulShape) {
+  return [m, n, k, transposeA, transposeB, accumulate];
+}
+
+function attentionNumbers({ batch, queries, keys, heads, keyValueHeads, headDim }: AttentionShape) {
+  return [batch, queries, keys, heads, keyValueHeads, headDim];
 }

@@ -3,7 +3,7 @@
  * kernels. It is written to be read and to be right; tests compare every other back end with it. It imports nothing
  * but the contract and the checks that all back ends share.
  */
-import type { Device, Kernels } from "../../kernels.ts";
+import { type Device, type Kernels, noWorkspace } from "../../kernels.ts";
 import { checkTransfer, withShapeChecks } from "../argument-checks.ts";
 import { attentionBackward, attentionForward } from "./attention.ts";
 import { add, addScaled, copy, fill, squaredNorm, swigluBackward, swigluForward } from "./elementwise.ts";
@@ -49,6 +49,7 @@ export function createReferenceDevice(): Device {
     description: { kind: "reference", name: "Reference (TypeScript, float64)", threads: 1 },
     kernels,
     largestOperand: Number.POSITIVE_INFINITY,
+    workspace: noWorkspace,
     allocate: (length) => keep(new ReferenceBuffer("real", zeros(Float64Array, length))),
     allocateIndices: (length) => keep(new ReferenceBuffer("index", zeros(Int32Array, length))),
     free(buffer) {

@@ -1,9 +1,17 @@
 /**
- * The WebGPU back end: the contract of `../../kernels.ts` in float32, or with factors in float16, on any GPU that Vulkan, Metal or Direct3D 12 reaches,
- * through dawn (the `webgpu` package). `adapter.ts` finds and opens it, `memory.ts` owns its buffers, `queue.ts` feeds it,
+ * The WebGPU back end: the contract of `../../kernels.ts` in float32, or with factors in float16, on any GPU that Vulkan, Metal
+ * or Direct3D 12 reaches, through dawn (the `webgpu` package). `adapter.ts` finds and opens it, `memory.ts` owns its buffers, `queue.ts` feeds it,
  * `shaders/` computes. It imports nothing but the contract, the checks that all back ends share, and `webgpu`.
  */
-import { type Device, DeviceUnavailableError, type Kernels, type Precision, type Slice, slice } from "../../kernels.ts";
+import {
+  type Device,
+  DeviceUnavailableError,
+  type Kernels,
+  noWorkspace,
+  type Precision,
+  type Slice,
+  slice,
+} from "../../kernels.ts";
 import { checkTransfer, withShapeChecks } from "../argument-checks.ts";
 import { type AdapterChoice, adapterName, findAdapter, type Gpu, openGpu } from "./adapter.ts";
 import { largestOperand } from "./bindings.ts";
@@ -54,6 +62,7 @@ export async function deviceOn(gpu: Gpu, precision: Precision = "f32"): Promise<
     description: { kind: "webgpu", name: `${gpu.name}, WebGPU${precision === "f16" ? ", f16" : ""}`, threads: 1 },
     kernels: withShapeChecks(kernels),
     largestOperand: largestOperand(queue.bindingElements),
+    workspace: noWorkspace,
     allocate(length) {
       gpu.check();
       return memory.allocate("real", length);
