@@ -20,8 +20,8 @@ class FakeDevice {
     return [...work].reduce((sum, [program, operations]) => sum + operations * (this.#msPerOperation[program] ?? 0), 0);
   }
 
-  /** Hands over submits one behind the other, is busy for a while, and then waits for all of them. */
-  run(submits: readonly ReadonlyMap<string, number>[], hostMs = 0): void {
+  /** Hands over submits one behind the other, is busy for a while, and then waits for all of them; it sees the first end `lateMs` late. */
+  run(submits: readonly ReadonlyMap<string, number>[], hostMs = 0, lateMs = 0): void {
     const startMs = this.nowMs;
     const ends = submits.map((work) => this.pace.submitted(work));
     this.nowMs += hostMs;
@@ -29,7 +29,7 @@ class FakeDevice {
     let endMs = startMs;
     submits.forEach((work, index) => {
       endMs += this.tookMs(work);
-      this.nowMs = Math.max(this.nowMs, endMs);
+      this.nowMs = Math.max(this.nowMs, endMs + (index === 0 ? lateMs : 0));
       ends[index]?.();
     });
   }
@@ -38,7 +38,7 @@ class FakeDevice {
 describe("the pace of submits", () => {
   it.each([0.01, 1, 30])("becomes that of a device that takes %f times as long as was thought", (slowness) => {
     const device = new FakeDevice({ matmul: slowness });
-    for (let round = 0; round < 20; round++) device.run([device.fill("matmul")]);
+    for (let round = 0; round < 60; round++) device.run([device.fill("matmul")]);
     expect(device.tookMs(device.fill("matmul"))).toBeCloseTo(targetSubmitMs, 0);
   });
 
@@ -60,6 +60,17 @@ describe("the pace of submits", () => {
     expect(device.tookMs(device.fill("matmul"))).toBeCloseTo(targetSubmitMs, 0);
   });
 
+  it("stays when ends are seen late, which makes one submit seem long and the next one short", () => {
+    const device = new FakeDevice({ matmul: 1 });
+    for (let round = 0; round < 30; round++) device.run([device.fill("matmul")]);
+    for (let round = 0; round < 100; round++) {
+      const late = round % 3 === 0 ? 0.9 * targetSubmitMs : 0;
+      device.run([device.fill("matmul"), device.fill("matmul")], 0, late);
+      expect(device.tookMs(device.fill("matmul"))).toBeLessThan(1.75 * targetSubmitMs);
+      expect(device.tookMs(device.fill("matmul"))).toBeGreaterThan(0.4 * targetSubmitMs);
+    }
+  });
+
   it("is not learned from submits that ended while the host was busy", () => {
     const device = new FakeDevice({ matmul: 0.1 });
     const before = device.pace.predictMs("matmul", 1);
@@ -72,7 +83,8 @@ describe("the pace of submits", () => {
 
   it("is not learned from short submits, which take as long as the way to the device", () => {
     const device = new FakeDevice({ tiny: 1000 });
+    const before = device.pace.predictMs("tiny", 1);
     for (let round = 0; round < 50; round++) device.run([new Map([["tiny", 0.001]])]);
-    expect(device.pace.predictMs("tiny", 1)).toBe(1);
+    expect(device.pace.predictMs("tiny", 1)).toBe(before);
   });
 });

@@ -12,13 +12,19 @@ export const targetSubmitMs = 20;
 const tellingMs = 5;
 /** What shows right after a wait began, or after another submit's end, had been over for longer than can be known. */
 const promptMs = 0.5;
-/** The part of a surprise that one submit teaches, and the largest surprise that is believed: it may have been another program's. */
-const gain = 0.5;
+/**
+ * The part of a surprise that one submit teaches. An end that is seen late makes its submit seem long and the next one short:
+ * on a busy processor that happens often, and submits that are too short cost little, while too long ones stop the screen.
+ */
+const gains = { slower: 0.5, faster: 0.2 };
+/** How many times as long as a matrix product of its operations a program is thought to take before it has been timed. */
+const untimedSlowness = 1.5;
+/** The largest surprise that is believed: it may have been another program's. */
 const largestSurprise = 8;
 
 export class Pace {
   readonly #nowMs: () => number;
-  /** Before a program has been timed: what a matrix product takes. */
+  /** What a matrix product takes. */
   #operationsPerMs: number;
   /** How many times as long as expected from its operations a program takes. */
   readonly #slowness = new Map<string, number>();
@@ -34,7 +40,7 @@ export class Pace {
     this.#nowMs = nowMs;
   }
 
-  /** Says what a matrix product takes, and so what everything else roughly takes: nothing else is known from then on. */
+  /** Says what a matrix product takes, and so what everything else may take: nothing else is known from then on. */
   setRate(operationsPerMs: number): void {
     this.#operationsPerMs = operationsPerMs;
     this.#slowness.clear();
@@ -42,7 +48,11 @@ export class Pace {
 
   /** How long so many operations of a program will take. */
   predictMs(program: string, operations: number): number {
-    return ((this.#slowness.get(program) ?? 1) * operations) / this.#operationsPerMs;
+    return (this.#slownessOf(program) * operations) / this.#operationsPerMs;
+  }
+
+  #slownessOf(program: string): number {
+    return this.#slowness.get(program) ?? untimedSlowness;
   }
 
   /** To be called when work is handed to the device. Returns what to call when it has ended. */
@@ -77,8 +87,9 @@ export class Pace {
     const predictedMs = expected.reduce((sum, [, ms]) => sum + ms, 0);
     if (Math.max(tookMs, predictedMs) < tellingMs) return;
     const surprise = Math.min(largestSurprise, Math.max(1 / largestSurprise, tookMs / predictedMs));
+    const gain = surprise > 1 ? gains.slower : gains.faster;
     // What was expected to take most of the time is believed to be most of the surprise.
     for (const [program, ms] of expected)
-      this.#slowness.set(program, (this.#slowness.get(program) ?? 1) * surprise ** ((gain * ms) / predictedMs));
+      this.#slowness.set(program, this.#slownessOf(program) * surprise ** ((gain * ms) / predictedMs));
   }
 }
