@@ -62,8 +62,10 @@ export async function detectDevices(options: ProbeOptions): Promise<Detection> {
       return { devices: [], failed: [{ ...unknown, verdict: "refused", reason }] };
     }
   };
-  const lists = await Promise.all([list("native"), list("webgpu")]);
-  return { devices: lists.flatMap(({ devices }) => devices), failed: lists.flatMap(({ failed }) => failed) };
+  const [processor, gpus] = await Promise.all([list("native"), list("webgpu")]);
+  // What the processor imitates a GPU with is many times slower than its own kernels, and takes a minute to be compiled.
+  const worthwhile = processor.devices.length === 0 ? gpus.devices : gpus.devices.filter(({ software }) => !software);
+  return { devices: [...processor.devices, ...worthwhile], failed: [...processor.failed, ...gpus.failed] };
 }
 
 /** Self-tests all devices and, if asked to, measures those that pass. Rejects only with the signal's reason, or where the reference fails. */
