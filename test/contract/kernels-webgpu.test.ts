@@ -9,6 +9,7 @@ import { lanes, maximumGroupsPerAxis } from "../../src/compute/backends/webgpu/p
 import { WebGpuQueue } from "../../src/compute/backends/webgpu/queue.ts";
 import { bySubgroups, byTree } from "../../src/compute/backends/webgpu/shaders/reductions.ts";
 import { DeviceLostError, DeviceMemoryError, DeviceUnavailableError, slice } from "../../src/compute/kernels.ts";
+import { withFakeSubgroupMatrices } from "../compute/fake-subgroup-matrices.ts";
 import { difference } from "../compute/small-model.ts";
 import { describeWithWebGpu } from "../compute/webgpu-adapter.ts";
 import { describeKernels, describeTiles } from "./kernels.ts";
@@ -28,6 +29,18 @@ describeWithWebGpu(({ name: adapter, precisions }) => {
     // Lavapipe takes minutes to compile attention over heads of more than 64 channels; whole models are tried on it too.
     const isWorthwhile = (kernel: string) => !adapter.startsWith("llvmpipe") || !kernel.startsWith("attention");
     describeTiles(`webgpu, ${precision}`, createDevice, createReferenceDevice, tolerances[precision], isWorthwhile);
+  });
+
+  describe.runIf(precisions.includes("f16"))("with subgroup matrices, its own or fake ones", () => {
+    const createDevice = async () => {
+      const found = await findAdapter({ adapter });
+      const gpu = await openGpu(found);
+      const { subgroupMinSize, subgroupMaxSize } = found.info;
+      const lacksThem = gpu.matrices === null && subgroupMaxSize !== undefined && subgroupMinSize === subgroupMaxSize;
+      return deviceOn(lacksThem ? withFakeSubgroupMatrices(gpu, subgroupMaxSize) : gpu, "f16");
+    };
+    const isWorthwhile = (kernel: string) => kernel === "matmul";
+    describeTiles("webgpu, f16 by matrices", createDevice, createReferenceDevice, tolerances.f16, isWorthwhile);
   });
 
   describe("the WebGPU back end", () => {

@@ -1,6 +1,7 @@
 /** Finding a GPU: the only file that touches the `webgpu` package itself. */
 import type { create as Create, globals as Globals } from "webgpu";
 import { DeviceLostError, DeviceUnavailableError, type Precision } from "../../kernels.ts";
+import { areUsable, type SubgroupMatrices } from "./shaders/matmul-by-matrices.ts";
 
 export interface AdapterChoice {
   /** Part of the name of the adapter to use; by default the environment's TAH_GPU, and without it the first of `listAdapters`. */
@@ -25,6 +26,8 @@ export interface Gpu {
   readonly device: GPUDevice;
   /** What a person would call it, such as "nvidia geforce rtx 4090". */
   readonly name: string;
+  /** What its units for matrix products multiply, if programs can use them. */
+  readonly matrices: SubgroupMatrices | null;
   /** Makes every further call throw `failure`; only the first one counts. */
   fail(failure: Error): void;
   /** Throws what went wrong, if anything has. */
@@ -41,8 +44,9 @@ const instances = new Map<string, GPU>();
  * - Workgroup memory would be set to zero before every group runs. No program reads what it has not written, and without
  *   it software compiles them eight times, and runs them one and a half times as fast.
  * - Dawn hides half precision on NVIDIA's Vulkan because of failed conformance tests. Here the self-test decides.
+ * - Subgroup matrices are an experiment, which web pages may not take part in.
  */
-const features = "enable-dawn-features=disable_workgroup_init,vulkan_enable_f16_on_nvidia";
+const features = "enable-dawn-features=disable_workgroup_init,vulkan_enable_f16_on_nvidia,allow_unsafe_apis";
 
 /** Throws `DeviceUnavailableError`; with the adapters that there are where one was asked for by name. */
 export async function findAdapter({
@@ -101,20 +105,47 @@ async function requestAdapter(wanted = ""): Promise<GPUAdapter | null> {
   }
 }
 
-const usedFeatures: readonly GPUFeatureName[] = ["shader-f16", "subgroups"];
+const usedFeatures: readonly string[] = ["shader-f16", "subgroups", "chromium-experimental-subgroup-matrix"];
+
+/** What dawn says of subgroup matrices, which the standard does not have yet. */
+interface MatrixInfo {
+  readonly subgroupMatrixConfigs?: readonly {
+    readonly componentType: string;
+    readonly resultComponentType: string;
+    readonly M: number;
+    readonly N: number;
+    readonly K: number;
+  }[];
+}
+
+/** The largest ones that programs can use; only where all subgroups have one size. */
+function subgroupMatricesOf({ info, features }: GPUAdapter): SubgroupMatrices | null {
+  const { subgroupMinSize = 0, subgroupMaxSize = 0 } = info;
+  if (usedFeatures.some((feature) => !features.has(feature)) || subgroupMinSize !== subgroupMaxSize) return null;
+  const usable = ((info as MatrixInfo).subgroupMatrixConfigs ?? [])
+    .filter(({ componentType, resultComponentType }) => componentType === "f16" && resultComponentType === "f32")
+    .map(({ M: rows, N: columns, K: depth }) => ({ rows, columns, depth, subgroupSize: subgroupMaxSize }))
+    .filter(areUsable);
+  return usable.toSorted((one, other) => size(other) - size(one))[0] ?? null;
+}
+
+function size({ rows, columns, depth }: SubgroupMatrices): number {
+  return rows * columns * depth;
+}
 
 /** Opens the adapter with the largest buffers, and all that programs can make use of. */
 export async function openGpu(adapter: GPUAdapter): Promise<Gpu> {
   const { maxBufferSize, maxStorageBufferBindingSize } = adapter.limits;
   const device = await adapter.requestDevice({
     requiredLimits: { maxBufferSize, maxStorageBufferBindingSize },
-    requiredFeatures: usedFeatures.filter((feature) => adapter.features.has(feature)),
+    requiredFeatures: usedFeatures.filter((feature) => adapter.features.has(feature)) as GPUFeatureName[],
   });
   const name = adapterName(adapter);
   let failure: Error | null = null;
   const gpu: Gpu = {
     device,
     name,
+    matrices: subgroupMatricesOf(adapter),
     fail(found) {
       failure ??= found;
     },

@@ -50,7 +50,7 @@ export async function deviceOn(gpu: Gpu, precision: Precision = "f32"): Promise<
   const pace = new Pace(cautiousOperationsPerMs, () => performance.now());
   const queue = new WebGpuQueue(gpu, pace);
   const reductions = gpu.device.features.has("subgroups") ? bySubgroups : byTree;
-  const kernels = webGpuKernels(memory, queue, { precision, reductions });
+  const kernels = webGpuKernels(memory, queue, { precision, reductions, matrices: gpu.matrices });
   await learnRate(memory, queue, pace, kernels);
 
   async function read(source: Slice): Promise<Float32Array> {

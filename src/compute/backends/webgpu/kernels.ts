@@ -13,6 +13,7 @@ import { embeddingBackward, embeddingForward } from "./shaders/embedding.ts";
 import { type FactorPrecision, largest, largestParts } from "./shaders/factors.ts";
 import { crossEntropy } from "./shaders/loss.ts";
 import { matmul, matmulTile } from "./shaders/matmul.ts";
+import { matmulByMatrices, type SubgroupMatrices } from "./shaders/matmul-by-matrices.ts";
 import {
   addColumnSums,
   rmsNormBackwardGain,
@@ -25,12 +26,14 @@ import { elementsPerSum, type Reductions, reducingLanes, sum, sumOfSquares } fro
 export interface KernelOptions {
   readonly precision: FactorPrecision;
   readonly reductions: Reductions;
+  /** What products in f16 are computed by, where the GPU has it. */
+  readonly matrices?: SubgroupMatrices | null;
 }
 
 export function webGpuKernels(
   memory: WebGpuMemory,
   queue: WebGpuQueue,
-  { precision, reductions }: KernelOptions,
+  { precision, reductions, matrices = null }: KernelOptions,
 ): Kernels {
   const scratch = createScratch(memory, queue);
   const rotaryTables = createRotaryTables(memory, queue);
@@ -127,12 +130,11 @@ export function webGpuKernels(
       const groups = Math.ceil(m / matmulTile) * Math.ceil(n / matmulTile);
       const work = { groups, operationsPerGroup: 2 * matmulTile ** 2 * k };
       const parameters = { m, n, k, accumulate: accumulate ? 1 : 0 };
-      queue.run(
-        matmul(precision, transposeA, transposeB),
-        { out, a, b, ...rounding([a, b], scratch.reals(largestLength(2))) },
-        parameters,
-        work,
-      );
+      const program =
+        precision === "f16" && matrices !== null
+          ? matmulByMatrices(matrices, transposeA, transposeB)
+          : matmul(precision, transposeA, transposeB);
+      queue.run(program, { out, a, b, ...rounding([a, b], scratch.reals(largestLength(2))) }, parameters, work);
     },
 
     embeddingForward(out, table, tokens, { width }) {

@@ -19,7 +19,7 @@ export interface Program<Operand extends string = string, Parameter extends stri
   /** Unique; programs of one name are the same. */
   readonly name: string;
   /** What it needs of WGSL beyond the core; its device has it. With "subgroups", `subgroup` and `subgroups` say which of how many. */
-  readonly enables?: readonly ("f16" | "subgroups")[];
+  readonly enables?: readonly ("f16" | "subgroups" | "chromium_experimental_subgroup_matrix")[];
   /** Invocations per workgroup, where 256 are too many for what each of them keeps. */
   readonly lanes?: number;
   /** Those that lie in buffers of their own: at most eight. */

@@ -31,8 +31,12 @@ export interface Factors<Name extends string> {
   product(value: string, ...names: readonly Name[]): string;
 }
 
-/** For a program of 64 lanes; `names`: up to four operands. In f16 it has one more, `largest`: [operand, part]. */
-export function factors<Name extends string>(precision: FactorPrecision, names: readonly Name[]): Factors<Name> {
+/** `names`: up to four operands; `lanes`: the program's, a power of two. In f16 it has one more operand, `largest`: [operand, part]. */
+export function factors<Name extends string>(
+  precision: FactorPrecision,
+  names: readonly Name[],
+  lanes = reducingLanes,
+): Factors<Name> {
   if (precision === "f32")
     return {
       ...{ precision, program: {}, operands: {}, declarations: "", find: "", quad: "vec4f" },
@@ -44,14 +48,14 @@ export function factors<Name extends string>(precision: FactorPrecision, names: 
   return {
     ...{ precision, program: { enables: ["f16"] }, operands: { largest: ["read", "f32"] }, quad: "vec4h" },
     declarations: /* wgsl */ `
-      var<workgroup> lane_largest: array<vec4f, ${reducingLanes}>;
+      var<workgroup> lane_largest: array<vec4f, ${lanes}>;
       fn operand_factors(lane: u32) -> vec4f {
         var found = vec4f();
-        for (var part = lane; part < ${largestParts}u; part += ${reducingLanes}u) {
+        for (var part = lane; part < ${largestParts}u; part += ${lanes}u) {
           ${fields.map(([, field, first]) => `found.${field} = max(found.${field}, largest[${first}u + part]);`).join("\n")}
         }
         lane_largest[lane] = found;
-        for (var half = ${reducingLanes / 2}u; half > 0u; half >>= 1u) {
+        for (var half = ${lanes / 2}u; half > 0u; half >>= 1u) {
           workgroupBarrier();
           if (lane < half) { lane_largest[lane] = max(lane_largest[lane], lane_largest[lane + half]); }
         }
