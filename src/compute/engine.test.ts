@@ -148,6 +148,24 @@ describe("an engine", () => {
     await expect(createEngine(async () => createReferenceDevice()).step()).rejects.toThrow("no stage is open");
   });
 
+  it("lends the arrays of its results if asked to: the next call overwrites them", async () => {
+    const [first] = cutIntoStages(model, 2);
+    if (!first) throw new Error("two stages");
+    const outputs: Float32Array[] = [];
+    for (const lendsResults of [false, true]) {
+      const engine = createEngine(async () => createReferenceDevice(), { lendsResults });
+      await engine.open({ backend: "reference", threads: 1, model, stage: first, training });
+      const [one, two] = [
+        await engine.forward({ microbatch: "a", ...sample("a") }),
+        await engine.forward({ microbatch: "b", ...sample("b", 1) }),
+      ];
+      expect(one.activations.buffer === two.activations.buffer).toBe(lendsResults);
+      outputs.push(two.activations);
+      engine.close();
+    }
+    expect(outputs[1]).toEqual(outputs[0]);
+  });
+
   it("closes its device when a stage does not fit", async () => {
     let closed = 0;
     const fakeFullDevice: Device = {

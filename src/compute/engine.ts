@@ -44,10 +44,20 @@ interface OpenStage {
   readonly stage: Stage;
   readonly replica: Replica;
   readonly pool: ActivationPool;
+  /** What activations and gradients are returned in, if results are lent. */
+  readonly lent: Float32Array | null;
+}
+
+export interface EngineOptions {
+  /** The arrays of activations and gradients in a result are the engine's: the next call overwrites them. Saves as much garbage. */
+  readonly lendsResults?: boolean;
 }
 
 /** `openDevice` chooses the back end; its failures are the caller's. */
-export function createEngine(openDevice: (options: DeviceOptions) => Promise<Device>): ComputeEngine {
+export function createEngine(
+  openDevice: (options: DeviceOptions) => Promise<Device>,
+  { lendsResults = false }: EngineOptions = {},
+): ComputeEngine {
   let current: OpenStage | null = null;
 
   function opened(): OpenStage {
@@ -74,7 +84,9 @@ export function createEngine(openDevice: (options: DeviceOptions) => Promise<Dev
         checkOperands(device, model, spec, size);
         const stage = createStage(device.kernels, createMemory(device), model, spec, size);
         const replica = createReplica(device, stage, training);
-        current = { options, device, stage, replica, pool: new ActivationPool(stage, plan, memoryLimitBytes) };
+        const pool = new ActivationPool(stage, plan, memoryLimitBytes);
+        const lent = lendsResults ? new Float32Array(maximumTokens * model.width) : null;
+        current = { options, device, stage, replica, pool, lent };
         return { device: device.description, parameters: stage.layout.length, memory: plan };
       } catch (error) {
         device.close();
@@ -92,11 +104,11 @@ export function createEngine(openDevice: (options: DeviceOptions) => Promise<Dev
 
     async forward(input) {
       const open = opened();
-      const { device, stage, pool } = open;
+      const { stage, pool } = open;
       return pool.launch(input.microbatch, async (kept) => {
         const pass = upload(open, kept, input.sequences, inputOf(input));
         stageForward(stage, pass);
-        const activations = await device.download(pass.output);
+        const activations = await download(open, pass.output);
         if (!areFinite(activations)) await checkOutput(open, pass);
         return { pass, result: { activations } };
       });
@@ -219,11 +231,15 @@ async function lossSum(device: Device, losses: Slice): Promise<number> {
 }
 
 /** What the stage before needs; the first stage has none. */
-async function inputGradient({ device }: OpenStage, pass: StagePass): Promise<Float32Array | null> {
+async function inputGradient(open: OpenStage, pass: StagePass): Promise<Float32Array | null> {
   if (pass.embedding) return null;
-  const gradient = await device.download(pass.dx);
+  const gradient = await download(open, pass.dx);
   checkFinite(gradient, "input gradient");
   return gradient;
+}
+
+function download({ device, lent }: OpenStage, source: Slice): Promise<Float32Array> {
+  return device.download(source, lent?.subarray(0, source.length));
 }
 
 /** Of a backward pass that went wrong, something broken has been added to the gradients: all of them are given up. */

@@ -13,7 +13,8 @@ import type { ComputeFailure, ComputeReply, ComputeRequest } from "./worker-prot
 
 expectLargeBuffers();
 const calls = {
-  ...createEngine(openDevice),
+  // What is sent has been copied when `send` returns.
+  ...createEngine(openDevice, { lendsResults: true }),
   devices: ({ backend }: { readonly backend: DeviceKind }) => listDevices(backend),
 };
 let queue = Promise.resolve();

@@ -20,7 +20,7 @@ const configuration: Configuration = JSON.parse(process.argv[2] ?? "");
 const { backend, threads, dtype: precision, adamw, d, seq, batch: sequences, vocab, steps } = configuration;
 const tokens = tokensOf(configuration);
 
-const engine = createEngine(openDevice);
+const engine = createEngine(openDevice, { lendsResults: true }); // as the compute worker does
 const training = {
   ...presets.demo.training,
   sequenceLength: seq,
