@@ -19,6 +19,8 @@ class AlignedMemory {
   void release();
 
  private:
+  /** What was allocated; `data_` lies in it. */
+  void* block_ = nullptr;
   void* data_ = nullptr;
   size_t bytes_ = 0;
 };
