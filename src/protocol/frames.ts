@@ -1,7 +1,7 @@
 /**
  * Binary frames: how bulk messages between miners travel over a WebSocket.
  *
- * A message (an activation, a gradient, a flush marker) is cut into chunks of at most `maxChunkBytes`; each is one frame:
+ * A message (an activation, a gradient, part of a blob) is cut into chunks of at most `maxChunkBytes`; each is one frame:
  *
  *     offset  bytes  field (little-endian)
  *          0      4  magic "TAH1"
@@ -26,8 +26,11 @@ export const maxMessageBytes = 256 << 20;
 
 const magic = 0x31484154; // "TAH1"
 
-/** `flush`: every microbatch of this step is back; step. */
-export const messageKinds = ["forward", "backward", "flush"] as const;
+/**
+ * In order of urgency, the most urgent first: what frees memory and lets others go on before what begins new work, and bulk
+ * last. The bodies: `microbatch.ts` (backward, forward, flush), `answer.ts`, `merge-messages.ts` (merge, blob-request, blob-part).
+ */
+export const messageKinds = ["answer", "flush", "backward", "merge", "blob-request", "forward", "blob-part"] as const;
 export type MessageKind = (typeof messageKinds)[number];
 
 export interface Frame {

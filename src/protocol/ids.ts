@@ -33,6 +33,14 @@ export const epochRefSchema = z.strictObject({
 });
 export type EpochRef = Readonly<z.infer<typeof epochRefSchema>>;
 
+/** Names one replica's part in an attempt at an epoch: a miner may hold several stages. */
+export const placeRefSchema = epochRefSchema.extend({ stage: z.int().nonnegative() });
+export type PlaceRef = Readonly<z.infer<typeof placeRefSchema>>;
+
+export function samePlace(a: PlaceRef, b: PlaceRef): boolean {
+  return sameEpoch(a, b) && a.stage === b.stage;
+}
+
 export function sameEpoch(a: EpochRef, b: EpochRef): boolean {
   return a.runId === b.runId && a.epoch === b.epoch && a.attempt === b.attempt;
 }

@@ -7,14 +7,22 @@ import { Packr } from "msgpackr";
 import { z } from "zod";
 import { deviceReportSchema } from "./device-report.ts";
 import { FailureError, failureSchema } from "./failure.ts";
-import { blobHashSchema, blobRefSchema, epochRefSchema, minerIdSchema, runIdSchema } from "./ids.ts";
+import {
+  blobHashSchema,
+  blobRefSchema,
+  epochRefSchema,
+  minerIdSchema,
+  type PlaceRef,
+  placeRefSchema,
+  runIdSchema,
+} from "./ids.ts";
 import { modelConfigSchema, stageSpecSchema, trainingConfigSchema } from "./run-config.ts";
 import { runUpdateSchema } from "./run-view.ts";
 
 export type { DeviceReport } from "./device-report.ts";
 
 /** Raised whenever an older peer could misunderstand a newer one. */
-export const protocolVersion = 1;
+export const protocolVersion = 2;
 /** A control message is small; anything longer is an attack or a bug. Sent the other way, an update may carry a whole run's history. */
 export const maxClientMessageBytes = 64 << 10;
 export const maxServerMessageBytes = 16 << 20;
@@ -24,7 +32,13 @@ const nonce = z.instanceof(Uint8Array).refine((bytes) => bytes.length === 32, { 
 const name = z.string().min(1).max(64);
 
 /** One replica of a stage, as routing needs it. */
-const rosterStageSchema = z.array(minerIdSchema).readonly();
+export const rosterReplicaSchema = z.strictObject({
+  minerId: minerIdSchema,
+  /** Its share of the stage's work, relative to the other replicas'. */
+  weight: z.int().positive(),
+});
+export type RosterReplica = Readonly<z.infer<typeof rosterReplicaSchema>>;
+const rosterStageSchema = z.array(rosterReplicaSchema).readonly();
 export const rosterSchema = z.strictObject({
   /** Grows with every change; an older one never replaces a newer one. */
   version: count,
@@ -32,6 +46,9 @@ export const rosterSchema = z.strictObject({
   stages: z.array(rosterStageSchema).readonly(),
 });
 export type Roster = Readonly<z.infer<typeof rosterSchema>>;
+
+/** `signature` is the network's, over `rosterBytes(at, roster)`. */
+const signedRosterShape = { at: placeRefSchema, roster: rosterSchema, signature: z.instanceof(Uint8Array) };
 
 const datasetSchema = z.strictObject({ manifest: blobRefSchema });
 
@@ -47,20 +64,34 @@ export const clientMessageSchema = z.discriminatedUnion("type", [
     /** Over `sessionProof(nonce, networkId, role)`. */
     signature: z.instanceof(Uint8Array),
   }),
-  /** Asks for work. Sent after `welcome`, and again after a pause. */
-  z.strictObject({ type: z.literal("join"), device: deviceReportSchema }),
+  /**
+   * Asks for work. Sent after `welcome`, again after a pause, and again while nothing is heard. `held`: the places whose state this
+   * miner still holds after a session was lost.
+   */
+  z.strictObject({
+    type: z.literal("join"),
+    device: deviceReportSchema,
+    held: z.array(placeRefSchema).max(64).readonly(),
+  }),
   /** Gives the place up; the session stays open. */
   z.strictObject({ type: z.literal("leave"), reason: z.string().max(200) }),
   /** The replica holds the epoch's starting weights. */
-  z.strictObject({ type: z.literal("ready"), at: epochRefSchema, weightsHash: blobHashSchema }),
+  z.strictObject({ type: z.literal("ready"), at: placeRefSchema, weightsHash: blobHashSchema }),
   /** Telemetry, at most twice a second. Counts are since the epoch attempt's start. */
   z.strictObject({
     type: z.literal("progress"),
-    at: epochRefSchema,
+    at: placeRefSchema,
     tokensBackward: count,
     microbatchesDone: count,
     microbatchesLost: count,
     microbatchesInFlight: count,
+    /** Sent to another replica because the first one did not take it, or was lost. */
+    microbatchesRerouted: count,
+    /** Dropped because their step, epoch or attempt was over. */
+    microbatchesStale: count,
+    /** Optimizer steps that this replica took between a microbatch's forward and its backward pass: their sum, and the most. */
+    stalenessSum: count,
+    stalenessMost: count,
     tokensPerSecond: z.number().nonnegative(),
     memoryBytes: count,
     /** Last stage only: over the tokens so far. */
@@ -69,24 +100,38 @@ export const clientMessageSchema = z.discriminatedUnion("type", [
   /** A source has all its microbatches back, or has given up on those that are lost. */
   z.strictObject({
     type: z.literal("source-done"),
-    at: epochRefSchema,
+    at: placeRefSchema,
     microbatchesDone: count,
     microbatchesLost: count,
   }),
-  /** The replica's share of the merge lies in the blob store. */
+  /** Every slice of the replica's contribution is kept by the owners that live: it counts even if the replica is lost from here on. */
   z.strictObject({
     type: z.literal("contributed"),
-    at: epochRefSchema,
-    blob: blobRefSchema,
+    at: placeRefSchema,
+    manifest: blobHashSchema,
     tokens: count,
     /** Last stage only, over `tokens`. */
     lossSumNats: z.number().nullable(),
+    /** That the compute worker was busy in this epoch. */
+    computeMs: count,
   }),
-  z.strictObject({ type: z.literal("merged"), at: epochRefSchema, weightsHash: blobHashSchema }),
+  /** Slices that this replica averaged, at most 256 at once. Null: it has the contributions of nobody. */
+  z.strictObject({
+    type: z.literal("reduced"),
+    at: placeRefSchema,
+    slices: z
+      .array(z.strictObject({ partition: count, hash: blobHashSchema.nullable() }))
+      .max(256)
+      .readonly(),
+    /** Contributors whose slices were left out as outliers or not finite, in any of these. */
+    outliers: z.array(minerIdSchema).max(256).readonly(),
+  }),
+  /** The replica applied the merged slices. */
+  z.strictObject({ type: z.literal("merged"), at: placeRefSchema, weightsHash: blobHashSchema }),
   /** The merged state lies in the blob store, as `store-checkpoint` asked. */
-  z.strictObject({ type: z.literal("stored"), at: epochRefSchema, weights: blobRefSchema, optimizer: blobRefSchema }),
+  z.strictObject({ type: z.literal("stored"), at: placeRefSchema, weights: blobRefSchema, optimizer: blobRefSchema }),
   /** The replica lost its state or cannot go on with this epoch; it may be given a place again. */
-  z.strictObject({ type: z.literal("failed"), at: epochRefSchema, failure: failureSchema }),
+  z.strictObject({ type: z.literal("failed"), at: placeRefSchema, failure: failureSchema }),
   /** A network's owner, or its own computer, steers a run. */
   z.strictObject({ type: z.literal("steer"), runId: runIdSchema, action: z.enum(["pause", "resume", "finish"]) }),
 ]);
@@ -103,30 +148,59 @@ export const gatewayMessageSchema = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("refused"), failure: failureSchema, closing: z.boolean() }),
   /** No place in any run at the moment. */
   z.strictObject({ type: z.literal("idle"), reason: z.string().max(200) }),
-  /** Take this place: load the checkpoint (or, when null, draw the initial weights) and answer `ready`. */
+  /**
+   * Take this place: load the checkpoint (or, when null, draw the initial weights) and answer `ready`. In mid-epoch too: then the
+   * replica warms up — it takes part in the merge as a receiver, and trains from the next epoch on.
+   */
   z.strictObject({
     type: z.literal("prepare"),
-    at: epochRefSchema,
+    at: placeRefSchema,
     stage: stageSpecSchema,
     model: modelConfigSchema,
     training: trainingConfigSchema,
     dataset: datasetSchema,
-    checkpoint: z.strictObject({ weights: blobRefSchema, optimizer: blobRefSchema }).nullable(),
+    /** In the blob store, and with these replicas, which may be asked first. */
+    checkpoint: z
+      .strictObject({ weights: blobRefSchema, optimizer: blobRefSchema, holders: z.array(minerIdSchema).readonly() })
+      .nullable(),
+    /** Of the miner's memory limit, what this place may take. */
+    memoryLimitBytes: count,
   }),
-  /** Train. Source k of n in stage 0 sends the microbatches whose index is k modulo n, in order. */
-  z.strictObject({ type: z.literal("start"), at: epochRefSchema, roster: rosterSchema }),
-  /** Somebody left in mid-epoch. */
-  z.strictObject({ type: z.literal("roster"), at: epochRefSchema, roster: rosterSchema }),
-  /** Stop training, upload the contribution, answer `contributed`. */
-  z.strictObject({ type: z.literal("upload"), at: epochRefSchema }),
-  /** Average these, in this order, answer `merged`. */
+  /** Train. Sources send their shares (`source-shares.ts`). A replica that comes back in mid-epoch is sent it again. */
+  z.strictObject({ type: z.literal("start"), ...signedRosterShape }),
+  /** Somebody left or came back in mid-epoch. */
+  z.strictObject({ type: z.literal("roster"), ...signedRosterShape }),
+  /** Stop training, offer the contribution to the owners (`partitions.ts`, over these replicas), answer `contributed`. */
+  z.strictObject({ type: z.literal("upload"), at: placeRefSchema, replicas: z.array(minerIdSchema).readonly() }),
+  /**
+   * Average the partitions listed, over these contributors in this order, answer `reduced`. First to the two owners of each partition;
+   * to another replica when they disagree or one is lost. A contributor nobody can be asked for any more is left out.
+   */
   z.strictObject({
-    type: z.literal("merge"),
-    at: epochRefSchema,
-    contributions: z.array(z.strictObject({ minerId: minerIdSchema, blob: blobRefSchema, tokens: count })).readonly(),
+    type: z.literal("reduce"),
+    at: placeRefSchema,
+    replicas: z.array(minerIdSchema).readonly(),
+    contributions: z
+      .array(z.strictObject({ minerId: minerIdSchema, manifest: blobHashSchema, tokens: count }))
+      .readonly(),
+    partitions: z.array(count).readonly(),
+  }),
+  /**
+   * Fetch these slices, one per partition, apply them, answer `merged`. Null: the partition keeps its previous value. `holders`: who
+   * reported that very hash.
+   */
+  z.strictObject({
+    type: z.literal("apply"),
+    at: placeRefSchema,
+    replicas: z.array(minerIdSchema).readonly(),
+    /** All contributors' together. */
+    tokens: count,
+    slices: z
+      .array(z.strictObject({ hash: blobHashSchema, holders: z.array(minerIdSchema).readonly() }).nullable())
+      .readonly(),
   }),
   /** Put the merged state into the blob store, answer `stored`. Asked of one replica per stage. */
-  z.strictObject({ type: z.literal("store-checkpoint"), at: epochRefSchema }),
+  z.strictObject({ type: z.literal("store-checkpoint"), at: placeRefSchema }),
   /** Frames to this peer were not delivered. */
   z.strictObject({ type: z.literal("undeliverable"), peer: minerIdSchema }),
   z.strictObject({ type: z.literal("run-update"), update: runUpdateSchema }),
@@ -152,6 +226,12 @@ export const receiptSchema = z.strictObject({
   atMs: z.number(),
 });
 export type Receipt = Readonly<z.infer<typeof receiptSchema>>;
+
+/** What the network signs in a roster. */
+export function rosterBytes(at: PlaceRef, roster: Roster): Uint8Array {
+  const stages = roster.stages.map((replicas) => replicas.map(({ minerId, weight }) => [minerId, weight]));
+  return Buffer.from(JSON.stringify(["roster", at.runId, at.epoch, at.attempt, roster.version, stages]));
+}
 
 const packr = new Packr({ useRecords: false, encodeUndefinedAsNil: false });
 

@@ -1,5 +1,6 @@
 /**
- * What miners say to each other about a microbatch: a fixed little-endian header and, behind it, raw f32 values.
+ * A microbatch on its way from replica to replica (`forward`, `backward`), or the end of a source's step (`flush`): a fixed
+ * little-endian header and, behind it, raw f32 values. Every one is answered (`answer.ts`).
  *
  *     offset  bytes  field
  *          0      4  epoch
@@ -9,9 +10,9 @@
  *         16      4  sequences
  *         20      4  rows: tokens in the microbatch
  *         24      4  columns: channels; 0 in a flush marker, which has no values
- *         28      1  path length
- *         29      3  zero
- *         32   32·n  path: the miners that hold the stages 0 … n − 1 for this microbatch
+ *         28      2  stage that this is for: the receiver may hold several
+ *         30      2  path length
+ *         32   32·n  path: the miners that the microbatch passed, first stage first; back from the last stage: all of them
  *              …     rows · columns values, f32
  */
 import { FailureError } from "./failure.ts";
@@ -23,7 +24,9 @@ export interface MicrobatchMessage {
   readonly step: number;
   readonly microbatch: number;
   readonly sequences: number;
-  /** One miner per stage, first stage first. Activations go along it, gradients go back. */
+  /** The receiver's. */
+  readonly stage: number;
+  /** Forward: the miners of the stages before the receiver's. Backward: one per stage. Flush: the source. */
   readonly path: readonly MinerId[];
   /** [rows, columns] activations or activation gradients. */
   readonly rows: number;
@@ -49,7 +52,8 @@ export function encodeMicrobatch(message: MicrobatchMessage): Uint8Array {
   fields.forEach((field, index) => {
     bytes.writeUInt32LE(field, index * 4);
   });
-  bytes.writeUInt8(message.path.length, 28);
+  bytes.writeUInt16LE(message.stage, 28);
+  bytes.writeUInt16LE(message.path.length, 30);
   message.path.forEach((miner, index) => {
     bytes.write(miner, fixedBytes + keyBytes * index, "hex");
   });
@@ -62,7 +66,7 @@ export function decodeMicrobatch(bytes: Uint8Array): MicrobatchMessage {
   if (bytes.length < fixedBytes) throw malformed("a header cut short");
   const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const field = (index: number) => view.readUInt32LE(index * 4);
-  const pathLength = view.readUInt8(28);
+  const pathLength = view.readUInt16LE(30);
   const headerBytes = fixedBytes + keyBytes * pathLength;
   const rows = field(5);
   const columns = field(6);
@@ -77,6 +81,7 @@ export function decodeMicrobatch(bytes: Uint8Array): MicrobatchMessage {
     step: field(2),
     microbatch: field(3),
     sequences: field(4),
+    stage: view.readUInt16LE(28),
     rows,
     columns,
     path,

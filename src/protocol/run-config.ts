@@ -73,6 +73,12 @@ export const trainingConfigSchema = z.strictObject({
   microbatchesPerStep: count,
   /** Optimizer steps per epoch (H, the merge interval). 1 in `sync` mode. */
   stepsPerEpoch: count,
+  /**
+   * Optimizer steps by which a microbatch may be ahead of the replica that computes it. 0: a replica steps when every source has
+   * all its microbatches of the step back, and computes nothing of the next one before (flush before step). More keeps the
+   * pipeline fuller and costs loss (Yang 2021, "PipeMare", §3); `nadam` makes it cost less.
+   */
+  maximumStaleness: z.int().nonnegative().default(0),
   learningRate: z.number().positive(),
   /** Optimizer steps of linear warm-up. */
   warmupSteps: z.int().nonnegative(),
