@@ -4,8 +4,8 @@ import { assertNever } from "../../protocol/assert-never.ts";
 import type { Failure } from "../../protocol/failure.ts";
 import type { MinerState } from "../../protocol/local-api.ts";
 import type { Samples } from "../data/samples-from-blobs.ts";
+import type { HandedIn } from "../merge/merge.ts";
 import type { EarlyMessages } from "./early-messages.ts";
-import type { HandedIn } from "./merge.ts";
 import type { Place } from "./place.ts";
 import type { Training } from "./training.ts";
 

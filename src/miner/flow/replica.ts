@@ -1,7 +1,7 @@
 /**
  * A replica's life, as `docs/protocol.md` tells it: join, then prepare → ready → start … source-done → upload → contributed →
- * merge → merged → store-checkpoint → stored, and again. This file decides when it has a place; `epoch-acts.ts` what it does
- * there. The folder trains: it knows messages and peers, not sockets or processes.
+ * merge → merged → store-checkpoint → stored, and again. This file decides when it has a place; `epoch-acts.ts` and
+ * `../merge/merge-acts.ts` what it does there. The folder trains: it knows messages and peers, not sockets or processes.
  */
 
 import { assertNever } from "../../protocol/assert-never.ts";
@@ -10,11 +10,13 @@ import { sameEpoch } from "../../protocol/ids.ts";
 import type { MinerState } from "../../protocol/local-api.ts";
 import type { GatewayMessage } from "../../protocol/messages.ts";
 import type { PeerLink } from "../../transport/peer-link.ts";
+import { MergeActs } from "../merge/merge-acts.ts";
 import { EpochActs, type ReplicaOptions } from "./epoch-acts.ts";
 import { minerState, type Phase, placeOf } from "./phase.ts";
 import { PhaseKeeper } from "./phase-keeper.ts";
 import type { Place } from "./place.ts";
 import { crash, failureFrom, Recovery } from "./recovery.ts";
+import { Holding } from "./starting-state.ts";
 
 /** Messages that lead a replica through an epoch. */
 export type EpochMessage = Extract<
@@ -26,6 +28,7 @@ export class Replica {
   readonly #options: ReplicaOptions;
   readonly #phases: PhaseKeeper;
   readonly #acts: EpochActs;
+  readonly #mergeActs: MergeActs;
   readonly #recovery: Recovery;
   #link: PeerLink | null = null;
 
@@ -36,7 +39,9 @@ export class Replica {
       { kind: "paused", reason: "Not asked to train yet." },
       { entered: (phase) => this.#entered(phase), failed: (error) => this.#failed(failureFrom(error)) },
     );
-    this.#acts = new EpochActs(options, this.#phases, () => this.#recovery.succeeded());
+    const holding = new Holding();
+    this.#acts = new EpochActs(options, this.#phases, holding);
+    this.#mergeActs = new MergeActs(options, this.#phases, holding, () => this.#recovery.succeeded());
     options.engines.onCrash((message) => {
       if (placeOf(this.#phases.phase) !== null) this.#failed(crash(message));
     });
@@ -114,13 +119,13 @@ export class Replica {
         if (phase.kind === "training") phase.training.update(message.roster);
         break;
       case "upload":
-        this.#acts.upload(place);
+        this.#mergeActs.upload(place);
         break;
       case "merge":
-        this.#acts.merge(place, message);
+        this.#mergeActs.merge(place, message);
         break;
       case "store-checkpoint":
-        this.#acts.store(place);
+        this.#mergeActs.store(place);
         break;
       default:
         assertNever(message);

@@ -23,6 +23,17 @@ export interface HeldState {
   readonly weightsHash: BlobHash;
 }
 
+/** What the replica holds at the moment, as all its acts see it. */
+export class Holding {
+  current: HeldState | null = null;
+
+  /** Throws when nothing is loaded: a bug. */
+  get loaded(): HeldState {
+    if (this.current === null) throw new Error("nothing is loaded");
+    return this.current;
+  }
+}
+
 export interface Device extends DeviceChoice {
   readonly threads: number;
   /** Of the daemon and its compute worker together. */

@@ -7,7 +7,7 @@ import type { BlobHash, BlobRef } from "../../protocol/ids.ts";
 import type { GatewayMessage } from "../../protocol/messages.ts";
 import type { BlobClient } from "../../transport/blobs/blob-client.ts";
 import type { ComputeEngine } from "../compute-host/compute-worker.ts";
-import type { Place } from "./place.ts";
+import type { Place } from "../flow/place.ts";
 
 type Blobs = Pick<BlobClient, "take" | "put">;
 export type MergeOrder = Extract<GatewayMessage, { type: "merge" }>;
