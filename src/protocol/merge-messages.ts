@@ -33,7 +33,7 @@ export const blobPartSchema = z.strictObject({
   hash: blobHashSchema,
   offset: count,
   totalBytes: count,
-  bytes: z.instanceof(Uint8Array).nullable(),
+  bytes: z.custom<Uint8Array>((value) => value instanceof Uint8Array).nullable(),
 });
 export type BlobPart = Readonly<z.infer<typeof blobPartSchema>>;
 

@@ -1,0 +1,244 @@
+/**
+ * The taking side of `peer-blobs.ts`: brings one blob here in parts, a few at a time, from one holder after the other. What has
+ * arrived is kept when the holder, or this miner's own link, is lost on the way.
+ */
+import { FailureError } from "../protocol/failure.ts";
+import { hashBytes } from "../protocol/identity.ts";
+import type { BlobRef, MinerId } from "../protocol/ids.ts";
+import type { BlobPart, BlobRequest } from "../protocol/merge-messages.ts";
+import { maxPartBytes } from "./blob-serving.ts";
+
+/** Enough to keep a link busy while requests are on their way. */
+const partsInFlight = 4;
+/** When a holder sends nothing for so long, the next one is asked … */
+const shortestSilenceMs = 2000;
+/** … unless its parts are known to take longer: so many times as long … */
+const silenceFactor = 4;
+/** … and later the first one again, with twice the patience, until it was silent so often in a row. */
+const maxSilences = 3;
+
+export interface FetchOptions {
+  readonly signal?: AbortSignal;
+  /** A holder served bytes that are not the blob's: it lies, or is broken. */
+  readonly onWrong?: (holder: MinerId) => void;
+}
+
+/** What a fetch needs of the world. */
+export interface FetchSurroundings {
+  ask(holder: MinerId, request: BlobRequest): void;
+  /** How long a part of this holder took last, if one came before. */
+  readonly partMs: Map<MinerId, number>;
+  nowMs(): number;
+  after(delayMs: number, action: () => void): () => void;
+}
+
+interface Part {
+  state: "missing" | "asked" | "here";
+  /** Who sent it. */
+  from: MinerId | null;
+  askedAtMs: number;
+}
+
+export class BlobFetch {
+  readonly #ref: BlobRef;
+  readonly #options: FetchOptions;
+  readonly #surroundings: FetchSurroundings;
+  readonly #bytes: Buffer<ArrayBuffer>;
+  readonly #parts: readonly Part[];
+  /** Those who may still have it, and how often they were silent in a row. */
+  readonly #silences: Map<MinerId, number>;
+  readonly #end = Promise.withResolvers<Uint8Array>();
+  #holder: MinerId | null = null;
+  /** Holders that could not be reached since the last silence. They may be back soon, as all are when the network itself was away. */
+  readonly #lost = new Set<MinerId>();
+  /** Whether parts of several holders may make up the blob. Once such a mixture was wrong, nobody knows whose part was. */
+  #mayMix = true;
+  #connected: boolean;
+  #cancelAlarm = () => {};
+  #ended = false;
+
+  constructor(
+    ref: BlobRef,
+    holders: readonly MinerId[],
+    connected: boolean,
+    surroundings: FetchSurroundings,
+    options: FetchOptions,
+  ) {
+    this.#ref = ref;
+    this.#connected = connected;
+    this.#surroundings = surroundings;
+    this.#options = options;
+    this.#silences = new Map(holders.map((holder) => [holder, 0]));
+    this.#bytes = Buffer.from(new ArrayBuffer(ref.bytes)); // owns its memory, aligned: it may be seen as f32 values
+    this.#parts = Array.from({ length: Math.ceil(ref.bytes / maxPartBytes) }, () => ({
+      state: "missing",
+      from: null,
+      askedAtMs: 0,
+    }));
+  }
+
+  /** Rejects with `FailureError`: blob-not-found when nobody has it, timed-out when those who may have it are silent, cancelled. */
+  async run(): Promise<Uint8Array> {
+    const { signal } = this.#options;
+    const cancel = () => this.#fail(new FailureError("cancelled", "The transfer was cancelled."));
+    signal?.addEventListener("abort", cancel, { once: true });
+    if (signal?.aborted) cancel();
+    else if (this.#parts.length === 0) this.#complete();
+    else this.#askNext();
+    try {
+      return await this.#end.promise;
+    } finally {
+      this.#ended = true;
+      this.#cancelAlarm();
+      signal?.removeEventListener("abort", cancel);
+    }
+  }
+
+  /** The link is gone: nothing can come, and nobody is to blame for it. */
+  disconnected(): void {
+    this.#connected = false;
+    this.#cancelAlarm();
+  }
+
+  connected(): void {
+    this.#connected = true;
+    this.#lost.clear();
+    if (!this.#ended) this.#askAgain();
+  }
+
+  /** Another one is asked at once; with nobody else to ask, this one again after a while. */
+  peerLost(peer: MinerId): void {
+    if (this.#ended) return;
+    this.#lost.add(peer);
+    const isAnyoneLeft = [...this.#silences.keys()].some((holder) => !this.#lost.has(holder));
+    if (peer === this.#holder && isAnyoneLeft) this.#askNext();
+  }
+
+  received(from: MinerId, { offset, totalBytes, bytes }: BlobPart): void {
+    if (this.#ended || !this.#silences.has(from)) return;
+    if (from !== this.#holder && !this.#mayMix) return;
+    if (bytes === null) {
+      this.#passOver(from);
+      return;
+    }
+    const index = offset / maxPartBytes;
+    const part = this.#parts[index];
+    if (part === undefined || totalBytes !== this.#ref.bytes || bytes.length !== this.#lengthOf(index)) {
+      this.#wrong(from);
+      return;
+    }
+    if (part.state === "here") return;
+    this.#bytes.set(bytes, offset);
+    if (part.state === "asked" && from === this.#holder)
+      this.#surroundings.partMs.set(from, this.#surroundings.nowMs() - part.askedAtMs);
+    part.state = "here";
+    part.from = from;
+    this.#silences.set(from, 0);
+    if (this.#parts.every(({ state }) => state === "here")) this.#complete();
+    else this.#ask();
+  }
+
+  #complete(): void {
+    if (hashBytes(this.#bytes) === this.#ref.hash) {
+      this.#end.resolve(this.#bytes);
+      return;
+    }
+    const [from, ...others] = new Set(this.#parts.map((part) => part.from));
+    this.#forgetParts();
+    if (from != null && others.length === 0) this.#wrong(from);
+    else {
+      this.#mayMix = false;
+      this.#askNext();
+    }
+  }
+
+  #wrong(holder: MinerId): void {
+    this.#options.onWrong?.(holder);
+    for (const part of this.#parts) if (part.from === holder) forget(part);
+    this.#passOver(holder);
+  }
+
+  /** This holder does not have it. */
+  #passOver(holder: MinerId): void {
+    this.#silences.delete(holder);
+    if (holder === this.#holder) this.#askNext();
+    else this.#ask();
+  }
+
+  #silent(holder: MinerId): void {
+    for (const silent of new Set([holder, ...this.#lost]))
+      if (this.#silences.has(silent)) this.#silences.set(silent, this.#silencesOf(silent) + 1);
+    this.#lost.clear();
+    this.#askNext();
+  }
+
+  /** Turns to the holder that was silent least often, if it can be reached; of equals to the one after the current. */
+  #askNext(): void {
+    const holders = [...this.#silences.keys()];
+    const after = this.#holder === null ? 0 : holders.indexOf(this.#holder) + 1;
+    const inTurn = [...holders.slice(after), ...holders.slice(0, after)];
+    const reachable = inTurn.filter((holder) => !this.#lost.has(holder));
+    const [next] = (reachable.length > 0 ? reachable : inTurn).toSorted(
+      (a, b) => this.#silencesOf(a) - this.#silencesOf(b),
+    );
+    if (next === undefined)
+      this.#fail(new FailureError("blob-not-found", `Nobody has the blob ${this.#ref.hash}.`, { retry: true }));
+    else if (this.#silencesOf(next) >= maxSilences)
+      this.#fail(new FailureError("timed-out", `Nobody sends the blob ${this.#ref.hash}.`, { retry: true }));
+    else {
+      if (next !== this.#holder && !this.#mayMix) this.#forgetParts();
+      this.#holder = next;
+      this.#askAgain();
+    }
+  }
+
+  #silencesOf(holder: MinerId): number {
+    return this.#silences.get(holder) ?? 0;
+  }
+
+  #askAgain(): void {
+    for (const part of this.#parts) if (part.state === "asked") forget(part);
+    this.#ask();
+  }
+
+  /** Asks for the next parts, and waits anew. */
+  #ask(): void {
+    const holder = this.#holder;
+    if (!this.#connected || holder === null) return;
+    const askedAtMs = this.#surroundings.nowMs();
+    let inFlight = this.#parts.filter(({ state }) => state === "asked").length;
+    for (const [index, part] of this.#parts.entries()) {
+      if (inFlight >= partsInFlight) break;
+      if (part.state !== "missing") continue;
+      part.state = "asked";
+      part.askedAtMs = askedAtMs;
+      inFlight += 1;
+      const request = { hash: this.#ref.hash, offset: index * maxPartBytes, length: this.#lengthOf(index) };
+      this.#surroundings.ask(holder, request);
+    }
+    this.#cancelAlarm();
+    this.#cancelAlarm = this.#surroundings.after(this.#patienceMs(holder), () => this.#silent(holder));
+  }
+
+  #patienceMs(holder: MinerId): number {
+    const partMs = this.#surroundings.partMs.get(holder) ?? 0;
+    return Math.max(shortestSilenceMs, silenceFactor * partMs) * 2 ** this.#silencesOf(holder);
+  }
+
+  #lengthOf(index: number): number {
+    return Math.min(maxPartBytes, this.#ref.bytes - index * maxPartBytes);
+  }
+
+  #forgetParts(): void {
+    for (const part of this.#parts) forget(part);
+  }
+
+  #fail(failure: FailureError): void {
+    this.#end.reject(failure);
+  }
+}
+
+function forget(part: Part): void {
+  part.state = "missing";
+  part.from = null;
+}
