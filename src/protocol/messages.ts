@@ -42,8 +42,10 @@ const rosterStageSchema = z.array(rosterReplicaSchema).readonly();
 export const rosterSchema = z.strictObject({
   /** Grows with every change; an older one never replaces a newer one. */
   version: count,
-  /** For each stage, first stage first, the replicas that take part in this epoch. */
+  /** For each stage, first stage first, the replicas that take part in this epoch and live. */
   stages: z.array(rosterStageSchema).readonly(),
+  /** The first stage's as the epoch began, whoever of them lives: the shares follow from them (`source-shares.ts`), also for who starts late. */
+  sources: rosterStageSchema,
 });
 export type Roster = Readonly<z.infer<typeof rosterSchema>>;
 
@@ -229,8 +231,11 @@ export type Receipt = Readonly<z.infer<typeof receiptSchema>>;
 
 /** What the network signs in a roster. */
 export function rosterBytes(at: PlaceRef, roster: Roster): Uint8Array {
-  const stages = roster.stages.map((replicas) => replicas.map(({ minerId, weight }) => [minerId, weight]));
-  return Buffer.from(JSON.stringify(["roster", at.runId, at.epoch, at.attempt, roster.version, stages]));
+  const { version, stages, sources } = roster;
+  const listed = (replicas: Roster["sources"]) => replicas.map(({ minerId, weight }) => [minerId, weight]);
+  return Buffer.from(
+    JSON.stringify(["roster", at.runId, at.epoch, at.attempt, version, stages.map(listed), listed(sources)]),
+  );
 }
 
 const packr = new Packr({ useRecords: false, encodeUndefinedAsNil: false });
