@@ -1,8 +1,11 @@
 import { describe, expect, it } from "vitest";
+import { mergeContributions } from "../../test/compute/merge-contributions.ts";
 import { difference, randomTokens, smallModel } from "../../test/compute/small-model.ts";
+import { bytesOf, hashBytes } from "../protocol/identity.ts";
 import { createReferenceDevice } from "./backends/reference/device.ts";
 import { type ComputeEngine, createEngine } from "./engine.ts";
 import { type Device, DeviceMemoryError } from "./kernels.ts";
+import { averageSlices } from "./merge/average-slices.ts";
 import type { StageSpec, TrainingConfig } from "./model/config.ts";
 import { stageLayout } from "./model/layout.ts";
 import { stageMemory } from "./model/memory-plan.ts";
@@ -354,16 +357,19 @@ describe("numbers that are not finite", () => {
     expect(await engine.step()).toEqual({ tokens: 0, gradientNorm: 0 });
   });
 
-  it("in a contribution leave the weights as they were, and the merge can be had without it", async () => {
+  it("in a merged slice are refused, and the merge can be had without it", async () => {
     const engine = await openEngine();
     await train(engine, "a");
     await engine.step();
-    const good = await engine.contribution();
+    const { values, tokens } = await engine.contribution();
     const before = await engine.state();
-    const bad = { ...good, values: good.values.map((value, i) => (i === 3 ? Number.NaN : value)) };
-    await expect(engine.merge({ contributions: [good, bad] })).rejects.toMatchObject({ tensor: "contributions[1]" });
+    await engine.beginMerge();
+    await engine.mergeSlice({ from: 0, values: values.subarray(0, 3) });
+    await expect(engine.mergeSlice({ from: 3, values: Float32Array.of(Number.NaN) })).rejects.toMatchObject({
+      tensor: "merged slice",
+    });
     expect(await engine.state()).toEqual(before);
-    await engine.merge({ contributions: [good] });
+    await mergeContributions(engine, "local-steps", [{ values, tokens }]);
     expect(await engine.state()).not.toEqual(before);
   });
 });
@@ -378,7 +384,7 @@ describe("a merge", () => {
       const contributions: Contribution[] = [];
       for (const replica of replicas) contributions.push(await replica.contribution());
       expect(contributions.map(({ tokens }) => tokens)).toEqual([16, 32]);
-      for (const replica of replicas) await replica.merge({ contributions });
+      for (const replica of replicas) await mergeContributions(replica, mode, contributions);
       const [one, other] = (await Promise.all(replicas.map((replica) => replica.state()))) as [
         ReplicaState,
         ReplicaState,
@@ -396,7 +402,7 @@ describe("a merge", () => {
     for (const replica of replicas) await replica.step();
     const [one, other] = [await replicas[0].state(), await replicas[1].state()];
     const contributions = [await replicas[0].contribution(), await replicas[1].contribution()];
-    await replicas[0].merge({ contributions });
+    await mergeContributions(replicas[0], "local-steps", contributions);
     const average = one.weights.map((value, i) => (value + 3 * (other.weights[i] ?? Number.NaN)) / 4);
     expect(difference((await replicas[0].state()).weights, average)).toBeLessThan(1e-6);
   });
@@ -407,13 +413,13 @@ describe("a merge", () => {
     await train(engine, "a");
     await engine.step();
     const { values, tokens } = await engine.contribution();
-    await engine.merge({ contributions: [{ values, tokens }] });
+    await mergeContributions(engine, "local-steps", [{ values, tokens }]);
     const { outerLearningRate, outerMomentum } = training;
     // After one epoch the momentum is the pseudo-gradient g, and the step is lr · (g + momentum · g).
     const once = start.map((value, i) => value - outerLearningRate * (1 + outerMomentum) * (values[i] ?? Number.NaN));
     expect(difference((await engine.state()).weights, once)).toBeLessThan(1e-6);
     const idle = { values: new Float32Array(values.length), tokens };
-    await engine.merge({ contributions: [idle] });
+    await mergeContributions(engine, "local-steps", [idle]);
     const twice = once.map((value, i) => value - outerLearningRate * outerMomentum ** 2 * (values[i] ?? Number.NaN));
     expect(difference((await engine.state()).weights, twice)).toBeLessThan(1e-6);
   });
@@ -423,7 +429,7 @@ describe("a merge", () => {
     const engine = await openEngine(whole, { mode: "sync" });
     const before = (await engine.state()).weights;
     const nothing = { values: new Float32Array(before.length), tokens: 1 };
-    for (let step = 0; step < warmupSteps + 2; step++) await engine.merge({ contributions: [nothing] });
+    for (let step = 0; step < warmupSteps + 2; step++) await mergeContributions(engine, "sync", [nothing]);
     const rates = [...Array.from({ length: warmupSteps }, (_, step) => (step + 1) / warmupSteps), 1, 1];
     const kept = rates.reduce((product, rate) => product * (1 - rate * learningRate * weightDecay), 1);
     const after = (await engine.state()).weights;
@@ -438,8 +444,59 @@ describe("a merge", () => {
     const { weights } = await engine.state();
     await train(engine, "a");
     await engine.step();
-    await engine.merge({ contributions: [] });
+    await mergeContributions(engine, "local-steps", []);
     expect((await engine.state()).weights).toEqual(weights);
+  });
+
+  it("that lacks a slice leaves it as it was when the epoch began, momentum and all", async () => {
+    for (const mode of ["sync", "local-steps"] as const) {
+      const engine = await openEngine(whole, { mode, stepsPerEpoch: 1 });
+      const contribute = async (name: string) => {
+        await train(engine, name);
+        if (mode === "local-steps") await engine.step();
+        return engine.contribution();
+      };
+      // An epoch that moves everything, so that there is momentum; then one that lacks the middle.
+      await mergeContributions(engine, mode, [await contribute("a")]);
+      const before = await engine.state();
+      const { values, tokens } = await contribute("b");
+      const { length } = values;
+      const [from, to] = [Math.floor(length / 3), Math.floor((2 * length) / 3)];
+      await engine.beginMerge();
+      await engine.mergeSlice({ from: to, values: values.subarray(to) });
+      await engine.mergeSlice({ from: 0, values: values.subarray(0, from) });
+      await engine.applyMerged({ tokens });
+      const after = await engine.state();
+      expect(after.weights.subarray(from, to)).toEqual(before.weights.subarray(from, to));
+      expect(after.weights.subarray(0, from)).not.toEqual(before.weights.subarray(0, from));
+      expect(after.weights.subarray(to)).not.toEqual(before.weights.subarray(to));
+      // Of the vectors that make up the optimizer, those that only a merge moves.
+      for (const vector of mode === "sync" ? [0, 1] : [2]) {
+        const part = ({ optimizer }: ReplicaState) => optimizer.subarray(vector * length + from, vector * length + to);
+        expect(part(after)).toEqual(part(before));
+      }
+    }
+  });
+
+  it("is the same to the last bit in one slice, in many, and begun twice", async () => {
+    for (const mode of ["sync", "local-steps"] as const) {
+      const replicas = [await openEngine(whole, { mode }), await openEngine(whole, { mode })] as const;
+      for (const replica of replicas) {
+        await train(replica, "a");
+        if (mode === "local-steps") await replica.step();
+      }
+      const { values, tokens } = await replicas[0].contribution();
+      await mergeContributions(replicas[0], mode, [{ values, tokens }]);
+      const averaged = averageSlices([{ values, tokens }], mode).values ?? values;
+      await replicas[1].beginMerge();
+      await replicas[1].mergeSlice({ from: 10, values: averaged.subarray(0, 20) });
+      await replicas[1].beginMerge();
+      for (let from = 0; from < averaged.length; from += 77)
+        await replicas[1].mergeSlice({ from, values: averaged.subarray(from, from + 77) });
+      await replicas[1].applyMerged({ tokens });
+      expect(await replicas[1].state()).toEqual(await replicas[0].state());
+      expect(await replicas[1].weightsHash()).toBe(hashBytes(bytesOf((await replicas[0].state()).weights)));
+    }
   });
 
   it("in sync mode over stages and replicas equals one process that trains on the same microbatches", async () => {
@@ -454,7 +511,7 @@ describe("a merge", () => {
     for (let epoch = 0; epoch < 4; epoch++) {
       const names = ["a", "b", "c"].map((name) => `${name}${epoch}`);
       const expected = await train(alone, ...names);
-      await alone.merge({ contributions: [await alone.contribution()] });
+      await mergeContributions(alone, "sync", [await alone.contribution()]);
       let loss = 0;
       // Microbatches change pipelines between stages, as they do in a swarm.
       for (const [index, name] of names.entries()) {
@@ -466,7 +523,7 @@ describe("a merge", () => {
         const replicas = pipelines.map((pipeline) => pipeline[stage] as ComputeEngine);
         const contributions: Contribution[] = [];
         for (const replica of replicas) contributions.push(await replica.contribution());
-        for (const replica of replicas) await replica.merge({ contributions });
+        for (const replica of replicas) await mergeContributions(replica, "sync", contributions);
       }
     }
     const { weights } = await alone.state();

@@ -101,6 +101,7 @@ export function createEngine(
     },
 
     state: async () => opened().replica.state(),
+    weightsHash: async () => opened().replica.weightsHash(),
 
     async forward(input) {
       const open = opened();
@@ -150,11 +151,14 @@ export function createEngine(
     step: async () => opened().replica.step(),
     contribution: async () => opened().replica.contribution(),
 
-    async merge({ contributions }) {
+    async beginMerge() {
       const { pool, replica } = opened();
       pool.discardAll();
-      await replica.merge(contributions);
+      replica.beginMerge();
     },
+
+    mergeSlice: async ({ from, values }) => opened().replica.mergeSlice(from, values),
+    applyMerged: async ({ tokens }) => opened().replica.applyMerged(tokens),
 
     evaluate({ tokens, targets, sequences }) {
       const open = opened();

@@ -16,7 +16,7 @@ process.on("message", ({ id, method }) => {
   if (method === "backward") process.send({ id, ok: false, error: { kind: "device-lost", message: "the GPU was unplugged" } });
   if (method === "open") process.send({ id, ok: false, error: { kind: "unavailable", message: "no GPU" } });
   if (method === "contribution") process.send({ id, ok: false, error: { kind: "bug", message: "oops" } });
-  if (method === "merge") process.exit(3);
+  if (method === "applyMerged") process.exit(3);
 });`;
 
 describe("a compute host", () => {
@@ -62,7 +62,7 @@ describe("a compute host", () => {
   it("rejects what was in flight, and later calls, when the worker dies", async () => {
     const exit = new Promise((resolve) => host.onExit(resolve));
     const unanswered = host.call("forward", { microbatch: "0", sequences: 1, tokens: new Int32Array(1) });
-    const fatal = host.call("merge", { contributions: [] });
+    const fatal = host.call("applyMerged", { tokens: 1 });
     for (const call of [unanswered, fatal])
       expect(failureOf(await call.catch((error) => error))?.code).toBe("compute-crashed");
     expect(await exit).toEqual({ code: 3, signal: null });

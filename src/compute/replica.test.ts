@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { mergeContributions } from "../../test/compute/merge-contributions.ts";
 import { smallModel as model, randomTokens } from "../../test/compute/small-model.ts";
 import { createReferenceDevice } from "./backends/reference/device.ts";
 import { type ComputeEngine, createEngine } from "./engine.ts";
@@ -90,7 +91,7 @@ describe("clipping", () => {
     const engine = await openEngine({ mode: "sync", stepsPerEpoch: 1, clipGradientNorm: limit });
     await train(engine);
     const contribution = await engine.contribution();
-    await engine.merge({ contributions: [contribution, contribution] });
+    await mergeContributions(engine, "sync", [contribution, contribution]);
     const { optimizer } = await engine.state();
     expect(firstMomentNorm(optimizer) / (1 - beta1) / limit).toBeCloseTo(1, 5);
   });
@@ -98,7 +99,7 @@ describe("clipping", () => {
   it("takes a step without a gradient", async () => {
     const engine = await openEngine({ mode: "sync", stepsPerEpoch: 1, clipGradientNorm: 1, weightDecay: 0 });
     const { weights } = await engine.state();
-    await engine.merge({ contributions: [{ values: new Float32Array(weights.length), tokens: 1 }] });
+    await mergeContributions(engine, "sync", [{ values: new Float32Array(weights.length), tokens: 1 }]);
     expect((await engine.state()).weights).toEqual(weights);
   });
 });

@@ -1,13 +1,16 @@
 /**
  * One replica's training state around a stage: the optimizer, and the merge with the other replicas.
  *
- * - `sync`: an epoch is one step. Replicas contribute summed gradients; everyone adds them up, divides by the tokens
+ * - `sync`: an epoch is one step. Replicas contribute summed gradients, which are added up; everyone divides the sum by the tokens
  *   and takes the same optimizer step.
- * - `local-steps`: every replica steps by itself and contributes its pseudo-gradient, start − now. Everyone averages
- *   them by tokens and takes the outer step from the epoch's start (Douillard 2023, alg. 1).
+ * - `local-steps`: every replica steps by itself and contributes its pseudo-gradient, start − now. They are averaged by tokens, and
+ *   everyone takes the outer step from the epoch's start (Douillard 2023, alg. 1).
  *
- * The same contributions in the same order leave the same bits in every replica.
+ * Merged slices are averaged elsewhere (`merge/average-slices.ts`). The same ones leave the same bits in every replica.
  */
+import { createHash } from "node:crypto";
+import { bytesOf } from "../protocol/identity.ts";
+import { type BlobHash, blobHashSchema } from "../protocol/ids.ts";
 import type { Device, Slice } from "./kernels.ts";
 import { adamOptions } from "./model/adam.ts";
 import type { TrainingConfig } from "./model/config.ts";
@@ -30,7 +33,10 @@ export interface Replica {
   /** `gradientNorm` is the mean gradient's, before any clipping. */
   step(): Promise<{ readonly tokens: number; readonly gradientNorm: number }>;
   contribution(): Promise<Contribution>;
-  merge(contributions: readonly Contribution[]): Promise<void>;
+  weightsHash(): Promise<BlobHash>;
+  beginMerge(): void;
+  mergeSlice(from: number, values: Float32Array): void;
+  applyMerged(tokens: number): Promise<void>;
 }
 
 /** Draws the stage's initial weights. */
@@ -39,6 +45,7 @@ export function createReplica(device: Device, stage: Stage, training: TrainingCo
   const { memory, layout, parameters, gradients, scratch } = stage;
   const { optimizer, epochStart, exchange } = createReplicaMemory(memory, training, layout.length);
   const isLocal = training.mode === "local-steps";
+  const whole: Span = { from: 0, to: layout.length };
   let steps = 0;
   /** Whether the parameters have left the epoch's start; until then it is not kept apart from them. */
   let hasMoved = false;
@@ -46,6 +53,8 @@ export function createReplica(device: Device, stage: Stage, training: TrainingCo
   let pendingTokens = 0;
   /** Whose gradients local steps of this epoch were taken on. */
   let steppedTokens = 0;
+  /** Where the gradients hold merged slices. */
+  let merged: readonly Span[] = [];
 
   for (const { offset, values } of initialWeights(stage.model, layout, training.seed))
     device.upload(range(parameters, offset, values.length), values);
@@ -63,6 +72,7 @@ export function createReplica(device: Device, stage: Stage, training: TrainingCo
   function clearGradients(): void {
     kernels.fill(gradients, 0);
     pendingTokens = 0;
+    merged = [];
   }
 
   /**
@@ -76,20 +86,19 @@ export function createReplica(device: Device, stage: Stage, training: TrainingCo
     return finiteNorm(device, scratch.sum, ["gradients", gradients], parts);
   }
 
-  /** The parts of vectors laid out as the weights that go through `exchange`, one after the other. */
-  function exchanged(): { readonly from: number; readonly length: number; readonly part: Slice }[] {
+  /** Parts of vectors laid out as the weights, no longer than `exchange`, one after the other. */
+  function parts(): readonly { readonly from: number; readonly length: number }[] {
     return Array.from({ length: Math.ceil(layout.length / exchange.length) }, (_, index) => {
       const from = index * exchange.length;
-      const length = Math.min(exchange.length, layout.length - from);
-      return { from, length, part: range(exchange.use(), 0, length) };
+      return { from, length: Math.min(exchange.length, layout.length - from) };
     });
   }
 
   /**
-   * Steps on the mean of the summed gradients, and returns its norm before clipping. Norm gains lie behind the matrices and
-   * do not decay. Throws `NonFiniteError`, and leaves everything as it was, when the norm is not a number.
+   * Steps, within the spans given, on the mean of the summed gradients, and returns its norm before clipping. Norm gains lie behind
+   * the matrices and do not decay. Throws `NonFiniteError`, and leaves everything as it was, when the norm is not a number.
    */
-  async function takeStep(tokens: number): Promise<number> {
+  async function takeStep(tokens: number, spans: readonly Span[]): Promise<number> {
     const gradientNorm = (await gradientSumNorm()) / tokens;
     const [firstMoment, secondMoment] = [optimizer.firstMoment.use(), optimizer.secondMoment.use()];
     if (isLocal) leaveEpochStart();
@@ -99,22 +108,24 @@ export function createReplica(device: Device, stage: Stage, training: TrainingCo
     const clipped = clipGradientNorm !== null && gradientNorm > clipGradientNorm ? clipGradientNorm / gradientNorm : 1;
     const gradientScale = clipped / tokens;
     const options = { ...adamOptions(training, stage.spec, steps), gradientScale };
-    for (const [from, to, decayRate] of [
-      [0, decayedLength, options.decayRate],
-      [decayedLength, length, 0],
-    ] as const) {
-      if (from === to) continue;
+    for (const { from, to, decayRate } of [
+      ...within(spans, { from: 0, to: decayedLength }).map((span) => ({ ...span, decayRate: options.decayRate })),
+      ...within(spans, { from: decayedLength, to: length }).map((span) => ({ ...span, decayRate: 0 })),
+    ]) {
       const part = (vector: Slice) => range(vector, from, to - from);
       kernels.adam(part(parameters), part(gradients), part(firstMoment), part(secondMoment), { ...options, decayRate });
     }
     return gradientNorm;
   }
 
-  /** On the averaged pseudo-gradient, which `gradients` hold. */
-  function takeOuterStep(velocity: LazyVector): void {
+  /** On the averaged pseudo-gradient, which `gradients` hold within the spans given. */
+  function takeOuterStep(velocity: LazyVector, spans: readonly Span[]): void {
     const { outerLearningRate: learningRate, outerMomentum: momentum } = training;
-    if (momentum === 0) kernels.addScaled(parameters, gradients, -learningRate);
-    else kernels.outerNesterov(parameters, velocity.use(), gradients, { learningRate, momentum });
+    for (const { from, to } of spans) {
+      const part = (vector: Slice) => range(vector, from, to - from);
+      if (momentum === 0) kernels.addScaled(part(parameters), part(gradients), -learningRate);
+      else kernels.outerNesterov(part(parameters), part(velocity.use()), part(gradients), { learningRate, momentum });
+    }
   }
 
   return {
@@ -143,7 +154,7 @@ export function createReplica(device: Device, stage: Stage, training: TrainingCo
       const tokens = pendingTokens;
       if (tokens === 0) return { tokens, gradientNorm: 0 };
       try {
-        const gradientNorm = await takeStep(tokens);
+        const gradientNorm = await takeStep(tokens, [whole]);
         steppedTokens += tokens;
         return { tokens, gradientNorm };
       } finally {
@@ -158,7 +169,8 @@ export function createReplica(device: Device, stage: Stage, training: TrainingCo
       }
       const values = new Float32Array(layout.length);
       if (hasMoved) {
-        for (const { from, length, part } of exchanged()) {
+        for (const { from, length } of parts()) {
+          const part = range(exchange.use(), 0, length);
           kernels.copy(part, range(epochStart.use(), from, length));
           kernels.addScaled(part, range(parameters, from, length), -1);
           await device.download(part, values.subarray(from, from + length));
@@ -168,28 +180,57 @@ export function createReplica(device: Device, stage: Stage, training: TrainingCo
       return { values, tokens: steppedTokens };
     },
 
-    async merge(contributions) {
-      const tokens = contributions.reduce((sum, contribution) => sum + contribution.tokens, 0);
-      clearGradients();
+    async weightsHash() {
+      const hash = createHash("sha256");
+      for (const { from, length } of parts())
+        hash.update(bytesOf(await device.download(range(parameters, from, length))));
+      return blobHashSchema.parse(hash.digest("hex"));
+    },
+
+    // Merged slices lie in the gradients' memory: this replica's own are in the slices, if they count.
+    beginMerge: clearGradients,
+
+    mergeSlice(from, values) {
+      checkFinite(values, "merged slice");
+      device.upload(range(gradients, from, values.length), values);
+      merged = joined([...merged, { from, to: from + values.length }]);
+    },
+
+    async applyMerged(tokens) {
       try {
-        // Their memory takes the sum: this replica's own gradients are in the list, if they count.
-        for (const [index, { values, tokens: weight }] of contributions.entries()) {
-          checkFinite(values, `contributions[${index}]`);
-          for (const { from, length, part } of exchanged()) {
-            device.upload(part, values.subarray(from, from + length));
-            kernels.addScaled(range(gradients, from, length), part, isLocal ? weight / tokens : 1);
-          }
-        }
-        if (optimizer.outerMomentum) {
-          if (hasMoved) kernels.copy(parameters, epochStart.use());
-          if (tokens > 0) takeOuterStep(optimizer.outerMomentum);
-        } else if (tokens > 0) await takeStep(tokens);
+        if (isLocal && hasMoved) kernels.copy(parameters, epochStart.use());
+        if (merged.length > 0 && optimizer.outerMomentum) takeOuterStep(optimizer.outerMomentum, merged);
+        else if (merged.length > 0) await takeStep(tokens, merged);
         startEpoch();
       } finally {
         clearGradients();
       }
     },
   };
+}
+
+/** Elements `from` … `to` − 1 of vectors laid out as the weights. */
+interface Span {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** The same elements in as few spans as there can be, in order. */
+function joined(spans: readonly Span[]): readonly Span[] {
+  const result: Span[] = [];
+  for (const span of spans.toSorted((a, b) => a.from - b.from)) {
+    const last = result.at(-1);
+    if (last === undefined || last.to < span.from) result.push(span);
+    else result[result.length - 1] = { from: last.from, to: Math.max(last.to, span.to) };
+  }
+  return result;
+}
+
+/** Those parts of the spans that lie within `limits`. */
+function within(spans: readonly Span[], limits: Span): readonly Span[] {
+  return spans
+    .map(({ from, to }) => ({ from: Math.max(from, limits.from), to: Math.min(to, limits.to) }))
+    .filter(({ from, to }) => from < to);
 }
 
 /** `length` elements of a vector, from element `from` on. */

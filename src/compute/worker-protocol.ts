@@ -7,6 +7,7 @@
  * tokens = sequences · sequenceLength of one microbatch.
  */
 import type { DetectedDevice } from "../protocol/device-probe.ts";
+import type { BlobHash } from "../protocol/ids.ts";
 import type { DeviceDescription, DeviceKind, Precision } from "./kernels.ts";
 import type { ModelConfig, StageSpec, TrainingConfig } from "./model/config.ts";
 import type { MemoryPlan } from "./model/memory-plan.ts";
@@ -59,6 +60,8 @@ export interface ComputeCalls {
   /** Replaces weights and optimizer state; drops microbatches in flight and accumulated gradients; starts an epoch. */
   load(state: ReplicaState): void;
   state(): ReplicaState;
+  /** SHA-256 of the weights as raw f32. */
+  weightsHash(): BlobHash;
   /** Forward of the first stage (`tokens`) or of a later one (`activations`), not the last. Keeps what backward needs. */
   forward(input: StageInput): { readonly activations: Float32Array };
   /** The last stage's forward, loss and backward in one go. With a single stage `inputGradient` is null. Loss is summed over tokens, nats. */
@@ -75,12 +78,16 @@ export interface ComputeCalls {
   /** One local optimizer step on the accumulated gradients ÷ their tokens (`local-steps`); does nothing when none were accumulated. */
   step(): { readonly tokens: number; readonly gradientNorm: number };
   contribution(): Contribution;
+  /** Makes room for merged slices: drops microbatches in flight and accumulated gradients. May be called again to begin anew. */
+  beginMerge(): void;
+  /** One merged slice, `values` from element `from` of the parameter vector on: the mean pseudo-gradient, or the summed gradients. */
+  mergeSlice(request: { readonly from: number; readonly values: Float32Array }): void;
   /**
-   * Averages the contributions, weighted by tokens, in the order given, applies the optimizer (`sync`) or outer (`local-steps`) step
-   * from the epoch's start, drops microbatches in flight, clears the gradients and starts the next epoch. Replicas given the same list
-   * end bit-identical.
+   * Takes the optimizer (`sync`: on the gradients ÷ tokens) or outer (`local-steps`) step from the epoch's start, and starts the next
+   * epoch. Weights and momentum of what no slice came for stay as they were at the epoch's start. Replicas given the same slices end
+   * bit-identical.
    */
-  merge(request: { readonly contributions: readonly Contribution[] }): void;
+  applyMerged(request: { readonly tokens: number }): void;
   /** Whole model only (one stage): summed loss in nats, nothing kept. */
   evaluate(request: { readonly tokens: Int32Array; readonly targets: Int32Array; readonly sequences: number }): {
     readonly lossSumNats: number;

@@ -45,10 +45,11 @@ describe("a memory plan", () => {
           for (let count = 0; count < microbatchesInFlight; count++) allocateActivations(open);
           replica.addTokens(1);
           if (training.mode === "local-steps") await replica.step();
-          await replica.merge([
-            await replica.contribution(),
-            { values: new Float32Array(open.layout.length), tokens: 1 },
-          ]);
+          const { values, tokens } = await replica.contribution();
+          replica.beginMerge();
+          replica.mergeSlice(0, values);
+          await replica.applyMerged(tokens);
+          await replica.weightsHash();
           const plan = stageMemory({ model, stage, training }, { microbatchesInFlight, workspaceBytes: 0 }, recompute);
           expect(plan.totalBytes).toBe(elementBytes * memory.elements);
         }

@@ -25,6 +25,7 @@ const training: TrainingConfig = {
   sequencesPerMicrobatch: 4,
   microbatchesPerStep: 4,
   stepsPerEpoch: 8,
+  maximumStaleness: 0,
   learningRate: 6e-4,
   warmupSteps: 100,
   schedule: { kind: "constant" },

@@ -7,7 +7,7 @@ export interface ReplicaMemory {
   readonly optimizer: OptimizerState;
   /** The weights at the epoch's start, once local steps have left them. */
   readonly epochStart: LazyVector;
-  /** A part of a contribution on its way in or out. */
+  /** A part of a pseudo-gradient on its way out. */
   readonly exchange: LazyVector;
 }
 
@@ -26,7 +26,6 @@ export function createReplicaMemory(memory: Memory, training: TrainingConfig, pa
 export function takeReplicaMemory({ optimizer, epochStart, exchange }: ReplicaMemory, training: TrainingConfig): void {
   optimizer.firstMoment.use();
   optimizer.secondMoment.use();
-  exchange.use();
-  if (training.mode === "local-steps") epochStart.use();
+  if (training.mode === "local-steps") for (const vector of [epochStart, exchange]) vector.use();
   if (training.outerMomentum !== 0) optimizer.outerMomentum?.use();
 }

@@ -47,8 +47,7 @@ export async function measureGrowth({ preset, steps, ...device }: GrowthOptions)
       await worker.call("forward", { microbatch, sequences, activations });
       await worker.call("backward", { microbatch, gradient });
       await worker.call("step");
-      if (step % stepsPerEpoch === 0)
-        await worker.call("merge", { contributions: [await worker.call("contribution")] });
+      if (step % stepsPerEpoch === 0) await mergeAlone(worker);
       samples.push({ step, mebibytes: residentBytes(worker.pid) / mebibyte });
       if (step % Math.ceil(steps / 10) === 0)
         progress(`step ${step} of ${steps}: ${samples.at(-1)?.mebibytes.toFixed(1)} MiB resident`);
@@ -108,4 +107,12 @@ function residentBytes(pid: number | undefined): number {
   const kibibytes = /^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1];
   if (kibibytes === undefined) throw new Error(`process ${pid} has no resident memory`);
   return Number(kibibytes) * 1024;
+}
+
+/** A merge of its own contribution. */
+async function mergeAlone(worker: ComputeHost): Promise<void> {
+  const { values, tokens } = await worker.call("contribution");
+  await worker.call("beginMerge");
+  await worker.call("mergeSlice", { from: 0, values });
+  await worker.call("applyMerged", { tokens });
 }
