@@ -2,9 +2,11 @@
 import { join } from "node:path";
 import { assertNever } from "../protocol/assert-never.ts";
 import { FailureError } from "../protocol/failure.ts";
+import { shortId } from "../protocol/ids.ts";
 import type { MachineView } from "../protocol/local-api.ts";
 import type { GatewayMessage } from "../protocol/messages.ts";
 import { BlobClient } from "../transport/blobs/blob-client.ts";
+import { PeerBlobs } from "../transport/peer-blobs.ts";
 import type { RelayLink } from "../transport/relay-link.ts";
 import { ComputeWorker } from "./compute-host/compute-worker.ts";
 import { isGranted } from "./credits.ts";
@@ -44,6 +46,10 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
     },
     { opened, message: handle, lost: (failure) => lost(failure.message) },
   );
+  const peerBlobs = new PeerBlobs({
+    clock,
+    dropped: (from, { message }) => log("warning", "session", `Dropped a message of ${shortId(from)}: ${message}`),
+  });
   const steering = new Steering((message) => session.send(message), clock);
   const replica = new Replica({
     self: identity.minerId,
@@ -51,6 +57,7 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
     threads,
     engines: worker,
     blobs,
+    peerBlobs,
     activity,
     clock,
     send: (message) => session.send(message),
@@ -86,7 +93,8 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
       case "start":
       case "roster":
       case "upload":
-      case "merge":
+      case "reduce":
+      case "apply":
       case "store-checkpoint":
       case "idle":
         replica.handle(message);

@@ -47,13 +47,13 @@ export class PeerBlobs {
     this.#each((fetch) => fetch.peerLost(peer));
   }
 
-  /** Lets others fetch these bytes, which must not change before the offer is withdrawn. */
-  offer(bytes: Uint8Array): Offered {
+  /** Lets others fetch these bytes, which must not change before the offer is withdrawn. `hash`: if it is known. */
+  offer(bytes: Uint8Array, hash: BlobHash = hashBytes(bytes)): Offered {
     const read = (offset: number, length: number) => bytes.subarray(offset, offset + length);
-    return this.#serving.offer(hashBytes(bytes), { bytes: bytes.length, read });
+    return this.#serving.offer(hash, { bytes: bytes.length, read });
   }
 
-  /** As `offer`, for bytes that lie elsewhere, and whose hash is known. */
+  /** As `offer`, for bytes that lie elsewhere. */
   offerSource(hash: BlobHash, source: BlobSource): Offered {
     return this.#serving.offer(hash, source);
   }

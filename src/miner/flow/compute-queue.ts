@@ -20,15 +20,23 @@ interface Waiting {
 export class ComputeQueue {
   readonly #engine: ComputeEngine;
   readonly #signal: AbortSignal;
+  readonly #nowMs: () => number;
   readonly #waiting: Record<Priority, Waiting[]> = { step: [], backward: [], forward: [] };
   #busy = false;
+  #busyMs = 0;
   #nonFiniteInRow = 0;
 
   /** When `signal` is aborted, what waits is cancelled. */
-  constructor(engine: ComputeEngine, signal: AbortSignal) {
+  constructor(engine: ComputeEngine, signal: AbortSignal, nowMs: () => number) {
     this.#engine = engine;
     this.#signal = signal;
+    this.#nowMs = nowMs;
     signal.addEventListener("abort", () => this.#cancelAll(), { once: true });
+  }
+
+  /** How long the worker was at it. */
+  get busyMs(): number {
+    return this.#busyMs;
   }
 
   /** Rejects as the engine does, and with `cancelled`. */
@@ -72,8 +80,10 @@ export class ComputeQueue {
     const first = queue?.shift();
     if (first === undefined) return;
     this.#busy = true;
+    const startMs = this.#nowMs();
     void first.start().finally(() => {
       this.#busy = false;
+      this.#busyMs += this.#nowMs() - startMs;
       this.#next();
     });
   }

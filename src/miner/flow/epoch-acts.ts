@@ -6,6 +6,7 @@ import type { MinerId } from "../../protocol/ids.ts";
 import type { LogLine, MinerState } from "../../protocol/local-api.ts";
 import type { ClientMessage, DeviceReport, Roster } from "../../protocol/messages.ts";
 import type { BlobClient } from "../../transport/blobs/blob-client.ts";
+import type { PeerBlobs } from "../../transport/peer-blobs.ts";
 import type { PeerLink, PeerMessage } from "../../transport/peer-link.ts";
 import type { EngineSource } from "../compute-host/compute-worker.ts";
 import { openSamples } from "../data/samples-from-blobs.ts";
@@ -26,7 +27,9 @@ export interface ReplicaOptions {
   readonly device: DeviceReport;
   readonly threads: number;
   readonly engines: EngineSource;
-  readonly blobs: Pick<BlobClient, "get" | "take" | "put">;
+  readonly blobs: Pick<BlobClient, "get" | "put" | "keep">;
+  /** Shared by all places of the miner. */
+  readonly peerBlobs: PeerBlobs;
   readonly activity: Activity;
   readonly clock: Clock;
   readonly send: (message: ClientMessage) => void;
@@ -77,7 +80,7 @@ export class EpochActs {
         place,
         self,
         routes: new Routes(roster, self),
-        compute: new ComputeQueue(held.engine, signal),
+        compute: new ComputeQueue(held.engine, signal, () => clock.nowMs()),
         samples,
         link,
         activity,

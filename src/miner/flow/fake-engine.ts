@@ -9,6 +9,7 @@ import type {
   StageInput,
 } from "../../compute/worker-protocol.ts";
 import { FailureError } from "../../protocol/failure.ts";
+import { bytesOf, hashBytes } from "../../protocol/identity.ts";
 import type { ComputeEngine, EngineSource } from "../compute-host/compute-worker.ts";
 
 export class FakeEngine implements ComputeEngine {
@@ -17,6 +18,7 @@ export class FakeEngine implements ComputeEngine {
   failing: (method: ComputeMethod, call: number) => FailureError | null;
   #options: OpenOptions | null = null;
   #weights = new Float32Array(0);
+  #merged = new Float32Array(0);
   readonly #kept = new Map<string, number>();
   #pending = 0;
   #pendingTokens = 0;
@@ -87,8 +89,20 @@ export class FakeEngine implements ComputeEngine {
           values: new Float32Array(this.#weights.length).fill(this.#moved + this.#syncPending()),
           tokens: this.#tokens + this.#syncTokens(),
         };
-      case "merge":
-        return this.#merge((argument as { contributions: { values: Float32Array }[] }).contributions);
+      case "weightsHash":
+        return hashBytes(bytesOf(this.#weights));
+      case "beginMerge":
+        this.#restart();
+        this.#merged = new Float32Array(this.#weights.length);
+        return undefined;
+      case "mergeSlice": {
+        const { from, values } = argument as { from: number; values: Float32Array };
+        this.#merged.set(values, from);
+        return undefined;
+      }
+      case "applyMerged":
+        this.#weights = this.#weights.map((weight, index) => weight + (this.#merged[index] ?? 0));
+        return undefined;
       default:
         throw new Error(`the fake engine has no ${method}`);
     }
@@ -106,14 +120,6 @@ export class FakeEngine implements ComputeEngine {
     this.#pending = 0;
     this.#pendingTokens = 0;
     return { tokens, gradientNorm: 1 };
-  }
-
-  #merge(contributions: readonly { values: Float32Array }[]): undefined {
-    for (const { values } of contributions)
-      this.#weights.forEach((weight, index) => {
-        this.#weights[index] = weight + (values[index] ?? 0);
-      });
-    this.#restart();
   }
 
   #restart(): void {

@@ -4,7 +4,6 @@ import { assertNever } from "../../protocol/assert-never.ts";
 import type { Failure } from "../../protocol/failure.ts";
 import type { MinerState } from "../../protocol/local-api.ts";
 import type { Samples } from "../data/samples-from-blobs.ts";
-import type { HandedIn } from "../merge/merge.ts";
 import type { EarlyMessages } from "./early-messages.ts";
 import type { Place } from "./place.ts";
 import type { Training } from "./training.ts";
@@ -21,10 +20,10 @@ export type Phase =
   /** Holds them, and waits for the others. */
   | { readonly kind: "ready"; readonly place: Place; readonly samples: Samples; readonly early: EarlyMessages }
   | { readonly kind: "training"; readonly place: Place; readonly training: Training }
-  /** Takes its contribution out of the worker and stores it. */
+  /** Takes its contribution out of the worker and offers it to those who average it. */
   | { readonly kind: "uploading"; readonly place: Place }
   /** Waits for the others' contributions. */
-  | { readonly kind: "contributed"; readonly place: Place; readonly handedIn: HandedIn }
+  | { readonly kind: "contributed"; readonly place: Place }
   | { readonly kind: "merging"; readonly place: Place }
   /** Holds the next epoch's starting weights. */
   | { readonly kind: "merged"; readonly place: Place }

@@ -5,12 +5,13 @@
  */
 
 import { assertNever } from "../../protocol/assert-never.ts";
-import type { Failure } from "../../protocol/failure.ts";
-import { sameEpoch } from "../../protocol/ids.ts";
+import { type Failure, failureOf } from "../../protocol/failure.ts";
+import { type MinerId, samePlace, shortId } from "../../protocol/ids.ts";
 import type { MinerState } from "../../protocol/local-api.ts";
-import type { GatewayMessage } from "../../protocol/messages.ts";
-import type { PeerLink } from "../../transport/peer-link.ts";
-import { MergeActs } from "../merge/merge-acts.ts";
+import { decodeBody, encodeBody, type MergeMessage, mergeMessageSchema } from "../../protocol/merge-messages.ts";
+import type { GatewayMessage, Roster } from "../../protocol/messages.ts";
+import type { PeerLink, PeerMessage } from "../../transport/peer-link.ts";
+import { MergeActs, type Trained } from "../merge/merge-acts.ts";
 import { EpochActs, type ReplicaOptions } from "./epoch-acts.ts";
 import { minerState, type Phase, placeOf } from "./phase.ts";
 import { PhaseKeeper } from "./phase-keeper.ts";
@@ -21,8 +22,10 @@ import { Holding } from "./starting-state.ts";
 /** Messages that lead a replica through an epoch. */
 export type EpochMessage = Extract<
   GatewayMessage,
-  { type: "prepare" | "start" | "roster" | "upload" | "merge" | "store-checkpoint" | "idle" }
+  { type: "prepare" | "start" | "roster" | "upload" | "reduce" | "apply" | "store-checkpoint" | "idle" }
 >;
+
+const untrained: Trained = { meanLossNats: null, computeMs: 0 };
 
 export class Replica {
   readonly #options: ReplicaOptions;
@@ -31,6 +34,7 @@ export class Replica {
   readonly #mergeActs: MergeActs;
   readonly #recovery: Recovery;
   #link: PeerLink | null = null;
+  #roster: Roster | null = null;
 
   constructor(options: ReplicaOptions) {
     this.#options = options;
@@ -41,7 +45,12 @@ export class Replica {
     );
     const holding = new Holding();
     this.#acts = new EpochActs(options, this.#phases, holding);
-    this.#mergeActs = new MergeActs(options, this.#phases, holding, () => this.#recovery.succeeded());
+    const surroundings = {
+      ...options,
+      tell: (to: MinerId, message: MergeMessage) => this.#tell(to, message),
+      isLive: (miner: MinerId) => this.#isLive(miner),
+    };
+    this.#mergeActs = new MergeActs(surroundings, this.#phases, holding, () => this.#recovery.succeeded());
     options.engines.onCrash((message) => {
       if (placeOf(this.#phases.phase) !== null) this.#failed(crash(message));
     });
@@ -58,8 +67,11 @@ export class Replica {
   /** A session was opened: whatever place there was belonged to the one before. */
   connected(link: PeerLink): void {
     this.#link = link;
-    link.onMessage((message) => this.#acts.receive(message));
+    this.#options.peerBlobs.connected(link);
+    this.#mergeActs.lookAgain();
+    link.onMessage((message) => this.#receive(message));
     link.onPeerLost((peer) => {
+      this.#options.peerBlobs.peerLost(peer);
       const { phase } = this.#phases;
       if (phase.kind === "training") phase.training.peerLost(peer);
     });
@@ -68,6 +80,7 @@ export class Replica {
 
   disconnected(reason: string): void {
     this.#link = null;
+    this.#options.peerBlobs.disconnected();
     if (!this.#isAtRest()) this.#phases.enter({ kind: "connecting", reason });
   }
 
@@ -97,6 +110,35 @@ export class Replica {
     else this.#advance(message);
   }
 
+  #receive(message: PeerMessage): void {
+    if (message.kind === "blob-request" || message.kind === "blob-part") this.#options.peerBlobs.receive(message);
+    else if (message.kind === "merge") this.#receiveMerge(message);
+    else this.#acts.receive(message);
+  }
+
+  #receiveMerge({ from, body }: PeerMessage): void {
+    try {
+      this.#mergeActs.receive(from, decodeBody(mergeMessageSchema, body));
+    } catch (error) {
+      if (failureOf(error) === undefined) throw error;
+      this.#options.log("warning", `Dropped a message of ${shortId(from)}: ${failureFrom(error).message}`);
+    }
+  }
+
+  async #tell(to: MinerId, message: MergeMessage): Promise<void> {
+    try {
+      await this.#link?.send(to, "merge", encodeBody(message));
+    } catch (error) {
+      if (failureOf(error) === undefined) throw error;
+    }
+  }
+
+  #isLive(miner: MinerId): boolean {
+    const stage = this.place?.stage.index;
+    const replicas = stage === undefined ? undefined : this.#roster?.stages[stage];
+    return replicas?.some(({ minerId }) => minerId === miner) ?? true;
+  }
+
   #prepare(place: Place): void {
     if (this.#phases.phase.kind === "recovering") this.#recovery.postpone(() => this.#acts.prepare(place));
     else this.#acts.prepare(place);
@@ -110,22 +152,22 @@ export class Replica {
   #advance(message: Exclude<EpochMessage, { type: "prepare" | "idle" }>): void {
     const { phase } = this.#phases;
     const place = placeOf(phase);
-    if (place === null || !sameEpoch(place.at, message.at)) return;
+    if (place === null || !samePlace(place.at, message.at)) return;
     switch (message.type) {
       case "start":
+        this.#roster = message.roster;
         if (this.#link !== null) this.#acts.start(message.roster, this.#link);
         break;
       case "roster":
+        this.#roster = message.roster;
         if (phase.kind === "training") phase.training.update(message.roster);
+        this.#mergeActs.lookAgain();
         break;
       case "upload":
-        this.#mergeActs.upload(place);
-        break;
-      case "merge":
-        this.#mergeActs.merge(place, message);
-        break;
+      case "reduce":
+      case "apply":
       case "store-checkpoint":
-        this.#mergeActs.store(place);
+        this.#mergeActs.handle(place, message, phase.kind === "training" ? phase.training.trained : untrained);
         break;
       default:
         assertNever(message);
@@ -166,6 +208,7 @@ export class Replica {
 
   #entered(phase: Phase): void {
     const { activity, clock, onState } = this.#options;
+    this.#mergeActs.entered(phase);
     activity.training(phase.kind === "training", clock.nowMs());
     if (phase.kind !== "training") activity.microbatchesInFlight = 0;
     onState(minerState(phase));

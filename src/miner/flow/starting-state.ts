@@ -2,11 +2,10 @@
  * Brings the compute worker to the state that an epoch starts from: initial weights or a checkpoint, unless it holds
  * exactly that already because it merged it a moment ago.
  */
-import { stageLayout } from "../../compute/model/layout.ts";
 import { optimizerStateLength } from "../../compute/model/optimizer-state.ts";
 import type { DeviceChoice } from "../../protocol/device-report.ts";
 import { FailureError } from "../../protocol/failure.ts";
-import { bytesOf, floatsOf, hashBytes } from "../../protocol/identity.ts";
+import { floatsOf } from "../../protocol/identity.ts";
 import type { BlobHash } from "../../protocol/ids.ts";
 import type { BlobClient } from "../../transport/blobs/blob-client.ts";
 import type { ComputeEngine } from "../compute-host/compute-worker.ts";
@@ -18,6 +17,7 @@ import { type Place, sameStage } from "./place.ts";
 export interface HeldState {
   readonly engine: ComputeEngine;
   readonly openedFor: Place;
+  readonly parameters: number;
   readonly memoryBytes: number;
   readonly epoch: number | null;
   readonly weightsHash: BlobHash;
@@ -57,19 +57,17 @@ export async function loadStart(
   const { stage, model, training, checkpoint, at } = place;
   const budget = stageBudget(place, device.memoryLimitBytes);
   const options = deviceOptions(device, device.threads);
-  const { memory } = await engine.call("open", { ...options, model, stage, training, ...budget });
+  const { parameters, memory } = await engine.call("open", { ...options, model, stage, training, ...budget });
   signal.throwIfAborted();
-  const held = { engine, openedFor: place, memoryBytes: memory.totalBytes, epoch: at.epoch };
+  const held = { engine, openedFor: place, parameters, memoryBytes: memory.totalBytes, epoch: at.epoch };
   if (checkpoint === null) {
-    const { weights } = await engine.call("state");
-    return { ...held, weightsHash: hashBytes(bytesOf(weights)) };
+    return { ...held, weightsHash: await engine.call("weightsHash") };
   }
   const [weights, optimizer] = await Promise.all([
     blobs.get(checkpoint.weights, { signal }),
     blobs.get(checkpoint.optimizer, { signal }),
   ]);
   signal.throwIfAborted();
-  const parameters = stageLayout(model, stage).length;
   if (weights.length !== 4 * parameters || optimizer.length !== 4 * optimizerStateLength(training.mode, parameters))
     throw new FailureError("state-corrupt", "The checkpoint does not fit the stage.");
   await engine.call("load", { weights: floatsOf(weights), optimizer: floatsOf(optimizer) });

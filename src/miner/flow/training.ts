@@ -3,6 +3,7 @@ import { failureOf } from "../../protocol/failure.ts";
 import type { MinerId } from "../../protocol/ids.ts";
 import type { Roster } from "../../protocol/messages.ts";
 import type { PeerMessage } from "../../transport/peer-link.ts";
+import type { Trained } from "../merge/merge-acts.ts";
 import { Epoch, type EpochOptions, type Role, type Tally } from "./epoch.ts";
 import { checkInbound } from "./inbound.ts";
 import { Last } from "./last.ts";
@@ -21,6 +22,14 @@ export class Training {
 
   get tally(): Readonly<Tally> {
     return this.#epoch.tally;
+  }
+
+  /** Of the epoch so far. A step that was skipped makes fewer tokens count than were seen: their mean loss is the best that can be said. */
+  get trained(): Trained {
+    const { place, compute } = this.#epoch.options;
+    const { lossSumNats, tokensBackward } = this.#epoch.tally;
+    const meanLossNats = holdsLastStage(place) && tokensBackward > 0 ? lossSumNats / tokensBackward : null;
+    return { meanLossNats, computeMs: Math.round(compute.busyMs) };
   }
 
   /** Settles when this replica has begun all that it has to begin: a source's steps are done then. */

@@ -1,22 +1,63 @@
 /**
- * The end of an epoch, act by act: a replica hands in its contribution, merges everybody's, and stores the result. Each act is a
- * phase of the replica, and its work ends with the phase; `../flow` led it there.
+ * The end of an epoch, act by act: a replica contributes, averages what it owns, takes everybody's step, and stores the result. The
+ * acts are phases of the replica, which `../flow` led there; the merge behind them lasts until it is prepared for another epoch.
  */
-import { shortId } from "../../protocol/ids.ts";
-import type { Tally } from "../flow/epoch.ts";
-import type { ReplicaOptions } from "../flow/epoch-acts.ts";
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { assertNever } from "../../protocol/assert-never.ts";
+import { failureOf } from "../../protocol/failure.ts";
+import { bytesOf } from "../../protocol/identity.ts";
+import { type MinerId, type PlaceRef, samePlace, shortId } from "../../protocol/ids.ts";
+import type { MergeMessage } from "../../protocol/merge-messages.ts";
+import type { ClientMessage, GatewayMessage } from "../../protocol/messages.ts";
+import { partitionsOf } from "../../protocol/partitions.ts";
+import type { Offered } from "../../transport/blob-serving.ts";
+import type { BlobClient } from "../../transport/blobs/blob-client.ts";
+import type { ComputeEngine } from "../compute-host/compute-worker.ts";
+import { type Phase, placeOf } from "../flow/phase.ts";
 import type { PhaseKeeper } from "../flow/phase-keeper.ts";
-import { holdsLastStage, type Place } from "../flow/place.ts";
+import type { Place } from "../flow/place.ts";
 import type { Holding } from "../flow/starting-state.ts";
-import { handIn, type MergeOrder, merge, storeState } from "./merge.ts";
+import { Merge } from "./merge.ts";
+import type { MergeSurroundings } from "./merge-surroundings.ts";
 
-type MergeOptions = Pick<ReplicaOptions, "blobs" | "send" | "log">;
+export type MergeOrder = Extract<GatewayMessage, { type: "upload" | "reduce" | "apply" | "store-checkpoint" }>;
+type OrderOf<T extends MergeOrder["type"]> = Extract<MergeOrder, { type: T }>;
+
+export interface MergeOptions extends MergeSurroundings {
+  readonly blobs: Pick<BlobClient, "put" | "keep">;
+  readonly send: (message: ClientMessage) => void;
+}
+
+/** What the flow knows about the epoch that was trained. */
+export interface Trained {
+  /** Last stage only, per token. */
+  readonly meanLossNats: number | null;
+  readonly computeMs: number;
+}
+
+/** As many slices as one report holds. */
+const slicesPerReport = 256;
+/** An order that is repeated is answered again, but not so fast that two machines could keep each other busy. */
+const shortestRepeatMs = 4000;
+
+interface Current {
+  readonly place: Place;
+  readonly merge: Merge;
+  readonly ending: AbortController;
+  /** When `reduce` for these partitions was answered last; null while it is being carried out. */
+  readonly reduced: Map<string, number | null>;
+}
 
 export class MergeActs {
   readonly #options: MergeOptions;
   readonly #phases: PhaseKeeper;
   readonly #holding: Holding;
   readonly #onMerged: () => void;
+  /** What others of the stage said before this replica knew of the merge. */
+  readonly #early = new Map<MinerId, MergeMessage>();
+  #current: Current | null = null;
+  /** For joiners. */
+  #checkpoint: readonly Offered[] = [];
 
   /** `onMerged` is called at each epoch that was brought to its end. */
   constructor(options: MergeOptions, phases: PhaseKeeper, holding: Holding, onMerged: () => void) {
@@ -26,33 +67,108 @@ export class MergeActs {
     this.#onMerged = onMerged;
   }
 
-  upload(place: Place): void {
+  /** Takes an order of the orchestrator about the place that the replica has. */
+  handle(place: Place, order: MergeOrder, trained: Trained): void {
+    switch (order.type) {
+      case "upload":
+        this.#upload(place, order, trained);
+        break;
+      case "reduce":
+        this.#reduce(place, order);
+        break;
+      case "apply":
+        this.#apply(place, order);
+        break;
+      case "store-checkpoint":
+        this.#store(place);
+        break;
+      default:
+        assertNever(order);
+    }
+  }
+
+  /** Takes another replica's word, which may come before the orchestrator's. */
+  receive(from: MinerId, message: MergeMessage): void {
+    const place = placeOf(this.#phases.phase);
+    if (place === null || !samePlace(place.at, message.at)) return;
+    if (this.#current !== null) this.#pass(this.#current, from, message);
+    else if (this.#options.isLive(from)) this.#early.set(from, message);
+  }
+
+  /** The roster changed, or there is a new link. */
+  lookAgain(): void {
+    this.#current?.merge.lookAgain();
+  }
+
+  /** The replica is in another phase: perhaps of another epoch, or of none. */
+  entered(phase: Phase): void {
+    const place = placeOf(phase);
+    const isOver = (at: PlaceRef) => place === null || !samePlace(place.at, at);
+    for (const [from, { at }] of this.#early) if (isOver(at)) this.#early.delete(from);
+    if (this.#current === null || !isOver(this.#current.place.at)) return;
+    this.#current.ending.abort();
+    this.#current.merge.release();
+    this.#current = null;
+  }
+
+  #upload(place: Place, { replicas }: OrderOf<"upload">, { meanLossNats, computeMs }: Trained): void {
     const { phase } = this.#phases;
     if (phase.kind !== "ready" && phase.kind !== "training") return;
-    const meanLossNats = phase.kind === "training" ? meanLoss(place, phase.training.tally) : null;
     const signal = this.#phases.enter({ kind: "uploading", place });
+    const { merge } = this.#mergeOf(place, replicas);
     this.#phases.work(signal, async () => {
-      const handedIn = await handIn(place, this.#holding.loaded.engine, this.#options.blobs, signal);
+      const { engine } = this.#holding.loaded;
+      if (place.training.mode === "local-steps") await stepOnTheRest(engine);
       signal.throwIfAborted();
-      const { tokens } = handedIn.contribution;
+      const contribution = await engine.call("contribution");
+      signal.throwIfAborted();
+      const { tokens } = contribution;
+      const manifest = await merge.contribute(contribution, signal);
+      signal.throwIfAborted();
       const lossSumNats = meanLossNats === null ? null : meanLossNats * tokens;
-      this.#phases.enter({ kind: "contributed", place, handedIn });
-      this.#options.send({ type: "contributed", at: place.at, blob: handedIn.blob, tokens, lossSumNats });
+      this.#phases.enter({ kind: "contributed", place });
+      this.#options.send({ type: "contributed", at: place.at, manifest, tokens, lossSumNats, computeMs });
     });
   }
 
-  /** Also after a contribution that came too late: the replica merges the others' and is in step again. */
-  merge(place: Place, order: MergeOrder): void {
-    const { phase } = this.#phases;
-    if (!["ready", "training", "uploading", "contributed"].includes(phase.kind)) return;
-    const own = phase.kind === "contributed" ? phase.handedIn : null;
-    const signal = this.#phases.enter({ kind: "merging", place });
-    this.#phases.work(signal, async () => {
+  /** Also after a contribution that came too late. */
+  #reduce(place: Place, order: OrderOf<"reduce">): void {
+    if (!this.#isBeforeOrIn("storing")) return;
+    const { merge, ending, reduced } = this.#mergeOf(place, order.replicas);
+    if (this.#isBeforeOrIn("contributed")) this.#phases.enter({ kind: "merging", place });
+    const { clock, send, log } = this.#options;
+    const key = order.partitions.join();
+    const answeredAtMs = reduced.get(key);
+    if (answeredAtMs === null) return;
+    if (answeredAtMs !== undefined && clock.nowMs() - answeredAtMs < shortestRepeatMs) return;
+    reduced.set(key, null);
+    this.#phases.work(ending.signal, async () => {
+      const averaged = await merge.reduce(order);
+      ending.signal.throwIfAborted();
+      reduced.set(key, clock.nowMs());
+      const outliers = [...new Set(averaged.flatMap(({ outliers }) => outliers))];
+      for (const outlier of outliers) log("warning", `Left out slices of ${shortId(outlier)} as outliers.`);
+      for (let from = 0; from < averaged.length; from += slicesPerReport) {
+        const slices = averaged.slice(from, from + slicesPerReport).map(({ partition, hash }) => ({ partition, hash }));
+        send({ type: "reduced", at: place.at, slices, outliers });
+        await nextTurn();
+      }
+    });
+  }
+
+  /** In whatever phase: the replica is in step again afterwards. */
+  #apply(place: Place, order: OrderOf<"apply">): void {
+    if (!this.#isBeforeOrIn("merging")) return;
+    const { merge, ending } = this.#mergeOf(place, order.replicas);
+    if (this.#isBeforeOrIn("contributed")) this.#phases.enter({ kind: "merging", place });
+    this.#phases.work(ending.signal, async () => {
       const held = this.#holding.loaded;
       this.#holding.current = { ...held, epoch: null };
-      const weightsHash = await merge(order, place, own, held.engine, this.#options.blobs, signal);
-      signal.throwIfAborted();
+      const weightsHash = await merge.apply(order, held.engine);
+      ending.signal.throwIfAborted();
+      if (weightsHash === null) return;
       this.#holding.current = { ...held, epoch: place.at.epoch + 1, weightsHash };
+      this.#withdrawCheckpoint();
       this.#onMerged();
       this.#options.log("debug", `Merged epoch ${place.at.epoch}: weights ${shortId(weightsHash)}.`);
       this.#phases.enter({ kind: "merged", place });
@@ -60,19 +176,80 @@ export class MergeActs {
     });
   }
 
-  store(place: Place): void {
+  #store(place: Place): void {
     if (this.#phases.phase.kind !== "merged") return;
     const signal = this.#phases.enter({ kind: "storing", place });
     this.#phases.work(signal, async () => {
-      const refs = await storeState(this.#holding.loaded.engine, this.#options.blobs, signal);
+      const { blobs, send } = this.#options;
+      const state = await this.#holding.loaded.engine.call("state");
+      const vectors = [bytesOf(state.weights), bytesOf(state.optimizer)] as const;
+      signal.throwIfAborted();
+      const weights = await blobs.put(vectors[0], { signal });
+      const optimizer = await blobs.put(vectors[1], { signal });
       signal.throwIfAborted();
       this.#phases.enter({ kind: "merged", place });
-      this.#options.send({ type: "stored", at: place.at, ...refs });
+      send({ type: "stored", at: place.at, weights, optimizer });
+      await this.#offerCheckpoint(vectors);
     });
+  }
+
+  /** Joiners may fetch it from here, rather than from the network. A full disk is no reason to stop training. */
+  async #offerCheckpoint(vectors: readonly Uint8Array[]): Promise<void> {
+    const { blobs, peerBlobs, log } = this.#options;
+    this.#withdrawCheckpoint();
+    try {
+      for (const bytes of vectors) {
+        const { ref, source } = await blobs.keep(bytes);
+        this.#checkpoint = [...this.#checkpoint, peerBlobs.offerSource(ref.hash, source)];
+      }
+    } catch (error) {
+      const failure = failureOf(error);
+      if (failure === undefined) throw error;
+      log("warning", `The checkpoint is not offered to joiners: ${failure.message}`);
+    }
+  }
+
+  #withdrawCheckpoint(): void {
+    for (const offered of this.#checkpoint) offered.withdraw();
+    this.#checkpoint = [];
+  }
+
+  #isBeforeOrIn(last: "contributed" | "merging" | "storing"): boolean {
+    const order: readonly Phase["kind"][] = [
+      "ready",
+      "training",
+      "uploading",
+      "contributed",
+      "merging",
+      "merged",
+      "storing",
+    ];
+    const index = order.indexOf(this.#phases.phase.kind);
+    return index !== -1 && index <= order.indexOf(last);
+  }
+
+  /** The merge of this place: the first order brings it into being. */
+  #mergeOf(place: Place, replicas: readonly MinerId[]): Current {
+    if (this.#current !== null) return this.#current;
+    const ending = new AbortController();
+    const partitions = partitionsOf(place.at, replicas, this.#holding.loaded.parameters);
+    const merge = new Merge({ ...this.#options, place, replicas, partitions, signal: ending.signal });
+    this.#current = { place, merge, ending, reduced: new Map() };
+    for (const [from, message] of this.#early) this.#pass(this.#current, from, message);
+    this.#early.clear();
+    return this.#current;
+  }
+
+  #pass({ merge, ending }: Current, from: MinerId, message: MergeMessage): void {
+    this.#phases.work(ending.signal, () => merge.receive(from, message));
   }
 }
 
-/** A step that was skipped makes fewer tokens count than were seen; their mean loss is the best that can be said. */
-function meanLoss(place: Place, { lossSumNats, tokensBackward }: Readonly<Tally>): number | null {
-  return holdsLastStage(place) && tokensBackward > 0 ? lossSumNats / tokensBackward : null;
+/** Gradients whose source never finished its step count as well, if they are sound. */
+async function stepOnTheRest(engine: ComputeEngine): Promise<void> {
+  try {
+    await engine.call("step");
+  } catch (error) {
+    if (failureOf(error)?.code !== "compute-non-finite") throw error;
+  }
 }

@@ -1,83 +1,102 @@
-/** The end of an epoch: what a replica hands in, and how all replicas of a stage come to the same new weights. */
-import { stageLayout } from "../../compute/model/layout.ts";
+/**
+ * One replica's part in one merge, as `docs/protocol.md` tells it: it contributes, keeps and averages the slices that it owns, and
+ * takes the step on everybody's. It is in being from the first word about the merge until the replica is prepared for the next
+ * epoch, because others may need what it has until then. All of it may be asked for again at any time.
+ */
 import type { Contribution } from "../../compute/worker-protocol.ts";
-import { failureOf } from "../../protocol/failure.ts";
-import { bytesOf, floatsOf, hashBytes } from "../../protocol/identity.ts";
-import type { BlobHash, BlobRef } from "../../protocol/ids.ts";
-import type { GatewayMessage } from "../../protocol/messages.ts";
-import type { BlobClient } from "../../transport/blobs/blob-client.ts";
+import type { BlobHash, MinerId } from "../../protocol/ids.ts";
+import type { MergeMessage } from "../../protocol/merge-messages.ts";
+import { manifestOf } from "../../protocol/partitions.ts";
 import type { ComputeEngine } from "../compute-host/compute-worker.ts";
-import type { Place } from "../flow/place.ts";
+import { Applier, type ApplyOrder } from "./applier.ts";
+import { KeptContribution } from "./kept-contribution.ts";
+import type { MergeScope } from "./merge-surroundings.ts";
+import { OwnContribution } from "./own-contribution.ts";
+import { type ListedContribution, type ReduceOrder, Reducer } from "./reducer.ts";
 
-type Blobs = Pick<BlobClient, "take" | "put">;
-export type MergeOrder = Extract<GatewayMessage, { type: "merge" }>;
+type Offer = Extract<MergeMessage, { type: "offer" }>;
 
-/** What this replica handed in; kept so that it need not be fetched again. */
-export interface HandedIn {
-  readonly blob: BlobRef;
-  readonly contribution: Contribution;
-}
+export class Merge {
+  readonly #scope: MergeScope;
+  readonly #reducer: Reducer;
+  readonly #kept = new Map<MinerId, KeptContribution>();
+  #own: OwnContribution | null = null;
+  #applier: Applier | null = null;
+  #isApplied = false;
 
-/** Takes what the replica has gathered out of the worker and puts it into the blob store. */
-export async function handIn(
-  place: Place,
-  engine: ComputeEngine,
-  blobs: Blobs,
-  signal: AbortSignal,
-): Promise<HandedIn> {
-  if (place.training.mode === "local-steps") await stepOnTheRest(engine);
-  signal.throwIfAborted();
-  const contribution = await engine.call("contribution");
-  signal.throwIfAborted();
-  return { contribution, blob: await blobs.put(bytesOf(contribution.values), { signal }) };
-}
-
-/** Gradients whose source never finished its step count as well, if they are sound. */
-async function stepOnTheRest(engine: ComputeEngine): Promise<void> {
-  try {
-    await engine.call("step");
-  } catch (error) {
-    if (failureOf(error)?.code !== "compute-non-finite") throw error;
+  constructor(scope: MergeScope) {
+    this.#scope = scope;
+    this.#reducer = new Reducer(scope, {
+      slicesOf: (contribution) => this.#holding(contribution)?.slices ?? null,
+      sliceOf: (contribution, partition) => this.#holding(contribution)?.slice(partition) ?? null,
+    });
   }
-}
 
-/** Averages the contributions in the order given and steps; returns the hash of the new weights. */
-export async function merge(
-  order: MergeOrder,
-  place: Place,
-  own: HandedIn | null,
-  engine: ComputeEngine,
-  blobs: Blobs,
-  signal: AbortSignal,
-): Promise<BlobHash> {
-  const sound: Contribution[] = [];
-  for (const { blob, tokens } of order.contributions) {
-    if (blob.bytes !== stageLayout(place.model, place.stage).length * 4) continue;
-    const isOwn = own !== null && own.blob.hash === blob.hash;
-    const values = isOwn ? own.contribution.values : floatsOf(await blobs.take(blob, { signal }));
-    // All replicas see the same bytes, so all leave out the same ones.
-    if (allFinite(values)) sound.push({ values, tokens });
+  /** Offers what this replica brings, unless `signal` is aborted; resolves when it counts, whatever becomes of this replica. */
+  async contribute(contribution: Contribution, signal: AbortSignal): Promise<BlobHash> {
+    const own = await OwnContribution.of(this.#scope, contribution);
+    if (signal.aborted) own.release();
+    signal.throwIfAborted();
+    this.#own = own;
+    await own.keptByOwners();
+    return own.manifest;
   }
-  signal.throwIfAborted();
-  await engine.call("merge", { contributions: sound });
-  signal.throwIfAborted();
-  const { weights } = await engine.call("state");
-  return hashBytes(bytesOf(weights));
-}
 
-export async function storeState(
-  engine: ComputeEngine,
-  blobs: Blobs,
-  signal: AbortSignal,
-): Promise<{ readonly weights: BlobRef; readonly optimizer: BlobRef }> {
-  const state = await engine.call("state");
-  signal.throwIfAborted();
-  return {
-    weights: await blobs.put(bytesOf(state.weights), { signal }),
-    optimizer: await blobs.put(bytesOf(state.optimizer), { signal }),
-  };
-}
+  /** Another replica's word. What is not of this merge's replicas, or does not fit, is ignored. */
+  async receive(from: MinerId, message: MergeMessage): Promise<void> {
+    if (!this.#scope.replicas.includes(from) || this.#isApplied) return;
+    if (message.type === "kept") this.#own?.keptBy(from, message.manifest);
+    else if (message.slices.length === this.#scope.partitions.length) await this.#keep(from, message);
+  }
 
-function allFinite(values: Float32Array): boolean {
-  return values.every((value) => Number.isFinite(value));
+  reduce(order: ReduceOrder): ReturnType<Reducer["reduce"]> {
+    return this.#reducer.reduce(order);
+  }
+
+  /** Null when an earlier call is under way: it takes what this order says into account. */
+  async apply(order: ApplyOrder, engine: ComputeEngine): Promise<BlobHash | null> {
+    if (this.#applier !== null) {
+      this.#applier.update(order);
+      return null;
+    }
+    this.#applier = new Applier(this.#scope, engine, order, (partition, hash) => this.#reducer.result(partition, hash));
+    const weightsHash = await this.#applier.run();
+    this.#isApplied = true;
+    this.#releaseContributions();
+    return weightsHash;
+  }
+
+  /** The roster changed, or there is a new link: what was waited for may be in vain, or may have been lost. */
+  lookAgain(): void {
+    this.#own?.announce();
+  }
+
+  release(): void {
+    this.#releaseContributions();
+    this.#reducer.release();
+  }
+
+  /** What was averaged is there for others even after this replica has its weights; what went into it is not. */
+  #releaseContributions(): void {
+    for (const contribution of [this.#own, ...this.#kept.values()]) contribution?.release();
+    this.#own = null;
+    this.#kept.clear();
+  }
+
+  async #keep(from: MinerId, { slices }: Offer): Promise<void> {
+    const { place, tell } = this.#scope;
+    const manifest = manifestOf(slices);
+    let kept = this.#kept.get(from);
+    if (kept?.manifest !== manifest) {
+      kept?.release(); // it began anew, and contributes something else
+      kept = new KeptContribution(this.#scope, from, slices);
+      this.#kept.set(from, kept);
+    }
+    if (await kept.keep()) tell(from, { type: "kept", at: place.at, manifest });
+  }
+
+  #holding({ minerId, manifest }: ListedContribution): OwnContribution | KeptContribution | null {
+    const holding = minerId === this.#scope.self ? this.#own : this.#kept.get(minerId);
+    return holding?.manifest === manifest ? holding : null;
+  }
 }

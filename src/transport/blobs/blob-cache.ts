@@ -4,7 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { appendFile, mkdir, readdir, readFile, rename, rm, stat, utimes } from "node:fs/promises";
+import { appendFile, mkdir, open, readdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { FailureError } from "../../protocol/failure.ts";
 import { type BlobHash, type BlobRef, blobHashSchema } from "../../protocol/ids.ts";
@@ -36,8 +36,24 @@ export class BlobCache {
     return bytes;
   }
 
-  async remove(ref: BlobRef): Promise<void> {
-    await rm(this.#path(ref.hash), { force: true });
+  /** `length` bytes from `offset` on, unchecked. Rejects with `FailureError` (blob-not-found) when the blob has been forgotten. */
+  async readPart(ref: BlobRef, offset: number, length: number): Promise<Uint8Array> {
+    const file = await open(this.#path(ref.hash)).catch(nullWhenMissing);
+    if (file === null) throw new FailureError("blob-not-found", `The blob ${ref.hash} is no longer in the cache.`);
+    try {
+      const bytes = Buffer.alloc(length);
+      const { bytesRead } = await file.read(bytes, 0, length, offset);
+      return bytes.subarray(0, bytesRead);
+    } finally {
+      await file.close();
+    }
+  }
+
+  /** Keeps a blob that is at hand. Rejects with `FailureError` (disk-full). */
+  async write(ref: BlobRef, bytes: Uint8Array, isInUse: (hash: BlobHash) => boolean): Promise<void> {
+    await mkdir(this.#folder, { recursive: true });
+    await writeFile(this.#partialPath(ref.hash), bytes).catch(explainFullDisk);
+    await this.#complete(ref, isInUse);
   }
 
   /** How much of the blob has been downloaded, bytes. */
@@ -69,6 +85,10 @@ export class BlobCache {
       await this.dropPartial(ref);
       throw new FailureError("blob-corrupt", `what came is not the blob ${ref.hash}`, { retry: true });
     }
+    await this.#complete(ref, isInUse);
+  }
+
+  async #complete(ref: BlobRef, isInUse: (hash: BlobHash) => boolean): Promise<void> {
     await rename(this.#partialPath(ref.hash), this.#path(ref.hash));
     await this.#evict((hash) => hash === ref.hash || isInUse(hash));
   }

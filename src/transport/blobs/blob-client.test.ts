@@ -76,9 +76,14 @@ describe("a blob client", () => {
     expect(requests).toEqual(["GET"]);
   });
 
-  it("keeps nothing of what is needed once", async () => {
-    same(await client().take(ref), bytes);
-    expect(await readdir(join(folder, "cache"))).toEqual([]);
+  it("keeps what is at hand, and reads it in parts until it is forgotten", async () => {
+    const kept = await client().keep(bytes);
+    expect(kept.ref).toEqual(ref);
+    same(await kept.source.read(3, 5), bytes.subarray(3, 8));
+    same(await client().get(ref), bytes);
+    expect(requests).toEqual([]);
+    await rm(join(folder, "cache", ref.hash));
+    await expect(kept.source.read(0, 1)).rejects.toMatchObject({ failure: { code: "blob-not-found" } });
   });
 
   it("shares one download between several askers", async () => {

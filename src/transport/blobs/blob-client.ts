@@ -6,6 +6,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { type FailureCode, FailureError, failureOf } from "../../protocol/failure.ts";
 import { hashBytes } from "../../protocol/identity.ts";
 import type { BlobHash, BlobRef } from "../../protocol/ids.ts";
+import type { BlobSource } from "../blob-serving.ts";
 import { BlobCache } from "./blob-cache.ts";
 
 export interface BlobClientOptions {
@@ -54,11 +55,12 @@ export class BlobClient {
     }
   }
 
-  /** As `get`, for what is needed only once: nothing stays in the cache. */
-  async take(ref: BlobRef, options: CallOptions = {}): Promise<Uint8Array> {
-    const bytes = await this.get(ref, options);
-    await this.#cache.remove(ref);
-    return bytes;
+  /** Puts what is at hand into the cache, from where it can be read in parts until it is forgotten. Rejects with disk-full. */
+  async keep(bytes: Uint8Array): Promise<{ readonly ref: BlobRef; readonly source: BlobSource }> {
+    const ref = { hash: hashBytes(bytes), bytes: bytes.length };
+    await this.#cache.write(ref, bytes, (hash) => this.#downloads.has(hash));
+    const read = (offset: number, length: number) => this.#cache.readPart(ref, offset, length);
+    return { ref, source: { bytes: ref.bytes, read } };
   }
 
   /** Stores `bytes` under their hash; sends nothing when the store has them. Rejects as `get`, and with message-too-large. */
