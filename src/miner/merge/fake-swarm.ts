@@ -1,7 +1,7 @@
 /**
  * For tests and the benchmark: replicas of one stage, wired by memory links, on engines that hold nothing but a vector. Real are the
- * merge and the exchange of blobs. Whatever is delivered, between replicas or to and from the orchestrator, is a moment at which
- * something may be made to happen.
+ * merge and the exchange of blobs. Whatever is delivered, between replicas or to and from the orchestrator, is a moment at which one may
+ * die.
  */
 import { FailureError } from "../../protocol/failure.ts";
 import { hashBytes } from "../../protocol/identity.ts";
@@ -84,13 +84,13 @@ export class FakeSwarm {
   readonly network = new MemoryNetwork();
   readonly members: readonly FakeMember[];
   readonly live = new Set<MinerId>();
-  /** Told of every delivery before it takes place. */
-  onMoment: (moment: number) => void = () => {};
   /** What becomes of messages between replicas. */
   fate: (message: AddressedMessage) => Fate = () => "deliver";
   /** Gets what replicas report. */
   onReport: (from: MinerId, message: ClientMessage) => void = () => {};
   #moments = 0;
+  /** Who is to die, by moment. */
+  readonly #deaths = new Map<number, MinerId[]>();
 
   /** `contributions`: what each replica brings, and its tokens. They start from weights of zero. */
   constructor(contributions: readonly { readonly values: Float32Array; readonly tokens: number }[]) {
@@ -105,6 +105,7 @@ export class FakeSwarm {
     };
   }
 
+  /** Deliveries so far, between replicas or to and from the orchestrator. */
   get moments(): number {
     return this.#moments;
   }
@@ -133,6 +134,12 @@ export class FakeSwarm {
     for (const member of this.members) if (this.live.has(member.id)) member.acts.lookAgain();
   }
 
+  /** Ends the replica of this number right before a delivery. */
+  killAt(index: number, moment: number): void {
+    const { id } = this.members[index] ?? {};
+    if (id !== undefined) this.#deaths.set(moment, [...(this.#deaths.get(moment) ?? []), id]);
+  }
+
   /** Waits until something is so. Time passes while nothing else happens, up to ten minutes. */
   async until(isSo: () => boolean): Promise<void> {
     while (!isSo()) {
@@ -146,7 +153,7 @@ export class FakeSwarm {
 
   #moment(): void {
     this.#moments += 1;
-    this.onMoment(this.#moments);
+    for (const id of this.#deaths.get(this.#moments) ?? []) this.kill(id);
   }
 
   #member(id: MinerId, engine: FakeVectorEngine): FakeMember {

@@ -1,0 +1,111 @@
+/**
+ * `npm run bench -- merge`: what the butterfly merge costs a replica, how exact it is, and what is lost when replicas die in it. Real
+ * are the merge and the exchange of blobs; the links are in memory, the engines hold nothing but a vector, and the orchestrator does
+ * what docs/protocol.md says.
+ */
+import { z } from "zod";
+import { streamKey, uniform } from "../../src/compute/random.ts";
+import { type Dropout, type MergeShape, measureMerge } from "./merge/measure-merge.ts";
+import { count, given, readFlags } from "./shared/flags.ts";
+import { printResult, progress, provenance, rounded, verdictOf } from "./shared/report.ts";
+
+const flags = readFlags(
+  z.object({
+    /** One number of replicas, or several. */
+    replicas: z
+      .string()
+      .default("2,4,8,16,32")
+      .transform((list) => list.split(",").map((one) => count.parse(one))),
+    parameters: count.default(1_000_000),
+    /** So many replicas die at random moments; or, with "all", each one in turn at each moment. */
+    dropouts: z.union([z.literal("all"), z.coerce.number().int().nonnegative()]).default("all"),
+    seed: z.coerce.number().int().nonnegative().default(1),
+    json: given,
+  }),
+);
+
+const targets = { ofTheory: { atMost: 1.1 }, error: { atMost: 1e-6 }, lost: { atMost: 0 } } as const;
+/** When and where one dies does not depend on how long the vectors are. */
+const mostParametersPerDropout = 1024;
+/** If all moments together took more deliveries than this, which they do among more than eight replicas … */
+const mostDeliveries = 2_000_000;
+/** … every so many-th is tried, for about as many as this. */
+const sampledDeliveries = 200_000;
+
+const rows = [];
+for (const replicas of flags.replicas) {
+  const shape = { replicas, parameters: flags.parameters, seed: flags.seed };
+  const undisturbed = await measureMerge(shape);
+  const disturbed = flags.dropouts === "all" ? await eachDropout(shape) : await randomDropouts(shape, flags.dropouts);
+  const ofTheory =
+    undisturbed.theoreticalBytes === 0 ? 1 : undisturbed.bytesSentPerReplica / undisturbed.theoreticalBytes;
+  rows.push({ ...undisturbed, bytesOfTheory: rounded(ofTheory, 3), dropouts: disturbed });
+  progress(
+    `${replicas} replicas: ${rounded(ofTheory, 3)} of the formula's bytes, error ${undisturbed.maxAbsError}, ` +
+      `${disturbed.partitionsLost} partitions lost in ${disturbed.merges} merges with dropouts`,
+  );
+}
+
+const last = rows.at(-1);
+const maxAbsError = Math.max(...rows.flatMap((row) => [row.maxAbsError ?? 0, row.dropouts.maxAbsError ?? 0]));
+const partitionsLost = rows.reduce((sum, row) => sum + row.partitionsLost + row.dropouts.partitionsLost, 0);
+const mostOfTheory = Math.max(...rows.map(({ bytesOfTheory }) => bytesOfTheory));
+printResult({
+  parameters: flags.parameters,
+  /** Of the largest number of replicas; the others are in `rows`. */
+  replicas: last?.replicas,
+  bytesSentPerReplica: last?.bytesSentPerReplica,
+  bytesReceivedPerReplica: last?.bytesReceivedPerReplica,
+  theoreticalBytes: last?.theoreticalBytes,
+  maxAbsError,
+  partitionsLost,
+  verdicts: {
+    bytes: verdictOf(mostOfTheory, targets.ofTheory),
+    exactness: verdictOf(maxAbsError, targets.error),
+    partitionsLost: verdictOf(partitionsLost, targets.lost),
+  },
+  rows,
+  ...provenance(flags.seed),
+});
+
+/** Every replica dies once before every delivery of the undisturbed merge, or before a part of them. */
+async function eachDropout(given: MergeShape) {
+  const shape = { ...given, parameters: Math.min(given.parameters, mostParametersPerDropout) };
+  const { deliveries } = await measureMerge(shape);
+  const allDeliveries = deliveries ** 2 * shape.replicas;
+  const stride = allDeliveries <= mostDeliveries ? 1 : Math.ceil(allDeliveries / sampledDeliveries);
+  const moments = Array.from({ length: Math.floor(deliveries / stride) }, (_, index) => 1 + index * stride);
+  const dropouts = moments.flatMap((moment) =>
+    Array.from({ length: shape.replicas }, (_, replica) => [{ replica, moment }]),
+  );
+  return {
+    ...(await summaryOf(shape, shape.replicas === 1 ? [] : dropouts)),
+    moments: deliveries,
+    momentsTried: moments.length,
+  };
+}
+
+async function randomDropouts(shape: MergeShape, number: number) {
+  if (number === 0) return summaryOf(shape, []);
+  const { deliveries } = await measureMerge(shape);
+  const key = streamKey(shape.seed, "dropouts");
+  const victims = Array.from({ length: shape.replicas }, (_, replica) => replica)
+    .toSorted((a, b) => uniform(key, 0, a) - uniform(key, 0, b))
+    .slice(0, number);
+  const dropouts = victims.map((replica) => ({
+    replica,
+    moment: 1 + Math.floor(uniform(key, 1, replica) * deliveries),
+  }));
+  return summaryOf(shape, [dropouts]);
+}
+
+async function summaryOf(shape: MergeShape, runs: readonly (readonly Dropout[])[]) {
+  let partitionsLost = 0;
+  let maxAbsError: number | null = 0;
+  for (const dropouts of runs) {
+    const merge = await measureMerge(shape, dropouts);
+    partitionsLost += merge.partitionsLost;
+    maxAbsError = merge.maxAbsError === null || maxAbsError === null ? null : Math.max(maxAbsError, merge.maxAbsError);
+  }
+  return { merges: runs.length, partitionsLost, maxAbsError };
+}

@@ -1,0 +1,44 @@
+/** One merge of a stage among replicas in this process, and what it cost and came to. */
+import { fakeContributions, largestError } from "../../../src/miner/merge/fake-contributions.ts";
+import { FakeOrchestrator } from "../../../src/miner/merge/fake-orchestrator.ts";
+import { FakeSwarm } from "../../../src/miner/merge/fake-swarm.ts";
+import { mean } from "../shared/report.ts";
+
+export interface MergeShape {
+  readonly replicas: number;
+  readonly parameters: number;
+  readonly seed: number;
+}
+
+/** Who dies, right before which delivery. */
+export interface Dropout {
+  readonly replica: number;
+  readonly moment: number;
+}
+
+/** What docs/protocol.md says that a replica sends, and receives, in f32. */
+export function theoreticalBytes({ replicas, parameters }: MergeShape): number {
+  return (replicas === 1 ? 0 : 3 - 4 / replicas) * 4 * parameters;
+}
+
+export async function measureMerge(shape: MergeShape, dropouts: readonly Dropout[] = []) {
+  const { replicas, parameters, seed } = shape;
+  const contributions = fakeContributions(replicas, parameters, seed);
+  const swarm = new FakeSwarm(contributions);
+  for (const { replica, moment } of dropouts) swarm.killAt(replica, moment);
+  const outcome = await new FakeOrchestrator(swarm, parameters).merge();
+  if (outcome.weightsHashes.size > 1) throw new Error("the replicas ended with different weights");
+  const traffic = swarm.members.map(({ link }) => link.traffic);
+  return {
+    replicas,
+    partitions: outcome.partitions,
+    bytesSentPerReplica: Math.round(mean(traffic.map(({ sentBytes }) => sentBytes))),
+    bytesReceivedPerReplica: Math.round(mean(traffic.map(({ receivedBytes }) => receivedBytes))),
+    theoreticalBytes: Math.round(theoreticalBytes(shape)),
+    /** With several dropouts some slices may be means of fewer: then there is no one figure that they should be. */
+    maxAbsError: dropouts.length > 1 ? null : largestError(swarm, contributions, outcome),
+    partitionsLost: outcome.lost,
+    /** Deliveries of messages, to replicas and to the orchestrator. */
+    deliveries: swarm.moments,
+  };
+}
