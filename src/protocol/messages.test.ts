@@ -11,22 +11,33 @@ import {
   encodeMessage,
   type GatewayMessage,
   maxClientMessageBytes,
+  type Roster,
+  rosterBytes,
 } from "./messages.ts";
 
 const seed = 20_261_123;
 const { minerId } = createIdentity();
-const at = { runId: runIdSchema.parse("demo"), epoch: 3, attempt: 0 };
+const at = { runId: runIdSchema.parse("demo"), epoch: 3, attempt: 0, stage: 1 };
 const hash = blobHashSchema.parse("0a".repeat(32));
+const signature = new Uint8Array(64).fill(3);
+const replica = { minerId, weight: 7 };
 
 const clientMessages: readonly ClientMessage[] = [
+  { type: "hello", protocol: 1, software: "test", role: "miner", minerId, name: "laptop", signature },
   {
-    type: "hello",
-    protocol: 1,
-    software: "test",
-    role: "miner",
-    minerId,
-    name: "laptop",
-    signature: new Uint8Array(64).fill(3),
+    type: "join",
+    device: {
+      platform: "linux-x64",
+      cpu: "test",
+      cores: 2,
+      memoryBytes: 1 << 30,
+      memoryLimitBytes: 1 << 29,
+      backend: "native",
+      precision: "f32",
+      adapter: null,
+      blockTokensPerSecond: 1234.5,
+    },
+    held: [at, { ...at, stage: 2 }],
   },
   { type: "leave", reason: "pause" },
   { type: "ready", at, weightsHash: hash },
@@ -37,16 +48,42 @@ const clientMessages: readonly ClientMessage[] = [
     microbatchesDone: 4,
     microbatchesLost: 0,
     microbatchesInFlight: 2,
+    microbatchesRerouted: 1,
+    microbatchesStale: 0,
+    stalenessSum: 3,
+    stalenessMost: 1,
     tokensPerSecond: 12.5,
     memoryBytes: 1 << 28,
     lossSumNats: null,
   },
-  { type: "contributed", at, blob: { hash, bytes: 40 }, tokens: 4096, lossSumNats: 8123.25 },
+  { type: "source-done", at, microbatchesDone: 4, microbatchesLost: 0 },
+  { type: "contributed", at, manifest: hash, tokens: 4096, lossSumNats: 8123.25, computeMs: 1200 },
+  {
+    type: "reduced",
+    at,
+    slices: [
+      { partition: 0, hash },
+      { partition: 3, hash: null },
+    ],
+    outliers: [minerId],
+  },
+  { type: "merged", at, weightsHash: hash },
+  { type: "stored", at, weights: { hash, bytes: 8 }, optimizer: { hash, bytes: 20 } },
 ];
 const gatewayMessages: readonly GatewayMessage[] = [
   { type: "challenge", protocol: 1, networkId: "home", nonce: new Uint8Array(32).fill(9) },
-  { type: "start", at, roster: { version: 4, stages: [[minerId], [minerId]] } },
-  { type: "merge", at, contributions: [{ minerId, blob: { hash, bytes: 40 }, tokens: 12 }] },
+  { type: "start", at, roster: { version: 4, stages: [[replica], [replica]], sources: [replica] }, signature },
+  { type: "roster", at, roster: { version: 5, stages: [[], [replica]], sources: [replica] }, signature },
+  { type: "upload", at, replicas: [minerId] },
+  {
+    type: "reduce",
+    at,
+    replicas: [minerId],
+    contributions: [{ minerId, manifest: hash, tokens: 12 }],
+    partitions: [0, 5],
+  },
+  { type: "apply", at, replicas: [minerId], tokens: 12, slices: [{ hash, holders: [minerId] }, null] },
+  { type: "store-checkpoint", at },
 ];
 
 describe("a control message", () => {
@@ -71,6 +108,14 @@ describe("a control message", () => {
     expect(() => decodeClientMessage(pack({ type: "ready", at: { ...at, epoch: -1 }, weightsHash: hash }))).toThrow(
       /epoch/,
     );
+  });
+
+  test("with as many slices as one report may hold stays far below the limit", () => {
+    const slices = Array.from({ length: 256 }, (_, partition) => ({ partition: 65_536 - partition, hash }));
+    const outliers = Array.from({ length: 64 }, () => minerId);
+    const bytes = encodeMessage({ type: "reduced", at, slices, outliers });
+    expect(bytes.length).toBeLessThan(maxClientMessageBytes / 2);
+    expect(decodeClientMessage(bytes)).toMatchObject({ slices });
   });
 
   test("over the limit is refused before it is parsed", () => {
@@ -104,6 +149,25 @@ describe("a control message", () => {
       { seed, numRuns: 20_000 },
     );
     expect(refused).toBeGreaterThan(10_000);
+  });
+});
+
+describe("a roster's signature", () => {
+  const roster: Roster = { version: 4, stages: [[replica], [replica]], sources: [replica] };
+
+  test("covers every part of it, and the epoch that it is for", () => {
+    const others: readonly (readonly [typeof at, Roster])[] = [
+      [{ ...at, epoch: 4 }, roster],
+      [{ ...at, attempt: 1 }, roster],
+      [at, { ...roster, version: 5 }],
+      [at, { ...roster, stages: [[replica], []] }],
+      [at, { ...roster, stages: [[replica], [{ ...replica, weight: 8 }]] }],
+      [at, { ...roster, stages: [[replica], [{ ...replica, minerId: createIdentity().minerId }]] }],
+      [at, { ...roster, sources: [] }],
+    ];
+    const signed = Buffer.from(rosterBytes(at, roster));
+    for (const [place, other] of others) expect(signed.equals(rosterBytes(place, other))).toBe(false);
+    expect(signed.equals(rosterBytes({ ...at, stage: 0 }, roster))).toBe(true); // one roster for all stages
   });
 });
 
