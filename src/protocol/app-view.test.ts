@@ -4,7 +4,15 @@ import { type AppView, applyApiEvent, listLimits } from "./app-view.ts";
 import type { ApiEvent, LogLine } from "./local-api.ts";
 
 const line = (sequence: number): LogLine => ({ sequence, atMs: 0, level: "info", source: "test", text: "" });
-const epoch = { epoch: 0, tokens: 1, trainLossNats: null, finishedAtMs: 0, durationMs: 0, contributors: 1 };
+const epoch = {
+  epoch: 0,
+  tokens: 1,
+  trainLossNats: null,
+  finishedAtMs: 0,
+  durationMs: 0,
+  contributors: 1,
+  partitionsLost: 0,
+};
 const snapshot: ApiEvent = {
   event: "snapshot",
   version: 7,

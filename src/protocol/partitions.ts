@@ -26,9 +26,8 @@ export const ownersPerPartition = 2;
  * shuffle is seeded by the place, so that nobody chooses whose work it averages.
  */
 export function partitionsOf(at: PlaceRef, replicas: readonly MinerId[], parameters: number): readonly Partition[] {
-  const shuffled = shuffle(at, replicas);
-  const rounds = Math.ceil((parameters * bytesPerParameter) / (Math.max(1, shuffled.length) * largestSliceBytes));
-  const count = Math.min(parameters, shuffled.length * Math.max(1, rounds));
+  const shuffled = mergeOrder(at, replicas);
+  const count = partitionCount(shuffled.length, parameters);
   return Array.from({ length: count }, (_, index) => {
     const from = Math.floor((index * parameters) / count);
     const first = index % shuffled.length;
@@ -46,7 +45,16 @@ export function manifestOf(slices: readonly BlobHash[]): BlobHash {
   return hashBytes(Buffer.from(slices.join(""), "hex"));
 }
 
-function shuffle({ runId, epoch, attempt, stage }: PlaceRef, replicas: readonly MinerId[]): readonly MinerId[] {
+export function partitionCount(replicas: number, parameters: number): number {
+  const rounds = Math.ceil((parameters * bytesPerParameter) / (Math.max(1, replicas) * largestSliceBytes));
+  return Math.min(parameters, replicas * Math.max(1, rounds));
+}
+
+/** The replicas, shuffled; partition i is put to them from the (i mod replicas)th on, round and round. */
+export function mergeOrder(
+  { runId, epoch, attempt, stage }: PlaceRef,
+  replicas: readonly MinerId[],
+): readonly MinerId[] {
   const drawn = replicas.map((miner) => ({
     miner,
     draw: hashBytes(Buffer.from(`${runId}:${epoch}:${attempt}:${stage}:${miner}`)),

@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { blobRefSchema, minerIdSchema, runIdSchema } from "./ids.ts";
+import { placementViewSchema } from "./placement-view.ts";
 
 const count = z.int().nonnegative();
 
@@ -13,7 +14,7 @@ export const phaseSchema = z.enum([
   /** Replicas load the epoch's starting weights. */
   "preparing",
   "training",
-  /** Replicas upload what they contribute. */
+  /** Replicas hand what they contribute to those who average it. */
   "uploading",
   /** Replicas average the contributions and store the checkpoint. */
   "merging",
@@ -49,6 +50,8 @@ export const epochRecordSchema = z.object({
   durationMs: z.number(),
   /** Miners whose contribution was merged. */
   contributors: count,
+  /** Parts of the model that kept their previous value because nobody was left who could average them. */
+  partitionsLost: count,
 });
 export type EpochRecord = Readonly<z.infer<typeof epochRecordSchema>>;
 
@@ -105,7 +108,11 @@ export const runViewSchema = z.object({
   phaseSinceMs: z.number(),
   tokens: count,
   microbatchesLost: count,
+  /** Since the run began; see the epochs. */
+  partitionsLost: count,
   stages: z.array(stageViewSchema).readonly(),
+  /** Why the miners hold what they hold; null before anybody was placed. */
+  placement: placementViewSchema.nullable(),
   /** Micro-credits earned so far. */
   credits: z.record(minerIdSchema, count),
   checkpoint: checkpointSchema.nullable(),
@@ -121,6 +128,12 @@ export const telemetrySchema = z.object({
   microbatchesPlanned: count,
   /** Mean training loss over the last reports; null before the first. */
   trainLossNats: z.number().nullable(),
+  /** Of the current epoch, over all replicas: passed on to another replica than the first that was chosen. */
+  microbatchesRerouted: count,
+  /** Likewise: dropped because their step was over. */
+  microbatchesStale: count,
+  /** Optimizer steps between a microbatch's forward and its backward pass, in the current epoch. */
+  staleness: z.object({ mean: z.number().nonnegative(), most: count }),
   miners: z
     .array(
       z.object({

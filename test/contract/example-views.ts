@@ -27,7 +27,9 @@ export function exampleRun(change: Partial<RunView> = {}): RunView {
     phaseSinceMs: 1_000,
     tokens: 4096,
     microbatchesLost: 0,
+    partitionsLost: 0,
     stages: [],
+    placement: null,
     credits: {},
     checkpoint: null,
     ...change,
@@ -42,6 +44,7 @@ export function exampleEpoch(epoch: number): EpochRecord {
     finishedAtMs: 1_000 * epoch,
     durationMs: 900,
     contributors: 2,
+    partitionsLost: 0,
   };
 }
 
@@ -51,6 +54,9 @@ export function exampleTelemetry(atMs: number, othersTokensPerSecond: number): T
     microbatchesDone: 3,
     microbatchesPlanned: 8,
     trainLossNats: 2.5,
+    microbatchesRerouted: 0,
+    microbatchesStale: 0,
+    staleness: { mean: 0, most: 0 },
     miners: [
       { minerId: otherMiner, tokensPerSecond: othersTokensPerSecond, microbatchesInFlight: 1, memoryBytes: 1 << 20 },
     ],

@@ -14,13 +14,22 @@ import type { Evaluation } from "../../../protocol/run-view.ts";
 import { recordCheckpoint } from "./checkpoint.ts";
 import type { RunEvent, SteerAction, Transition } from "./event.ts";
 import { historyLimits, remember } from "./history.ts";
-import { forgetMember, lose } from "./membership.ts";
-import { advanceMerging, agree, askToStore, beginMerging, expireMerging } from "./merging.ts";
+import { expireGraces, lose, loseAll } from "./membership.ts";
+import {
+  advanceMerging,
+  agree,
+  askToStore,
+  beginApplying,
+  beginMerging,
+  expireMerging,
+  reviewStage,
+} from "./merging.ts";
 import type { Next } from "./next.ts";
-import { advancePreparing, beginPreparing, expirePreparing } from "./preparing.ts";
+import { advancePreparing, beginPreparing, expirePreparing, linger } from "./preparing.ts";
 import { receive } from "./receive.ts";
-import { nextDeadlineMs, type RunState, targetReached } from "./state.ts";
-import { advanceTraining, announceRoster, beginTraining, expireTraining } from "./training.ts";
+import { announceRoster, rosterIsDue } from "./roster.ts";
+import { type RunState, targetReached } from "./state.ts";
+import { advanceTraining, beginTraining, expireTraining } from "./training.ts";
 import { Turn } from "./turn.ts";
 import { advanceUploading, beginUploading, expireUploading } from "./uploading.ts";
 import { abandonEpoch, advanceWaiting, dismissMembers, rest, retryEpoch, standBy, tendWaiting } from "./waiting.ts";
@@ -69,11 +78,12 @@ function advance(turn: Turn): Next | null {
   if (turn.state.phase.name === "waiting") tendWaiting(turn, turn.state.phase);
   const { state, atMs } = turn;
   const { phase, intent } = state;
+  if (rosterIsDue(state, atMs)) return { to: "announce-roster" };
   switch (phase.name) {
     case "waiting":
       return advanceWaiting(state, phase, atMs);
     case "preparing":
-      return advancePreparing(state, phase);
+      return advancePreparing(state, phase, atMs);
     case "training":
       return advanceTraining(state, phase);
     case "uploading":
@@ -97,6 +107,9 @@ function go(turn: Turn, next: Next): void {
     case "prepare":
       beginPreparing(turn);
       break;
+    case "linger":
+      linger(turn);
+      break;
     case "train":
       beginTraining(turn);
       break;
@@ -107,7 +120,13 @@ function go(turn: Turn, next: Next): void {
       beginUploading(turn, next.plannedTokens);
       break;
     case "merge":
-      beginMerging(turn, next.contributions);
+      beginMerging(turn, next.listed);
+      break;
+    case "review":
+      reviewStage(turn, next.stage);
+      break;
+    case "apply":
+      beginApplying(turn, next.stage);
       break;
     case "agree":
       agree(turn, next.stage, next.weightsHash);
@@ -135,14 +154,14 @@ function go(turn: Turn, next: Next): void {
   }
 }
 
-/** Takes those out of the epoch that did not answer in time; the rest then go on. */
+/** Those are gone who did not come back in time, and those out of the epoch who did not answer; the rest then go on. */
 function expire(turn: Turn): void {
-  const deadlineMs = nextDeadlineMs(turn.state);
-  if (deadlineMs === null || turn.atMs < deadlineMs) return;
+  expireGraces(turn);
   const { phase } = turn.state;
-  if (phase.name === "preparing") expirePreparing(turn, phase);
+  if (phase.deadlineMs === null || turn.atMs < phase.deadlineMs) return;
+  if (phase.name === "preparing") expirePreparing(turn);
   if (phase.name === "training") expireTraining(turn, phase);
-  if (phase.name === "uploading") expireUploading(turn, phase);
+  if (phase.name === "uploading") expireUploading(turn);
   if (phase.name === "merging") expireMerging(turn, phase);
 }
 
@@ -177,11 +196,19 @@ function retarget(turn: Turn, targetTokens: number | null): void {
   }
 }
 
+/** Every session is gone, for how long nobody knows: members get a grace to come back, and the phase its whole time again. */
 function restart(turn: Turn): void {
-  const { members, phase, attempt } = turn.state;
   turn.log("warning", "The orchestrator was started again.");
-  for (const { minerId } of members) forgetMember(turn, minerId);
-  if (phase.name === "paused" || phase.name === "finished") return;
-  turn.change({ attempt: attempt + 1 });
-  standBy(turn, { notBeforeMs: turn.atMs, gatherUntilMs: null });
+  loseAll(turn);
+  const { phase, definition } = turn.state;
+  if (phase.name === "waiting" || phase.name === "paused" || phase.name === "finished") return;
+  const timeoutMs = definition.timeouts[phaseTimeouts[phase.name]];
+  turn.change({ phase: { ...phase, deadlineMs: Math.max(phase.deadlineMs, turn.atMs + timeoutMs) } });
 }
+
+const phaseTimeouts = {
+  preparing: "prepareMs",
+  training: "epochMs",
+  uploading: "uploadMs",
+  merging: "mergeMs",
+} as const;

@@ -1,8 +1,12 @@
 /** The end of an epoch: the checkpoint stands, work is credited, the next epoch may begin. */
+import type { MinerId } from "../../../protocol/ids.ts";
 import type { Checkpoint } from "../../../protocol/run-view.ts";
 import { modelParameters } from "./definition.ts";
 import { historyLimits, remember } from "./history.ts";
-import { type Contribution, type PhaseOf, targetReached } from "./state.ts";
+import { confirmedOutliers } from "./merging.ts";
+import { isLive } from "./replicas.ts";
+import type { StageMerge } from "./stage-merge.ts";
+import { type Contribution, type Member, type Replica, type RunState, stageName, targetReached } from "./state.ts";
 import type { Turn } from "./turn.ts";
 import { standBy } from "./waiting.ts";
 
@@ -13,19 +17,18 @@ export function recordCheckpoint(turn: Turn): void {
   const { state } = turn;
   const { phase } = state;
   if (phase.name !== "merging") return;
-  const contributionsOf = (stage: number) => phase.contributions.filter((one) => one.stage === stage);
-  const lastStage = contributionsOf(state.stages.length - 1);
+  const merges = phase.stages;
+  const contributionsOf = (stage: number) =>
+    state.replicas[stage]?.flatMap(({ contribution }) => contribution ?? []) ?? [];
   const tokens = state.tokens + sum(contributionsOf(0).map((one) => one.tokens));
-  const contributors = phase.contributions.filter((one) => one.tokens > 0).length;
-  const trainLossNats = meanLossNats(lastStage);
-
-  for (const contribution of phase.contributions) credit(turn, phase, contribution);
-
+  const trainLossNats = meanLossNats(contributionsOf(state.stages.length - 1));
+  const partitionsLost = sum(merges.map(({ partitions }) => partitions.filter(({ hash }) => hash === null).length));
+  const contributors = new Set(merges.flatMap((merge) => merge.contributors.map(({ minerId }) => minerId))).size;
   const checkpoint: Checkpoint = {
     epoch: state.epoch + 1,
     tokens,
-    stages: phase.stages.flatMap((merge) =>
-      merge.step === "stored" ? [{ weights: merge.weights, optimizer: merge.optimizer }] : [],
+    stages: merges.flatMap(({ step }) =>
+      step.name === "stored" ? [{ weights: step.weights, optimizer: step.optimizer }] : [],
     ),
   };
   const finished = {
@@ -35,14 +38,23 @@ export function recordCheckpoint(turn: Turn): void {
     finishedAtMs: turn.atMs,
     durationMs: Math.max(0, turn.atMs - state.epochSinceMs),
     contributors,
+    partitionsLost,
   };
+
+  creditContributions(turn, merges);
+  noteOutliers(turn, merges);
   const loss = trainLossNats === null ? "" : `, training loss ${trainLossNats.toFixed(3)} nats`;
   turn.log("info", `Epoch ${state.epoch} is merged: ${tokens} tokens so far, ${contributors} contributors${loss}.`);
+  if (partitionsLost > 0)
+    turn.log("warning", `${partitionsLost} partitions kept their previous value: nobody could average them.`);
   turn.effects.push({ type: "checkpoint-recorded", checkpoint });
   turn.change({
     tokens,
+    partitionsLost: state.partitionsLost + partitionsLost,
     checkpoint,
     previousCheckpoint: state.checkpoint,
+    holders: merges.map((merge, stage) => holdersOf(merge, state.replicas[stage] ?? [])),
+    members: membersAfter(turn.state),
     epochs: remember(state.epochs, finished, historyLimits.epochs),
     epoch: state.epoch + 1,
     attempt: 0,
@@ -55,35 +67,93 @@ export function recordCheckpoint(turn: Turn): void {
   standBy(turn, { notBeforeMs: turn.atMs, gatherUntilMs: turn.atMs });
 }
 
-function credit(turn: Turn, phase: PhaseOf<"merging">, contribution: Contribution): void {
-  const { minerId, stage, tokens } = contribution;
-  const microCredits = earnedMicroCredits(turn, stage, tokens);
-  if (microCredits === 0) return;
-  const merge = phase.stages[stage];
-  const agrees = merge?.step === "stored" && phase.merged[minerId] === merge.weightsHash;
-  const { credits } = turn.state;
-  turn.change({ credits: { ...credits, [minerId]: (credits[minerId] ?? 0) + microCredits } });
-  turn.effects.push({
-    type: "credit",
-    receipt: {
-      minerId,
-      at: turn.at,
-      stage,
-      tokens,
+function creditContributions(turn: Turn, merges: readonly StageMerge[]): void {
+  const { replicas, credits: before } = turn.state;
+  const credits: Record<MinerId, number> = { ...before };
+  for (const [stage, { step }] of merges.entries())
+    for (const { minerId, contribution, merged } of replicas[stage] ?? []) {
+      const tokens = contribution?.tokens ?? 0;
+      const microCredits = earnedMicroCredits(turn.state, stage, tokens);
+      if (microCredits === 0) continue;
+      credits[minerId] = (credits[minerId] ?? 0) + microCredits;
       // A replica that was lost after it had contributed is credited all the same; its receipt says what was checked.
-      checks: agrees ? ["contribution-size", "merged-hash-agrees"] : ["contribution-size"],
-      microCredits,
-      atMs: turn.atMs,
-    },
-  });
+      const agrees = step.name === "stored" && merged === step.weightsHash;
+      turn.effects.push({
+        type: "credit",
+        receipt: {
+          minerId,
+          at: turn.at,
+          stage,
+          tokens,
+          checks: agrees ? ["contribution-size", "merged-hash-agrees"] : ["contribution-size"],
+          microCredits,
+          atMs: turn.atMs,
+        },
+      });
+    }
+  turn.change({ credits });
 }
 
 /** The stage's share of what the tokens earn, rounded down. Whole numbers throughout: the product exceeds 2⁵³. */
-function earnedMicroCredits(turn: Turn, stage: number, tokens: number): number {
-  const { stages, definition } = turn.state;
+function earnedMicroCredits({ stages, definition }: RunState, stage: number, tokens: number): number {
   const stageParameters = BigInt(stages[stage]?.parameters ?? 0);
   const earned = BigInt(tokens) * BigInt(microCreditsPerToken) * stageParameters;
   return Number(earned / BigInt(modelParameters(definition)));
+}
+
+/** Left out by both owners of a partition: seldom by chance. */
+function noteOutliers(turn: Turn, merges: readonly StageMerge[]): void {
+  for (const [stage, merge] of merges.entries())
+    for (const minerId of confirmedOutliers(merge)) {
+      const member = turn.state.members.find((one) => one.minerId === minerId);
+      if (member === undefined) continue;
+      const outliers = member.outliers + 1;
+      turn.changeMember(minerId, { outliers });
+      const where = stageName(turn.state, stage).toLowerCase();
+      turn.log(
+        "warning",
+        `Parts of ${member.name}'s contribution to ${where} were left out as outliers (${outliers} so far).`,
+      );
+    }
+}
+
+/** The one that stored it first: it has the checkpoint's blobs. */
+function holdersOf({ step }: StageMerge, replicas: readonly Replica[]): readonly MinerId[] {
+  if (step.name !== "stored") return [];
+  const { weightsHash, storedBy } = step;
+  const agreeing = replicas.filter(({ part, merged }) => part !== "out" && merged === weightsHash);
+  const miners = agreeing.map(({ minerId }) => minerId);
+  return [storedBy, ...miners.filter((minerId) => minerId !== storedBy)];
+}
+
+/** What the epoch showed of everyone: how fast it is, and that it can be counted on. */
+function membersAfter({ members, replicas, needs }: RunState): readonly Member[] {
+  const worked = new Map<MinerId, { blocks: number; computeMs: number; reliably: boolean }>();
+  for (const [stage, ofStage] of replicas.entries())
+    for (const replica of ofStage) {
+      const { tokens, computeMs } = replica.contribution ?? { tokens: 0, computeMs: 0 };
+      const before = worked.get(replica.minerId) ?? { blocks: 0, computeMs: 0, reliably: true };
+      worked.set(replica.minerId, {
+        blocks: before.blocks + tokens * (needs[stage]?.work ?? 0),
+        computeMs: before.computeMs + computeMs,
+        reliably: before.reliably && isLive(replica),
+      });
+    }
+  return members.map((member) => {
+    const work = worked.get(member.minerId);
+    if (work === undefined) return member;
+    return {
+      ...member,
+      unreliable: member.unreliable && !work.reliably,
+      blockTokensPerSecond: smoothed(member.blockTokensPerSecond, (1000 * work.blocks) / work.computeMs),
+    };
+  });
+}
+
+/** Half of what was known, half of what was measured: a machine that its owner needs for a minute is not taken for a slow one. */
+function smoothed(known: number | null, measured: number): number | null {
+  if (!Number.isFinite(measured) || measured === 0) return known;
+  return known === null ? measured : (known + measured) / 2;
 }
 
 function meanLossNats(contributions: readonly Contribution[]): number | null {

@@ -14,10 +14,14 @@ const timeoutsSchema = z.strictObject({
   prepareMs: milliseconds,
   /** For the sources to get an epoch's microbatches through. */
   epochMs: milliseconds,
-  /** For replicas to upload what they contribute. */
+  /** For owners to fetch what replicas contribute. */
   uploadMs: milliseconds,
-  /** For replicas to merge, and again for each that is asked to store its stage. */
+  /** For replicas to average partitions, again to apply them, and again to store. */
   mergeMs: milliseconds,
+  /** For a miner whose session ended to come back to its places. */
+  graceMs: milliseconds,
+  /** Likewise for all of them when it was the orchestrator that was gone. */
+  restartGraceMs: milliseconds,
 });
 export type Timeouts = Readonly<z.infer<typeof timeoutsSchema>>;
 
@@ -25,8 +29,6 @@ export type Timeouts = Readonly<z.infer<typeof timeoutsSchema>>;
 const patienceMs = 60_000;
 /** Weights and optimizer state: at most four f32 per parameter. */
 const stateBytesPerParameter = 16;
-/** Summed gradients, or the way that the weights went. */
-const contributionBytesPerParameter = 4;
 /** The slowest home link that a replica is waited for. */
 const slowLinkBytesPerMs = 1000;
 
@@ -39,6 +41,8 @@ export function defaultTimeouts(largestStageParameters: number): Timeouts {
     epochMs: 30 * 60_000,
     uploadMs: patienceMs + transferMs,
     mergeMs: patienceMs + transferMs,
+    graceMs: 3000,
+    restartGraceMs: 15_000,
   };
 }
 
@@ -74,9 +78,9 @@ export function planStages(definition: Pick<RunDefinition, "model" | "stages">):
   return cutIntoStages(model, stages).map((spec) => ({ spec, parameters: stageLayout(model, spec).length }));
 }
 
-/** What a replica of a stage uploads in an epoch, if it is also the one that stores: contribution, weights, optimizer state. */
+/** What the replica that stores a stage uploads in an epoch. */
 export function uploadBytes(stageParameters: number): number {
-  return stageParameters * (contributionBytesPerParameter + stateBytesPerParameter);
+  return stageParameters * stateBytesPerParameter;
 }
 
 export function modelParameters(definition: RunDefinition): number {

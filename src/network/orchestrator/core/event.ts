@@ -24,11 +24,14 @@ export type RunEvent = { readonly atMs: number } & (
   | { readonly type: "restarted" }
 );
 
-/** What the core says to miners. */
-export type OrchestratorMessage = Extract<
-  GatewayMessage,
-  { type: "idle" | "prepare" | "start" | "roster" | "upload" | "merge" | "store-checkpoint" }
+/** What the core says to miners. Rosters are signed when they are sent. */
+export type OrchestratorMessage = Unsigned<
+  Extract<
+    GatewayMessage,
+    { type: "idle" | "prepare" | "start" | "roster" | "upload" | "reduce" | "apply" | "store-checkpoint" }
+  >
 >;
+type Unsigned<M> = M extends { readonly signature: Uint8Array } ? Omit<M, "signature"> : M;
 
 export type Effect =
   | { readonly type: "send"; readonly to: MinerId; readonly message: OrchestratorMessage }

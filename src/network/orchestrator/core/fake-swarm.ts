@@ -1,21 +1,21 @@
-/** Miners as the core sees them, for tests: they answer honestly, one message at a time, unless a test says otherwise. */
-import { optimizerStateLength } from "../../../compute/model/optimizer-state.ts";
+/** A run among fake miners, for tests: what the core says reaches them at once, and they answer one message at a time. */
 import { presets } from "../../../compute/model/presets.ts";
-import { hashBytes } from "../../../protocol/identity.ts";
-import { type BlobRef, type MinerId, minerIdSchema, runIdSchema } from "../../../protocol/ids.ts";
+import type { DeviceReport } from "../../../protocol/device-report.ts";
+import { type MinerId, minerIdSchema, runIdSchema } from "../../../protocol/ids.ts";
+import type { StageNeed } from "../placement/placement.ts";
+import { stageNeeds } from "../placement/stage-needs.ts";
 import { apply } from "./apply.ts";
-import { defaultTimeouts, type RunDefinition, tokensPerSource } from "./definition.ts";
+import { defaultTimeouts, type RunDefinition } from "./definition.ts";
 import type { Effect, MinerMessage, OrchestratorMessage, RunEvent } from "./event.ts";
-import { createRun, currentEpoch, nextDeadlineMs, type RunState, rosterMembers } from "./state.ts";
+import { FakeMiner, fakeHash, type Report } from "./fake-miner.ts";
+import { createRun, nextDeadlineMs, type RunState } from "./state.ts";
+
+export { fakeHash } from "./fake-miner.ts";
 
 export const fakeStartMs = 1_700_000_000_000;
 
 export function fakeMiner(index: number): MinerId {
   return minerIdSchema.parse(index.toString(16).padStart(64, "0"));
-}
-
-export function fakeHash(text: string) {
-  return hashBytes(Buffer.from(text));
 }
 
 export function fakeDefinition(part: Partial<RunDefinition> = {}): RunDefinition {
@@ -35,29 +35,44 @@ export function fakeDefinition(part: Partial<RunDefinition> = {}): RunDefinition
   };
 }
 
-const device = {
-  platform: "test",
-  cpu: "test",
-  cores: 1,
-  memoryBytes: 1,
-  memoryLimitBytes: 1,
-  backend: "reference",
-  precision: "f32",
-  adapter: null,
-  blockTokensPerSecond: null,
-} as const;
+/** With memory for so many of the run's stages. */
+export function fakeDevice(definition: RunDefinition, stages = 1): DeviceReport {
+  return deviceFor(stageNeeds(definition), stages);
+}
+
+function deviceFor(needs: readonly StageNeed[], stages: number): DeviceReport {
+  const largest = Math.max(...needs.map(({ memoryBytes }) => memoryBytes));
+  return {
+    platform: "test",
+    cpu: "test",
+    cores: 1,
+    memoryBytes: 1 << 30,
+    memoryLimitBytes: stages * largest,
+    backend: "reference",
+    precision: "f32",
+    adapter: null,
+    blockTokensPerSecond: null,
+  };
+}
 
 /** Leaves `atMs` to the swarm's clock. */
 type Happening = RunEvent extends infer E ? (E extends RunEvent ? Omit<E, "atMs"> : never) : never;
 
 export class FakeSwarm {
+  readonly initial: RunState;
   state: RunState;
   nowMs = fakeStartMs;
   readonly events: RunEvent[] = [];
   readonly effects: Effect[] = [];
+  readonly #definition: RunDefinition;
+  readonly #miners = new Map<MinerId, FakeMiner>();
+  /** Messages to these miners are lost. */
+  readonly unreachable = new Set<MinerId>();
 
   constructor(definition: RunDefinition = fakeDefinition()) {
-    this.state = createRun(definition, fakeStartMs);
+    this.#definition = definition;
+    this.initial = createRun(definition, fakeStartMs);
+    this.state = this.initial;
   }
 
   /** Returns the effects of this event alone. */
@@ -67,6 +82,8 @@ export class FakeSwarm {
     this.state = state;
     this.events.push(whole);
     this.effects.push(...effects);
+    for (const effect of effects)
+      if (effect.type === "send" && !this.unreachable.has(effect.to)) this.miner(effect.to).take(effect.message);
     return effects;
   }
 
@@ -74,11 +91,36 @@ export class FakeSwarm {
     return this.happen({ type: "message", from, name: `miner ${Number.parseInt(from, 16)}`, message });
   }
 
-  join(...indices: readonly number[]): void {
-    for (const index of indices) this.say(fakeMiner(index), { type: "join", device });
+  miner(minerId: MinerId): FakeMiner {
+    const miner = this.#miners.get(minerId) ?? new FakeMiner(minerId, this.#definition, this.state.needs);
+    this.#miners.set(minerId, miner);
+    return miner;
   }
 
-  /** Lets time pass until the phase's deadline, and a moment more. */
+  /** With memory for one stage each. */
+  join(...indices: readonly number[]): void {
+    for (const index of indices) this.joinWith(index, deviceFor(this.state.needs, 1));
+  }
+
+  joinWith(index: number, device: DeviceReport): readonly Effect[] {
+    const minerId = fakeMiner(index);
+    return this.say(minerId, { type: "join", device, held: this.miner(minerId).held });
+  }
+
+  /** The miner's session ends. Its process may be started anew with `miner(…).forget()`. */
+  lose(...indices: readonly number[]): void {
+    for (const index of indices) this.happen({ type: "session-closed", minerId: fakeMiner(index) });
+  }
+
+  /** The miner's session ends, and its grace passes. */
+  loseForGood(...indices: readonly number[]): readonly Effect[] {
+    this.lose(...indices);
+    for (const index of indices) this.miner(fakeMiner(index)).forget();
+    this.nowMs += this.#definition.timeouts.graceMs;
+    return this.happen({ type: "deadline" });
+  }
+
+  /** Lets time pass until something happens by itself. */
   runOutOfTime(): readonly Effect[] {
     const deadlineMs = nextDeadlineMs(this.state);
     if (deadlineMs === null) throw new Error(`${this.state.phase.name} has no deadline`);
@@ -86,79 +128,39 @@ export class FakeSwarm {
     return this.happen({ type: "deadline" });
   }
 
+  /** The miner says all that it has to say. */
+  answer(minerId: MinerId): void {
+    for (const report of this.miner(minerId).reports()) this.say(minerId, report);
+  }
+
+  /** What a miner has to say in its only place; fails when that is something else. */
+  report<T extends Report["type"]>(index: number, type: T): Extract<Report, { type: T }> {
+    const [report] = this.miner(fakeMiner(index)).reports();
+    if (report?.type !== type) throw new Error(`expected ${type}, not ${report?.type}`);
+    return report as Extract<Report, { type: T }>;
+  }
+
   /** Honest answers, round after round, until the run reaches `phase`. */
   reach(phase: RunState["phase"]["name"], silent: readonly MinerId[] = []): void {
-    for (let round = 0; this.state.phase.name !== phase; round++) {
-      if (round > 20) throw new Error(`the run stays ${this.state.phase.name}`);
-      this.nowMs += 1000;
-      for (const minerId of rosterMembers(this.state)) {
-        if (this.state.phase.name === phase) return;
-        const answer = silent.includes(minerId) ? undefined : this.honestAnswer(minerId);
-        if (answer !== undefined) this.say(minerId, answer);
-      }
-    }
+    this.proceed(() => this.state.phase.name === phase, silent);
   }
 
   /** Trains and merges the current epoch. */
   finishEpoch(silent: readonly MinerId[] = []): void {
     const { epoch } = this.state;
-    if (this.state.phase.name !== "merging") this.reach("merging", silent);
-    for (let round = 0; this.state.epoch === epoch; round++) {
-      if (round > 20) throw new Error("the merge does not end");
-      for (const minerId of rosterMembers(this.state)) {
-        const answer = silent.includes(minerId) ? undefined : this.honestAnswer(minerId);
-        if (answer !== undefined && this.state.epoch === epoch) this.say(minerId, answer);
-      }
+    this.proceed(() => this.state.epoch !== epoch, silent);
+  }
+
+  proceed(isReached: () => boolean, silent: readonly MinerId[] = []): void {
+    for (let round = 0; !isReached(); round++) {
+      if (round > 20) throw new Error(`the run stays ${this.state.phase.name}`);
+      this.nowMs += 1000;
+      for (const { minerId } of this.state.members)
+        for (const report of silent.includes(minerId) ? [] : this.miner(minerId).reports()) {
+          if (isReached()) return;
+          this.say(minerId, report);
+        }
     }
-  }
-
-  /** What an honest replica says next; undefined when it has nothing to say. */
-  honestAnswer(minerId: MinerId): MinerMessage | undefined {
-    const { phase, roster, checkpoint } = this.state;
-    const at = currentEpoch(this.state);
-    const stage = roster.stages.findIndex((replicas) => replicas.includes(minerId));
-    if (stage === -1) return undefined;
-    switch (phase.name) {
-      case "preparing":
-        return {
-          type: "ready",
-          at,
-          weightsHash: checkpoint?.stages[stage]?.weights.hash ?? fakeHash(`initial ${stage}`),
-        };
-      case "training":
-        return stage === 0 ? { type: "source-done", at, microbatchesDone: 4, microbatchesLost: 0 } : undefined;
-      case "uploading":
-        return {
-          type: "contributed",
-          at,
-          blob: this.stageBlob(stage, `contribution ${minerId} ${at.epoch}`),
-          tokens: tokensPerSource(this.state.definition),
-          lossSumNats: stage === this.state.stages.length - 1 ? 2 * tokensPerSource(this.state.definition) : null,
-        };
-      case "merging": {
-        const merged = this.mergedWeights(stage);
-        const merge = phase.stages[stage];
-        if (merge?.step === "agreed" && merge.asked === minerId)
-          return { type: "stored", at, weights: merged, optimizer: this.optimizerBlob(stage) };
-        return { type: "merged", at, weightsHash: merged.hash };
-      }
-      default:
-        return undefined;
-    }
-  }
-
-  optimizerBlob(stage: number): BlobRef {
-    const { definition, stages } = this.state;
-    const length = optimizerStateLength(definition.training.mode, stages[stage]?.parameters ?? 0);
-    return { hash: fakeHash("optimizer"), bytes: 4 * length };
-  }
-
-  mergedWeights(stage: number): BlobRef {
-    return this.stageBlob(stage, `merged ${stage} ${this.state.epoch} ${this.state.attempt}`);
-  }
-
-  stageBlob(stage: number, content: string): BlobRef {
-    return { hash: fakeHash(content), bytes: (this.state.stages[stage]?.parameters ?? 0) * 4 };
   }
 
   /** Messages sent so far of one type, with their receivers. */

@@ -1,103 +1,265 @@
-/** Each replica averages its stage's contributions; they must agree; one per stage stores the result. */
+/**
+ * The butterfly merge, stage by stage: owners average partitions, replicas apply the averaged slices and must agree on the weights,
+ * one of them stores the checkpoint.
+ */
 import { optimizerStateLength } from "../../../compute/model/optimizer-state.ts";
+import { assertNever } from "../../../protocol/assert-never.ts";
 import type { BlobHash, BlobRef, MinerId } from "../../../protocol/ids.ts";
+import type { ClientMessage } from "../../../protocol/messages.ts";
+import { mergeOrder, ownersPerPartition, partitionCount } from "../../../protocol/partitions.ts";
+import { applyMessage, partitionsToReduce, reduceOf } from "./merge-commands.ts";
 import type { Next } from "./next.ts";
-import { type Contribution, type PhaseOf, type RunState, type StageMerge, stageName } from "./state.ts";
+import { askedOf, holdersOf, judgeAll, untouched } from "./reducing.ts";
+import { countLive, isLive, liveReplicas } from "./replicas.ts";
+import type { MergeStep, StageMerge } from "./stage-merge.ts";
+import { type PhaseOf, placeRef, type RunState, stageName } from "./state.ts";
 import type { Turn } from "./turn.ts";
-import { bytesPerParameter } from "./uploading.ts";
 
-export function beginMerging(turn: Turn, contributed: readonly Contribution[]): void {
-  const { definition, roster, stages } = turn.state;
-  // One order for all, so that equal sums are equal bits.
-  const contributions = contributed.toSorted((a, b) => (a.minerId < b.minerId ? -1 : 1));
+/** Weights and optimizer state travel as raw f32. */
+const bytesPerParameter = 4;
+
+export function beginMerging(turn: Turn, listed: readonly (readonly MinerId[])[]): void {
+  const { definition, stages } = turn.state;
   turn.enter({
     name: "merging",
     deadlineMs: turn.atMs + definition.timeouts.mergeMs,
-    contributions,
-    merged: {},
-    stages: stages.map(() => ({ step: "answering" })),
+    stages: stages.map(({ spec }) => beginStage(turn.state, spec.index, listed[spec.index] ?? [])),
   });
-  roster.stages.forEach((replicas, stage) => {
-    const listed = contributions
-      .filter((one) => one.stage === stage)
-      .map(({ minerId, blob, tokens }) => ({ minerId, blob, tokens }));
-    for (const minerId of replicas) turn.send(minerId, { type: "merge", at: turn.at, contributions: listed });
+  for (const { spec } of stages) askToReduce(turn, spec.index);
+}
+
+function beginStage(state: RunState, stage: number, listed: readonly MinerId[]): StageMerge {
+  const replicas = state.replicas[stage] ?? [];
+  const indexes = new Map(replicas.map(({ minerId }, index) => [minerId, index]));
+  const contributors = replicas
+    .flatMap(({ minerId, contribution }) =>
+      contribution === null || contribution.tokens === 0
+        ? []
+        : [{ minerId, manifest: contribution.manifest, tokens: contribution.tokens }],
+    )
+    .toSorted((a, b) => (a.minerId < b.minerId ? -1 : 1));
+  const count = partitionCount(listed.length, state.stages[stage]?.parameters ?? 0);
+  const merge: StageMerge = {
+    order: mergeOrder(placeRef(state, stage), listed).flatMap((minerId) => indexes.get(minerId) ?? []),
+    contributors,
+    partitions: Array.from({ length: count }, () => untouched),
+    open: count,
+    live: countLive(state, stage),
+    outliers: [],
+    step: { name: "reducing" },
+  };
+  return { ...merge, ...judgeAll(merge, merge.partitions.keys(), replicas) };
+}
+
+/** False when there was nothing in it that was waited for. */
+export function recordReduced(
+  turn: Turn,
+  phase: PhaseOf<"merging">,
+  stage: number,
+  from: MinerId,
+  { slices, outliers }: Extract<ClientMessage, { type: "reduced" }>,
+): boolean {
+  const merge = phase.stages[stage];
+  const replicas = turn.state.replicas[stage] ?? [];
+  const replica = replicas.findIndex(({ minerId }) => minerId === from);
+  if (merge === undefined) return false;
+  const partitions = [...merge.partitions];
+  const reported = slices.flatMap(({ partition: number, hash }) => {
+    const partition = partitions[number];
+    const isAsked = partition !== undefined && askedOf(partition, number, merge.order).includes(replica);
+    if (!isAsked || partition.reports.some((report) => report.replica === replica)) return [];
+    partitions[number] = { ...partition, reports: [...partition.reports, { replica, hash }] };
+    return [number];
+  });
+  if (reported.length === 0) return false;
+  const judged = judgeAll({ ...merge, partitions }, reported, replicas);
+  setStage(turn, stage, { ...merge, ...judged, outliers: nameOutliers(merge, from, outliers) });
+  askToReduce(turn, stage, merge, reported);
+  dropDissenters(turn, stage, reported);
+  return true;
+}
+
+function nameOutliers(merge: StageMerge, from: MinerId, named: readonly MinerId[]): StageMerge["outliers"] {
+  if (named.length === 0) return merge.outliers;
+  const before = new Map(merge.outliers.map(({ minerId, namedBy }) => [minerId, namedBy]));
+  return merge.contributors.flatMap(({ minerId }) => {
+    const namedBy = new Set([...(before.get(minerId) ?? []), ...(named.includes(minerId) ? [from] : [])]);
+    return namedBy.size === 0 ? [] : [{ minerId, namedBy: [...namedBy] }];
   });
 }
 
-export function recordMerged(turn: Turn, phase: PhaseOf<"merging">, from: MinerId, weightsHash: BlobHash): void {
-  if (phase.merged[from] !== undefined) return;
-  turn.change({ phase: { ...phase, merged: { ...phase.merged, [from]: weightsHash } } });
+/** Who reported another hash than the one that two agree on is at fault: all average the same slices in the same order. */
+function dropDissenters(turn: Turn, stage: number, numbers: readonly number[]): void {
+  const merge = mergeOf(turn.state, stage);
+  const replicas = turn.state.replicas[stage] ?? [];
+  const dissenters = new Set<MinerId>();
+  for (const number of numbers) {
+    const partition = merge?.partitions[number];
+    if (partition === undefined || partition.open || partition.hash === null) continue;
+    for (const { replica, hash } of partition.reports) {
+      const reporter = replicas[replica];
+      if (hash !== null && hash !== partition.hash && reporter?.part === "live") dissenters.add(reporter.minerId);
+    }
+  }
+  for (const minerId of dissenters)
+    turn.dropAsUnreliable(stage, minerId, "it averaged a partition to something else than two others did.");
+}
+
+/** Some replicas are gone: open partitions go to others, and so do decided ones that nobody can hand out any more. */
+export function reviewStage(turn: Turn, stage: number): void {
+  const merge = mergeOf(turn.state, stage);
+  if (merge === undefined) return;
+  const replicas = turn.state.replicas[stage] ?? [];
+  const live = replicas.filter(isLive);
+  const isWanted = merge.step.name === "applying" && live.some(({ merged }) => merged === null);
+  const reopened = merge.partitions.map((partition) =>
+    isWanted && partition.hash !== null && holdersOf(partition, replicas).length === 0
+      ? { ...partition, open: true, hash: null }
+      : partition,
+  );
+  const open = reopened.filter((partition) => partition.open).length;
+  const judged = judgeAll({ ...merge, partitions: reopened, open }, reopened.keys(), replicas);
+  const step: MergeStep = judged.open > 0 ? { name: "reducing" } : merge.step;
+  setStage(turn, stage, { ...merge, ...judged, live: live.length, step });
+  // Who averaged one of the reopened before, and was never heard, may have given it up when it was decided.
+  const before = merge.partitions.map((partition, number) => (partition === reopened[number] ? partition : untouched));
+  askToReduce(turn, stage, { ...merge, partitions: before });
+  const changed = judged.partitions.some(({ hash }, number) => hash !== merge.partitions[number]?.hash);
+  if (step.name === "applying" && changed) tellToApply(turn, stage);
+}
+
+/** Tells those who have partitions to average: everyone, or whom one of `numbers` was put to since `before`. */
+function askToReduce(turn: Turn, stage: number, before?: StageMerge, numbers?: readonly number[]): void {
+  const merge = mergeOf(turn.state, stage);
+  if (merge === undefined || merge.open === 0) return;
+  const newlyAsked = new Set(
+    (numbers ?? [...merge.partitions.keys()]).flatMap((number) => {
+      const partition = merge.partitions[number];
+      if (partition === undefined || !partition.open) return [];
+      return askedOf(partition, number, merge.order).slice(before?.partitions[number]?.asked ?? 0);
+    }),
+  );
+  if (newlyAsked.size === 0) return;
+  for (const [index, partitions] of partitionsToReduce(merge)) {
+    const replica = turn.state.replicas[stage]?.[index];
+    if (replica !== undefined && isLive(replica) && !replica.away && newlyAsked.has(index))
+      turn.send(replica.minerId, reduceOf(turn.state, stage, merge, partitions));
+  }
+}
+
+export function recordMerged(turn: Turn, stage: number, from: MinerId, weightsHash: BlobHash): boolean {
+  const step = mergeOf(turn.state, stage)?.step.name ?? "reducing";
+  const replica = turn.state.replicas[stage]?.find(({ minerId }) => minerId === from);
+  if (step === "reducing" || replica === undefined || replica.merged !== null) return false;
+  turn.changeReplica(stage, from, { merged: weightsHash });
+  return true;
 }
 
 export function recordStored(
   turn: Turn,
-  phase: PhaseOf<"merging">,
+  stage: number,
   from: MinerId,
-  blobs: { readonly weights: BlobRef; readonly optimizer: BlobRef },
-): void {
-  const index = phase.stages.findIndex((merge) => merge.step === "agreed" && merge.asked === from);
-  const merge = phase.stages[index];
-  if (merge?.step !== "agreed") return;
-  const { weights, optimizer } = blobs;
-  const parameters = turn.state.stages[index]?.parameters ?? 0;
+  { weights, optimizer }: { readonly weights: BlobRef; readonly optimizer: BlobRef },
+): boolean {
+  const merge = mergeOf(turn.state, stage);
+  if (merge?.step.name !== "storing" || merge.step.asked !== from) return false;
+  const { weightsHash } = merge.step;
+  const parameters = turn.state.stages[stage]?.parameters ?? 0;
   const optimizerLength = optimizerStateLength(turn.state.definition.training.mode, parameters);
   const fits =
     weights.bytes === parameters * bytesPerParameter && optimizer.bytes === optimizerLength * bytesPerParameter;
-  if (weights.hash !== merge.weightsHash || !fits) {
-    turn.dropAsUnreliable(from, "it stored something else than was agreed on.");
-    return;
-  }
-  setStage(turn, index, { step: "stored", weightsHash: merge.weightsHash, weights, optimizer });
+  if (weights.hash !== weightsHash || !fits)
+    turn.dropAsUnreliable(stage, from, "it stored something else than was agreed on.");
+  else enterStep(turn, stage, { name: "stored", weightsHash, weights, optimizer, storedBy: from });
+  return true;
 }
 
 export function advanceMerging(state: RunState, phase: PhaseOf<"merging">): Next | null {
-  for (const [stage, merge] of phase.stages.entries()) {
-    const replicas = state.roster.stages[stage] ?? [];
-    const lost: Next = {
-      to: "retry",
-      why: `${stageName(state, stage)} lost its merged weights before they were stored.`,
-    };
-    if (merge.step === "answering") {
-      if (!replicas.every((minerId) => phase.merged[minerId] !== undefined)) continue;
-      const weightsHash = majority(replicas.flatMap((minerId) => phase.merged[minerId] ?? []));
-      return weightsHash === undefined ? lost : { to: "agree", stage, weightsHash };
-    }
-    if (merge.step === "agreed") {
-      if (merge.asked !== null && replicas.includes(merge.asked)) continue;
-      const minerId = replicas.find((replica) => phase.merged[replica] === merge.weightsHash);
-      return minerId === undefined ? lost : { to: "ask", stage, minerId };
-    }
+  for (const [stage, { step, live, open }] of phase.stages.entries()) {
+    if (step.name === "stored") continue;
+    if (countLive(state, stage) < live) return { to: "review", stage };
+    const next = advanceStage(state, stage, step, open);
+    if (next !== null) return next;
   }
-  return phase.stages.every((merge) => merge.step === "stored") ? { to: "record" } : null;
+  return phase.stages.every(({ step }) => step.name === "stored") ? { to: "record" } : null;
 }
 
-/** All live replicas have answered: what most of them say stands. */
+function advanceStage(state: RunState, stage: number, step: MergeStep, open: number): Next | null {
+  const replicas = state.replicas[stage] ?? [];
+  switch (step.name) {
+    case "reducing":
+      return open === 0 ? { to: "apply", stage } : null;
+    case "applying": {
+      if (replicas.some((replica) => isLive(replica) && replica.merged === null)) return null;
+      const weightsHash = majority(liveReplicas(state, stage).flatMap(({ merged }) => merged ?? []));
+      return weightsHash === undefined ? lost(state, stage) : { to: "agree", stage, weightsHash };
+    }
+    case "storing": {
+      if (replicas.some((replica) => isLive(replica) && replica.minerId === step.asked)) return null;
+      const agreeing = liveReplicas(state, stage).filter(({ merged }) => merged === step.weightsHash);
+      const minerId = agreeing.find(({ away }) => !away)?.minerId;
+      if (agreeing.length === 0) return lost(state, stage);
+      return minerId === undefined ? null : { to: "ask", stage, minerId };
+    }
+    case "stored":
+      return null;
+    default:
+      return assertNever(step);
+  }
+}
+
+function lost(state: RunState, stage: number): Next {
+  return { to: "retry", why: `${stageName(state, stage)} lost its last replica before it was merged and stored.` };
+}
+
+export function beginApplying(turn: Turn, stage: number): void {
+  enterStep(turn, stage, { name: "applying" });
+  tellToApply(turn, stage);
+}
+
+/** Those that warm up too. */
+function tellToApply(turn: Turn, stage: number): void {
+  const merge = mergeOf(turn.state, stage);
+  if (merge === undefined) return;
+  const message = applyMessage(turn.state, stage, merge);
+  for (const { minerId, part, away, ready, merged } of turn.state.replicas[stage] ?? [])
+    if (part !== "out" && !away && ready !== null && merged === null) turn.send(minerId, message);
+}
+
+/** All live replicas have answered: what most of them say stands. The others will have to load it. */
 export function agree(turn: Turn, stage: number, weightsHash: BlobHash): void {
-  setStage(turn, stage, { step: "agreed", weightsHash, asked: null });
+  const { members } = turn.state;
+  enterStep(turn, stage, { name: "storing", weightsHash, asked: null });
+  for (const { minerId, merged } of liveReplicas(turn.state, stage)) {
+    if (merged === weightsHash) continue;
+    const name = members.find((member) => member.minerId === minerId)?.name ?? minerId;
+    turn.log("warning", `${name} merged to other weights than the rest of ${stageName(turn.state, stage)}.`);
+  }
 }
 
 /** One replica that agrees stores the stage for all. */
 export function askToStore(turn: Turn, stage: number, minerId: MinerId): void {
-  const { phase } = turn.state;
-  const merge = phase.name === "merging" ? phase.stages[stage] : undefined;
-  if (merge?.step !== "agreed") return;
-  setStage(turn, stage, { ...merge, asked: minerId });
-  turn.send(minerId, { type: "store-checkpoint", at: turn.at });
+  const step = mergeOf(turn.state, stage)?.step;
+  if (step?.name !== "storing") return;
+  enterStep(turn, stage, { ...step, asked: minerId });
+  turn.send(minerId, { type: "store-checkpoint", at: placeRef(turn.state, stage) });
 }
 
-/** Replicas that have not merged, or not stored as they were asked to, are out; the others get time to take over. */
+/** Replicas that have not done their part are out; the others get time to take over. */
 export function expireMerging(turn: Turn, phase: PhaseOf<"merging">): void {
-  const { definition, roster } = turn.state;
-  turn.change({ phase: { ...phase, deadlineMs: turn.atMs + definition.timeouts.mergeMs } });
-  phase.stages.forEach((merge, stage) => {
-    for (const minerId of roster.stages[stage] ?? []) {
-      if (merge.step === "answering" && phase.merged[minerId] === undefined)
-        turn.dropAsUnreliable(minerId, "it did not merge in time.");
-      if (merge.step === "agreed" && merge.asked === minerId)
-        turn.dropAsUnreliable(minerId, "it did not store its stage in time.");
+  turn.change({ phase: { ...phase, deadlineMs: turn.atMs + turn.state.definition.timeouts.mergeMs } });
+  for (const [stage, merge] of phase.stages.entries()) {
+    const { step } = merge;
+    const late = new Set(step.name === "reducing" ? partitionsToReduce(merge).keys() : []);
+    for (const [index, { minerId, part, merged }] of (turn.state.replicas[stage] ?? []).entries()) {
+      if (part !== "live") continue;
+      if (late.has(index)) turn.dropAsUnreliable(stage, minerId, "it did not average its partitions in time.");
+      if (step.name === "applying" && merged === null)
+        turn.dropAsUnreliable(stage, minerId, "it did not merge in time.");
+      if (step.name === "storing" && step.asked === minerId)
+        turn.dropAsUnreliable(stage, minerId, "it did not store its stage in time.");
     }
-  });
+  }
 }
 
 /** The hash that most replicas have; the one listed first on ties. */
@@ -105,6 +267,25 @@ function majority(hashes: readonly BlobHash[]): BlobHash | undefined {
   const votes = Map.groupBy(hashes, (hash) => hash);
   const most = Math.max(...[...votes.values()].map((group) => group.length));
   return hashes.find((hash) => votes.get(hash)?.length === most);
+}
+
+/** Outliers that count: a single replica may be wrong about another. */
+export function confirmedOutliers({ outliers, order }: StageMerge): readonly MinerId[] {
+  const enough = Math.min(ownersPerPartition, order.length);
+  return outliers.filter(({ namedBy }) => namedBy.length >= enough).map(({ minerId }) => minerId);
+}
+
+function mergeOf({ phase }: RunState, stage: number): StageMerge | undefined {
+  return phase.name === "merging" ? phase.stages[stage] : undefined;
+}
+
+/** The next step gets the whole time again. */
+function enterStep(turn: Turn, stage: number, step: MergeStep): void {
+  const { phase, definition } = turn.state;
+  const merge = mergeOf(turn.state, stage);
+  if (phase.name !== "merging" || merge === undefined) return;
+  const deadlineMs = turn.atMs + definition.timeouts.mergeMs;
+  turn.change({ phase: { ...phase, deadlineMs, stages: phase.stages.with(stage, { ...merge, step }) } });
 }
 
 function setStage(turn: Turn, stage: number, merge: StageMerge): void {

@@ -1,68 +1,104 @@
-/** Replicas load the epoch's starting weights. */
-import type { BlobHash, MinerId } from "../../../protocol/ids.ts";
+/** Replicas load the epoch's starting state. */
+import type { BlobHash } from "../../../protocol/ids.ts";
+import { tellReplica } from "./commands.ts";
 import type { Next } from "./next.ts";
-import { memberOf, type PhaseOf, type RunState, rosterMembers, stageName, uncoveredStage } from "./state.ts";
+import { newReplica } from "./placing.ts";
+import { everyLive, replicaOf, stageWithout } from "./replicas.ts";
+import { type Member, type PhaseOf, perStage, type Replica, type RunState, stageName } from "./state.ts";
 import type { Turn } from "./turn.ts";
 
+/** Who still loads when the others are ready is waited for as long again as this part of the last epoch, or a moment. */
+const lingerShare = 0.1;
+const lingerMs = 5000;
+
+/**
+ * Everyone with a place takes part. Where some hold the checkpoint already, the phase waits for them; the others come along if they
+ * are quick, and else warm up.
+ */
 export function beginPreparing(turn: Turn): void {
-  const { definition, members } = turn.state;
-  turn.change({ epochSinceMs: turn.atMs });
-  turn.enter({ name: "preparing", deadlineMs: turn.atMs + definition.timeouts.prepareMs, ready: {} });
-  for (const { minerId } of members) prepareMember(turn, minerId);
+  const { definition, members, away, attempt } = turn.state;
+  const absent = new Set(away.map(({ minerId }) => minerId));
+  turn.change({ epochSinceMs: turn.atMs, replicas: perStage(definition) });
+  turn.enter({ name: "preparing", deadlineMs: turn.atMs + definition.timeouts.prepareMs, lingerUntilMs: null });
+  const replicas = turn.state.stages.map(({ spec: { index: stage } }) => {
+    const ofStage = members.filter((member) => member.stages.includes(stage) && !absent.has(member.minerId));
+    // After a failed attempt nobody's weights are those of the checkpoint any more.
+    const holders = new Set(attempt === 0 ? turn.state.holders[stage] : []);
+    const inStep = ofStage.filter(({ minerId }) => holders.has(minerId));
+    return ofStage.map((member) => {
+      const isExpected = inStep.length === 0 || holders.has(member.minerId);
+      return newReplica(turn.state, member, stage, isExpected ? "live" : "warming");
+    });
+  });
+  turn.change({ replicas });
+  for (const [stage, ofStage] of replicas.entries())
+    for (const { minerId } of ofStage) tellReplica(turn, stage, minerId);
 }
 
-/** Gives a member its place in the epoch that is being prepared. */
-export function prepareMember(turn: Turn, minerId: MinerId): void {
-  const { definition, stages, roster, checkpoint } = turn.state;
-  const member = memberOf(turn.state, minerId);
-  const plan = member && stages[member.stage];
-  if (plan === undefined) return;
-  turn.change({
-    roster: {
-      version: roster.version + 1,
-      stages: roster.stages.map((replicas, stage) => (stage === plan.spec.index ? [...replicas, minerId] : replicas)),
-    },
-  });
-  turn.send(minerId, {
-    type: "prepare",
-    at: turn.at,
-    stage: plan.spec,
-    model: definition.model,
-    training: definition.training,
-    dataset: definition.dataset,
-    checkpoint: checkpoint?.stages[plan.spec.index] ?? null,
-  });
+/** A member without a place in the attempt gets those of its stages, to warm up. */
+export function warmUp(turn: Turn, member: Member): void {
+  for (const stage of member.stages) {
+    const replica = newReplica(turn.state, member, stage, "warming");
+    const before = replicaOf(turn.state, stage, member.minerId);
+    if (before === undefined) {
+      const ofStage = [...(turn.state.replicas[stage] ?? []), replica];
+      turn.change({ replicas: turn.state.replicas.with(stage, ofStage) });
+    } else if (before.part === "out") {
+      // What it contributed before it was lost still counts.
+      turn.changeReplica(stage, member.minerId, { ...replica, contribution: before.contribution });
+    }
+  }
 }
 
 /** Replicas must start from the same weights: the checkpoint's, or at first whatever the seed gave the first one. */
-export function recordReady(turn: Turn, phase: PhaseOf<"preparing">, from: MinerId, weightsHash: BlobHash): void {
-  const expected = expectedHash(turn, phase, from);
-  if (expected !== undefined && expected !== weightsHash) {
-    turn.dropAsUnreliable(from, "it loaded other weights than the rest.");
-    return;
-  }
-  turn.setUnreliable(from, false);
-  turn.change({ phase: { ...phase, ready: { ...phase.ready, [from]: weightsHash } } });
+export function recordReady(turn: Turn, stage: number, replica: Replica, weightsHash: BlobHash): boolean {
+  if (replica.ready !== null) return false;
+  const expected = expectedHash(turn.state, stage);
+  if (expected !== undefined && expected !== weightsHash)
+    turn.dropAsUnreliable(stage, replica.minerId, "it loaded other weights than the rest.");
+  else turn.changeReplica(stage, replica.minerId, { ready: weightsHash });
+  // It may have missed what the others were told.
+  if (replica.part === "warming") tellReplica(turn, stage, replica.minerId);
+  return true;
 }
 
-function expectedHash(turn: Turn, phase: PhaseOf<"preparing">, minerId: MinerId): BlobHash | undefined {
-  const { checkpoint, roster } = turn.state;
-  const stage = roster.stages.findIndex((replicas) => replicas.includes(minerId));
+function expectedHash({ checkpoint, replicas }: RunState, stage: number): BlobHash | undefined {
   if (checkpoint !== null) return checkpoint.stages[stage]?.weights.hash;
-  const first = roster.stages[stage]?.find((replica) => phase.ready[replica] !== undefined);
-  return first && phase.ready[first];
+  return replicas[stage]?.find(({ part, ready }) => part !== "out" && ready !== null)?.ready ?? undefined;
 }
 
-export function advancePreparing(state: RunState, phase: PhaseOf<"preparing">): Next | null {
+export function advancePreparing(state: RunState, phase: PhaseOf<"preparing">, atMs: number): Next | null {
   if (state.intent !== "run") return { to: "abandon" };
-  const uncovered = uncoveredStage(state);
+  const uncovered = stageWithout(state, ({ part }) => part !== "out");
   if (uncovered !== undefined)
     return { to: "retry", why: `${stageName(state, uncovered)} has no replica that is ready.` };
-  const allReady = rosterMembers(state).every((minerId) => phase.ready[minerId] !== undefined);
-  return allReady ? { to: "train" } : null;
+  const isReady = ({ part, ready }: Replica) => part !== "out" && ready !== null;
+  if (!everyLive(state, isReady) || stageWithout(state, isReady) !== undefined) return null;
+  const allReady = state.replicas.every((replicas) => replicas.every((one) => one.part === "out" || isReady(one)));
+  if (allReady) return { to: "train" };
+  if (phase.lingerUntilMs === null) return { to: "linger" };
+  return atMs >= phase.lingerUntilMs ? { to: "train" } : null;
 }
 
-export function expirePreparing(turn: Turn, phase: PhaseOf<"preparing">): void {
-  for (const minerId of rosterMembers(turn.state))
-    if (phase.ready[minerId] === undefined) turn.dropAsUnreliable(minerId, "it was not ready in time.");
+export function linger(turn: Turn): void {
+  const { phase, epochs } = turn.state;
+  if (phase.name !== "preparing") return;
+  const waitMs = Math.max(lingerMs, lingerShare * (epochs.at(-1)?.durationMs ?? 0));
+  turn.change({ phase: { ...phase, lingerUntilMs: Math.min(phase.deadlineMs, Math.ceil(turn.atMs + waitMs)) } });
+}
+
+/** Who is late may get in step for the next epoch. */
+export function expirePreparing(turn: Turn): void {
+  for (const [stage, replicas] of turn.state.replicas.entries()) {
+    if (!replicas.some((one) => one.part !== "out" && one.ready !== null)) {
+      for (const one of replicas)
+        if (one.part !== "out") turn.dropAsUnreliable(stage, one.minerId, "it was not ready in time.");
+      continue;
+    }
+    for (const { minerId, part, ready } of replicas) {
+      if (part !== "live" || ready !== null) continue;
+      turn.dropAsUnreliable(stage, minerId, "it was not ready in time.");
+      turn.changeReplica(stage, minerId, { part: "warming" });
+    }
+  }
 }

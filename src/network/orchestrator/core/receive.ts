@@ -1,44 +1,63 @@
-/** A miner's message is recorded where the current phase waits for it; anything late, early or repeated changes nothing. */
+/**
+ * A miner's report is recorded where the current phase waits for it. Anything late, early or repeated changes nothing, and is
+ * answered by what is wanted of the replica now.
+ */
 import { assertNever } from "../../../protocol/assert-never.ts";
 import { type MinerId, sameEpoch } from "../../../protocol/ids.ts";
+import { tellMember, tellReplica } from "./commands.ts";
 import type { MinerMessage } from "./event.ts";
-import { addMember, leave } from "./membership.ts";
-import { recordMerged, recordStored } from "./merging.ts";
+import { comeBack, join, leave } from "./membership.ts";
+import { recordMerged, recordReduced, recordStored } from "./merging.ts";
 import { recordReady } from "./preparing.ts";
-import { rosterMembers } from "./state.ts";
+import { isLive, replicaOf } from "./replicas.ts";
+import { isAway, memberOf, type Replica } from "./state.ts";
 import { recordSourceDone } from "./training.ts";
 import type { Turn } from "./turn.ts";
 import { recordContribution } from "./uploading.ts";
 
+type Report = Exclude<MinerMessage, { type: "join" | "leave" }>;
+
 export function receive(turn: Turn, from: MinerId, name: string, message: MinerMessage): void {
-  if (message.type === "join") addMember(turn, from, name);
+  if (message.type === "join") join(turn, from, name, message);
   else if (message.type === "leave") leave(turn, from, message.reason);
-  else if (sameEpoch(message.at, turn.at) && rosterMembers(turn.state).includes(from))
-    recordAnswer(turn, from, message);
+  else {
+    // Its `join` may have been lost, but whoever reports is there.
+    if (isAway(turn.state, from)) comeBack(turn, from, undefined);
+    report(turn, from, message);
+  }
 }
 
-function recordAnswer(turn: Turn, from: MinerId, message: Exclude<MinerMessage, { type: "join" | "leave" }>): void {
+function report(turn: Turn, from: MinerId, message: Report): void {
+  const { stage } = message.at;
+  const replica = sameEpoch(message.at, turn.at) ? replicaOf(turn.state, stage, from) : undefined;
+  if (replica !== undefined) {
+    if (replica.part !== "out" && !record(turn, stage, replica, message)) tellReplica(turn, stage, from);
+  } else if (memberOf(turn.state, from) === undefined)
+    turn.send(from, { type: "idle", reason: "This miner has not joined." });
+  else tellMember(turn, from);
+}
+
+/** False when the report changes nothing. */
+function record(turn: Turn, stage: number, replica: Replica, message: Report): boolean {
   const { phase } = turn.state;
+  const { minerId } = replica;
   switch (message.type) {
     case "ready":
-      if (phase.name === "preparing") recordReady(turn, phase, from, message.weightsHash);
-      break;
+      return recordReady(turn, stage, replica, message.weightsHash);
     case "source-done":
-      if (phase.name === "training") recordSourceDone(turn, phase, from, message);
-      break;
+      return phase.name === "training" && recordSourceDone(turn, stage, replica, message);
     case "contributed":
-      if (phase.name === "uploading") recordContribution(turn, phase, from, message);
-      break;
+      return phase.name === "uploading" && recordContribution(turn, phase, stage, replica, message);
+    case "reduced":
+      return phase.name === "merging" && isLive(replica) && recordReduced(turn, phase, stage, minerId, message);
     case "merged":
-      if (phase.name === "merging") recordMerged(turn, phase, from, message.weightsHash);
-      break;
+      return phase.name === "merging" && recordMerged(turn, stage, minerId, message.weightsHash);
     case "stored":
-      if (phase.name === "merging") recordStored(turn, phase, from, message);
-      break;
+      return phase.name === "merging" && recordStored(turn, stage, minerId, message);
     case "failed":
-      turn.dropAsUnreliable(from, message.failure.message);
-      break;
+      turn.dropAsUnreliable(stage, minerId, message.failure.message);
+      return true;
     default:
-      assertNever(message);
+      return assertNever(message);
   }
 }

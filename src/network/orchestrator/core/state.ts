@@ -1,15 +1,23 @@
 /**
  * A run as the orchestrator remembers it: plain JSON data, replaced and never mutated. A snapshot is this value; the log is
  * the events since. See `apply.ts` for how it changes and `docs/protocol.md` for why.
+ *
+ * Whatever concerns replicas lies in one array per stage, so that an event of a large swarm touches one of them only.
  */
-import type { BlobHash, BlobRef, EpochRef, MinerId } from "../../../protocol/ids.ts";
+import type { BlobHash, EpochRef, MinerId, PlaceRef } from "../../../protocol/ids.ts";
 import type { Roster } from "../../../protocol/messages.ts";
+import type { PlacementView } from "../../../protocol/placement-view.ts";
 import type { Checkpoint, EpochRecord, Evaluation, RunLogEntry } from "../../../protocol/run-view.ts";
+import type { StageNeed } from "../placement/placement.ts";
+import { stageNeeds } from "../placement/stage-needs.ts";
 import { planStages, type RunDefinition, type StagePlan } from "./definition.ts";
+import type { StageMerge } from "./stage-merge.ts";
 
 export interface RunState {
   readonly definition: RunDefinition;
   readonly stages: readonly StagePlan[];
+  /** What each stage asks of a miner. */
+  readonly needs: readonly StageNeed[];
   /** What the run's owner wants; `finish` also once the target is reached. The phase follows at the next chance. */
   readonly intent: "run" | "pause" | "finish";
   readonly epoch: number;
@@ -18,20 +26,29 @@ export interface RunState {
   readonly phaseSinceMs: number;
   /** Start of the epoch's current attempt. */
   readonly epochSinceMs: number;
-  /** Who takes part in the epoch; grows while preparing, shrinks afterwards. Empty stages between epochs. */
-  readonly roster: Roster;
-  /** Everyone who asked for work, in order of arrival; each has a stage. */
+  /** By stage, everyone who has had a place in this attempt, in order of arrival; none between epochs. */
+  readonly replicas: readonly (readonly Replica[])[];
+  readonly roster: RosterState;
+  /** Everyone who asked for work, in order of arrival. */
   readonly members: readonly Member[];
-  /** The last members that went, latest last: who is lost from this epoch, and which stage they may come back to. */
+  /** Members whose session is gone, and until when their places are kept. */
+  readonly away: readonly { readonly minerId: MinerId; readonly untilMs: number }[];
+  /** The last members that went, latest last: who is lost from this epoch, and which stages they may come back to. */
   readonly departed: readonly Departed[];
+  /** Why the members hold what they hold; null before anybody was placed. */
+  readonly placement: PlacementView | null;
   /** Trained and merged since the run began. */
   readonly tokens: number;
   readonly microbatchesLost: number;
+  /** Of merged epochs: those that kept their previous value because nobody could average them. */
+  readonly partitionsLost: number;
   /** Micro-credits by miner. */
   readonly credits: Readonly<Record<MinerId, number>>;
   /** What the current epoch starts from; null: the initial weights. */
   readonly checkpoint: Checkpoint | null;
   readonly previousCheckpoint: Checkpoint | null;
+  /** By stage, who holds the checkpoint's weights; first the one that stored it, which serves its blobs. */
+  readonly holders: readonly (readonly MinerId[])[];
   /** In order; thinned out as `history.ts` says. */
   readonly epochs: readonly EpochRecord[];
   /** Likewise. */
@@ -44,19 +61,61 @@ export interface RunState {
 export interface Member {
   readonly minerId: MinerId;
   readonly name: string;
-  readonly stage: number;
+  readonly memoryLimitBytes: number;
+  /** Through one block, forward and backward: as its epochs showed, before that as its probe said; null: not known. */
+  readonly blockTokensPerSecond: number | null;
+  /** Ascending; none: it fits nowhere, or is not placed yet. */
+  readonly stages: readonly number[];
   /** It failed, or was late, the last time it was counted on: no stage depends on it alone if that can be helped. */
   readonly unreliable: boolean;
+  /** Merges that left its contribution out because two replicas found it too far from the others'. */
+  readonly outliers: number;
 }
 
-export interface Departed {
-  readonly minerId: MinerId;
-  readonly name: string;
-  readonly stage: number;
+export interface Departed extends Pick<Member, "minerId" | "name" | "stages"> {
   readonly epoch: number;
 }
 
-/** Each phase carries the answers it has so far, and when it ends without the rest. */
+/** A miner's part in a stage during one attempt at an epoch, and what it has said so far. */
+export interface Replica {
+  readonly minerId: MinerId;
+  /**
+   * `live`: it trains and merges, and phases wait for it. `warming`: it loads the epoch's starting state, is given what is merged,
+   * and is waited for by nobody. `out`: lost, failed or late; what it contributed before counts.
+   */
+  readonly part: "live" | "warming" | "out";
+  /** Its session is gone, and the grace is not over. */
+  readonly away: boolean;
+  /** Share of the stage's work, relative to the other replicas'. */
+  readonly weight: number;
+  readonly memoryLimitBytes: number;
+  /** Hash of the weights that it loaded. */
+  readonly ready: BlobHash | null;
+  /** Of the first stage: it has all its microbatches back, or has given up on them. */
+  readonly sourceDone: boolean;
+  readonly contribution: Contribution | null;
+  /** Hash of the merged weights. */
+  readonly merged: BlobHash | null;
+}
+
+/** One replica's share of the merge. */
+export interface Contribution {
+  readonly manifest: BlobHash;
+  readonly tokens: number;
+  readonly lossSumNats: number | null;
+  readonly computeMs: number;
+}
+
+/** What the miners were told last, and whether that still holds. */
+export interface RosterState {
+  /** Live replicas whose session is open. Empty stages between epochs and while preparing. */
+  readonly announced: Roster;
+  /** When to tell of those who left or came back since; null: nobody did. */
+  readonly dueMs: number | null;
+  readonly notBeforeMs: number;
+}
+
+/** Each phase knows when it ends without what it waits for. */
 export type PhaseState =
   | {
       readonly name: "waiting";
@@ -65,79 +124,72 @@ export type PhaseState =
       readonly notBeforeMs: number;
       /** Until then it waits for `minimumReplicas`; null while a stage has no miner at all. */
       readonly gatherUntilMs: number | null;
+      /** When to place the members again; null: nobody came, went or changed since. */
+      readonly placeDueMs: number | null;
+      readonly placeNotBeforeMs: number;
       /** Members have been told to stand by. */
       readonly announced: boolean;
     }
-  | { readonly name: "preparing"; readonly deadlineMs: number; readonly ready: Readonly<Record<MinerId, BlobHash>> }
+  | {
+      readonly name: "preparing";
+      readonly deadlineMs: number;
+      /** Until then those are waited for who are not in step; null while others are not ready either. */
+      readonly lingerUntilMs: number | null;
+    }
+  /** `plannedTokens`: that the epoch's sources send in all. */
   | {
       readonly name: "training";
       readonly deadlineMs: number;
-      /** Tokens that the epoch's sources send in all. */
       readonly plannedTokens: number;
-      /** Sources that have all their microbatches back. */
-      readonly done: readonly MinerId[];
-      readonly announcedRosterVersion: number;
+      readonly timeIsUp: boolean;
     }
   | {
       readonly name: "uploading";
       readonly deadlineMs: number;
       readonly plannedTokens: number;
-      readonly contributions: readonly Contribution[];
+      /** By stage, the replicas that `upload` listed. */
+      readonly listed: readonly (readonly MinerId[])[];
     }
-  | {
-      readonly name: "merging";
-      readonly deadlineMs: number;
-      readonly contributions: readonly Contribution[];
-      /** Hash of the merged weights by replica. */
-      readonly merged: Readonly<Record<MinerId, BlobHash>>;
-      /** One per stage. */
-      readonly stages: readonly StageMerge[];
-    }
+  | { readonly name: "merging"; readonly deadlineMs: number; readonly stages: readonly StageMerge[] }
   | { readonly name: "paused"; readonly deadlineMs: null }
   | { readonly name: "finished"; readonly deadlineMs: null };
 
 export type PhaseName = PhaseState["name"];
 export type PhaseOf<N extends PhaseName> = Extract<PhaseState, { name: N }>;
 
-/** One replica's share of the merge. It counts even if the replica is lost afterwards. */
-export interface Contribution {
-  readonly minerId: MinerId;
-  readonly stage: number;
-  readonly blob: BlobRef;
-  readonly tokens: number;
-  readonly lossSumNats: number | null;
-}
-
-/** A stage on its way to the next checkpoint: replicas answer → they agree → one is asked → it has stored. */
-export type StageMerge =
-  | { readonly step: "answering" }
-  | { readonly step: "agreed"; readonly weightsHash: BlobHash; readonly asked: MinerId | null }
-  | {
-      readonly step: "stored";
-      readonly weightsHash: BlobHash;
-      readonly weights: BlobRef;
-      readonly optimizer: BlobRef;
-    };
-
 /** Throws `RangeError` when the model cannot be cut into as many stages. */
 export function createRun(definition: RunDefinition, atMs: number): RunState {
   return {
     definition,
     stages: planStages(definition),
+    needs: stageNeeds(definition),
     intent: "run",
     epoch: 0,
     attempt: 0,
-    phase: { name: "waiting", deadlineMs: null, notBeforeMs: atMs, gatherUntilMs: null, announced: true },
+    phase: {
+      name: "waiting",
+      deadlineMs: null,
+      notBeforeMs: atMs,
+      gatherUntilMs: null,
+      placeDueMs: null,
+      placeNotBeforeMs: atMs,
+      announced: true,
+    },
     phaseSinceMs: atMs,
     epochSinceMs: atMs,
-    roster: emptyRoster(definition.stages, 0),
+    replicas: perStage(definition),
+    roster: { announced: { version: 0, stages: perStage(definition), sources: [] }, dueMs: null, notBeforeMs: atMs },
     members: [],
+    away: [],
     departed: [],
+    placement: null,
     tokens: 0,
     microbatchesLost: 0,
+    partitionsLost: 0,
     credits: {},
     checkpoint: null,
     previousCheckpoint: null,
+    holders: perStage(definition),
     epochs: [],
     evaluations: [],
     log: [],
@@ -145,26 +197,25 @@ export function createRun(definition: RunDefinition, atMs: number): RunState {
   };
 }
 
-export function emptyRoster(stages: number, version: number): Roster {
-  return { version, stages: Array.from({ length: stages }, () => []) };
+/** Nobody, for each stage. */
+export function perStage(definition: RunDefinition): readonly (readonly never[])[] {
+  return Array.from({ length: definition.stages }, () => []);
 }
 
 export function currentEpoch(state: RunState): EpochRef {
   return { runId: state.definition.runId, epoch: state.epoch, attempt: state.attempt };
 }
 
-export function rosterMembers(state: RunState): readonly MinerId[] {
-  return state.roster.stages.flat();
+export function placeRef(state: RunState, stage: number): PlaceRef {
+  return { ...currentEpoch(state), stage };
 }
 
 export function memberOf(state: RunState, minerId: MinerId): Member | undefined {
   return state.members.find((member) => member.minerId === minerId);
 }
 
-/** The first stage without a replica in the roster; undefined when all have one. */
-export function uncoveredStage(state: RunState): number | undefined {
-  const stage = state.roster.stages.findIndex((replicas) => replicas.length === 0);
-  return stage === -1 ? undefined : stage;
+export function isAway(state: RunState, minerId: MinerId): boolean {
+  return state.away.some((one) => one.minerId === minerId);
 }
 
 /** "Stage 2 of 3", as people count. */
@@ -176,7 +227,19 @@ export function targetReached({ definition, tokens }: RunState): boolean {
   return definition.targetTokens !== null && tokens >= definition.targetTokens;
 }
 
-/** When the phase ends by itself; null: never. */
-export function nextDeadlineMs(state: RunState): number | null {
-  return state.phase.deadlineMs;
+/** Whether an attempt at an epoch is under way. */
+export function epochRuns({ phase }: RunState): boolean {
+  return phase.name !== "waiting" && phase.name !== "paused" && phase.name !== "finished";
+}
+
+/** When something happens by itself; null: never. */
+export function nextDeadlineMs({ phase, roster, away }: RunState): number | null {
+  const linger = phase.name === "preparing" ? phase.lingerUntilMs : null;
+  const graceMs = away.reduce<number | null>((least, { untilMs }) => earlier(least, untilMs), null);
+  return [linger, graceMs, roster.dueMs].reduce(earlier, phase.deadlineMs);
+}
+
+function earlier(a: number | null, b: number | null): number | null {
+  if (a === null || b === null) return a ?? b;
+  return Math.min(a, b);
 }

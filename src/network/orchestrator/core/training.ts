@@ -1,57 +1,56 @@
-/** Microbatches flow between the miners; the orchestrator only hears when the sources are done, and says who is lost. */
-import type { MinerId } from "../../../protocol/ids.ts";
+/** Microbatches flow between the miners; the orchestrator only hears when the sources are done, and says who is there. */
 import { tokensPerSource } from "./definition.ts";
 import type { Next } from "./next.ts";
-import { type PhaseOf, type RunState, stageName, uncoveredStage } from "./state.ts";
+import { weigh } from "./placing.ts";
+import { isLive, stageWithout } from "./replicas.ts";
+import { announceStart } from "./roster.ts";
+import { type PhaseOf, type Replica, type RunState, stageName } from "./state.ts";
 import type { Turn } from "./turn.ts";
 
+/** All that are ready train; the others warm up. */
 export function beginTraining(turn: Turn): void {
-  const { definition, roster } = turn.state;
-  const sources = roster.stages[0]?.length ?? 0;
+  const { definition } = turn.state;
+  const replicas = turn.state.replicas.map((ofStage) =>
+    ofStage.map((replica): Replica => {
+      if (replica.part === "out") return replica;
+      return { ...replica, part: replica.ready === null ? "warming" : "live" };
+    }),
+  );
+  turn.change({ replicas: weigh(turn.state, replicas) });
+  const sources = turn.state.replicas[0]?.filter(isLive).length ?? 0;
   turn.enter({
     name: "training",
     deadlineMs: turn.atMs + definition.timeouts.epochMs,
     plannedTokens: sources * tokensPerSource(definition),
-    done: [],
-    announcedRosterVersion: roster.version,
+    timeIsUp: false,
   });
-  turn.sendToRoster({ type: "start", at: turn.at, roster });
+  announceStart(turn);
 }
 
+/** False when it was known. */
 export function recordSourceDone(
   turn: Turn,
-  phase: PhaseOf<"training">,
-  from: MinerId,
+  stage: number,
+  replica: Replica,
   report: { readonly microbatchesLost: number },
-): void {
-  const { roster, microbatchesLost } = turn.state;
-  if (!roster.stages[0]?.includes(from) || phase.done.includes(from)) return;
-  turn.change({
-    phase: { ...phase, done: [...phase.done, from] },
-    microbatchesLost: microbatchesLost + report.microbatchesLost,
-  });
+): boolean {
+  if (stage !== 0 || !isLive(replica) || replica.sourceDone) return false;
+  turn.change({ microbatchesLost: turn.state.microbatchesLost + report.microbatchesLost });
+  turn.changeReplica(stage, replica.minerId, { sourceDone: true });
+  return true;
 }
 
 export function advanceTraining(state: RunState, phase: PhaseOf<"training">): Next | null {
-  const { roster, intent } = state;
-  const uncovered = uncoveredStage(state);
+  const uncovered = stageWithout(state, isLive);
   if (uncovered !== undefined) return { to: "retry", why: `${stageName(state, uncovered)} lost its last replica.` };
-  const allDone = roster.stages[0]?.every((source) => phase.done.includes(source));
+  const allDone = state.replicas[0]?.every((source) => !isLive(source) || source.sourceDone) ?? false;
   // A run that is to rest merges what it has: nothing that was trained is thrown away.
-  if (allDone || intent !== "run") return { to: "upload", plannedTokens: phase.plannedTokens };
-  return phase.announcedRosterVersion === roster.version ? null : { to: "announce-roster" };
-}
-
-/** Somebody left in mid-epoch. */
-export function announceRoster(turn: Turn): void {
-  const { phase, roster } = turn.state;
-  if (phase.name !== "training") return;
-  turn.change({ phase: { ...phase, announcedRosterVersion: roster.version } });
-  turn.sendToRoster({ type: "roster", at: turn.at, roster });
+  const isOver = allDone || phase.timeIsUp || state.intent !== "run";
+  return isOver ? { to: "upload", plannedTokens: phase.plannedTokens } : null;
 }
 
 /** What the sources got through by now is the epoch. */
 export function expireTraining(turn: Turn, phase: PhaseOf<"training">): void {
   turn.log("warning", `Epoch ${turn.state.epoch} ran out of time; what was trained is merged.`);
-  turn.change({ phase: { ...phase, done: turn.state.roster.stages[0] ?? [] } });
+  turn.change({ phase: { ...phase, timeIsUp: true } });
 }

@@ -5,7 +5,15 @@
 import type { EpochRef, MinerId } from "../../../protocol/ids.ts";
 import type { RunLogEntry } from "../../../protocol/run-view.ts";
 import type { Effect, OrchestratorMessage } from "./event.ts";
-import { currentEpoch, memberOf, type PhaseState, type RunState, rosterMembers } from "./state.ts";
+import {
+  currentEpoch,
+  epochRuns,
+  type Member,
+  memberOf,
+  type PhaseState,
+  type Replica,
+  type RunState,
+} from "./state.ts";
 
 /** Older entries remain in the event log; views show the last ones. */
 const keptLogEntries = 500;
@@ -40,36 +48,43 @@ export class Turn {
     this.effects.push({ type: "send", to, message });
   }
 
-  sendToRoster(message: OrchestratorMessage): void {
-    for (const minerId of rosterMembers(this.#state)) this.send(minerId, message);
-  }
-
   log(level: RunLogEntry["level"], text: string): void {
     const { log, nextLogSequence } = this.#state;
     const entry = { sequence: nextLogSequence, atMs: this.atMs, level, text };
     this.change({ log: [...log, entry].slice(-keptLogEntries), nextLogSequence: nextLogSequence + 1 });
   }
 
-  /** Takes a replica out of the epoch; it keeps its session and its stage. */
-  dropFromRoster(minerId: MinerId): void {
-    const { version, stages } = this.#state.roster;
-    if (!stages.some((replicas) => replicas.includes(minerId))) return;
-    this.change({
-      roster: { version: version + 1, stages: stages.map((replicas) => replicas.filter((one) => one !== minerId)) },
-    });
+  changeMember(minerId: MinerId, part: Partial<Member>): void {
+    const { members } = this.#state;
+    const index = members.findIndex((member) => member.minerId === minerId);
+    const member = members[index];
+    if (member !== undefined) this.change({ members: members.with(index, { ...member, ...part }) });
   }
 
-  /** Takes a replica out of the epoch because it did not do its part. */
-  dropAsUnreliable(minerId: MinerId, why: string): void {
+  changeReplica(stage: number, minerId: MinerId, part: Partial<Replica>): void {
+    const { replicas } = this.#state;
+    const ofStage = replicas[stage] ?? [];
+    const index = ofStage.findIndex((replica) => replica.minerId === minerId);
+    const replica = ofStage[index];
+    if (replica === undefined) return;
+    this.change({ replicas: replicas.with(stage, ofStage.with(index, { ...replica, ...part })) });
+    const onRoster = (one: Pick<Replica, "part" | "away">) => one.part === "live" && !one.away;
+    if (onRoster(replica) !== onRoster({ ...replica, ...part })) this.rosterChanged();
+  }
+
+  /** Takes a replica out of the epoch because it did not do its part; its miner keeps session and stage. */
+  dropAsUnreliable(stage: number, minerId: MinerId, why: string): void {
     const member = memberOf(this.#state, minerId);
     if (member === undefined) return;
-    this.dropFromRoster(minerId);
-    this.setUnreliable(minerId, true);
+    this.changeReplica(stage, minerId, { part: "out" });
+    this.changeMember(minerId, { unreliable: true });
     this.log("warning", `${member.name} is out of epoch ${this.#state.epoch}: ${why}`);
   }
 
-  setUnreliable(minerId: MinerId, unreliable: boolean): void {
-    const { members } = this.#state;
-    this.change({ members: members.map((one) => (one.minerId === minerId ? { ...one, unreliable } : one)) });
+  /** Somebody left or came back: miners are told soon, but not of every single one of many. */
+  rosterChanged(): void {
+    const { roster, phase } = this.#state;
+    if (!epochRuns(this.#state) || phase.name === "preparing" || roster.dueMs !== null) return;
+    this.change({ roster: { ...roster, dueMs: Math.max(this.atMs, roster.notBeforeMs) } });
   }
 }

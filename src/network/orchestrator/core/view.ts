@@ -1,12 +1,13 @@
 /** What anyone may see of a run, derived from its state. */
-import { assertNever } from "../../../protocol/assert-never.ts";
 import type { ReplicaView, RunView, StageView } from "../../../protocol/run-view.ts";
-import { countReplicas } from "../placement/place.ts";
 import { modelParameters } from "./definition.ts";
-import { type Member, type RunState, rosterMembers, stageName, targetReached } from "./state.ts";
+import { reasonOf } from "./reason.ts";
+import type { Member, Replica, RunState } from "./state.ts";
 
 export function viewOf(state: RunState): RunView {
   const { definition, phase } = state;
+  const byStage = state.stages.map((): Member[] => []);
+  for (const member of state.members) for (const stage of member.stages) byStage[stage]?.push(member);
   return {
     runId: definition.runId,
     name: definition.name,
@@ -26,62 +27,31 @@ export function viewOf(state: RunState): RunView {
     phaseSinceMs: state.phaseSinceMs,
     tokens: state.tokens,
     microbatchesLost: state.microbatchesLost,
+    partitionsLost: state.partitionsLost,
     stages: state.stages.map(({ spec, parameters }) => ({
       index: spec.index,
       fromLayer: spec.fromLayer,
       toLayer: spec.toLayer,
       parameters,
-      replicas: replicasOf(state, spec.index),
+      replicas: replicasOf(state, byStage[spec.index] ?? [], spec.index),
     })),
+    placement: state.placement,
     credits: { ...state.credits },
     checkpoint: state.checkpoint,
   };
 }
 
-/** Why the run is not training, in words; empty while it is. */
-export function reasonOf(state: RunState): string {
-  const { phase, definition, intent } = state;
-  const present = rosterMembers(state).length;
-  const resting = { run: "", pause: " The run pauses afterwards.", finish: " The run ends afterwards." }[intent];
-  switch (phase.name) {
-    case "waiting": {
-      const counts = countReplicas(definition.stages, state.members);
-      const empty = counts.indexOf(0);
-      if (empty !== -1) return `${stageName(state, empty)} has no miner.`;
-      const wanted = definition.minimumReplicas * definition.stages;
-      if (Math.min(...counts) < definition.minimumReplicas)
-        return `Waiting for miners: ${state.members.length} of ${wanted} are here.`;
-      return "The last attempt failed; the next one follows in a moment.";
-    }
-    case "preparing":
-      return `${Object.keys(phase.ready).length} of ${present} replicas have loaded their weights.`;
-    case "training":
-      return "";
-    case "uploading":
-      return `${phase.contributions.length} of ${present} contributions are uploaded.${resting}`;
-    case "merging":
-      return `${phase.stages.filter((merge) => merge.step === "stored").length} of ${definition.stages} stages are merged and stored.${resting}`;
-    case "paused":
-      return "The run's owner paused it.";
-    case "finished":
-      return targetReached(state)
-        ? `The run reached its target of ${definition.targetTokens} tokens.`
-        : "The run's owner ended it.";
-    default:
-      return assertNever(phase);
-  }
-}
-
-function replicasOf(state: RunState, stage: number): StageView["replicas"] {
-  const present = state.members.filter((member) => member.stage === stage);
-  const lost = state.departed.filter((one) => one.stage === stage && one.epoch === state.epoch);
+function replicasOf(state: RunState, present: readonly Member[], stage: number): StageView["replicas"] {
+  const parts = new Map(state.replicas[stage]?.map((replica) => [replica.minerId, replica]));
+  const lost = state.departed.filter((one) => one.epoch === state.epoch && one.stages.includes(stage));
   return [
-    ...present.map((member) => ({ minerId: member.minerId, name: member.name, state: replicaState(state, member) })),
+    ...present.map(({ minerId, name }) => ({ minerId, name, state: replicaState(state, parts.get(minerId)) })),
     ...lost.map(({ minerId, name }) => ({ minerId, name, state: "lost" as const })),
   ];
 }
 
-function replicaState(state: RunState, member: Member): ReplicaView["state"] {
-  if (!state.roster.stages[member.stage]?.includes(member.minerId)) return "warming-up";
-  return state.phase.name === "preparing" ? "preparing" : "training";
+function replicaState({ phase }: RunState, replica: Replica | undefined): ReplicaView["state"] {
+  if (replica?.away) return "lost";
+  if (replica?.part !== "live") return "warming-up";
+  return phase.name === "preparing" ? "preparing" : "training";
 }

@@ -9,6 +9,7 @@ const epoch = (number: number, trainLossNats: number | null): EpochRecord => ({
   finishedAtMs: 1_000_000 + (number + 1) * 20_000,
   durationMs: 20_000,
   contributors: 6,
+  partitionsLost: 0,
 });
 const evaluation = (tokens: number, validationLossNats: number): Evaluation => ({
   epoch: tokens / 100,

@@ -1,0 +1,89 @@
+/**
+ * What the orchestrator wants of a replica at this moment. Sent when it begins to want it, and again to who comes back, reports
+ * late or repeats itself: that is all it takes for lost and doubled messages not to matter.
+ */
+import { assertNever } from "../../../protocol/assert-never.ts";
+import type { MinerId } from "../../../protocol/ids.ts";
+import type { OrchestratorMessage } from "./event.ts";
+import { applyMessage, reduceMessage } from "./merge-commands.ts";
+import { idleReason, reasonOf } from "./reason.ts";
+import { replicaOf } from "./replicas.ts";
+import { epochRuns, memberOf, placeRef, type Replica, type RunState } from "./state.ts";
+import type { Turn } from "./turn.ts";
+
+/** Null: to go on with what it does, or to wait. */
+export function commandTo(state: RunState, stage: number, replica: Replica): OrchestratorMessage | null {
+  const { phase } = state;
+  if (!epochRuns(state) || replica.part === "out") return null;
+  if (replica.ready === null) return prepareMessage(state, stage, replica);
+  switch (phase.name) {
+    case "waiting":
+    case "paused":
+    case "finished":
+    case "preparing":
+      return null;
+    case "training":
+      return startMessage(state, stage, replica);
+    case "uploading":
+      return replica.part === "live" && replica.contribution === null ? uploadMessage(state, stage) : null;
+    case "merging": {
+      const merge = phase.stages[stage];
+      if (merge === undefined) return null;
+      if (merge.step.name === "reducing")
+        return replica.part === "live" ? reduceMessage(state, stage, merge, replica) : null;
+      if (replica.merged === null) return applyMessage(state, stage, merge);
+      const storing = merge.step.name === "storing" && merge.step.asked === replica.minerId;
+      return storing ? { type: "store-checkpoint", at: placeRef(state, stage) } : null;
+    }
+    default:
+      return assertNever(phase);
+  }
+}
+
+/** Tells a miner what is wanted of it in each of its places, or that it has none. */
+export function tellMember(turn: Turn, minerId: MinerId): void {
+  const { state } = turn;
+  const member = memberOf(state, minerId);
+  if (member === undefined) return;
+  if (!epochRuns(state) || member.stages.length === 0)
+    turn.send(minerId, { type: "idle", reason: idleReason(state, member) ?? reasonOf(state) });
+  else for (const stage of member.stages) tellReplica(turn, stage, minerId);
+}
+
+export function tellReplica(turn: Turn, stage: number, minerId: MinerId): void {
+  const replica = replicaOf(turn.state, stage, minerId);
+  const command = replica && commandTo(turn.state, stage, replica);
+  if (command) turn.send(minerId, command);
+}
+
+export function prepareMessage(state: RunState, stage: number, replica: Replica): OrchestratorMessage | null {
+  const { definition, stages, checkpoint, holders } = state;
+  const plan = stages[stage];
+  if (plan === undefined) return null;
+  const blobs = checkpoint?.stages[stage];
+  // Of those who hold the weights, only the one that stored them surely serves both blobs.
+  const servers = holders[stage]?.slice(0, 1) ?? [];
+  return {
+    type: "prepare",
+    at: placeRef(state, stage),
+    stage: plan.spec,
+    model: definition.model,
+    training: definition.training,
+    dataset: definition.dataset,
+    checkpoint: blobs === undefined ? null : { ...blobs, holders: servers.filter((one) => one !== replica.minerId) },
+    memoryLimitBytes: replica.memoryLimitBytes,
+  };
+}
+
+/** For who is on the roster that was announced; who is not yet is told with the next one. */
+function startMessage(state: RunState, stage: number, { minerId }: Replica): OrchestratorMessage | null {
+  const { announced } = state.roster;
+  const isOnRoster = announced.stages[stage]?.some((one) => one.minerId === minerId);
+  return isOnRoster ? { type: "start", at: placeRef(state, stage), roster: announced } : null;
+}
+
+function uploadMessage(state: RunState, stage: number): OrchestratorMessage | null {
+  const { phase } = state;
+  if (phase.name !== "uploading") return null;
+  return { type: "upload", at: placeRef(state, stage), replicas: phase.listed[stage] ?? [] };
+}

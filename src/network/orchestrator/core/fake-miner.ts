@@ -1,0 +1,125 @@
+/** A miner as the core sees it, for tests: it takes what it is told, and has an honest report for each of its places. */
+import { optimizerStateLength } from "../../../compute/model/optimizer-state.ts";
+import { hashBytes } from "../../../protocol/identity.ts";
+import { type BlobHash, type BlobRef, type MinerId, type PlaceRef, samePlace } from "../../../protocol/ids.ts";
+import type { StageNeed } from "../placement/placement.ts";
+import { planStages, type RunDefinition, tokensPerSource } from "./definition.ts";
+import type { MinerMessage, OrchestratorMessage } from "./event.ts";
+
+/** What it says from a place. */
+export type Report = Extract<MinerMessage, { readonly at: PlaceRef }>;
+
+/** How fast it is. */
+const blockTokensPerSecond = 256;
+/** In one `reduced` message. */
+const mostSlices = 256;
+
+export function fakeHash(text: string): BlobHash {
+  return hashBytes(Buffer.from(text));
+}
+
+interface FakePlace {
+  readonly at: PlaceRef;
+  /** What it last had to say; said again until something newer comes. */
+  readonly reports: readonly Report[];
+}
+
+export class FakeMiner {
+  readonly minerId: MinerId;
+  readonly #definition: RunDefinition;
+  readonly #places = new Map<number, FakePlace>();
+
+  readonly #needs: readonly StageNeed[];
+
+  constructor(minerId: MinerId, definition: RunDefinition, needs: readonly StageNeed[]) {
+    this.minerId = minerId;
+    this.#definition = definition;
+    this.#needs = needs;
+  }
+
+  /** The places whose state it holds. */
+  get held(): readonly PlaceRef[] {
+    return Array.from(this.#places.values(), ({ at }) => at);
+  }
+
+  /** Its process is started anew. */
+  forget(): void {
+    this.#places.clear();
+  }
+
+  reports(stage?: number): readonly Report[] {
+    if (stage !== undefined) return this.#places.get(stage)?.reports ?? [];
+    return [...this.#places.values()].flatMap(({ reports }) => reports);
+  }
+
+  take(message: OrchestratorMessage): void {
+    if (message.type === "idle") {
+      this.#places.clear();
+      return;
+    }
+    const { at } = message;
+    const place = this.#places.get(at.stage);
+    if (message.type === "prepare") {
+      const weightsHash = message.checkpoint?.weights.hash ?? fakeHash(`initial ${at.stage}`);
+      if (place === undefined || !samePlace(place.at, at)) this.#say({ type: "ready", at, weightsHash });
+    } else if (place !== undefined && samePlace(place.at, at))
+      for (const report of this.#answer(message)) this.#say(report);
+  }
+
+  #say(...reports: readonly Report[]): void {
+    for (const report of reports) this.#places.set(report.at.stage, { at: report.at, reports });
+  }
+
+  #answer(message: Exclude<OrchestratorMessage, { type: "idle" | "prepare" }>): readonly Report[] {
+    const { at } = message;
+    const definition = this.#definition;
+    switch (message.type) {
+      case "start":
+        return at.stage === 0 ? [{ type: "source-done", at, microbatchesDone: 4, microbatchesLost: 0 }] : [];
+      case "roster":
+        return [];
+      case "upload": {
+        const tokens = tokensPerSource(definition);
+        const lossSumNats = at.stage === definition.stages - 1 ? 2 * tokens : null;
+        const manifest = fakeHash(`contribution of ${this.minerId} ${JSON.stringify(at)}`);
+        const computeMs = Math.round((1000 * tokens * (this.#needs[at.stage]?.work ?? 0)) / blockTokensPerSecond);
+        return [{ type: "contributed", at, manifest, tokens, lossSumNats, computeMs }];
+      }
+      case "reduce": {
+        const slices = message.partitions.map((partition) => ({ partition, hash: sliceHash(message, partition) }));
+        const parts = Array.from({ length: Math.ceil(slices.length / mostSlices) }, (_, index) =>
+          slices.slice(index * mostSlices, (index + 1) * mostSlices),
+        );
+        return parts.map((part) => ({ type: "reduced", at, slices: part, outliers: [] }));
+      }
+      case "apply":
+        return [
+          { type: "merged", at, weightsHash: fakeHash(JSON.stringify([at, message.slices.map((one) => one?.hash)])) },
+        ];
+      case "store-checkpoint": {
+        const merged = this.#places.get(at.stage)?.reports[0];
+        if (merged?.type !== "merged") return [];
+        return [{ type: "stored", at, ...stateBlobs(definition, at.stage, merged.weightsHash) }];
+      }
+    }
+  }
+}
+
+/** Follows from what is averaged, as it must. */
+function sliceHash({ at, contributions }: Extract<OrchestratorMessage, { type: "reduce" }>, partition: number) {
+  return fakeHash(JSON.stringify([at, partition, contributions]));
+}
+
+/** Blobs of the sizes that a stage's state has. */
+export function stateBlobs(
+  definition: RunDefinition,
+  stage: number,
+  weightsHash: BlobHash,
+): { readonly weights: BlobRef; readonly optimizer: BlobRef } {
+  const parameters = planStages(definition)[stage]?.parameters ?? 0;
+  const optimizerLength = optimizerStateLength(definition.training.mode, parameters);
+  return {
+    weights: { hash: weightsHash, bytes: 4 * parameters },
+    optimizer: { hash: fakeHash("optimizer"), bytes: 4 * optimizerLength },
+  };
+}

@@ -1,0 +1,99 @@
+import { placementView } from "../placement/explain.ts";
+import {
+  type Assignment,
+  type MinerResources,
+  type PlacementRequest,
+  place,
+  placeNewcomer,
+} from "../placement/placement.ts";
+import type { Member, Replica, RunState } from "./state.ts";
+import type { Turn } from "./turn.ts";
+
+/** The fastest replica's, and everyone's where speeds are unknown or must not matter. */
+const fullWeight = 1000;
+
+/** Places everyone anew whose session is open. */
+export function placeMembers(turn: Turn): void {
+  const { members, away } = turn.state;
+  const absent = new Set(away.map(({ minerId }) => minerId));
+  const present = members.filter(({ minerId }) => !absent.has(minerId));
+  const request = requestFor(turn.state, present, typicalRate(present));
+  const placement = place(request);
+  const stagesOf = new Map(placement.assignments.map(({ minerId, stages }) => [minerId, stages]));
+  turn.change({
+    members: members.map((member) => ({ ...member, stages: stagesOf.get(member.minerId) ?? member.stages })),
+    placement: present.length === 0 ? null : placementView(request, placement),
+  });
+}
+
+/** Stages for one more, while the others stay where they are. */
+export function stagesForNewcomer(state: RunState, newcomer: Member): readonly number[] {
+  const others = state.members.filter(({ minerId }) => minerId !== newcomer.minerId);
+  const typical = typicalRate(others);
+  return placeNewcomer(requestFor(state, others, typical), resourcesOf(newcomer, typical), newcomer.stages);
+}
+
+function requestFor(state: RunState, members: readonly Member[], typical: number): PlacementRequest {
+  // Before there is a checkpoint nobody has anything to keep.
+  const holding = state.checkpoint !== null || state.phase.name !== "waiting";
+  return {
+    stages: state.needs,
+    miners: members.map((member) => resourcesOf(member, typical)),
+    current: holding ? members.map(({ minerId, stages }): Assignment => ({ minerId, stages })) : [],
+  };
+}
+
+function resourcesOf(member: Member, typical: number): MinerResources {
+  return {
+    minerId: member.minerId,
+    memoryBytes: member.memoryLimitBytes,
+    blockTokensPerSecond: member.blockTokensPerSecond ?? typical,
+    linkBytesPerSecond: null,
+    reliable: !member.unreliable,
+  };
+}
+
+/** What is assumed of who was not measured: the median of the others. */
+function typicalRate(members: readonly Member[]): number {
+  const rates = members.flatMap(({ blockTokensPerSecond }) => blockTokensPerSecond ?? []).sort((a, b) => a - b);
+  return rates[Math.floor(rates.length / 2)] ?? 1;
+}
+
+/** A member's replica of a stage, with the part of its memory that the stage may take: in proportion to what its stages need. */
+export function newReplica(state: RunState, member: Member, stage: number, part: Replica["part"]): Replica {
+  const need = (index: number) => state.needs[index]?.memoryBytes ?? 0;
+  const needed = member.stages.reduce((sum, index) => sum + need(index), 0);
+  return {
+    minerId: member.minerId,
+    part,
+    away: false,
+    weight: fullWeight,
+    memoryLimitBytes: Math.floor((member.memoryLimitBytes * need(stage)) / Math.max(1, needed)),
+    ready: null,
+    sourceDone: false,
+    contribution: null,
+    merged: null,
+  };
+}
+
+/**
+ * How a stage's work is shared out among its replicas: by what each one's miner has time for beside its other stages. While some are
+ * not measured, and in `sync` mode, where a run is not to depend on measurements, everybody gets as much.
+ */
+export function weigh(state: RunState, stages: readonly (readonly Replica[])[]): readonly (readonly Replica[])[] {
+  const members = new Map(state.members.map((member) => [member.minerId, member]));
+  const work = (stage: number) => state.needs[stage]?.work ?? 0;
+  const spareRate = ({ minerId }: Replica) => {
+    const { blockTokensPerSecond = null, stages: held = [] } = members.get(minerId) ?? {};
+    return blockTokensPerSecond && blockTokensPerSecond / held.reduce((sum, stage) => sum + work(stage), 0);
+  };
+  return stages.map((replicas) => {
+    const rates = replicas.map(spareRate);
+    const fastest = Math.max(...rates.map((rate) => rate ?? 0));
+    const areEqual = state.definition.training.mode === "sync" || rates.includes(null) || !(fastest > 0);
+    return replicas.map((replica, index) => {
+      const weight = areEqual ? fullWeight : Math.max(1, Math.round((fullWeight * (rates[index] ?? 0)) / fastest));
+      return { ...replica, weight };
+    });
+  });
+}

@@ -1,0 +1,64 @@
+/** What holds of a run whatever happens to it: checked after every event by the tests, the benchmarks and the simulator. */
+import { ownersPerPartition } from "../../../protocol/partitions.ts";
+import { isLive } from "./replicas.ts";
+import type { PartitionMerge } from "./stage-merge.ts";
+import { epochRuns, type RunState } from "./state.ts";
+
+/** The rules that an event broke, by name. */
+export function brokenRules(before: RunState, state: RunState): readonly string[] {
+  const { phase, checkpoint, replicas, members, away, roster } = state;
+  const memberIds = new Set(members.map(({ minerId }) => minerId));
+  const awayIds = new Set(away.map(({ minerId }) => minerId));
+  const taking = replicas.map((ofStage) => ofStage.filter(({ part }) => part !== "out"));
+  const rules = {
+    "a miner is a member once": memberIds.size === members.length,
+    "only members are away, and once": awayIds.size === away.length && [...awayIds].every((one) => memberIds.has(one)),
+    "a miner is a replica of a stage once": replicas.every(
+      (ofStage) => new Set(ofStage.map(({ minerId }) => minerId)).size === ofStage.length,
+    ),
+    "only members take part, in the stages that they hold": taking.every((ofStage, stage) => {
+      const holding = new Set(members.filter(({ stages }) => stages.includes(stage)).map(({ minerId }) => minerId));
+      return ofStage.every(({ minerId }) => holding.has(minerId));
+    }),
+    "replicas are away with their miners": taking.flat().every((one) => one.away === awayIds.has(one.minerId)),
+    "a miner's stages fit its memory": members.every(
+      ({ stages, memoryLimitBytes }, index) =>
+        before.members[index]?.memoryLimitBytes !== memoryLimitBytes ||
+        stages.reduce((sum, stage) => sum + (state.needs[stage]?.memoryBytes ?? 0), 0) <= memoryLimitBytes,
+    ),
+    "nobody trains before it is ready":
+      phase.name === "preparing" || taking.flat().every((one) => !isLive(one) || one.ready !== null),
+    "between epochs nobody takes part, and nobody is on the roster":
+      epochRuns(state) || (replicas.flat().length === 0 && roster.announced.stages.flat().length === 0),
+    "work goes on only where every stage has somebody":
+      !epochRuns(state) ||
+      taking.every(
+        (ofStage, stage) =>
+          ofStage.length > 0 || (phase.name === "merging" && phase.stages[stage]?.step.name === "stored"),
+      ),
+    "a phase that waits for answers ends by itself": !epochRuns(state) || phase.deadlineMs !== null,
+    "a partition is decided by two equal hashes, or by one that nobody contradicts":
+      phase.name !== "merging" || phase.stages.every(({ partitions }) => partitions.every(isSound)),
+    "tokens, credits and lost partitions never fall":
+      state.tokens >= before.tokens && creditsGrow(before, state) && state.partitionsLost >= before.partitionsLost,
+    "epochs never go back": state.epoch >= before.epoch,
+    "rosters are numbered upwards": roster.announced.version >= before.roster.announced.version,
+    "the last epoch is on record": (state.epochs.at(-1)?.epoch ?? -1) === state.epoch - 1,
+    "the checkpoint is the last epoch's": (checkpoint?.epoch ?? 0) === state.epoch,
+    "the checkpoint has all tokens": (checkpoint?.tokens ?? 0) === state.tokens,
+    "the checkpoint has all stages": checkpoint === null || checkpoint.stages.length === state.stages.length,
+  };
+  return Object.entries(rules).flatMap(([rule, holds]) => (holds ? [] : [rule]));
+}
+
+function isSound({ open, hash, reports }: PartitionMerge): boolean {
+  if (open || hash === null) return true;
+  const votes = reports.filter((report) => report.hash === hash).length;
+  return votes >= ownersPerPartition || (votes === 1 && reports.every((one) => one.hash === null || one.hash === hash));
+}
+
+function creditsGrow(before: RunState, state: RunState): boolean {
+  if (before.credits === state.credits) return true;
+  const credits = new Map(Object.entries(state.credits));
+  return Object.entries(before.credits).every(([minerId, earned]) => (credits.get(minerId) ?? 0) >= earned);
+}

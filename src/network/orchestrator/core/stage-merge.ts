@@ -1,0 +1,47 @@
+/** A stage on its way to the next checkpoint. `merging.ts` leads it there, `reducing.ts` decides what each partition becomes. */
+import type { BlobHash, BlobRef, MinerId } from "../../../protocol/ids.ts";
+
+export interface StageMerge {
+  /**
+   * The replicas that `upload` listed, in the order in which they are asked to average a partition (`partitions.ts`), as indexes
+   * into the stage's replicas.
+   */
+  readonly order: readonly number[];
+  /** Whose work is merged, in one order for all, so that equal sums are equal bits. */
+  readonly contributors: readonly {
+    readonly minerId: MinerId;
+    readonly manifest: BlobHash;
+    readonly tokens: number;
+  }[];
+  readonly partitions: readonly PartitionMerge[];
+  /** Partitions that are still open. */
+  readonly open: number;
+  /** Live replicas when the partitions were last looked at: with fewer, some may have to be put to others. */
+  readonly live: number;
+  /** Contributions that a replica left out of a partition, and which replicas did. */
+  readonly outliers: readonly { readonly minerId: MinerId; readonly namedBy: readonly MinerId[] }[];
+  readonly step: MergeStep;
+}
+
+/** Partitions are averaged → replicas apply them → they agree, and one is asked to store → it has stored. */
+export type MergeStep =
+  | { readonly name: "reducing" }
+  | { readonly name: "applying" }
+  | { readonly name: "storing"; readonly weightsHash: BlobHash; readonly asked: MinerId | null }
+  | {
+      readonly name: "stored";
+      readonly weightsHash: BlobHash;
+      readonly weights: BlobRef;
+      readonly optimizer: BlobRef;
+      readonly storedBy: MinerId;
+    };
+
+export interface PartitionMerge {
+  /** So many replicas of the order were asked, from the partition's first owner on. */
+  readonly asked: number;
+  /** In the order in which they came. `replica`: index into the stage's replicas; `hash` null: it could not average it. */
+  readonly reports: readonly { readonly replica: number; readonly hash: BlobHash | null }[];
+  readonly open: boolean;
+  /** Once it is not open: the averaged slice; null: the partition keeps its previous value. */
+  readonly hash: BlobHash | null;
+}
