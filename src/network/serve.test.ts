@@ -50,7 +50,7 @@ describe("a served network", () => {
     const again = await restart();
     expect(again.networkId).toBe(networkId);
     expect(again.state.definition).toEqual(state.definition);
-    expect(again.state.attempt).toBe(1);
+    expect(again.state.log.at(-1)?.text).toBe("The orchestrator was started again.");
     expect(again.url).toBe(`ws://127.0.0.1:${again.port}`);
   });
 

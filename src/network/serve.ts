@@ -212,15 +212,15 @@ function createEvaluator(
   });
 }
 
-/** What a run refers to: its last two checkpoints, and what has been contributed to the epoch that is being merged. */
+/** What a run refers to: its last two checkpoints, and what is stored of the next one. */
 function blobsOf(state: RunState): readonly BlobHash[] {
   const ofCheckpoint = (checkpoint: Checkpoint | null) =>
     checkpoint?.stages.flatMap(({ weights, optimizer }) => [weights.hash, optimizer.hash]) ?? [];
-  const contributions = "contributions" in state.phase ? state.phase.contributions : [];
+  const merges = state.phase.name === "merging" ? state.phase.stages : [];
   return [
     ...ofCheckpoint(state.checkpoint),
     ...ofCheckpoint(state.previousCheckpoint),
-    ...contributions.map(({ blob }) => blob.hash),
+    ...merges.flatMap(({ step }) => (step.name === "stored" ? [step.weights.hash, step.optimizer.hash] : [])),
   ];
 }
 

@@ -16,8 +16,8 @@ const device: DeviceReport = {
   platform: "test",
   cpu: "test",
   cores: 1,
-  memoryBytes: 0,
-  memoryLimitBytes: 0,
+  memoryBytes: 1 << 30,
+  memoryLimitBytes: 1 << 30,
   backend: "reference",
   precision: "f32",
   adapter: null,
@@ -37,7 +37,7 @@ export async function openGatewayNetwork(): Promise<PeerLinkNetwork> {
   });
   const sessions = new Map<string, Session>();
 
-  /** Resolves when the peer is on the roster: only then its messages are passed on. */
+  /** Resolves when the peer has a place in the epoch: only then its messages are passed on. */
   function connect(identity: Identity): Promise<PeerLink> {
     const { promise, resolve } = Promise.withResolvers<PeerLink>();
     let link: RelayLink | null = null;
@@ -51,7 +51,7 @@ export async function openGatewayNetwork(): Promise<PeerLinkNetwork> {
       {
         opened: (opened) => {
           link = opened;
-          session.send({ type: "join", device });
+          session.send({ type: "join", device, held: [] });
         },
         message: (message) => {
           if (message.type === "prepare" && link !== null) resolve(link);
@@ -68,7 +68,7 @@ export async function openGatewayNetwork(): Promise<PeerLinkNetwork> {
     connect,
     async lose({ minerId }) {
       sessions.get(minerId)?.close();
-      while (network.state.members.some((member) => member.minerId === minerId)) await setImmediate();
+      while (!network.state.away.some((one) => one.minerId === minerId)) await setImmediate();
     },
     async close() {
       for (const session of sessions.values()) session.close();

@@ -20,7 +20,7 @@ it("lets its own dashboard pause and resume the run, and no other program", { ti
     const { run, machine } = (await api.call("snapshot", {})).state;
     const runId = run?.runId ?? expect.fail("there is no run");
 
-    const stranger = new FakeClient(`${machine.network.url.replace(/\/$/, "")}/session`);
+    const stranger = new FakeClient(`${machine.network.url.replace(/\/$/, "")}/session`, machine.device);
     await stranger.next("challenge");
     stranger.hello({ role: "observer" });
     await stranger.next("welcome");

@@ -3,13 +3,14 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { fakeHash, fakeMiner } from "../../src/network/orchestrator/core/fake-swarm.ts";
 import { type FailureCode, failureOf } from "../../src/protocol/failure.ts";
 import { decodeFrame, encodeFrame, isFrame } from "../../src/protocol/frames.ts";
-import { type EpochRef, runIdSchema } from "../../src/protocol/ids.ts";
+import { type PlaceRef, runIdSchema } from "../../src/protocol/ids.ts";
 import {
   type ClientMessage,
   decodeClientMessage,
   decodeGatewayMessage,
   encodeMessage,
   maxClientMessageBytes,
+  protocolVersion,
 } from "../../src/protocol/messages.ts";
 import { decodeMicrobatch, encodeMicrobatch } from "../../src/protocol/microbatch.ts";
 import { type FakeClient, type GatewayWorld, openGatewayWorld } from "./gateway-world.ts";
@@ -20,7 +21,7 @@ const payloadsPerRun = 50;
 const decoderRuns = 5000;
 
 /** Of an epoch that has long gone. */
-const oldEpoch: EpochRef = { runId: runIdSchema.parse("test-run"), epoch: 0, attempt: 99 };
+const oldEpoch: PlaceRef = { runId: runIdSchema.parse("test-run"), epoch: 0, attempt: 99, stage: 0 };
 const blob = { hash: fakeHash("blob"), bytes: 4 };
 const failure = { code: "compute-crashed", message: "crashed", action: "", retry: true } as const;
 const device = {
@@ -36,7 +37,7 @@ const device = {
 } as const;
 const oldHello: ClientMessage = {
   type: "hello",
-  protocol: 1,
+  protocol: protocolVersion,
   software: "test",
   role: "miner",
   minerId: fakeMiner(9),
@@ -45,11 +46,12 @@ const oldHello: ClientMessage = {
 };
 const validMessages: readonly ClientMessage[] = [
   oldHello,
-  { type: "join", device },
+  { type: "join", device, held: [] },
   { type: "leave", reason: "bye" },
   { type: "ready", at: oldEpoch, weightsHash: blob.hash },
   { type: "source-done", at: oldEpoch, microbatchesDone: 1, microbatchesLost: 0 },
-  { type: "contributed", at: oldEpoch, blob, tokens: 1, lossSumNats: null },
+  { type: "contributed", at: oldEpoch, manifest: blob.hash, tokens: 1, lossSumNats: null, computeMs: 1 },
+  { type: "reduced", at: oldEpoch, slices: [{ partition: 0, hash: blob.hash }], outliers: [fakeMiner(1)] },
   { type: "merged", at: oldEpoch, weightsHash: blob.hash },
   { type: "stored", at: oldEpoch, weights: blob, optimizer: blob },
   { type: "failed", at: oldEpoch, failure },
@@ -66,6 +68,7 @@ const validFrame = encodeFrame({
 const validMicrobatch = encodeMicrobatch({
   epoch: 1,
   attempt: 0,
+  stage: 1,
   step: 0,
   microbatch: 3,
   sequences: 1,
@@ -130,7 +133,7 @@ function expectedRefusal(bytes: Uint8Array): FailureCode | null {
   const message = decodeClientMessage(bytes);
   if (message.type === "hello") return "replayed-message";
   if (message.type === "steer") return "not-authorised";
-  return message.type === "contributed" || message.type === "stored" ? "blob-not-found" : null;
+  return message.type === "stored" ? "blob-not-found" : null;
 }
 
 describe("hostile input", () => {

@@ -5,11 +5,13 @@ import { join } from "node:path";
 import { WebSocket } from "ws";
 import { Gateway, type GatewayOptions } from "../../src/network/gateway/gateway.ts";
 import type { RunDefinition } from "../../src/network/orchestrator/core/definition.ts";
-import { fakeDefinition, fakeHash } from "../../src/network/orchestrator/core/fake-swarm.ts";
+import { fakeDefinition, fakeDevice, fakeHash } from "../../src/network/orchestrator/core/fake-swarm.ts";
 import { monotonicClock, Orchestrator } from "../../src/network/orchestrator/orchestrator.ts";
 import { EmbeddedStore } from "../../src/network/store/embedded-store.ts";
+import type { DeviceReport } from "../../src/protocol/device-report.ts";
 import { decodeFrame, encodeFrame, type Frame, isFrame } from "../../src/protocol/frames.ts";
 import { createIdentity, type Identity, sessionProof } from "../../src/protocol/identity.ts";
+import type { PlaceRef } from "../../src/protocol/ids.ts";
 import {
   type ClientMessage,
   decodeGatewayMessage,
@@ -29,7 +31,7 @@ export interface GatewayWorld {
   connect(): Promise<FakeClient>;
   /** Connects, says hello and has read the first run-update. */
   enter(options?: HelloOptions): Promise<FakeClient>;
-  /** Clients that hold the run's places, ready and in training. */
+  /** Clients that hold the run's places, ready and in training, in the order of their stages. */
   train(): Promise<FakeClient[]>;
   close(): Promise<void>;
 }
@@ -75,7 +77,7 @@ export async function openGatewayWorld(
   });
   const clients = new Set<FakeClient>();
   const connect = async () => {
-    const client = new FakeClient(`ws://127.0.0.1:${gateway.port}/session`);
+    const client = new FakeClient(`ws://127.0.0.1:${gateway.port}/session`, fakeDevice(definition));
     clients.add(client);
     await client.next("challenge");
     return client;
@@ -98,12 +100,14 @@ export async function openGatewayWorld(
     async train() {
       const members = [await enter(), await enter()];
       for (const member of members) member.join();
+      const places: FakeClient[] = [];
       for (const member of members) {
         const { at } = await member.next("prepare");
+        places[at.stage] = member;
         member.send({ type: "ready", at, weightsHash: fakeHash("initial") });
       }
       for (const member of members) await member.next("start");
-      return members;
+      return places;
     },
     async close() {
       for (const client of clients) client.end();
@@ -126,10 +130,12 @@ export class FakeClient {
   blobToken = "";
   readonly frames: Frame[] = [];
   readonly #received: GatewayMessage[] = [];
+  readonly #device: DeviceReport;
   #changed: () => void = () => undefined;
   #isClosed = false;
 
-  constructor(url: string) {
+  constructor(url: string, device: DeviceReport) {
+    this.#device = device;
     this.socket = new WebSocket(url, { perMessageDeflate: false });
     this.socket.on("message", (data: Buffer) => {
       if (isFrame(data)) this.frames.push(decodeFrame(data));
@@ -191,10 +197,9 @@ export class FakeClient {
     return { type: "hello", protocol: protocolVersion, software: "test", role, minerId, name: "tester", signature };
   }
 
-  join(): void {
-    const sizes = { cores: 1, memoryBytes: 1, memoryLimitBytes: 1 };
-    const computing = { backend: "reference", precision: "f32", adapter: null, blockTokensPerSecond: null } as const;
-    this.send({ type: "join", device: { platform: "test", cpu: "test", ...computing, ...sizes } });
+  /** With memory for one stage. */
+  join(held: readonly PlaceRef[] = []): void {
+    this.send({ type: "join", device: this.#device, held });
   }
 
   send(message: ClientMessage): void {

@@ -2,12 +2,12 @@ import { request } from "node:http";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Gateway } from "../../src/network/gateway/gateway.ts";
 import { fakeHash } from "../../src/network/orchestrator/core/fake-swarm.ts";
-import { currentEpoch } from "../../src/network/orchestrator/core/state.ts";
+import { placeRef } from "../../src/network/orchestrator/core/state.ts";
 import { failureOf } from "../../src/protocol/failure.ts";
 import { encodeFrame } from "../../src/protocol/frames.ts";
 import { createIdentity, hashBytes, verifySignature } from "../../src/protocol/identity.ts";
 import { closeCodes } from "../../src/protocol/local-api.ts";
-import { receiptBytes } from "../../src/protocol/messages.ts";
+import { protocolVersion, receiptBytes } from "../../src/protocol/messages.ts";
 import { type FakeClient, type GatewayWorld, openGatewayWorld } from "./gateway-world.ts";
 
 let world: GatewayWorld;
@@ -75,7 +75,7 @@ describe("a session", () => {
     expect((await older.next("refused")).failure.code).toBe("duplicate-session");
     expect(await older.closed).toBe(closeCodes.replaced);
     await world.orchestrator.settled();
-    expect(world.orchestrator.state.members).toEqual([]);
+    expect(world.orchestrator.state.away.map(({ minerId }) => minerId)).toEqual([older.identity.minerId]);
     newer.join();
     await newer.next("idle");
     expect(world.orchestrator.state.members).toHaveLength(1);
@@ -157,15 +157,20 @@ describe("frames", () => {
     a.sendFrame(frame(outsider, 1, Uint8Array.of(1), 3, 1));
     a.sendFrame(frame(outsider, 2, Uint8Array.of(1)));
     outsider.sendFrame(frame(a, 1, Uint8Array.of(1)));
-    expect(await outsider.next("undeliverable")).toMatchObject({ peer: a.identity.minerId });
-    await a.flushed();
+    for (const client of [outsider, a]) await client.flushed();
+    expect(outsider.received("undeliverable")).toEqual([]);
+    expect(a.frames).toEqual([]);
     expect(a.received("undeliverable").map(({ peer }) => peer)).toEqual(new Array(2).fill(outsider.identity.minerId));
   });
 
   it("to a member that has just been lost are undeliverable", async () => {
     const [a, b] = [member(0), member(1)];
     b.end();
-    await a.next("run-update", ({ update }) => update.view?.attempt === 1);
+    const isLost = (one: { readonly state: string }) => one.state === "lost";
+    await a.next(
+      "run-update",
+      ({ update }) => update.view?.stages.some(({ replicas }) => replicas.some(isLost)) ?? false,
+    );
     a.sendFrame(frame(b, 1, Uint8Array.of(1)));
     expect(await a.next("undeliverable")).toMatchObject({ peer: b.identity.minerId });
   });
@@ -199,20 +204,35 @@ describe("frames", () => {
   it("are counted for the dashboards, with what the miners say of their progress", async () => {
     const [a, b] = [member(0), member(1)];
     const watcher = await world.enter({ role: "observer" });
-    const at = currentEpoch(world.orchestrator.state);
-    const progress = { type: "progress", at, tokensBackward: 64, microbatchesDone: 1, microbatchesLost: 0 } as const;
-    const rest = { microbatchesInFlight: 2, tokensPerSecond: 10, memoryBytes: 5 };
-    a.send({ ...progress, ...rest, lossSumNats: null });
-    b.send({ ...progress, ...rest, lossSumNats: 128 });
-    a.send({ ...progress, ...rest, at: { ...at, attempt: 9 }, lossSumNats: null });
-    b.send({ ...progress, ...rest, lossSumNats: 128 });
-    a.send({ ...progress, ...rest, lossSumNats: null });
+    const [at, lastAt] = [placeRef(world.orchestrator.state, 0), placeRef(world.orchestrator.state, 1)];
+    const progress = {
+      type: "progress",
+      tokensBackward: 64,
+      microbatchesDone: 1,
+      microbatchesLost: 0,
+      microbatchesInFlight: 2,
+      microbatchesRerouted: 1,
+      microbatchesStale: 1,
+      stalenessSum: 3,
+      stalenessMost: 2,
+      tokensPerSecond: 10,
+      memoryBytes: 5,
+      lossSumNats: null,
+    } as const;
+    a.send({ ...progress, at });
+    b.send({ ...progress, at: lastAt, lossSumNats: 128 });
+    a.send({ ...progress, at: { ...at, attempt: 9 } });
+    b.send({ ...progress, at: lastAt, lossSumNats: 128 });
+    a.send({ ...progress, at });
     a.sendFrame(frame(b, 0, Uint8Array.of(1)));
     const { update } = await watcher.next("run-update", ({ update: one }) => (one.telemetry?.flows.length ?? 0) > 0);
     expect(update.telemetry).toMatchObject({
       microbatchesDone: 1,
       microbatchesPlanned: 4,
       trainLossNats: 2,
+      microbatchesRerouted: 2,
+      microbatchesStale: 2,
+      staleness: { mean: 3, most: 2 },
       miners: [{ tokensPerSecond: 10 }, { tokensPerSecond: 10 }],
       flows: [{ from: a.identity.minerId, to: b.identity.minerId, kind: "forward", messages: 1 }],
     });
@@ -224,28 +244,28 @@ describe("an epoch over the wire", () => {
     await open();
     const members = await world.train();
     const { state } = world.orchestrator;
-    const at = currentEpoch(state);
-    members[0]?.send({ type: "source-done", at, microbatchesDone: 4, microbatchesLost: 0 });
+    const places = members.map((_, stage) => placeRef(state, stage));
+    const [first = expect.fail("nobody trains")] = places;
+    members[0]?.send({ type: "source-done", at: first, microbatchesDone: 4, microbatchesLost: 0 });
     for (const [stage, member] of members.entries()) {
-      await member.next("upload");
-      const parameters = state.stages[stage]?.parameters ?? 0;
-      const blob = await world.blobs.put(Buffer.alloc(4 * parameters, stage + 1));
-      member.send({
-        type: "contributed",
-        at,
-        blob: { hash: fakeHash("not stored"), bytes: 4 },
-        tokens: 1,
-        lossSumNats: null,
-      });
-      expect((await member.next("refused")).failure.code).toBe("blob-not-found");
-      member.send({ type: "contributed", at, blob, tokens: 256, lossSumNats: stage === 1 ? 512 : null });
+      const { at, replicas } = await member.next("upload");
+      expect([at, replicas]).toEqual([places[stage], [member.identity.minerId]]);
+      const share = { tokens: 256, lossSumNats: stage === 1 ? 512 : null, computeMs: 1000 };
+      member.send({ type: "contributed", at, manifest: fakeHash(`contribution ${stage}`), ...share });
     }
     for (const [stage, member] of members.entries()) {
-      const { contributions } = await member.next("merge");
-      const weights = contributions[0]?.blob ?? expect.fail("no contribution listed");
+      const { at, partitions, contributions } = await member.next("reduce");
+      expect(contributions.map(({ minerId }) => minerId)).toEqual([member.identity.minerId]);
+      const slices = partitions.map((partition) => ({ partition, hash: fakeHash(`slice ${partition}`) }));
+      member.send({ type: "reduced", at, slices, outliers: [] });
+      const parameters = state.stages[stage]?.parameters ?? 0;
+      const weights = await world.blobs.put(Buffer.alloc(4 * parameters, stage + 1));
+      await member.next("apply");
       member.send({ type: "merged", at, weightsHash: weights.hash });
       await member.next("store-checkpoint");
-      const optimizer = await world.blobs.put(Buffer.alloc(4 * (3 * (weights.bytes / 4) + 1), stage));
+      member.send({ type: "stored", at, weights, optimizer: { hash: fakeHash("not stored"), bytes: 4 } });
+      expect((await member.next("refused")).failure.code).toBe("blob-not-found");
+      const optimizer = await world.blobs.put(Buffer.alloc(4 * (3 * parameters + 1), stage));
       member.send({ type: "stored", at, weights, optimizer });
     }
     for (const [stage, member] of members.entries()) {
@@ -257,7 +277,7 @@ describe("an epoch over the wire", () => {
         networkId: world.networkId,
       });
       expect(verifySignature(receipt.networkId as never, receiptBytes(receipt), signature)).toBe(true);
-      expect((await member.next("prepare")).at).toEqual({ ...at, epoch: 1 });
+      expect((await member.next("prepare")).at).toEqual({ ...places[stage], epoch: 1 });
     }
   });
 });
@@ -319,7 +339,7 @@ describe("blobs", () => {
 
   it("are stored up to what a member's stage needs in an epoch, whether it says how large they are or not", async () => {
     const parameters = world.orchestrator.state.stages[0]?.parameters ?? 0;
-    const budgetBytes = 2 * 20 * parameters + (64 << 10);
+    const budgetBytes = 2 * 16 * parameters + (64 << 10);
     const half = Buffer.alloc(budgetBytes / 2, 1);
     const rest = Buffer.alloc(budgetBytes - half.length - 1, 2);
     const tooMuch = Buffer.from("ab");
@@ -392,7 +412,7 @@ describe("the port", () => {
     const health = await fetch(`http://127.0.0.1:${world.gateway.port}/health`);
     expect(await health.json()).toEqual({
       networkId: world.networkId,
-      protocol: 1,
+      protocol: protocolVersion,
       runId: "test-run",
       phase: "waiting",
     });

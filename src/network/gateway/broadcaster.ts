@@ -1,7 +1,7 @@
 /** Tells everyone who is connected what is new of the run, and twice a second how it is getting on. */
 import { encodeMessage } from "../../protocol/messages.ts";
 import type { RunUpdate } from "../../protocol/run-view.ts";
-import { type RunState, rosterMembers } from "../orchestrator/core/state.ts";
+import { epochRuns, type RunState } from "../orchestrator/core/state.ts";
 import type { Relay } from "./relay.ts";
 import { runChanges, wholeRun } from "./run-feed.ts";
 import type { Session } from "./session.ts";
@@ -63,7 +63,7 @@ export class Broadcaster {
   #sendTelemetry(): void {
     const { telemetry, relay, clock } = this.#options;
     const state = this.#options.state();
-    const active = rosterMembers(state).length > 0;
+    const active = epochRuns(state);
     const flows = relay.takeFlows();
     // Once more after the epoch has ended, so that nobody is left with the speed of a run that stands still.
     if (active || this.#wasActive)

@@ -15,7 +15,8 @@ import { protocolVersion } from "../../protocol/messages.ts";
 import type { RunUpdate } from "../../protocol/run-view.ts";
 import type { FileBlobStore } from "../../transport/blobs/file-blob-store.ts";
 import type { MinerMessage } from "../orchestrator/core/event.ts";
-import { rosterMembers } from "../orchestrator/core/state.ts";
+import { epochMembers } from "../orchestrator/core/replicas.ts";
+import type { RunState } from "../orchestrator/core/state.ts";
 import type { Orchestrator } from "../orchestrator/orchestrator.ts";
 import { type Bearer, BlobRoutes } from "./blob-routes.ts";
 import { Broadcaster } from "./broadcaster.ts";
@@ -66,13 +67,17 @@ export class Gateway {
   readonly #broadcaster: Broadcaster;
   readonly #blobRoutes: BlobRoutes;
   #pingTimer: NodeJS.Timeout | undefined;
-  #roster: { readonly version: number; readonly members: ReadonlySet<MinerId> } = { version: -1, members: new Set() };
+  /** Those who may reach each other, as long as the replicas are these. */
+  #members: { readonly of: RunState["replicas"]; readonly miners: ReadonlySet<MinerId> } = {
+    of: [],
+    miners: new Set(),
+  };
 
   private constructor(options: GatewayOptions) {
     this.#options = options;
     this.#relay = new Relay(
       (minerId) => this.#sessions.get(minerId),
-      (minerId) => this.#rosterMembers().has(minerId),
+      (minerId) => this.#epochMembers().has(minerId),
     );
     this.#broadcaster = new Broadcaster({
       state: () => options.orchestrator.state,
@@ -251,11 +256,10 @@ export class Gateway {
     this.#relay.forward(hello.minerId, session, bytes);
   }
 
-  #rosterMembers(): ReadonlySet<MinerId> {
+  #epochMembers(): ReadonlySet<MinerId> {
     const { state } = this.#options.orchestrator;
-    if (this.#roster.version !== state.roster.version)
-      this.#roster = { version: state.roster.version, members: new Set(rosterMembers(state)) };
-    return this.#roster.members;
+    if (this.#members.of !== state.replicas) this.#members = { of: state.replicas, miners: epochMembers(state) };
+    return this.#members.miners;
   }
 
   #checkAlive(): void {
@@ -280,6 +284,5 @@ export class Gateway {
 }
 
 function blobsOf(message: MinerMessage): readonly BlobRef[] {
-  if (message.type === "contributed") return [message.blob];
   return message.type === "stored" ? [message.weights, message.optimizer] : [];
 }

@@ -1,6 +1,6 @@
 /**
  * Passes frames on from miner to miner. The peer field is rewritten to the sender that the session has proven, and only
- * members of the same roster reach each other. A slow receiver slows its senders: they are not read from until it has caught
+ * members of the same epoch reach each other. A slow receiver slows its senders: they are not read from until it has caught
  * up, so that memory stays bounded.
  */
 import { decodeFrame, type Frame, readdressFrame } from "../../protocol/frames.ts";
@@ -16,26 +16,28 @@ export type Flow = Telemetry["flows"][number];
 
 export class Relay {
   readonly #sessionOf: (minerId: MinerId) => Session | undefined;
-  readonly #onRoster: (minerId: MinerId) => boolean;
+  readonly #inEpoch: (minerId: MinerId) => boolean;
   /** Senders that wait, by receiver. */
   readonly #held = new Map<MinerId, Set<Session>>();
   /** The last message of each sender that could not be delivered: it is told once, not once per chunk. */
   readonly #undelivered = new WeakMap<Session, { readonly peer: MinerId; readonly messageNumber: number }>();
   #flows = new Map<string, Flow>();
 
-  constructor(sessionOf: (minerId: MinerId) => Session | undefined, onRoster: (minerId: MinerId) => boolean) {
+  constructor(sessionOf: (minerId: MinerId) => Session | undefined, inEpoch: (minerId: MinerId) => boolean) {
     this.#sessionOf = sessionOf;
-    this.#onRoster = onRoster;
+    this.#inEpoch = inEpoch;
   }
 
   /** Throws `FailureError` (malformed-message, message-too-large). Changes `bytes`. */
   forward(from: MinerId, sender: Session, bytes: Uint8Array): void {
     const frame = decodeFrame(bytes);
     const receiver = this.#sessionOf(frame.peer);
-    if (receiver === undefined || !this.#onRoster(from) || !this.#onRoster(frame.peer)) {
+    if (receiver === undefined || !this.#inEpoch(frame.peer)) {
       this.#sayUndeliverable(sender, frame);
       return;
     }
+    // Its place was given up a moment ago; that says nothing about the receiver.
+    if (!this.#inEpoch(from)) return;
     readdressFrame(bytes, from);
     receiver.sendEncoded(bytes, () => this.#sent(frame.peer, receiver));
     this.#count(from, frame);
@@ -75,7 +77,7 @@ export class Relay {
 
   #count(from: MinerId, frame: Frame): void {
     const { kind, peer: to } = frame;
-    if (kind === "flush" || frame.offset + frame.chunk.length < frame.totalBytes) return;
+    if ((kind !== "forward" && kind !== "backward") || frame.offset + frame.chunk.length < frame.totalBytes) return;
     const key = `${from} ${to} ${kind}`;
     this.#flows.set(key, { from, to, kind, messages: (this.#flows.get(key)?.messages ?? 0) + 1 });
   }

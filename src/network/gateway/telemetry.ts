@@ -3,16 +3,19 @@ import { type MinerId, sameEpoch } from "../../protocol/ids.ts";
 import type { ClientMessage } from "../../protocol/messages.ts";
 import type { Telemetry } from "../../protocol/run-view.ts";
 import { microbatchesPerSource } from "../orchestrator/core/definition.ts";
-import { currentEpoch, type RunState, rosterMembers } from "../orchestrator/core/state.ts";
+import { liveReplicas } from "../orchestrator/core/replicas.ts";
+import { currentEpoch, type RunState } from "../orchestrator/core/state.ts";
 import type { Flow } from "./relay.ts";
 
 type Progress = Extract<ClientMessage, { type: "progress" }>;
 
 export class TelemetryDesk {
-  readonly #latest = new Map<MinerId, Progress>();
+  /** By miner and stage. */
+  readonly #latest = new Map<MinerId, Map<number, Progress>>();
 
   record(minerId: MinerId, progress: Progress): void {
-    this.#latest.set(minerId, progress);
+    const places = this.#latest.get(minerId) ?? new Map<number, Progress>();
+    this.#latest.set(minerId, places.set(progress.at.stage, progress));
   }
 
   forget(minerId: MinerId): void {
@@ -21,33 +24,50 @@ export class TelemetryDesk {
 
   /** What is known of the current epoch attempt; reports about another one do not count. */
   sum(state: RunState, flows: readonly Flow[], atMs: number): Telemetry {
-    const at = currentEpoch(state);
-    const training = state.phase.name === "training";
-    const reports = rosterMembers(state).flatMap((minerId) => {
-      const report = this.#latest.get(minerId);
-      return report !== undefined && sameEpoch(report.at, at) ? [{ minerId, report }] : [];
-    });
-    const sources = state.roster.stages[0] ?? [];
-    const lastStage = state.roster.stages.at(-1) ?? [];
-    const fromSources = reports.filter(({ minerId }) => sources.includes(minerId));
-    const measured = reports.filter(
-      ({ minerId, report }) => lastStage.includes(minerId) && report.lossSumNats !== null && report.tokensBackward > 0,
-    );
-    const tokens = sum(measured.map(({ report }) => report.tokensBackward));
+    const byStage = state.stages.map(({ spec }) => this.#reports(state, spec.index));
+    const all = byStage.flat();
+    const fromSources = byStage[0] ?? [];
+    const measured = byStage.at(-1)?.filter((one) => one.lossSumNats !== null && one.tokensBackward > 0) ?? [];
+    const tokens = sum(measured.map((one) => one.tokensBackward));
+    const done = sum(all.map((one) => one.microbatchesDone));
     return {
       atMs,
-      microbatchesDone: sum(fromSources.map(({ report }) => report.microbatchesDone)),
-      microbatchesPlanned: sources.length * microbatchesPerSource(state.definition),
-      trainLossNats: tokens === 0 ? null : sum(measured.map(({ report }) => report.lossSumNats ?? 0)) / tokens,
-      miners: reports.map(({ minerId, report }) => ({
-        minerId,
-        tokensPerSecond: training ? report.tokensPerSecond : 0,
-        microbatchesInFlight: training ? report.microbatchesInFlight : 0,
-        memoryBytes: report.memoryBytes,
-      })),
+      microbatchesDone: sum(fromSources.map((one) => one.microbatchesDone)),
+      microbatchesPlanned: liveReplicas(state, 0).length * microbatchesPerSource(state.definition),
+      trainLossNats: tokens === 0 ? null : sum(measured.map((one) => one.lossSumNats ?? 0)) / tokens,
+      microbatchesRerouted: sum(all.map((one) => one.microbatchesRerouted)),
+      microbatchesStale: sum(all.map((one) => one.microbatchesStale)),
+      staleness: {
+        mean: done === 0 ? 0 : sum(all.map((one) => one.stalenessSum)) / done,
+        most: Math.max(0, ...all.map((one) => one.stalenessMost)),
+      },
+      miners: minersOf(all, state.phase.name === "training"),
       flows,
     };
   }
+
+  #reports(state: RunState, stage: number): readonly Report[] {
+    const at = currentEpoch(state);
+    return liveReplicas(state, stage).flatMap(({ minerId }) => {
+      const report = this.#latest.get(minerId)?.get(stage);
+      return report !== undefined && sameEpoch(report.at, at) ? [{ ...report, minerId }] : [];
+    });
+  }
+}
+
+type Report = Progress & { readonly minerId: MinerId };
+
+/** One for each miner, whose places are added up. */
+function minersOf(reports: readonly Report[], training: boolean): Telemetry["miners"] {
+  return Array.from(
+    Map.groupBy(reports, ({ minerId }) => minerId),
+    ([minerId, places]) => ({
+      minerId,
+      tokensPerSecond: training ? sum(places.map((one) => one.tokensPerSecond)) : 0,
+      microbatchesInFlight: training ? sum(places.map((one) => one.microbatchesInFlight)) : 0,
+      memoryBytes: sum(places.map((one) => one.memoryBytes)),
+    }),
+  );
 }
 
 function sum(values: readonly number[]): number {

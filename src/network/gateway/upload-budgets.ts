@@ -1,12 +1,13 @@
 import type { MinerId } from "../../protocol/ids.ts";
 import { uploadBytes } from "../orchestrator/core/definition.ts";
+import { isLive } from "../orchestrator/core/replicas.ts";
 import type { RunState } from "../orchestrator/core/state.ts";
 
 /** Of what an epoch needs: uploads that break off are sent again. */
 const patience = 2;
 const slackBytes = 64 << 10;
 
-/** How much each member of the roster may upload in one attempt at an epoch: what its stage needs, and others nothing. */
+/** How much each member of the epoch may upload in one attempt: what its stages' checkpoints need, and others nothing. */
 export class UploadBudgets {
   readonly #state: () => RunState;
   readonly #spentBytes = new Map<MinerId, number>();
@@ -18,13 +19,16 @@ export class UploadBudgets {
 
   /** Undefined for who has no place in the epoch. */
   remainingBytes(minerId: MinerId): number | undefined {
-    const { roster, stages, epoch, attempt } = this.#state();
-    const stage = stages[roster.stages.findIndex((replicas) => replicas.includes(minerId))];
-    if (stage === undefined) return undefined;
+    const { replicas, stages, epoch, attempt } = this.#state();
+    const held = stages.filter(({ spec }) =>
+      replicas[spec.index]?.some((replica) => replica.minerId === minerId && isLive(replica)),
+    );
+    if (held.length === 0) return undefined;
     const current = `${epoch}/${attempt}`;
     if (current !== this.#attempt) this.#spentBytes.clear();
     this.#attempt = current;
-    return patience * uploadBytes(stage.parameters) + slackBytes - (this.#spentBytes.get(minerId) ?? 0);
+    const needed = held.reduce((sum, { parameters }) => sum + uploadBytes(parameters), 0);
+    return patience * needed + slackBytes - (this.#spentBytes.get(minerId) ?? 0);
   }
 
   /** False, and nothing is spent, where the budget does not allow it. */

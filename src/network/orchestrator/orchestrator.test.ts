@@ -61,10 +61,11 @@ describe("the orchestrator", () => {
     return swarm;
   }
 
-  it("killed at any moment, goes on from its log: nothing credited is lost, and the epoch gets a new attempt", async () => {
+  it("killed at any moment, goes on from its log: nothing credited is lost, and the epoch waits for its miners to come back", async () => {
     const { state } = await train(await open(), 2);
     const next = await open();
-    expect(next.state).toMatchObject({ epoch: 2, attempt: 1, phase: { name: "waiting" }, members: [] });
+    expect(next.state).toMatchObject({ epoch: 2, attempt: 0, phase: { name: "training" } });
+    expect(next.state.away.map(({ minerId }) => minerId)).toEqual(state.members.map(({ minerId }) => minerId));
     expect([next.state.tokens, next.state.credits, next.state.checkpoint]).toEqual([
       state.tokens,
       state.credits,
@@ -105,7 +106,15 @@ describe("the orchestrator", () => {
   });
 
   it("feeds itself the deadline when its time has come", async () => {
-    const timeouts = { gatherMs: 1, prepareMs: 1, epochMs: 1, uploadMs: 1, mergeMs: 1 };
+    const timeouts = {
+      gatherMs: 1,
+      prepareMs: 1,
+      epochMs: 1,
+      uploadMs: 1,
+      mergeMs: 1,
+      graceMs: 1,
+      restartGraceMs: 1,
+    };
     const orchestrator = await open({ definition: fakeDefinition({ timeouts }) });
     const prepared = new Promise<void>((resolve) => {
       orchestrator.listen({ send: (_to, { type }) => (type === "prepare" ? resolve() : undefined) });

@@ -5,7 +5,7 @@
 import { failureOf } from "../../protocol/failure.ts";
 import type { Identity } from "../../protocol/identity.ts";
 import type { MinerId } from "../../protocol/ids.ts";
-import { receiptBytes } from "../../protocol/messages.ts";
+import { type GatewayMessage, type Roster, receiptBytes, rosterBytes } from "../../protocol/messages.ts";
 import { creditTransfer } from "../ledger/ledger.ts";
 import type { SignedReceipt, Store } from "../store/store.ts";
 import { apply } from "./core/apply.ts";
@@ -32,7 +32,7 @@ export interface OrchestratorOptions {
 }
 
 export interface OrchestratorListener {
-  send(to: MinerId, message: OrchestratorMessage): void;
+  send(to: MinerId, message: GatewayMessage): void;
   receipt(receipt: SignedReceipt): void;
   /** After every tick, with what the core wants done by others than miners. */
   changed(state: RunState, effects: readonly Effect[]): void;
@@ -49,6 +49,8 @@ export class Orchestrator {
   readonly #options: OrchestratorOptions;
   readonly #queue: RunEvent[] = [];
   readonly #listeners: Partial<OrchestratorListener>[] = [];
+  /** One roster goes to many. */
+  readonly #rosterSignatures = new WeakMap<Roster, Uint8Array<ArrayBuffer>>();
   #state: RunState;
   #ticking: Promise<void> | null = null;
   #timer: NodeJS.Timeout | undefined;
@@ -124,15 +126,18 @@ export class Orchestrator {
   async #tick(events: readonly RunEvent[]): Promise<void> {
     let state = this.#state;
     const effects: Effect[] = [];
+    const changes: RunEvent[] = [];
     for (const event of events) {
       const transition = apply(state, event);
+      // A repeated report is answered, but what changes nothing need not be remembered.
+      if (transition.state !== state) changes.push(event);
       state = transition.state;
       effects.push(...transition.effects);
     }
     const receipts = this.#sign(effects);
-    const count = this.#eventsSinceSnapshot + events.length;
+    const count = this.#eventsSinceSnapshot + changes.length;
     const due = count >= (this.#options.snapshotInterval ?? defaultSnapshotInterval);
-    await this.#commit(events, receipts, due ? state : null);
+    if (changes.length > 0) await this.#commit(changes, receipts, due ? state : null);
     this.#eventsSinceSnapshot = due ? 0 : count;
     this.#logNew(this.#state, state);
     this.#state = state;
@@ -167,11 +172,24 @@ export class Orchestrator {
   }
 
   #carryOut(effects: readonly Effect[], receipts: readonly SignedReceipt[]): void {
+    const messages = effects.flatMap((effect) =>
+      effect.type === "send" ? [{ to: effect.to, message: this.#signed(effect.message) }] : [],
+    );
     for (const listener of this.#listeners) {
-      for (const effect of effects) if (effect.type === "send") listener.send?.(effect.to, effect.message);
+      for (const { to, message } of messages) listener.send?.(to, message);
       for (const receipt of receipts) listener.receipt?.(receipt);
       listener.changed?.(this.#state, effects);
     }
+  }
+
+  /** Nobody but the network says who is on a roster. */
+  #signed(message: OrchestratorMessage): GatewayMessage {
+    if (message.type !== "start" && message.type !== "roster") return message;
+    const { at, roster } = message;
+    const known = this.#rosterSignatures.get(roster);
+    const signature = known ?? Uint8Array.from(this.#options.identity.sign(rosterBytes(at, roster)));
+    this.#rosterSignatures.set(roster, signature);
+    return { ...message, signature };
   }
 
   #logNew(before: RunState, after: RunState): void {
