@@ -13,8 +13,10 @@ import type { OpenOptions } from "../compute/worker-protocol.ts";
 import { FailureError } from "../protocol/failure.ts";
 import { createIdentity, type Identity, importIdentity } from "../protocol/identity.ts";
 import type { BlobHash, MinerId } from "../protocol/ids.ts";
-import type { Checkpoint, RunUpdate } from "../protocol/run-view.ts";
+import type { Checkpoint, Evaluation, RunUpdate } from "../protocol/run-view.ts";
 import { FileBlobStore } from "../transport/blobs/file-blob-store.ts";
+import { CheckpointArchive } from "./checkpoints/archive.ts";
+import type { RetentionPolicy } from "./checkpoints/retention.ts";
 import { datasetBlobs, prepareDataset, readManifest } from "./dataset/prepare-dataset.ts";
 import { Gateway } from "./gateway/gateway.ts";
 import { CsvPayout } from "./ledger/csv-payout.ts";
@@ -39,6 +41,8 @@ export interface NetworkOptions extends RunOptions {
   readonly owners?: readonly MinerId[];
   /** Null: checkpoints are not evaluated. */
   readonly evaluator?: Partial<EvaluatorSettings> | null;
+  /** Which checkpoints are kept beside those that the run goes on from. */
+  readonly retention?: Partial<RetentionPolicy>;
   /** Everything that is broadcast. */
   readonly onRunUpdate?: (update: RunUpdate) => void;
   /** The network cannot go on. By default the process ends by an unhandled error, for a supervisor to start it again. */
@@ -102,14 +106,22 @@ export async function serveNetwork(options: NetworkOptions): Promise<RunningNetw
       orchestrator.submit({ type: "retargeted", targetTokens });
     await orchestrator.settled();
 
-    const evaluator = createEvaluator(options, definition, manifest, blobs, orchestrator);
+    const archive = await CheckpointArchive.open({ stateFolder, blobs, policy: options.retention, log });
+    await archive.record(orchestrator.state);
+    const evaluator = createEvaluator(options, definition, manifest, blobs, orchestrator, (evaluation) =>
+      archive.noteEvaluation(definition.runId, evaluation).catch(onFailed),
+    );
     const dataset = datasetBlobs(definition.dataset.manifest, manifest);
+    const keepCheckpoint = async (state: RunState) => {
+      await archive.record(state);
+      await blobs.collect(new Set([...dataset, ...archive.blobs, ...blobsOf(orchestrator.state)]));
+    };
     orchestrator.listen({
       changed: (state, effects) => {
         for (const effect of effects) {
           if (effect.type !== "checkpoint-recorded") continue;
           evaluator?.evaluate(effect.checkpoint);
-          blobs.collect(new Set([...dataset, ...blobsOf(state)])).catch(onFailed);
+          keepCheckpoint(state).catch(onFailed);
         }
       },
     });
@@ -198,6 +210,7 @@ function createEvaluator(
   manifest: Manifest,
   blobs: FileBlobStore,
   orchestrator: Orchestrator,
+  onEvaluation: (evaluation: Evaluation) => void,
 ): Evaluator | null {
   if (options.evaluator === null) return null;
   return new Evaluator({
@@ -207,7 +220,10 @@ function createEvaluator(
     manifest,
     blobs,
     log: options.log,
-    onEvaluation: (evaluation) => orchestrator.submit({ type: "evaluated", evaluation }),
+    onEvaluation: (evaluation) => {
+      orchestrator.submit({ type: "evaluated", evaluation });
+      onEvaluation(evaluation);
+    },
     onNote: (level, text) => orchestrator.submit({ type: "noted", level, text }),
   });
 }

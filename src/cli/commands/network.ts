@@ -1,19 +1,24 @@
 import { join } from "node:path";
 import type { Command } from "commander";
 import { stateFolderPath } from "../../miner/store/state-folder.ts";
+import { defaultRetention } from "../../network/checkpoints/retention.ts";
 import type { RunningNetwork } from "../../network/serve.ts";
 import type { MinerId } from "../../protocol/ids.ts";
 import { lanAddresses } from "../demo/lan-addresses.ts";
 import { untilStopped } from "../lifetime.ts";
-import { type CommonOptions, minerIdValue, portValue, withCommonOptions } from "../option-types.ts";
+import { type CommonOptions, countValue, minerIdValue, portValue, withCommonOptions } from "../option-types.ts";
 import type { Output } from "../output.ts";
 import { tellParent } from "../process-messages.ts";
 import { defaultNetworkPort, type RunOptions, withRunOptions } from "../run-options.ts";
+
+const bytesPerGigabyte = 1e9;
 
 interface ServeOptions extends CommonOptions, RunOptions {
   readonly host: string;
   readonly port: number;
   readonly owner: readonly MinerId[];
+  readonly keepCheckpoints: number;
+  readonly checkpointBudget: number;
 }
 
 /** `tah network serve`: the orchestrator of a network, in the foreground. */
@@ -23,6 +28,13 @@ export function addNetworkCommands(program: Command, output: Output): void {
     .option("--host <address>", "interface to listen on; 0.0.0.0: all of them", "127.0.0.1")
     .option("--port <port>", "port to listen on; 0: any free one", portValue, defaultNetworkPort)
     .option("--owner <key>", "miner whose computer may pause and resume the run; may be repeated", ownerValues, [])
+    .option("--keep-checkpoints <number>", "most checkpoints of a run to keep", countValue, defaultRetention.maximum)
+    .option(
+      "--checkpoint-budget <gigabytes>",
+      "room for older checkpoints",
+      countValue,
+      defaultRetention.budgetBytes / bytesPerGigabyte,
+    )
     .action(async (options: ServeOptions) => {
       // Loaded here, so that commands to a running daemon need not wait for it.
       const { serveNetwork } = await import("../../network/serve.ts");
@@ -31,6 +43,10 @@ export function addNetworkCommands(program: Command, output: Output): void {
       const network = await serveNetwork({
         ...options,
         owners: options.owner,
+        retention: {
+          maximum: options.keepCheckpoints,
+          budgetBytes: options.checkpointBudget * bytesPerGigabyte,
+        },
         stateFolder,
         log: (text) => output.note(text),
         onRunUpdate: () => children.update(),
