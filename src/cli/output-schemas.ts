@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { deviceProbeSchema } from "../protocol/device-probe.ts";
 import { failureSchema } from "../protocol/failure.ts";
+import { runIdSchema } from "../protocol/ids.ts";
 import {
   appStateSchema,
   commands,
@@ -50,6 +51,21 @@ export const demoResultSchema = z.object({
 });
 export type DemoResult = Readonly<z.infer<typeof demoResultSchema>>;
 
+/** `src/network/audit/audit.ts` says what the fields mean. */
+export const auditReportSchema = z.object({
+  ok: z.boolean(),
+  runs: z
+    .array(z.object({ runId: runIdSchema, events: count, epoch: count.nullable(), tokens: count.nullable() }))
+    .readonly(),
+  transfers: count,
+  receipts: count,
+  blobs: count,
+  blobBytes: count,
+  findings: z
+    .array(z.object({ part: z.enum(["log", "ledger", "receipts", "blobs"]), what: z.string(), action: z.string() }))
+    .readonly(),
+});
+
 export const runDetailsSchema = z.object({
   run: runViewSchema,
   epochs: z.array(epochRecordSchema).readonly(),
@@ -65,6 +81,7 @@ export const outputSchemas = {
   /** When the daemon has ended. */
   mine: z.object({ stopped: z.string() }),
   "network serve": z.object({ stopped: z.string() }),
+  "network audit": auditReportSchema,
   "run list": z.object({ runs: z.array(runViewSchema) }),
   "run show": runDetailsSchema,
   "run pause": z.object({ runId: z.string() }),

@@ -31,6 +31,12 @@ describe("the embedded store", () => {
       ),
     )?.code;
 
+  function change(path: string, statement: string): void {
+    const database = new Database(path);
+    database.exec(statement);
+    database.close();
+  }
+
   /** A store with a whole run in it, closed in good order. */
   async function writeRun(): Promise<string> {
     const path = join(folder, file);
@@ -114,6 +120,36 @@ describe("the embedded store", () => {
     expect(await codeOf(EmbeddedStore.open(path))).toBe("state-corrupt");
     await writeFile(path, "this was never a database, but it is long enough to have a header ".repeat(10));
     expect(await codeOf(EmbeddedStore.open(path))).toBe("state-corrupt");
+  });
+
+  it.each([
+    ["an older", 1],
+    ["a newer", 99],
+  ])("refuses what %s version wrote instead of misreading it", async (which, version) => {
+    const path = await writeRun();
+    change(path, `PRAGMA user_version = ${version}`);
+    const failure = await EmbeddedStore.open(path).catch(failureOf);
+    expect(failure).toMatchObject({ code: "state-corrupt", message: expect.stringContaining(`${which} version`) });
+    expect(failure).toMatchObject({ action: expect.stringContaining("another state folder") });
+  });
+
+  it.each([
+    ["an event whose text changed", `UPDATE events SET body = replace(body, 'join', 'jojn') WHERE sequence = 3`],
+    ["an event that is missing", "DELETE FROM events WHERE sequence = 3"],
+    ["its only snapshot damaged", "UPDATE snapshots SET body = body || ' '"],
+  ])("does not go on from %s", async (_, statement) => {
+    const path = join(folder, file);
+    const store = await EmbeddedStore.open(path);
+    const { events, state } = eventfulRun();
+    const { runId } = state.definition;
+    const snapshot = createRun(state.definition, events[0]?.atMs ?? 0);
+    await store.commit({ runId, events: [], transfers: [], receipts: [], snapshot });
+    await store.commit({ runId, events, transfers: [], receipts: [], snapshot: null });
+    await store.close();
+    change(path, statement);
+    const damaged = await EmbeddedStore.open(path);
+    expect(await damaged.loadRun(runId).catch(failureOf)).toMatchObject({ code: "state-corrupt" });
+    await damaged.close();
   });
 
   it("is opened by one process at a time", async () => {

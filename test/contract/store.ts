@@ -58,7 +58,7 @@ export function storeContract(name: string, open: (folder: string) => Promise<St
       expect(await store.loadRun(runId)).toBeUndefined();
       await store.commit({ ...nothing, snapshot: initial });
       expect(await store.runIds()).toEqual([runId]);
-      expect(await store.loadRun(runId)).toEqual({ snapshot: initial, events: [] });
+      expect(await store.loadRun(runId)).toEqual({ snapshot: initial, events: [], damagedSnapshots: 0 });
     });
 
     it("replays to the same state after a reopening, wherever the snapshots lie", async () => {
@@ -113,6 +113,7 @@ export function storeContract(name: string, open: (folder: string) => Promise<St
       await store.commit({ ...nothing, receipts: [signed] });
       expect(await store.receipts(fakeMiner(1))).toEqual([signed]);
       expect(await store.receipts(fakeMiner(2))).toEqual([]);
+      expect(await store.receipts()).toEqual([signed]);
     });
   });
 }

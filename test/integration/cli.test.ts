@@ -1,10 +1,12 @@
 /** `tah` against a real daemon whose miner is a fake: what it prints, what it asks of the daemon, and what it ends with. */
-import { readFileSync, rmSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { setupExitCodes } from "../../scripts/setup/failure.mjs";
 import { exitCodeOf, exitCodes } from "../../src/cli/exit-codes.ts";
 import { outputSchemas } from "../../src/cli/output-schemas.ts";
+import { EmbeddedStore } from "../../src/network/store/embedded-store.ts";
 import { FailureError, failureCodes } from "../../src/protocol/failure.ts";
 import { runIdSchema } from "../../src/protocol/ids.ts";
 import { exampleEpoch, exampleRun } from "../contract/example-views.ts";
@@ -126,6 +128,18 @@ describe("tah, without a daemon", { timeout }, () => {
     const { exitCode, stdout } = await runTah("doctor", "--state", folder);
     expect(exitCode).toBe(exitCodes.ok);
     expect(stdout).toContain("Self-test");
+  });
+
+  it("looks over what a network left, and says where there is none", async () => {
+    const stateFolder = join(folder, "network");
+    mkdirSync(stateFolder, { recursive: true });
+    const audit = (...args: readonly string[]) => runTah("network", "audit", "--state", stateFolder, ...args);
+    expect((await audit()).exitCode).toBe(exitCodeOf("not-found"));
+    await (await EmbeddedStore.open(join(stateFolder, "network.sqlite"))).close();
+    const printed = await audit("--json");
+    expect(printed.exitCode).toBe(exitCodes.ok);
+    expect(outputSchemas["network audit"].parse(jsonResult(printed))).toMatchObject({ ok: true, runs: [] });
+    expect((await audit()).stdout).toContain("Everything is in order.");
   });
 
   it.each([

@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import Database from "better-sqlite3";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { FailureError } from "../../protocol/failure.ts";
 import { createIdentity, verifySignature } from "../../protocol/identity.ts";
@@ -70,6 +71,26 @@ describe("the orchestrator", () => {
       state.credits,
       state.checkpoint,
     ]);
+  });
+
+  it("makes up for a damaged snapshot from the one before it and the log, says so, and writes a new one", async () => {
+    const { state } = await train(await open(), 2);
+    await store.close();
+    const path = join(folder, "network.sqlite");
+    const database = new Database(path);
+    const damage = "UPDATE snapshots SET body = replace(body, 'epoch', 'hcope') WHERE sequence = ?";
+    const latest = database.prepare("SELECT MAX(sequence) FROM snapshots").pluck().get();
+    database.prepare(damage).run(latest);
+    database.close();
+    store = await EmbeddedStore.open(path);
+    const { runId } = state.definition;
+    expect(await store.loadRun(runId)).toMatchObject({ damagedSnapshots: 1 });
+    const next = await open();
+    expect([next.state.tokens, next.state.checkpoint]).toEqual([state.tokens, state.checkpoint]);
+    expect(next.state.log.at(-1)).toMatchObject({ level: "error", text: expect.stringContaining("snapshot was") });
+    expect(await store.loadRun(runId)).toEqual({ snapshot: next.state, events: [], damagedSnapshots: 0 });
+    const { snapshots } = await store.readLog(runId);
+    expect(snapshots.map(({ value }) => value === null)).toEqual([false, false]);
   });
 
   it("enters every credit in the ledger and signs a receipt for it", async () => {

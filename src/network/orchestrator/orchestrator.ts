@@ -74,6 +74,7 @@ export class Orchestrator {
     const replayed = stored.events.reduce((state, event) => apply(state, event).state, stored.snapshot);
     const orchestrator = new Orchestrator(options, replayed, stored.events.length);
     orchestrator.submit({ type: "restarted" });
+    if (stored.damagedSnapshots > 0) orchestrator.#replaceSnapshots(stored.damagedSnapshots);
     await orchestrator.settled();
     return orchestrator;
   }
@@ -104,6 +105,13 @@ export class Orchestrator {
     this.#closed = true;
     clearTimeout(this.#timer);
     await this.#ticking;
+  }
+
+  /** At once: until then the run hangs on a single snapshot. */
+  #replaceSnapshots(damaged: number): void {
+    this.#eventsSinceSnapshot = Number.POSITIVE_INFINITY;
+    const text = `${damaged} damaged ${damaged === 1 ? "snapshot was" : "snapshots were"} made up for from the log. The disk may be failing.`;
+    this.submit({ type: "noted", level: "error", text });
   }
 
   async #tickUntilEmpty(): Promise<void> {
