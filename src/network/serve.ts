@@ -15,7 +15,7 @@ import { createIdentity, type Identity, importIdentity } from "../protocol/ident
 import type { BlobHash, MinerId } from "../protocol/ids.ts";
 import type { Checkpoint, Evaluation, RunUpdate } from "../protocol/run-view.ts";
 import { FileBlobStore } from "../transport/blobs/file-blob-store.ts";
-import { CheckpointArchive } from "./checkpoints/archive.ts";
+import { blobsFolder, CheckpointArchive } from "./checkpoints/archive.ts";
 import type { RetentionPolicy } from "./checkpoints/retention.ts";
 import { datasetBlobs, prepareDataset, readManifest } from "./dataset/prepare-dataset.ts";
 import { Gateway } from "./gateway/gateway.ts";
@@ -94,7 +94,7 @@ export async function serveNetwork(options: NetworkOptions): Promise<RunningNetw
   const store = await EmbeddedStore.open(join(stateFolder, "network.sqlite"));
   try {
     const blobs = await FileBlobStore.open({
-      folder: join(stateFolder, "blobs"),
+      folder: blobsFolder(stateFolder),
       maxBlobBytes: largestBlobBytes(options),
     });
     const { definition, manifest } = await findOrDefineRun(options, store, blobs);

@@ -15,6 +15,11 @@ import { defaultRetention, type RetentionPolicy, retain } from "./retention.ts";
 
 const indexFile = "checkpoints.json";
 
+/** Where the network with this state folder keeps its blobs. */
+export function blobsFolder(stateFolder: string): string {
+  return join(stateFolder, "blobs");
+}
+
 const archivedCheckpointSchema = z.strictObject({
   runId: runIdSchema,
   /** Its hash names the checkpoint. */
