@@ -74,6 +74,47 @@ export const runDetailsSchema = z.object({
 });
 export type RunDetails = Readonly<z.infer<typeof runDetailsSchema>>;
 
+export const checkpointViewSchema = z.object({
+  /** Of its manifest: the checkpoint's name. */
+  hash: z.string(),
+  runId: z.string(),
+  epoch: count,
+  tokens: count,
+  recordedAtMs: z.number(),
+  trainLossNats: z.number().nullable(),
+  validationLossNats: z.number().nullable(),
+  /** On disk. */
+  bytes: count,
+  /** Older ones are kept without their optimizer state. */
+  hasOptimizer: z.boolean(),
+});
+export type CheckpointView = Readonly<z.infer<typeof checkpointViewSchema>>;
+
+const checkpointListSchema = z.object({
+  /** Of the network that keeps them. */
+  stateFolder: z.string(),
+  /** Oldest first. */
+  checkpoints: z.array(checkpointViewSchema),
+});
+export type CheckpointList = Readonly<z.infer<typeof checkpointListSchema>>;
+
+const exportedModelSchema = z.object({
+  checkpoint: checkpointViewSchema,
+  folder: z.string(),
+  files: z.array(z.string()).readonly(),
+  weightsBytes: count,
+});
+export type ExportedModel = Readonly<z.infer<typeof exportedModelSchema>>;
+
+const writtenTextSchema = z.object({
+  prompt: z.string(),
+  /** Behind the prompt. */
+  text: z.string(),
+  seed: count,
+  temperature: z.number(),
+});
+export type WrittenText = Readonly<z.infer<typeof writtenTextSchema>>;
+
 export const outputSchemas = {
   demo: demoResultSchema,
   /** `remembered`: from an earlier probe, since when nothing has changed. */
@@ -86,6 +127,9 @@ export const outputSchemas = {
   "run show": runDetailsSchema,
   "run pause": z.object({ runId: z.string() }),
   "run resume": z.object({ runId: z.string() }),
+  "run checkpoints": checkpointListSchema,
+  "run export": exportedModelSchema,
+  "run sample": writtenTextSchema,
   status: appStateSchema,
   start: machineViewSchema,
   pause: machineViewSchema,

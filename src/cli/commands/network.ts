@@ -8,6 +8,7 @@ import type { MinerId } from "../../protocol/ids.ts";
 import { lanAddresses } from "../demo/lan-addresses.ts";
 import { countText } from "../formats.ts";
 import { untilStopped } from "../lifetime.ts";
+import { servedFolderName } from "../network-folders.ts";
 import { type CommonOptions, countValue, minerIdValue, portValue, withCommonOptions } from "../option-types.ts";
 import type { Output } from "../output.ts";
 import { tellParent } from "../process-messages.ts";
@@ -87,7 +88,7 @@ function auditText({ ok, runs, transfers, receipts, blobs, blobBytes, findings }
 }
 
 function networkFolder({ state }: CommonOptions): string {
-  return state ?? join(stateFolderPath(), "network");
+  return state ?? join(stateFolderPath(), servedFolderName);
 }
 
 function ownerValues(key: string, others: readonly MinerId[]): readonly MinerId[] {

@@ -15,8 +15,8 @@ interface LookOptions extends CommonOptions {
   readonly network?: string;
 }
 
-/** `tah run …`: the runs that this computer's daemon takes part in, or those of any network that can be reached. */
-export function addRunCommands(program: Command, output: Output): void {
+/** `tah run …`: the runs that this computer's daemon takes part in, or those of any network that can be reached. Returns the group. */
+export function addRunCommands(program: Command, output: Output): Command {
   const run = program.command("run").description("Look at the run that this computer works on, and steer it.");
 
   withLookOptions(run.command("list").description("The runs of this computer's network.")).action(
@@ -49,6 +49,7 @@ export function addRunCommands(program: Command, output: Output): void {
         output.result({ runId }, () => `${runId} was asked to ${action}.`);
       });
   }
+  return run;
 }
 
 function withLookOptions(command: Command): Command {

@@ -13,7 +13,8 @@ import type { RunState } from "../orchestrator/core/state.ts";
 import { manifestBytes, manifestOf } from "./manifest.ts";
 import { defaultRetention, type RetentionPolicy, retain } from "./retention.ts";
 
-const indexFile = "checkpoints.json";
+/** In the network's state folder. */
+export const archiveFile = "checkpoints.json";
 
 /** Where the network with this state folder keeps its blobs. */
 export function blobsFolder(stateFolder: string): string {
@@ -113,7 +114,7 @@ export class CheckpointArchive {
   }
 
   async #write(checkpoints: readonly ArchivedCheckpoint[]): Promise<void> {
-    const path = join(this.#options.stateFolder, indexFile);
+    const path = join(this.#options.stateFolder, archiveFile);
     await writeFile(`${path}.new`, `${JSON.stringify({ version: 1, checkpoints })}\n`, { mode: 0o600, flush: true });
     await rename(`${path}.new`, path);
     this.#checkpoints = checkpoints;
@@ -130,7 +131,7 @@ export class CheckpointArchive {
 
 /** The checkpoints that the network with this state folder keeps, in order; none where there is no archive. Rejects with `FailureError`: state-corrupt. */
 export async function readArchive(stateFolder: string): Promise<readonly ArchivedCheckpoint[]> {
-  const path = join(stateFolder, indexFile);
+  const path = join(stateFolder, archiveFile);
   const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return null;
     throw error;

@@ -39,7 +39,7 @@ describe("an exported checkpoint", () => {
   const exportTo = (name: string, options: Partial<ExportOptions> = {}) =>
     exportCheckpoint(checkpoint, {
       format: "hf",
-      type: "float32",
+      type: "f32",
       folder: join(folder, name),
       signal: never,
       onProgress: () => undefined,
@@ -85,7 +85,7 @@ describe("an exported checkpoint", () => {
 
   it("takes half the room in bfloat16, and is off by a rounding", async () => {
     const original = await readStage(checkpoint, wholeModel(smallModel));
-    expect((await exportTo("half", { type: "bfloat16" })).weightsBytes).toBe(2 * original.length);
+    expect((await exportTo("half", { type: "bf16" })).weightsBytes).toBe(2 * original.length);
     const { weights } = await weightsOf("half");
     const gaps = original.map((value, index) => Math.abs((weights[index] ?? Number.NaN) / value - 1));
     expect(gaps.reduce((a, b) => Math.max(a, b))).toBeLessThanOrEqual(2 ** -8);

@@ -17,7 +17,7 @@ import { tokenizerJson } from "./tokenizer-json.ts";
 export interface ExportOptions {
   /** `hf`: what `transformers` loads; `safetensors`: the weights alone, under the names of our layout. */
   readonly format: "hf" | "safetensors";
-  readonly type: "float32" | "bfloat16";
+  readonly type: "f32" | "bf16";
   /** Must not exist, or be empty. */
   readonly folder: string;
   readonly signal: AbortSignal;
@@ -58,7 +58,7 @@ export async function exportCheckpoint(checkpoint: OpenCheckpoint, options: Expo
   const { model, manifest } = checkpoint;
   const { format, type, folder, signal } = options;
   const weights = splitWeights(tensorsOf(checkpoint, options), options.maxFileBytes ?? defaultMaxFileBytes);
-  const weightsBytes = parameterCount(model) * (type === "bfloat16" ? 2 : 4);
+  const weightsBytes = parameterCount(model) * (type === "bf16" ? 2 : 4);
   const files: string[] = [];
   await createFolder(folder, weightsBytes + roomForRestBytes, async (draft) => {
     const write = async (name: string, content: string | Uint8Array) => {
@@ -94,7 +94,7 @@ function tensorsOf({ model }: OpenCheckpoint, { format, type }: ExportOptions): 
   return stageLayout(model, wholeModel(model)).tensors.map(({ name, shape }) => ({
     source: name,
     name: format === "hf" ? huggingFaceName(name) : name,
-    type: type === "bfloat16" ? "BF16" : "F32",
+    type: type === "bf16" ? "BF16" : "F32",
     shape,
   }));
 }

@@ -4,7 +4,7 @@ import { FailureError } from "../../protocol/failure.ts";
 import { type ModelConfig, modelConfigSchema } from "../../protocol/run-config.ts";
 
 /** What `config.json` of an exported model holds. `endOfDocument`: the token between documents. */
-export function toLlamaConfig(model: ModelConfig, endOfDocument: number, type: "float32" | "bfloat16") {
+export function toLlamaConfig(model: ModelConfig, endOfDocument: number, type: "f32" | "bf16") {
   return {
     architectures: ["LlamaForCausalLM"],
     model_type: "llama",
@@ -24,7 +24,7 @@ export function toLlamaConfig(model: ModelConfig, endOfDocument: number, type: "
     tie_word_embeddings: false,
     bos_token_id: endOfDocument,
     eos_token_id: endOfDocument,
-    torch_dtype: type,
+    torch_dtype: type === "bf16" ? "bfloat16" : "float32",
   };
 }
 

@@ -9,7 +9,7 @@ const tokenizers: Readonly<Record<TokenizerId, string>> = {
   cl100k: "GPT-4's byte-pair encoding (cl100k_base)",
 };
 
-export function modelCard({ archived, manifest, model }: OpenCheckpoint, type: "float32" | "bfloat16"): string {
+export function modelCard({ archived, manifest, model }: OpenCheckpoint, type: "f32" | "bf16"): string {
   const loss = (nats: number | null) => (nats === null ? "not measured" : `${nats.toFixed(4)} nats per token`);
   const rows: readonly (readonly [string, string])[] = [
     ["Parameters", parameterCount(model).toLocaleString("en")],
