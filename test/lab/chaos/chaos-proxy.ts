@@ -22,8 +22,8 @@ export interface ChaosProxyOptions {
   readonly seed: number;
   /** Draws lots of its own under the seed. */
   readonly name: string;
-  /** Sees every WebSocket message: `up` to the gateway, `down` from it. */
-  readonly tap?: (direction: "up" | "down", bytes: Uint8Array) => void;
+  /** Sees every WebSocket message that the miner sends, whatever becomes of it. */
+  readonly onSent?: (bytes: Uint8Array) => void;
 }
 
 /** The gateway begins with `challenge` and `welcome`, the miner with `hello`. */
@@ -92,14 +92,14 @@ export class ChaosProxy {
     const connection = ++this.#connections;
     const lane = (direction: "up" | "down") => {
       const [from, to] = direction === "up" ? [miner, gateway] : [gateway, miner];
-      const { seed, name, tap } = this.#options;
+      const { seed, name, onSent } = this.#options;
       return new Lane({
         from,
         to,
         key: streamKey(seed, `${name}, connection ${connection}, ${direction}`),
         handshakeMessages: handshakeMessages[direction],
         weather: () => this.weather,
-        tap: (bytes) => tap?.(direction, bytes),
+        onSent: direction === "up" ? onSent : undefined,
       });
     };
     const lanes = [lane("up"), lane("down")];

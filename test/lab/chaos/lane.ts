@@ -12,7 +12,7 @@ export interface LaneOptions {
   readonly handshakeMessages: number;
   readonly weather: () => Weather;
   /** Sees every message, whatever becomes of it. */
-  readonly tap: (bytes: Uint8Array) => void;
+  readonly onSent?: ((bytes: Uint8Array) => void) | undefined;
 }
 
 const highWaterBytes = 8 << 20;
@@ -48,8 +48,8 @@ export class Lane {
   }
 
   #receive(bytes: Buffer): void {
-    const { key, handshakeMessages, weather, tap } = this.#options;
-    tap(bytes);
+    const { key, handshakeMessages, weather, onSent } = this.#options;
+    onSent?.(bytes);
     const index = this.#messages++;
     const conditions = weather();
     const fate = index < handshakeMessages ? "pass" : fateOf(conditions, key, index);
