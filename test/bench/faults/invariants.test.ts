@@ -1,17 +1,17 @@
 import { describe, expect, it } from "vitest";
 import { creditTransfer } from "../../../src/network/ledger/ledger.ts";
 import type { RunEvent } from "../../../src/network/orchestrator/core/event.ts";
-import { FakeSwarm, fakeHash } from "../../../src/network/orchestrator/core/fake-swarm.ts";
-import { createRun } from "../../../src/network/orchestrator/core/state.ts";
-import { type Books, brokenInvariants, replay } from "./invariants.ts";
+import { fakeHash } from "../../../src/network/orchestrator/core/fake-swarm.ts";
+import { evaluated, fakeBooks } from "./fake-books.ts";
+import { brokenInvariants, replay } from "./invariants.ts";
 
 describe("the invariants of a run", () => {
   it("hold of an honest run that lost a miner", () => {
-    expect(brokenInvariants(honestBooks())).toEqual([]);
+    expect(brokenInvariants(fakeBooks())).toEqual([]);
   });
 
   it("find a transfer that is missing", () => {
-    const books = honestBooks();
+    const books = fakeBooks();
     const [{ minerId } = { minerId: "" }] = books.receipts;
     expect(brokenInvariants({ ...books, transfers: books.transfers.slice(1) })).toEqual([
       `state, receipts and ledger disagree about the credits of ${minerId}`,
@@ -19,7 +19,7 @@ describe("the invariants of a run", () => {
   });
 
   it("find a receipt for work that the log knows nothing of", () => {
-    const books = honestBooks();
+    const books = fakeBooks();
     const [receipt] = books.receipts;
     if (receipt === undefined) throw new Error("no receipt");
     const forged = { ...receipt, at: { ...receipt.at, epoch: 9 } };
@@ -30,7 +30,7 @@ describe("the invariants of a run", () => {
   });
 
   it("find credits that fell, and an epoch that was left out", () => {
-    const books = honestBooks();
+    const books = fakeBooks();
     const moments = replay(books);
     const last = moments.at(-1);
     if (last === undefined) throw new Error("no events");
@@ -41,48 +41,24 @@ describe("the invariants of a run", () => {
   });
 
   it("find replicas that merged into unequal weights", () => {
-    const books = honestBooks();
+    const books = fakeBooks();
     const broken = brokenInvariants({ ...books, events: forgeHash(books.events, "merged") });
     expect(broken).toContain("epoch 1, attempt 0, stage 0: merged into unequal weights");
   });
 
   it("find a replica that began from other weights than the merged ones", () => {
-    const books = honestBooks();
+    const books = fakeBooks();
     const broken = brokenInvariants({ ...books, events: forgeHash(books.events, "ready") });
     expect(broken).toContain("epoch 1, stage 0: a replica began from other weights");
   });
 
   it("find a loss that rises", () => {
-    const books = honestBooks();
+    const books = fakeBooks();
     expect(brokenInvariants({ ...books, events: [...books.events, evaluated(3, 9)] })).toEqual([
       "the loss did not fall: 3 to 9 nats",
     ]);
   });
 });
-
-/** Two epochs of two replicas per stage, one of which is lost in the second. */
-function honestBooks(): Books {
-  const swarm = new FakeSwarm();
-  const first = createRun(swarm.state.definition, swarm.nowMs);
-  swarm.join(1, 2, 3, 4, 5, 6);
-  swarm.finishEpoch();
-  swarm.happen(evaluated(1, 3));
-  swarm.reach("training");
-  const [lost] = swarm.state.roster.stages[2] ?? [];
-  if (lost === undefined) throw new Error("the stage has no replica");
-  swarm.happen({ type: "session-closed", minerId: lost });
-  swarm.finishEpoch();
-  swarm.happen(evaluated(2, 2));
-  const receipts = swarm.effects.flatMap((effect) =>
-    effect.type === "credit" ? [{ networkId: "network", ...effect.receipt }] : [],
-  );
-  return { first, events: swarm.events, receipts, transfers: receipts.map(creditTransfer) };
-}
-
-function evaluated(epoch: number, validationLossNats: number): RunEvent {
-  const evaluation = { epoch, tokens: epoch, validationLossNats, validationTokens: 1, sample: null };
-  return { atMs: 0, type: "evaluated", evaluation };
-}
 
 /** Another hash in the first such message of epoch 1. */
 function forgeHash(events: readonly RunEvent[], type: "merged" | "ready"): readonly RunEvent[] {

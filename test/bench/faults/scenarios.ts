@@ -150,15 +150,15 @@ export const scenarios: readonly Scenario[] = [
   },
   {
     name: "disk-full",
-    about: "the orchestrator's disk is full for a third of the time",
+    about: "the orchestrator's disk is full for half of the time",
     minutes: 1,
     smallDisk: true,
     async disturb({ seconds: total, disk }) {
       disk?.fill();
-      await seconds(total / 3);
+      await seconds(total / 2);
       disk?.free();
-      await seconds((2 * total) / 3);
-      return { secondsFull: total / 3 };
+      await seconds(total / 2);
+      return { secondsFull: total / 2 };
     },
   },
   {
