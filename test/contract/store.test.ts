@@ -87,6 +87,17 @@ describe("the embedded store", () => {
     expect(first).toBe(31);
   });
 
+  it("keeps the first snapshot while all events since are kept, so that they can be replayed", async () => {
+    const store = await openIn("");
+    const { events, state } = eventfulRun();
+    const { runId } = state.definition;
+    for (const part of [events.slice(0, 10), events.slice(10, 30), events.slice(30, 40), events.slice(40)])
+      await store.commit({ runId, events: part, transfers: [], receipts: [], snapshot: state });
+    const { snapshots } = await store.readLog(runId);
+    await store.close();
+    expect(snapshots.map(({ sequence }) => sequence)).toEqual([10, 40, events.length]);
+  });
+
   it("drops a commit that was torn in the middle of being written, and no other", async () => {
     const { events, state } = eventfulRun();
     const { runId } = state.definition;

@@ -144,11 +144,14 @@ export class EmbeddedStore implements Store {
     for (const row of this.#snapshotRows(runId)) if (!isIntact(row)) remove.run(runId, row.sequence);
     const insert = "INSERT OR REPLACE INTO snapshots (run_id, sequence, body, checksum) VALUES (?, ?, ?, ?)";
     this.#database.prepare(insert).run(runId, sequence, ...sealed(snapshot));
+    // The one before all events that are kept stays with them, so that a run's whole history can be replayed.
     const prune = `
       DELETE FROM snapshots WHERE run_id = @runId AND sequence NOT IN (
         SELECT sequence FROM snapshots WHERE run_id = @runId ORDER BY sequence DESC LIMIT @keptSnapshots
+      ) AND sequence NOT IN (
+        SELECT MIN(sequence) FROM snapshots WHERE run_id = @runId HAVING MIN(sequence) >= @sequence - @keptEvents
       )`;
-    this.#database.prepare(prune).run({ runId, keptSnapshots });
+    this.#database.prepare(prune).run({ runId, sequence, keptSnapshots, keptEvents: this.#keptEvents });
     const forget = `
       DELETE FROM events WHERE run_id = @runId AND sequence <= MIN(
         @sequence - @keptEvents, (SELECT MIN(sequence) FROM snapshots WHERE run_id = @runId)

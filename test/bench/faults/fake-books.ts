@@ -1,5 +1,4 @@
 /** What an orchestrator would have written about a small honest run, for tests of what reads it. */
-import { creditTransfer } from "../../../src/network/ledger/ledger.ts";
 import type { RunEvent } from "../../../src/network/orchestrator/core/event.ts";
 import { FakeSwarm } from "../../../src/network/orchestrator/core/fake-swarm.ts";
 import { createRun } from "../../../src/network/orchestrator/core/state.ts";
@@ -21,7 +20,7 @@ export function fakeBooks(): Books {
   const receipts = swarm.effects.flatMap((effect) =>
     effect.type === "credit" ? [{ networkId: "network", ...effect.receipt }] : [],
   );
-  return { first, events: swarm.events, receipts, transfers: receipts.map(creditTransfer) };
+  return { first, events: swarm.events, receipts };
 }
 
 export function evaluated(epoch: number, validationLossNats: number): RunEvent {

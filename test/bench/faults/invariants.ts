@@ -1,9 +1,9 @@
 /**
  * What must hold of a run whatever happened to it, found by replaying its event log. Each rule looks at what the miners said and
- * what followed from it, not at what the orchestrator thinks of itself.
+ * what followed from it, not at what the orchestrator thinks of itself. That the log leads to its snapshots, and that the books
+ * balance, is found by `tah network audit`.
  */
 
-import { accounts, type Transfer } from "../../../src/network/ledger/ledger.ts";
 import { apply } from "../../../src/network/orchestrator/core/apply.ts";
 import type { Effect, RunEvent } from "../../../src/network/orchestrator/core/event.ts";
 import { memberOf, type RunState } from "../../../src/network/orchestrator/core/state.ts";
@@ -17,7 +17,6 @@ export interface Books {
   /** All that happened since. */
   readonly events: readonly RunEvent[];
   readonly receipts: readonly Receipt[];
-  readonly transfers: readonly Transfer[];
 }
 
 /** One event, and what came of it. */
@@ -42,7 +41,6 @@ export function replay({ first, events }: Books): readonly Moment[] {
 export function brokenInvariants(books: Books, moments: readonly Moment[] = replay(books)): readonly string[] {
   return [
     ...creditsThatFell(moments),
-    ...creditsWithoutTransfer(books, moments.at(-1)?.after ?? books.first),
     ...gapsBetweenEpochs(moments),
     ...unequalMerges(moments),
     ...replicasApart(moments),
@@ -56,23 +54,6 @@ function creditsThatFell(moments: readonly Moment[]): readonly string[] {
       .filter(([minerId, microCredits]) => (after.credits[minerId] ?? 0) < microCredits)
       .map(([minerId]) => `credits of ${minerId} fell in epoch ${before.epoch}`),
   );
-}
-
-/** State, receipts and transfers are three accounts of the same work. */
-function creditsWithoutTransfer({ receipts, transfers, first }: Books, { credits }: RunState): readonly string[] {
-  const { runId } = first.definition;
-  const receipted = sumBy(
-    receipts.filter(({ at }) => at.runId === runId),
-    ({ minerId }) => minerId,
-  );
-  const issued = transfers.filter(({ from }) => from === accounts.issuance(runId));
-  const transferred = sumBy(issued, ({ to }) => to);
-  const miners = new Set([...Object.keys(credits), ...receipted.keys()]) as Set<MinerId>;
-  const wrong = [...miners].filter((minerId) => {
-    const inState = credits[minerId] ?? 0;
-    return receipted.get(minerId) !== inState || transferred.get(accounts.payable(minerId)) !== inState;
-  });
-  return wrong.map((minerId) => `state, receipts and ledger disagree about the credits of ${minerId}`);
 }
 
 function gapsBetweenEpochs(moments: readonly Moment[]): readonly string[] {
@@ -116,13 +97,4 @@ function lossThatDidNotFall({ evaluations, epochs }: RunState): readonly string[
   const [first = Number.NaN, ...later] = validation.length > 1 ? validation : training;
   const last = later.at(-1);
   return last === undefined || last < first ? [] : [`the loss did not fall: ${first} to ${last} nats`];
-}
-
-function sumBy<T extends { readonly microCredits: number }, K>(
-  items: readonly T[],
-  key: (item: T) => K,
-): Map<K, number> {
-  const sums = new Map<K, number>();
-  for (const item of items) sums.set(key(item), (sums.get(key(item)) ?? 0) + item.microCredits);
-  return sums;
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { EpochRecord } from "../../../src/protocol/run-view.ts";
-import { fakeBooks } from "./fake-books.ts";
+import { evaluated, fakeBooks } from "./fake-books.ts";
 import { judge, type Observations, type Span } from "./judge.ts";
 import { WorkBook } from "./work-book.ts";
 
@@ -42,17 +42,22 @@ describe("the verdict on a scenario", () => {
     expect(violations).toContain("epochs no longer end");
   });
 
-  it("is missed when the books break an invariant, or know less than was shown", () => {
+  it("is missed when an invariant is broken, or the audit finds something", () => {
     const books = fakeBooks();
-    const [receipt] = books.receipts;
+    const rising = { ...books, events: [...books.events, evaluated(3, 9)] };
+    expect(judge(rules, rising, observations({})).violations).toEqual(["the loss did not fall: 3 to 9 nats"]);
+    const findings = ["there is no receipt for a credit"];
+    const audited = judge(rules, fakeBooks(), { ...observations({}), findings });
+    expect(audited).toMatchObject({ violations: findings, verdict: "missed" });
+  });
+
+  it("is missed when credits that were shown are gone", () => {
+    const [receipt] = fakeBooks().receipts;
     if (receipt === undefined) throw new Error("no receipt");
-    const { verdict, violations } = judge(rules, { ...books, transfers: [] }, observations({}));
-    expect(verdict).toBe("missed");
-    expect(violations).not.toEqual([]);
     const creditsShown = new Map([[receipt.minerId, 1e12]]);
-    const forgotten = judge(rules, books, { ...observations({}), creditsShown });
-    expect(forgotten.violations).toEqual(["credits that miners were shown are gone"]);
-    expect(forgotten.creditsLost).toBeGreaterThan(0);
+    const { violations, creditsLost } = judge(rules, fakeBooks(), { ...observations({}), creditsShown });
+    expect(violations).toEqual(["credits that miners were shown are gone"]);
+    expect(creditsLost).toBeGreaterThan(0);
   });
 });
 
@@ -81,6 +86,7 @@ function observations({
     book,
     creditsShown: new Map(),
     contradictions: [],
+    findings: [],
   };
 }
 

@@ -26,6 +26,8 @@ export interface Observations {
   readonly creditsShown: ReadonlyMap<MinerId, number>;
   /** What was shown once, and later otherwise. */
   readonly contradictions: readonly string[];
+  /** What `tah network audit` found wrong. */
+  readonly findings: readonly string[];
 }
 
 export interface ScenarioResult {
@@ -38,7 +40,7 @@ export interface ScenarioResult {
 type Rules = Pick<Scenario, "name" | "about" | "goodputAtLeast" | "recoverySecondsAtMost">;
 
 export function judge(rules: Rules, books: Books, observations: Observations): ScenarioResult {
-  const { stages, details, spans, book, contradictions } = observations;
+  const { stages, details, spans, book, findings, contradictions } = observations;
   const { before, disturbed, after } = spans;
   const goodput = disturbed.tokensPerSecond / mean([before.tokensPerSecond, after.tokensPerSecond]);
   const recoveries = recoveriesOf(observations);
@@ -51,6 +53,7 @@ export function judge(rules: Rules, books: Books, observations: Observations): S
   const moments = replay(books);
   const violations = [
     ...brokenInvariants(books, moments),
+    ...findings,
     ...contradictions,
     ...(creditsLost > 0 ? ["credits that miners were shown are gone"] : []),
     ...(disturbed.tokensPerSecond > 0 && after.tokensPerSecond > 0 ? [] : ["epochs no longer end"]),

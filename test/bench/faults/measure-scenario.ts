@@ -2,6 +2,7 @@
  * One scenario from start to verdict: a swarm of its own trains undisturbed, is disturbed, and trains undisturbed again; then it
  * is stopped, and what its orchestrator wrote is held against what was seen from outside.
  */
+import { auditNetwork } from "../../../src/network/audit/audit.ts";
 import type { EpochRecord } from "../../../src/protocol/run-view.ts";
 import { Lots } from "../../lab/lots.ts";
 import { progress, rounded } from "../shared/report.ts";
@@ -70,10 +71,9 @@ async function measure(
   say(`${disturbed.tokensPerSecond} tokens/s disturbed, ${after.tokensPerSecond} afterwards`);
   await swarm.stop();
 
-  const miners = swarm.miners.map(({ minerId }) => minerId);
-  const books = await readBooks(swarm.orchestratorFolder, miners);
+  const { findings } = await auditNetwork(swarm.orchestratorFolder);
   const { credits: creditsShown, contradictions } = watcher;
-  return judge(scenario, books, {
+  return judge(scenario, await readBooks(swarm.orchestratorFolder), {
     stages,
     details,
     spans: { before, disturbed, after },
@@ -82,6 +82,7 @@ async function measure(
     book,
     creditsShown,
     contradictions,
+    findings: findings.map(({ what }) => what),
   });
 }
 
