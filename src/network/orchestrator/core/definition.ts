@@ -4,6 +4,7 @@ import { stageLayout } from "../../../compute/model/layout.ts";
 import { cutIntoStages, parameterCount } from "../../../compute/model/stages.ts";
 import { blobRefSchema, runIdSchema } from "../../../protocol/ids.ts";
 import { modelConfigSchema, type StageSpec, trainingConfigSchema } from "../../../protocol/run-config.ts";
+import { checkpointSchema } from "../../../protocol/run-view.ts";
 
 const milliseconds = z.int().nonnegative();
 
@@ -53,6 +54,10 @@ export const runDefinitionSchema = z.strictObject({
   dataset: z.strictObject({ manifest: blobRefSchema }),
   /** Where the owner's text was read, which is nobody else's business; null: the text that comes along. Not kept by the first versions. */
   dataPath: z.string().nullable().optional(),
+  /** What the run begins with; null or left out: weights drawn from the seed. */
+  firstCheckpoint: checkpointSchema.nullable().optional(),
+  /** Where that was read, as the owner named it. */
+  from: z.string().nullable().optional(),
   /** Stages that the model is cut into. */
   stages: z.int().positive(),
   /** Replicas per stage that the start waits for, at most `gatherMs`. */

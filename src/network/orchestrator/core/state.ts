@@ -136,7 +136,7 @@ export function createRun(definition: RunDefinition, atMs: number): RunState {
     tokens: 0,
     microbatchesLost: 0,
     credits: {},
-    checkpoint: null,
+    checkpoint: definition.firstCheckpoint ?? null,
     previousCheckpoint: null,
     epochs: [],
     evaluations: [],
