@@ -6,9 +6,6 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { totalmem } from "node:os";
 import { join } from "node:path";
 import type { Manifest } from "../compute/data/manifest.ts";
-import { optimizerStateLength } from "../compute/model/optimizer-state.ts";
-import { presets } from "../compute/model/presets.ts";
-import { parameterCount } from "../compute/model/stages.ts";
 import type { OpenOptions } from "../compute/worker-protocol.ts";
 import { FailureError } from "../protocol/failure.ts";
 import { createIdentity, type Identity, importIdentity } from "../protocol/identity.ts";
@@ -17,15 +14,16 @@ import type { Checkpoint, Evaluation, RunUpdate } from "../protocol/run-view.ts"
 import { FileBlobStore } from "../transport/blobs/file-blob-store.ts";
 import { blobsFolder, CheckpointArchive } from "./checkpoints/archive.ts";
 import type { RetentionPolicy } from "./checkpoints/retention.ts";
-import { datasetBlobs, prepareDataset, readManifest } from "./dataset/prepare-dataset.ts";
+import { datasetBlobs, readManifest } from "./dataset/prepare-dataset.ts";
 import { Gateway } from "./gateway/gateway.ts";
 import { CsvPayout } from "./ledger/csv-payout.ts";
 import type { Payment } from "./ledger/payout.ts";
 import { settle } from "./ledger/settlement.ts";
-import type { RunDefinition } from "./orchestrator/core/definition.ts";
+import { largestBlobBytes, type RunDefinition } from "./orchestrator/core/definition.ts";
 import type { RunState } from "./orchestrator/core/state.ts";
 import { monotonicClock, Orchestrator } from "./orchestrator/orchestrator.ts";
-import { defineRun, mustBeSameRun, type RunOptions, trainingOf } from "./run-options.ts";
+import { prepareRun } from "./prepare-run.ts";
+import { mustBeSameRun, type RunOptions } from "./run-options.ts";
 import { EmbeddedStore } from "./store/embedded-store.ts";
 import type { Store } from "./store/store.ts";
 import { Evaluator } from "./validator/evaluator.ts";
@@ -95,7 +93,7 @@ export async function serveNetwork(options: NetworkOptions): Promise<RunningNetw
   try {
     const blobs = await FileBlobStore.open({
       folder: blobsFolder(stateFolder),
-      maxBlobBytes: largestBlobBytes(options),
+      maxBlobBytes: smallestBlobLimitBytes,
     });
     const { definition, manifest } = await findOrDefineRun(options, store, blobs);
     const clock = monotonicClock();
@@ -183,8 +181,10 @@ async function findOrDefineRun(
 ): Promise<{ definition: RunDefinition; manifest: Manifest }> {
   const [runId] = await store.runIds();
   const stored = runId === undefined ? undefined : await store.loadRun(runId);
-  const definition = stored?.snapshot.definition ?? (await defineNewRun(options, blobs));
+  if (stored === undefined) options.log("Preparing the dataset.");
+  const definition = stored?.snapshot.definition ?? (await prepareRun(options, blobs));
   if (stored !== undefined) mustBeSameRun(definition, options);
+  blobs.raiseLimit(largestBlobBytes(definition));
   const manifest = await readManifest(definition.dataset.manifest, blobs);
   const missing = datasetBlobs(definition.dataset.manifest, manifest).some((hash) => blobs.bytesOf(hash) === undefined);
   if (missing)
@@ -192,16 +192,6 @@ async function findOrDefineRun(
       action: "Begin anew in another state folder.",
     });
   return { definition, manifest };
-}
-
-async function defineNewRun(options: NetworkOptions, blobs: FileBlobStore): Promise<RunDefinition> {
-  const { model, tokenizer } = presets[options.preset];
-  options.log("Preparing the dataset.");
-  const manifest = await prepareDataset(
-    { dataPath: options.data, tokenizer, model, training: trainingOf(options) },
-    blobs,
-  );
-  return defineRun(options, manifest);
 }
 
 function createEvaluator(
@@ -238,13 +228,6 @@ function blobsOf(state: RunState): readonly BlobHash[] {
     ...ofCheckpoint(state.previousCheckpoint),
     ...contributions.map(({ blob }) => blob.hash),
   ];
-}
-
-/** The optimizer's state of the largest stage that the model can be cut into: the whole of it. */
-function largestBlobBytes(options: NetworkOptions): number {
-  const { model } = presets[options.preset];
-  const optimizerBytes = 4 * optimizerStateLength(trainingOf(options).mode, parameterCount(model));
-  return Math.max(smallestBlobLimitBytes, optimizerBytes);
 }
 
 /** The network's own key, which signs receipts and is its name. */

@@ -16,6 +16,9 @@ export const smallModel: ModelConfig = {
   normEpsilon: 1e-5,
 };
 
+/** As small, for text: every byte is a token. */
+export const byteModel: ModelConfig = { ...smallModel, vocabulary: 256 };
+
 /** Larger than a model starts with, so that no gradient is lost in rounding; gains away from one. */
 export function randomWeights(model: ModelConfig, layout: StageLayout): Float32Array {
   const weights = new Float32Array(layout.length);

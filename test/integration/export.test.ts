@@ -6,7 +6,7 @@ import { z } from "zod";
 import { demoFolderName } from "../../src/cli/demo/demo-folder.ts";
 import { exitCodeOf, exitCodes } from "../../src/cli/exit-codes.ts";
 import { orchestratorFolderName } from "../../src/cli/network-folders.ts";
-import { outputSchemas } from "../../src/cli/output-schemas.ts";
+import { demoResultSchema, outputSchemas } from "../../src/cli/output-schemas.ts";
 import { validationCrops } from "../../src/compute/data/samples.ts";
 import { decodeShard } from "../../src/compute/data/shard.ts";
 import { loadTokenizer } from "../../src/compute/data/tokenizer.ts";
@@ -109,6 +109,17 @@ describe("a model that the demo trained", () => {
     expect(written.length).toBeGreaterThan("The whale ".length + 10);
     expect(await write("--from", folder)).toBe(written);
     expect(await write("--seed", "2")).not.toBe(written);
+  });
+
+  it("is what another run begins with, and goes on learning", { timeout: 120_000 }, async () => {
+    const { validationLossNats } = await newestCheckpoint();
+    const run = { preset: "tiny", stages: 1, replicas: 1, from: folder } as const;
+    const size = ["--preset", "tiny", "--stages", "1", "--replicas", "1", "--tokens", "2000", "--from", folder];
+    const { stdout, stderr, exitCode } = await new DemoProcess(join(state, "another"), demoFolderName(run), size).ended;
+    expect(exitCode, stderr).toBe(exitCodes.ok);
+    const result = demoResultSchema.parse(jsonResult({ stdout }));
+    expect(result.firstValidationLossNats).toBeCloseTo(validationLossNats ?? Number.NaN, 4);
+    expect(result.validationLossNats).toBeLessThan(validationLossNats ?? 0);
   });
 
   it.each([

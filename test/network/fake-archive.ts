@@ -1,4 +1,5 @@
 /** A network's state folder with one checkpoint, whose weights nobody trained. */
+import { join } from "node:path";
 import { stageLayout } from "../../src/compute/model/layout.ts";
 import { optimizerStateLength } from "../../src/compute/model/optimizer-state.ts";
 import {
@@ -7,12 +8,14 @@ import {
   CheckpointArchive,
   readArchive,
 } from "../../src/network/checkpoints/archive.ts";
+import { openCheckpoint } from "../../src/network/checkpoints/open-checkpoint.ts";
+import { exportCheckpoint } from "../../src/network/hugging-face/export-checkpoint.ts";
 import type { RunDefinition } from "../../src/network/orchestrator/core/definition.ts";
 import { fakeDefinition } from "../../src/network/orchestrator/core/fake-swarm.ts";
 import { createRun } from "../../src/network/orchestrator/core/state.ts";
 import { bytesOf } from "../../src/protocol/identity.ts";
 import { FileBlobStore } from "../../src/transport/blobs/file-blob-store.ts";
-import { randomWeights } from "../compute/small-model.ts";
+import { byteModel, randomWeights } from "../compute/small-model.ts";
 
 export async function fakeArchive(
   stateFolder: string,
@@ -33,4 +36,16 @@ export async function fakeArchive(
   const archived = (await readArchive(stateFolder)).at(-1);
   if (archived === undefined) throw new Error("nothing was archived");
   return archived;
+}
+
+/** A folder as `tah run export` writes it, of a model that nobody trained. Returns its path below `folder`. */
+export async function exportFakeModel(folder: string): Promise<string> {
+  const { signal } = new AbortController();
+  const stateFolder = join(folder, "exporter");
+  const archived = await fakeArchive(stateFolder, { model: byteModel });
+  const checkpoint = await openCheckpoint(stateFolder, archived, signal);
+  const model = join(folder, "model");
+  await exportCheckpoint(checkpoint, { format: "hf", type: "f32", folder: model, signal, onProgress: () => undefined });
+  await checkpoint.close();
+  return model;
 }

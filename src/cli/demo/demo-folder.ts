@@ -44,9 +44,16 @@ export function openDemoFolder({ state, fresh, temporary, run }: DemoFolderOptio
  * another preset or state starts another run instead of meeting one that it cannot go on with. How long the run goes on is not in it. Example: `demo-3x2-5f0c2a91`.
  */
 export function demoFolderName(run: NetworkRunOptions & { readonly stages: number }): string {
-  const { preset, stages, replicas, data } = run;
+  const { preset, stages, replicas, data, from } = run;
   const { model, tokenizer } = presets[preset];
   const training = trainingOf(run);
-  const definition = JSON.stringify({ stateVersion, model, tokenizer, training, data: data && resolve(data) });
+  const definition = JSON.stringify({
+    stateVersion,
+    model,
+    tokenizer,
+    training,
+    data: data && resolve(data),
+    from: from && resolve(from),
+  });
   return `${preset}-${stages}x${replicas}-${createHash("sha256").update(definition).digest("hex").slice(0, 8)}`;
 }

@@ -1,12 +1,11 @@
 import { describe, expect, it } from "vitest";
 import { randomWeights, smallModel } from "../../../test/compute/small-model.ts";
 import { stageLayout } from "../../compute/model/layout.ts";
-import { presets } from "../../compute/model/presets.ts";
 import { cutIntoStages, wholeModel } from "../../compute/model/stages.ts";
 import { floatsOf, hashBytes } from "../../protocol/identity.ts";
 import type { BlobHash } from "../../protocol/ids.ts";
 import { joinStages } from "../validator/join-stages.ts";
-import { storeFirstCheckpoint, trainingFor } from "./first-checkpoint.ts";
+import { storeFirstCheckpoint } from "./first-checkpoint.ts";
 import type { StoredModel } from "./stored-model.ts";
 
 const layout = stageLayout(smallModel, wholeModel(smallModel));
@@ -55,11 +54,5 @@ describe("a run's first checkpoint", () => {
     broken[7] = Number.NaN;
     const storing = storeFirstCheckpoint(storedModel(broken), { stages: 1, mode: "sync" }, blobs);
     await expect(storing).rejects.toMatchObject({ failure: { code: "invalid-config" } });
-  });
-
-  it("is trained on sequences that its model can take", () => {
-    const { training } = presets.demo;
-    expect(trainingFor(training, smallModel).sequenceLength).toBe(smallModel.context);
-    expect(trainingFor(training, presets["8b"].model)).toEqual(training);
   });
 });

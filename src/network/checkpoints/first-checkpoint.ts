@@ -1,5 +1,4 @@
 /** A run that does not begin with weights drawn from its seed, but with a model that there is already. */
-import type { ModelConfig } from "../../compute/model/config.ts";
 import { optimizerStateLength } from "../../compute/model/optimizer-state.ts";
 import { cutIntoStages } from "../../compute/model/stages.ts";
 import { FailureError } from "../../protocol/failure.ts";
@@ -35,9 +34,4 @@ export async function storeFirstCheckpoint(
     refs.push({ weights: await blobs.put(bytesOf(weights)), optimizer: await blobs.put(bytesOf(optimizer)) });
   }
   return { epoch: 0, tokens: 0, stages: refs };
-}
-
-/** The longest sequences that both the model and the training allow. */
-export function trainingFor(training: TrainingConfig, model: ModelConfig): TrainingConfig {
-  return { ...training, sequenceLength: Math.min(training.sequenceLength, model.context) };
 }

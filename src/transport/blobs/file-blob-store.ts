@@ -25,15 +25,15 @@ interface StoredBlob {
 }
 
 export class FileBlobStore {
-  readonly maxBlobBytes: number;
   readonly #folder: string;
+  #maxBlobBytes: number;
   readonly #blobs: Map<BlobHash, StoredBlob>;
   #interval = 0;
   #collection: Promise<void> = Promise.resolve();
 
   private constructor(options: FileBlobStoreOptions, blobs: Map<BlobHash, StoredBlob>) {
     this.#folder = options.folder;
-    this.maxBlobBytes = options.maxBlobBytes;
+    this.#maxBlobBytes = options.maxBlobBytes;
     this.#blobs = blobs;
   }
 
@@ -48,6 +48,15 @@ export class FileBlobStore {
       else if (name.endsWith(unfinishedSuffix)) await rm(join(folder, name), { force: true });
     }
     return new FileBlobStore(options, blobs);
+  }
+
+  get maxBlobBytes(): number {
+    return this.#maxBlobBytes;
+  }
+
+  /** Larger blobs may come from now on. */
+  raiseLimit(maxBlobBytes: number): void {
+    this.#maxBlobBytes = Math.max(this.#maxBlobBytes, maxBlobBytes);
   }
 
   /** Its size; undefined when it is not there. Asking protects it from the next collection. */

@@ -1,6 +1,7 @@
 /** What a run is, fixed when it is created. */
 import { z } from "zod";
 import { stageLayout } from "../../../compute/model/layout.ts";
+import { optimizerStateLength } from "../../../compute/model/optimizer-state.ts";
 import { cutIntoStages, parameterCount } from "../../../compute/model/stages.ts";
 import { blobRefSchema, runIdSchema } from "../../../protocol/ids.ts";
 import { modelConfigSchema, type StageSpec, trainingConfigSchema } from "../../../protocol/run-config.ts";
@@ -82,6 +83,11 @@ export function planStages(definition: Pick<RunDefinition, "model" | "stages">):
 /** What a replica of a stage uploads in an epoch, if it is also the one that stores: contribution, weights, optimizer state. */
 export function uploadBytes(stageParameters: number): number {
   return stageParameters * (contributionBytesPerParameter + stateBytesPerParameter);
+}
+
+/** The optimizer's state of the largest stage that the model can be cut into: the whole of it. */
+export function largestBlobBytes({ model, training }: Pick<RunDefinition, "model" | "training">): number {
+  return 4 * optimizerStateLength(training.mode, parameterCount(model));
 }
 
 export function modelParameters(definition: RunDefinition): number {
