@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import Database from "better-sqlite3";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { FailureError } from "../../protocol/failure.ts";
 import { createIdentity, verifySignature } from "../../protocol/identity.ts";
 import { receiptBytes } from "../../protocol/messages.ts";
@@ -12,6 +12,8 @@ import type { SignedReceipt, Store } from "../store/store.ts";
 import { FakeSwarm, fakeDefinition, fakeMiner, fakeStartMs } from "./core/fake-swarm.ts";
 import { nextDeadlineMs } from "./core/state.ts";
 import { Orchestrator, type OrchestratorOptions } from "./orchestrator.ts";
+
+const hourMs = 3_600_000;
 
 describe("the orchestrator", () => {
   let folder: string;
@@ -88,7 +90,7 @@ describe("the orchestrator", () => {
     const next = await open();
     expect([next.state.tokens, next.state.checkpoint]).toEqual([state.tokens, state.checkpoint]);
     expect(next.state.log.at(-1)).toMatchObject({ level: "error", text: expect.stringContaining("snapshot was") });
-    expect(await store.loadRun(runId)).toEqual({ snapshot: next.state, events: [], damagedSnapshots: 0 });
+    expect(await store.loadRun(runId)).toMatchObject({ snapshot: next.state, events: [], damagedSnapshots: 0 });
     const { snapshots } = await store.readLog(runId);
     expect(snapshots.map(({ value }) => value === null)).toEqual([false, false]);
   });
@@ -139,6 +141,59 @@ describe("the orchestrator", () => {
     nowMs += 1;
     await prepared;
     await orchestrator.close();
+  });
+
+  it("stands still while the disk is full, says so, and then goes on with everything that came meanwhile", async () => {
+    let full = true;
+    const commit: Store["commit"] = (one) =>
+      full ? Promise.reject(new FailureError("disk-full", "no space")) : store.commit(one);
+    await open().then((orchestrator) => orchestrator.close());
+    const logged: string[] = [];
+    const opening = open({ store: withCommit(commit), log: (text) => logged.push(text), diskFullPauseMs: 1 });
+    await vi.waitUntil(() => logged.length > 0);
+    full = false;
+    const orchestrator = await opening;
+    full = true;
+    const stood = new Promise<string>((resolve) => orchestrator.listen({ stoodStill: resolve }));
+    const sent: string[] = [];
+    orchestrator.listen({ send: (_to, { type }) => sent.push(type) });
+    const swarm = new FakeSwarm();
+    swarm.join(1, 2, 3, 4, 5, 6);
+    for (const { atMs: _, ...event } of swarm.events) orchestrator.submit(event);
+    expect(await stood).toContain("disk is full");
+    expect(sent).toEqual([]);
+    full = false;
+    await orchestrator.settled();
+    expect(sent).toContain("prepare");
+    expect(logged.filter((text) => text.includes("space again"))).toHaveLength(4);
+  });
+
+  it("lets time go on in the log where it stopped, after the computer's clock was set back", async () => {
+    const { state } = await train(await open(), 1);
+    const lastMs = nowMs;
+    nowMs -= 5 * hourMs;
+    const next = await open();
+    nowMs += 60_000;
+    next.submit({ type: "noted", level: "info", text: "a minute later" });
+    await next.settled();
+    const times = next.state.log.filter(({ sequence }) => sequence >= state.nextLogSequence).map(({ atMs }) => atMs);
+    expect(times).toEqual([lastMs, lastMs + 60_000]);
+    nowMs = lastMs + 120_000;
+    expect((await open()).state.log.at(-1)?.atMs).toBe(lastMs + 120_000);
+  });
+
+  it("holds nobody to deadlines that passed while it was away, however far the clock went ahead", async () => {
+    await train(await open(), 1);
+    nowMs += 10_000 * hourMs;
+    const next = await open();
+    const swarm = new FakeSwarm();
+    swarm.join(1, 2, 3, 4, 5, 6);
+    for (const { atMs: _, ...event } of swarm.events) next.submit(event);
+    next.submit({ type: "deadline" });
+    await next.settled();
+    expect(next.state.members.map(({ unreliable }) => unreliable)).toEqual(Array(6).fill(false));
+    expect(nextDeadlineMs(next.state)).toBeGreaterThan(nowMs);
+    await next.close();
   });
 
   it("gives up, and says why, when its log can no longer be written", async () => {

@@ -59,6 +59,7 @@ export class EmbeddedStore implements Store {
       snapshot: JSON.parse(latest.body) as RunState,
       events: events.filter(isUnharmed).map(({ value }) => value),
       damagedSnapshots: snapshots.length - 1 - snapshots.indexOf(latest),
+      lastEventAtMs: this.#events(runId, this.#lastSequence(runId) - 1)[0]?.value?.atMs ?? null,
     };
   }
 

@@ -32,6 +32,8 @@ export interface StoredRun {
   readonly events: readonly RunEvent[];
   /** Later snapshots that cannot be read any more. */
   readonly damagedSnapshots: number;
+  /** When the last event happened, before the snapshot or since; null: nothing has happened yet. */
+  readonly lastEventAtMs: number | null;
 }
 
 /** A run's log as it lies in the store, for whoever looks after it. */
