@@ -8,7 +8,8 @@ import { createIdentity, verifySignature } from "../../protocol/identity.ts";
 import { receiptBytes } from "../../protocol/messages.ts";
 import { accounts } from "../ledger/ledger.ts";
 import { EmbeddedStore } from "../store/embedded-store.ts";
-import type { SignedReceipt, Store } from "../store/store.ts";
+import type { SignedReceipt, Store, StoredRun } from "../store/store.ts";
+import { apply } from "./core/apply.ts";
 import { FakeSwarm, fakeDefinition, fakeMiner, fakeStartMs } from "./core/fake-swarm.ts";
 import { nextDeadlineMs } from "./core/state.ts";
 import { Orchestrator, type OrchestratorOptions } from "./orchestrator.ts";
@@ -49,6 +50,9 @@ describe("the orchestrator", () => {
   const withCommit = (commit: Store["commit"]) =>
     ({ loadRun: (runId) => store.loadRun(runId), commit }) satisfies Partial<Store> as Partial<Store> as Store;
 
+  const replay = ({ snapshot, events }: StoredRun) =>
+    events.reduce((state, event) => apply(state, event).state, snapshot);
+
   /** Feeds it what the miners of a run of `epochs` epochs say, and the first half of one more. */
   async function train(orchestrator: Orchestrator, epochs: number): Promise<FakeSwarm> {
     const swarm = new FakeSwarm();
@@ -74,6 +78,40 @@ describe("the orchestrator", () => {
       state.checkpoint,
     ]);
   });
+
+  it.each(["before", "after"] as const)(
+    "that dies just %s a commit, whichever it is, has said nothing that is not kept",
+    async (when) => {
+      const said: SignedReceipt[] = [];
+      await open().then((orchestrator) => orchestrator.close());
+      for (let fatal = 1; fatal < 50; fatal += 4) {
+        let commits = 0;
+        const commit: Store["commit"] = async (one) => {
+          const dies = commits++ === fatal;
+          if (dies && when === "before") throw new Error("killed");
+          await store.commit(one);
+          if (dies) throw new Error("killed");
+        };
+        const stored = await store.loadRun(fakeDefinition().runId);
+        const orchestrator = await open({ store: withCommit(commit), snapshotInterval: 7 });
+        orchestrator.listen({ receipt: (receipt) => said.push(receipt) });
+        expect(orchestrator.state).toEqual(stored && apply(replay(stored), { type: "restarted", atMs: nowMs }).state);
+        while (failures.length === 0) {
+          const swarm = new FakeSwarm();
+          swarm.state = orchestrator.state;
+          swarm.join(1, 2, 3, 4, 5, 6);
+          swarm.finishEpoch();
+          for (const { atMs: _, ...event } of swarm.events) {
+            orchestrator.submit(event);
+            await orchestrator.settled();
+          }
+        }
+        expect(failures.splice(0)).toEqual([new Error("killed")]);
+        expect(await store.receipts()).toEqual(expect.arrayContaining(said));
+      }
+      expect(said.length).toBeGreaterThan(20);
+    },
+  );
 
   it("makes up for a damaged snapshot from the one before it and the log, says so, and writes a new one", async () => {
     const { state } = await train(await open(), 2);
