@@ -117,6 +117,38 @@ describe("the embedded store", () => {
     await survivor.close();
   });
 
+  it("notices damage anywhere in its log but the last commit, and takes the log as it was up to there for nothing else", async () => {
+    const { events, state } = eventfulRun();
+    const { runId } = state.definition;
+    const initial = createRun(state.definition, events[0]?.atMs ?? 0);
+    await mkdir(join(folder, "live"));
+    const store = await openIn("live");
+    await store.commit({ runId, events: [], transfers: [], receipts: [], snapshot: initial });
+    for (const event of events.slice(0, 12))
+      await store.commit({ runId, events: [event], transfers: [], receipts: [], snapshot: null });
+    await cp(join(folder, "live"), join(folder, "dead"), { recursive: true });
+    await store.close();
+    const log = await readFile(join(folder, "dead", `${file}-wal`));
+    const verdicts: string[] = [];
+    for (let offset = 0; offset < log.length; offset += 997) {
+      const damaged = Buffer.from(log);
+      damaged.writeUInt8(damaged.readUInt8(offset) ^ 0x10, offset);
+      await cp(join(folder, "dead"), join(folder, "harmed"), { recursive: true });
+      await writeFile(join(folder, "harmed", `${file}-wal`), damaged);
+      const opened = await openIn("harmed").catch(failureOf);
+      if (!(opened instanceof EmbeddedStore)) verdicts.push(opened?.code ?? "a bug");
+      else {
+        verdicts.push(`${(await opened.loadRun(runId))?.events.length} of 12`);
+        await opened.close();
+      }
+      await rm(join(folder, "harmed"), { recursive: true });
+    }
+    const firstPassed = verdicts.findIndex((verdict) => verdict !== "state-corrupt");
+    expect(firstPassed).toBeGreaterThan(verdicts.length - 20);
+    expect(new Set(verdicts.slice(0, firstPassed))).toEqual(new Set(["state-corrupt"]));
+    expect(new Set(verdicts.slice(firstPassed))).toEqual(new Set(["11 of 12"]));
+  });
+
   it("says that a damaged file is damaged", async () => {
     const path = await writeRun();
     const damaged = await open(path, "r+");

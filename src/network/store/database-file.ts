@@ -3,6 +3,7 @@ import Database from "better-sqlite3";
 import { z } from "zod";
 import { FailureError } from "../../protocol/failure.ts";
 import { stateVersion } from "./state-version.ts";
+import { isLogDamaged } from "./write-ahead-log.ts";
 
 const tables = `
   CREATE TABLE events (
@@ -57,6 +58,7 @@ function opened(
   prepare: (database: Database.Database) => void,
 ): Database.Database {
   return guarded(path, () => {
+    mustHaveWholeLog(path);
     const database = new Database(path, options);
     try {
       prepare(database);
@@ -66,6 +68,19 @@ function opened(
       throw error;
     }
   });
+}
+
+/** Before it is opened: that would drop what lies behind the damage. */
+function mustHaveWholeLog(path: string): void {
+  if (!isLogDamaged(path)) return;
+  // A running network's log is in motion, and may look like anything; it does not let anybody else read.
+  const running = new Database(path, { readonly: true, timeout: 0 });
+  try {
+    versionOf(running);
+  } finally {
+    running.close();
+  }
+  throw corrupt(path, "its write-ahead log breaks off in the middle.");
 }
 
 function versionOf(database: Database.Database): number {
