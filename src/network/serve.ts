@@ -13,6 +13,7 @@ import type { BlobHash, MinerId } from "../protocol/ids.ts";
 import type { Checkpoint, Evaluation, RunUpdate } from "../protocol/run-view.ts";
 import { FileBlobStore } from "../transport/blobs/file-blob-store.ts";
 import { blobsFolder, CheckpointArchive } from "./checkpoints/archive.ts";
+import { fallBackIfDamaged } from "./checkpoints/fall-back.ts";
 import type { RetentionPolicy } from "./checkpoints/retention.ts";
 import { datasetBlobs, readManifest } from "./dataset/prepare-dataset.ts";
 import { Gateway } from "./gateway/gateway.ts";
@@ -99,6 +100,7 @@ export async function serveNetwork(options: NetworkOptions): Promise<RunningNetw
     const clock = monotonicClock();
     const onFailed = options.onFailed ?? fail;
     const orchestrator = await Orchestrator.open({ store, identity, networkId, definition, clock, log, onFailed });
+    await fallBackIfDamaged(orchestrator, blobs);
     const targetTokens = options.tokens ?? null;
     if (orchestrator.state.definition.targetTokens !== targetTokens)
       orchestrator.submit({ type: "retargeted", targetTokens });

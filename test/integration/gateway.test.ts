@@ -302,6 +302,12 @@ describe("blobs", () => {
     expect((await ask(hash, { headers: { range: "bytes=11-" } })).status).toBe(416);
   });
 
+  it("are not given away when they are no longer what was stored", async () => {
+    await ask(hash, { method: "PUT", body: content });
+    vi.spyOn(world.blobs, "isIntact").mockResolvedValue(false);
+    for (const method of ["GET", "HEAD"]) expect((await ask(hash, { method })).status).toBe(404);
+  });
+
   it("are refused under another name, beyond the limit, and without a valid token", async () => {
     expect((await ask(fakeHash("other"), { method: "PUT", body: content })).status).toBe(422);
     expect(world.blobs.bytesOf(fakeHash("other"))).toBeUndefined();
