@@ -34,7 +34,7 @@ export function initialVector(model: ModelConfig, layout: StageLayout, seed: num
   return vector;
 }
 
-export function randomTokens(model: ModelConfig, count: number, name: string): Int32Array {
+export function randomTokens(model: Pick<ModelConfig, "vocabulary">, count: number, name: string): Int32Array {
   const key = streamKey(1, name);
   return Int32Array.from({ length: count }, (_, i) => Math.floor(uniform(key, 0, i) * model.vocabulary));
 }

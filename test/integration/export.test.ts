@@ -19,7 +19,7 @@ import { PublishedLlama } from "../compute/published-llama.ts";
 import { temporaryFolder } from "../contract/local-api-world.ts";
 import { jsonResult, runTahProcess } from "./captured-streams.ts";
 import { DemoProcess } from "./demo-process.ts";
-import { askTransformers, skipReason } from "./transformers.ts";
+import { askTransformers, named, skipReason } from "./transformers.ts";
 
 /** As many as the evaluator measures. */
 const sequences = 16;
@@ -73,12 +73,12 @@ describe("a model that the demo trained", () => {
   });
 
   it.skipIf(skipReason !== undefined)(
-    `is loaded by transformers with the same loss, the same logits and the same tokens${skipReason ? ` (skipped: ${skipReason})` : ""}`,
+    named("is loaded by transformers with the same loss, the same logits and the same tokens"),
     { timeout: 120_000 },
     async () => {
       const { validationLossNats } = await newestCheckpoint();
       const sample = await validationSample();
-      const answer = askTransformers({ folder, ...sample, text });
+      const answer = askTransformers({ folder, create: null, ...sample, text });
       const lossNats = answer.lossSumNats / sample.tokens.flat().length;
       console.info(`transformers ${answer.version}: ${lossNats} nats, the network's evaluator: ${validationLossNats}`);
       expect(Math.abs(lossNats / (validationLossNats ?? Number.NaN) - 1)).toBeLessThan(tolerance);

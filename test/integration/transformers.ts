@@ -12,22 +12,27 @@ const script = fileURLToPath(new URL("./transformers_loss.py", import.meta.url))
 const answerSchema = z.object({
   lossSumNats: z.number(),
   logits: z.array(z.number()),
-  ids: z.array(z.int()),
-  decoded: z.string(),
+  ids: z.array(z.int()).nullable(),
+  decoded: z.string().nullable(),
   version: z.string(),
 });
 
 export interface TransformersRequest {
-  /** An exported model. */
   readonly folder: string;
+  /** A configuration to make the model in `folder` of first; null: it is there. */
+  readonly create: object | null;
   /** One array per sequence. */
   readonly tokens: readonly (readonly number[])[];
   readonly targets: readonly (readonly number[])[];
-  /** To be turned into tokens and back. */
-  readonly text: string;
+  /** To be turned into tokens and back; null where there is no tokenizer. */
+  readonly text: string | null;
 }
 
+/** Undefined where they are there. */
 export const skipReason = process.env.REQUIRE_TRANSFORMERS === "1" ? undefined : whatIsMissing();
+
+/** For `it`: the name, with the reason where it is skipped. */
+export const named = (name: string) => (skipReason === undefined ? name : `${name} (skipped: ${skipReason})`);
 
 /** Loads the model in Python and runs it there. */
 export function askTransformers(request: TransformersRequest) {
