@@ -62,6 +62,19 @@ describe("the archive of checkpoints", () => {
     expect(again.blobs).toEqual(archive.blobs);
   });
 
+  it("leaves behind what came after the checkpoint that a run went back to", async () => {
+    const archive = await open();
+    for (const epoch of [1, 2, 3]) await archive.record(stateAt(epoch));
+    const [first, second] = await readArchive(folder);
+    await archive.record(stateAt(2));
+    expect(await readArchive(folder)).toEqual([first, second]);
+    await archive.record(stateAt(2, "another way"));
+    expect(await readArchive(folder)).toMatchObject([
+      { epoch: 1 },
+      { epoch: 2, weights: [blob("weights another way 0"), {}, {}] },
+    ]);
+  });
+
   it("names the blobs to keep: the manifests and weights of all, the optimizer state of the last two", async () => {
     const archive = await open();
     for (const epoch of [1, 2, 3]) await archive.record(stateAt(epoch));

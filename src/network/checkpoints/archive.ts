@@ -74,16 +74,19 @@ export class CheckpointArchive {
     );
   }
 
-  /** Archives what the run starts its epoch from, unless that is done. */
+  /** Archives what the run starts its epoch from, unless that is done. A run that went back has left behind what came later. */
   record(state: RunState): Promise<void> {
     return this.#oneByOne(async () => {
       const { checkpoint, definition } = state;
       if (checkpoint === null) return;
-      const last = this.#checkpoints.findLast(({ runId }) => runId === definition.runId);
-      if (last !== undefined && isOf(last, checkpoint)) return;
-      const manifest = manifestBytes(manifestOf(definition, checkpoint, last?.manifest.hash ?? null));
-      const ref = await this.#options.blobs.put(manifest);
-      await this.#write(this.#retained([...this.#checkpoints, archived(state, checkpoint, ref)]));
+      const isOwn = ({ runId }: ArchivedCheckpoint) => runId === definition.runId;
+      const earlier = this.#checkpoints.filter((one) => !isOwn(one) || one.epoch < checkpoint.epoch);
+      const known = this.#checkpoints.find((one) => isOwn(one) && isOf(one, checkpoint));
+      if (known !== undefined && earlier.length === this.#checkpoints.length - 1) return;
+      const parent = earlier.findLast(isOwn)?.manifest.hash ?? null;
+      const manifest = manifestBytes(manifestOf(definition, checkpoint, parent));
+      const added = known ?? archived(state, checkpoint, await this.#options.blobs.put(manifest));
+      await this.#write(this.#retained([...earlier, added]));
     });
   }
 

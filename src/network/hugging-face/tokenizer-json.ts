@@ -96,15 +96,12 @@ function mergesOf(tokens: readonly Uint8Array[]): readonly string[] {
 
 /** Byte-pair encoding (Sennrich 2016, §3.2) with the merges that come before `limit`. */
 function mergeBelow(ranks: ReadonlyMap<string, number>, parts: readonly string[], limit: number): readonly string[] {
-  let best = limit;
-  let place = -1;
-  for (const [index, part] of parts.entries()) {
-    const rank = ranks.get(part + (parts[index + 1] ?? "\n")) ?? limit;
-    if (rank < best) [best, place] = [rank, index];
-  }
-  if (place === -1) return parts;
-  const merged = `${parts[place]}${parts[place + 1]}`;
-  return mergeBelow(ranks, [...parts.slice(0, place), merged, ...parts.slice(place + 2)], limit);
+  const pairs = parts.slice(1).map((part, index) => `${parts[index]}${part}`);
+  const ranked = pairs.map((pair) => ranks.get(pair) ?? limit);
+  const best = Math.min(limit, ...ranked);
+  if (best === limit) return parts;
+  const place = ranked.indexOf(best);
+  return mergeBelow(ranks, [...parts.slice(0, place), pairs[place] ?? "", ...parts.slice(place + 2)], limit);
 }
 
 /**
