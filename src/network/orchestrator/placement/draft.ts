@@ -1,7 +1,7 @@
 /** A placement while it is being worked out: changed miner by miner, measured after each change. */
 import type { PlacementReason } from "../../../protocol/placement-view.ts";
 import type { MinerResources, StageNeed } from "./placement.ts";
-import { firstStage, hasStage, isSeveral, type StageSet, stagesOf } from "./stage-set.ts";
+import { firstStage, hasStage, isSeveral, mostStages, type StageSet, stagesOf } from "./stage-set.ts";
 import { ceilingOf, type Rates, type Throughput, throughputOf } from "./throughput.ts";
 
 /** How good a placement is. Coverage counts first, then tokens per second, then how few stages are as slow as that. */
@@ -34,11 +34,9 @@ export class Draft {
   readonly miners: readonly MinerResources[];
   /** By miner: what it holds. */
   readonly held: StageSet[];
-  /** By miner and stage: why it was given the stage. */
-  readonly reasons: Map<StageSet, PlacementReason>[];
   readonly #work: readonly number[];
-  /** By miner and stage: its rate there, as far as the link allows. */
-  readonly #rates: readonly (readonly number[])[];
+  /** By miner and stage: why it was given the stage. */
+  readonly #reasons = new Map<number, PlacementReason>();
   readonly #single: Float64Array;
   readonly #several = new Map<StageSet, { rate: number; miners: number }>();
   readonly #replicas: readonly Replicas[];
@@ -47,9 +45,7 @@ export class Draft {
     this.stages = stages;
     this.miners = miners;
     this.held = miners.map(() => 0);
-    this.reasons = miners.map(() => new Map());
     this.#work = stages.map((stage) => stage.work);
-    this.#rates = miners.map((miner) => stages.map((stage) => rateAt(miner, stage)));
     this.#single = new Float64Array(stages.length);
     this.#replicas = stages.map(() => ({ all: 0, reliable: 0 }));
   }
@@ -97,11 +93,15 @@ export class Draft {
    * several stages the one with the most traffic decides.
    */
   rateOf(miner: number, stages: StageSet): number {
-    if (stages === 0) return 0;
-    const rates = this.#rates[miner] ?? [];
-    let least = Number.POSITIVE_INFINITY;
-    for (let rest = stages; rest !== 0; rest &= rest - 1) least = Math.min(least, rates[firstStage(rest)] ?? 0);
-    return least;
+    const resources = this.miners[miner];
+    if (stages === 0 || resources === undefined) return 0;
+    let rate = resources.blockTokensPerSecond;
+    if (resources.linkBytesPerSecond === null) return rate;
+    for (let rest = stages; rest !== 0; rest &= rest - 1) {
+      const { work = 0, bytesPerToken = 0 } = this.stages[firstStage(rest)] ?? {};
+      if (bytesPerToken > 0) rate = Math.min(rate, (resources.linkBytesPerSecond / bytesPerToken) * work);
+    }
+    return rate;
   }
 
   replicasOf(stage: number): Readonly<Replicas> {
@@ -113,12 +113,15 @@ export class Draft {
     return this.#replicas.reduce((set, { reliable }, stage) => (reliable < 2 ? set | (1 << stage) : set), 0);
   }
 
-  /** What the stage would be given to another miner for. */
-  reasonFor(stage: number, bottleneck: StageSet): PlacementReason {
-    const { all, reliable } = this.replicasOf(stage);
-    if (all === 0) return "first-replica";
-    if (reliable < 2) return "second-replica";
-    return hasStage(bottleneck, stage) ? "bottleneck" : "exchange";
+  /** As `hold`, remembering what the new ones among the stages are good for now. */
+  give(miner: number, stages: StageSet, bottleneck: StageSet): void {
+    for (const stage of stagesOf(stages & ~this.heldBy(miner)))
+      this.#reasons.set(miner * mostStages + stage, this.#reasonFor(stage, bottleneck));
+    this.hold(miner, stages);
+  }
+
+  reasonOf(miner: number, stage: number): PlacementReason {
+    return this.#reasons.get(miner * mostStages + stage) ?? "exchange";
   }
 
   rates(): Rates {
@@ -151,6 +154,13 @@ export class Draft {
     return { coverage: this.coverage(), tokensPerSecond, bottleneck, bottleneckWork };
   }
 
+  #reasonFor(stage: number, bottleneck: StageSet): PlacementReason {
+    const { all, reliable } = this.replicasOf(stage);
+    if (all === 0) return "first-replica";
+    if (reliable < 2) return "second-replica";
+    return hasStage(bottleneck, stage) ? "bottleneck" : "exchange";
+  }
+
   #count(miner: number, stages: StageSet, sign: 1 | -1): void {
     if (stages === 0) return;
     const rate = sign * this.rateOf(miner, stages);
@@ -168,10 +178,4 @@ export class Draft {
       if (this.miners[miner]?.reliable) replicas.reliable += sign;
     }
   }
-}
-
-function rateAt(miner: MinerResources, stage: StageNeed): number {
-  if (miner.linkBytesPerSecond === null || stage.bytesPerToken === 0) return miner.blockTokensPerSecond;
-  const linkTokensPerSecond = miner.linkBytesPerSecond / stage.bytesPerToken;
-  return Math.min(miner.blockTokensPerSecond, linkTokensPerSecond * stage.work);
 }

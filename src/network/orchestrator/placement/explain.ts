@@ -19,7 +19,7 @@ export function explain(draft: Draft, kept: readonly StageSet[]): PlacementExpla
       kind: "placed",
       minerId,
       stage,
-      reason: hasStage(kept[miner] ?? 0, stage) ? "kept" : (draft.reasons[miner]?.get(stage) ?? "exchange"),
+      reason: hasStage(kept[miner] ?? 0, stage) ? "kept" : draft.reasonOf(miner, stage),
       neededBytes: draft.stages[stage]?.memoryBytes ?? 0,
       freeBytes,
       share: shareOf(miner, stage),

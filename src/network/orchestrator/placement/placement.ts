@@ -71,7 +71,11 @@ const mostRounds = 4;
 const closeToBound = 0.99;
 
 export function place(request: PlacementRequest): Placement {
-  const draft = draftOf(request);
+  const draft = draftOf(
+    request.stages,
+    request.miners.toSorted((a, b) => (a.minerId < b.minerId ? -1 : 1)),
+    request.current,
+  );
   const kept = [...draft.held];
   const bound = upperBound(draft);
   // What was found is looked at once more as something that is there already, so that asking again changes nothing.
@@ -102,13 +106,11 @@ export function placeNewcomer(
   formerStages: readonly number[],
 ): readonly number[] {
   const { minerId } = newcomer;
-  const draft = draftOf({
-    stages: request.stages,
-    miners: [...request.miners.filter((one) => one.minerId !== minerId), newcomer],
-    current: request.current.filter((one) => one.minerId !== minerId),
-  });
-  const miner = draft.miners.findIndex((one) => one.minerId === minerId);
-  const score = settle(draft, [miner], upperBound(draft));
+  const others = request.miners.filter((one) => one.minerId !== minerId);
+  const current = request.current.filter((one) => one.minerId !== minerId);
+  const draft = draftOf(request.stages, [...others, newcomer], current);
+  const miner = others.length;
+  const score = settle(draft, [miner], Number.POSITIVE_INFINITY);
   const former = stageSet(formerStages.filter((stage) => stage < request.stages.length));
   if (former !== 0 && draft.fits(miner, former)) {
     const chosen = draft.heldBy(miner);
@@ -122,12 +124,13 @@ export function placeNewcomer(
   return stagesOf(draft.heldBy(miner));
 }
 
-/** What there is, with the miners in an order of their own. Who has less memory than before gives up what others hold most. */
-function draftOf({ stages, miners, current }: PlacementRequest): Draft {
-  const draft = new Draft(
-    stages,
-    miners.toSorted((a, b) => (a.minerId < b.minerId ? -1 : 1)),
-  );
+/** What there is. Who has less memory than before gives up what others hold most. */
+function draftOf(
+  stages: readonly StageNeed[],
+  miners: readonly MinerResources[],
+  current: readonly Assignment[],
+): Draft {
+  const draft = new Draft(stages, miners);
   const held = new Map(current.map((one) => [one.minerId, one.stages.filter((stage) => stage < stages.length)]));
   for (const [miner, { minerId }] of draft.miners.entries()) draft.hold(miner, stageSet(held.get(minerId) ?? []));
   for (const miner of draft.miners.keys())

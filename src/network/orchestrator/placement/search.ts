@@ -52,7 +52,7 @@ export function dealOut(draft: Draft, miners: readonly number[]): void {
     const [first, ...others] = piles;
     if (first === undefined) continue;
     const least = others.reduce((a, b) => (b.rate / b.work < a.rate / a.work ? b : a), first);
-    give(draft, miner, 1 << least.stage, 1 << least.stage);
+    draft.give(miner, 1 << least.stage, 1 << least.stage);
     least.rate += draft.rateOf(miner, 1 << least.stage);
   }
 }
@@ -65,7 +65,7 @@ export function* fullStarts(draft: Draft, miners: readonly number[]): Generator<
   for (let start = 0; start < starts; start++) {
     for (const miner of miners) {
       const sets = fullestSets(draft, miner);
-      give(draft, miner, sets[(start + miner * start) % sets.length] ?? 0, 0);
+      draft.give(miner, sets[(start + miner * start) % sets.length] ?? 0, 0);
     }
     yield;
   }
@@ -94,7 +94,7 @@ export function improve(
       (slow ? bestStep(draft, handOvers(draft, fastestFirst, score.bottleneck), score, budget) : null) ??
       (slow || uncovered !== 0 ? bestStep(draft, repackings(draft, miners), score, budget) : null);
     if (best === null) return score;
-    for (const { miner, stages } of best) give(draft, miner, stages, score.bottleneck);
+    for (const { miner, stages } of best) draft.give(miner, stages, score.bottleneck);
     score = draft.score();
     onStep(score);
   }
@@ -124,12 +124,6 @@ export function trim(
     const without = draft.score();
     if (without.coverage < coverage || without.tokensPerSecond < least) draft.hold(miner, held);
   }
-}
-
-function give(draft: Draft, miner: number, stages: StageSet, bottleneck: StageSet): void {
-  for (const stage of stagesOf(stages & ~draft.heldBy(miner)))
-    draft.reasons[miner]?.set(stage, draft.reasonFor(stage, bottleneck));
-  draft.hold(miner, stages);
 }
 
 /** The step that makes the placement best; null when none makes it better. */
