@@ -17,6 +17,7 @@ import {
   runLogEntrySchema,
   runViewSchema,
 } from "../protocol/run-view.ts";
+import { placementReportSchema } from "./placement-report.ts";
 
 const count = z.int().nonnegative();
 
@@ -125,6 +126,7 @@ export const outputSchemas = {
   "network audit": auditReportSchema,
   "run list": z.object({ runs: z.array(runViewSchema) }),
   "run show": runDetailsSchema,
+  "run placement": placementReportSchema,
   "run pause": z.object({ runId: z.string() }),
   "run resume": z.object({ runId: z.string() }),
   "run checkpoints": checkpointListSchema,

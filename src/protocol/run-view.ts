@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { blobRefSchema, minerIdSchema, runIdSchema } from "./ids.ts";
+import { placementViewSchema } from "./placement-view.ts";
 
 const count = z.int().nonnegative();
 
@@ -106,6 +107,8 @@ export const runViewSchema = z.object({
   tokens: count,
   microbatchesLost: count,
   stages: z.array(stageViewSchema).readonly(),
+  /** Why the miners hold what they hold; null before anybody was placed. */
+  placement: placementViewSchema.nullable(),
   /** Micro-credits earned so far. */
   credits: z.record(minerIdSchema, count),
   checkpoint: checkpointSchema.nullable(),

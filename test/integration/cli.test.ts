@@ -9,7 +9,7 @@ import { outputSchemas } from "../../src/cli/output-schemas.ts";
 import { EmbeddedStore } from "../../src/network/store/embedded-store.ts";
 import { FailureError, failureCodes } from "../../src/protocol/failure.ts";
 import { runIdSchema } from "../../src/protocol/ids.ts";
-import { exampleEpoch, exampleRun } from "../contract/example-views.ts";
+import { exampleEpoch, examplePlacement, exampleRun } from "../contract/example-views.ts";
 import { type DaemonWorld, startDaemonWorld, temporaryFolder } from "../contract/local-api-world.ts";
 import { jsonResult, runTah } from "./captured-streams.ts";
 import { openGatewayWorld } from "./gateway-world.ts";
@@ -25,7 +25,10 @@ describe("tah, with a daemon", { timeout }, () => {
 
   beforeEach(async () => {
     world = await startDaemonWorld();
-    world.miner.emit({ type: "run-update", update: { runId, view: exampleRun(), epochs: [exampleEpoch(0)] } });
+    world.miner.emit({
+      type: "run-update",
+      update: { runId, view: exampleRun({ placement: examplePlacement() }), epochs: [exampleEpoch(0)] },
+    });
   });
   afterEach(() => world.close());
 
@@ -40,6 +43,7 @@ describe("tah, with a daemon", { timeout }, () => {
     ["run list", []],
     ["run show", []],
     ["run show", ["demo"]],
+    ["run placement", ["demo"]],
     ["run pause", ["demo"]],
     ["run resume", ["demo"]],
     ["stop", []],
@@ -79,6 +83,12 @@ describe("tah, with a daemon", { timeout }, () => {
     const missing = await tah("run", "show", "other", "--json");
     expect(missing.exitCode).toBe(exitCodeOf("not-found"));
     expect(outputSchemas.failure.parse(jsonResult(missing)).failure.code).toBe("not-found");
+  });
+
+  it("does not explain a placement that there is not yet", async () => {
+    world.miner.emit({ type: "run-update", update: { runId, view: exampleRun() } });
+    const missing = await tah("run", "placement", "--json");
+    expect(missing.exitCode).toBe(exitCodeOf("not-found"));
   });
 
   it("ends the daemon", async () => {

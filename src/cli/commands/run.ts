@@ -6,6 +6,7 @@ import { countText, durationText, lossText, runText } from "../formats.ts";
 import { type CommonOptions, networkUrlValue, valueParser, withCommonOptions } from "../option-types.ts";
 import type { Output } from "../output.ts";
 import type { RunDetails } from "../output-schemas.ts";
+import { placementReport, placementText } from "../placement-report.ts";
 import { withDaemon } from "../with-daemon.ts";
 
 const shownEpochs = 10;
@@ -30,13 +31,20 @@ export function addRunCommands(program: Command, output: Output): Command {
   withLookOptions(run.command("show").argument("[run]", "its id; by default the one in work", runIdValue))
     .description("One run with its epochs, evaluations and log.")
     .action(async (runId: string | undefined, options: LookOptions) => {
-      const details = await look(options);
-      if (details === null || (runId !== undefined && details.run.runId !== runId))
-        throw new FailureError("not-found", runId ? `there is no run ${runId} here` : "there is no run here yet", {
-          action: "tah run list shows which runs there are.",
+      output.result<RunDetails>(await find(runId, options), detailsText);
+    });
+
+  withLookOptions(run.command("placement").argument("[run]", "its id; by default the one in work", runIdValue))
+    .description("Which stages each miner holds, and why; how fast each stage is, and who would be missed.")
+    .action(async (runId: string | undefined, options: LookOptions) => {
+      const { run } = await find(runId, options);
+      const report = placementReport(run);
+      if (report === null)
+        throw new FailureError("not-found", `run ${run.runId} has not placed anybody yet`, {
+          action: "It places miners when every stage can have one; tah run show says what it waits for.",
           retry: true,
         });
-      output.result<RunDetails>(details, detailsText);
+      output.result(report, placementText);
     });
 
   for (const action of ["pause", "resume"] as const) {
@@ -54,6 +62,15 @@ export function addRunCommands(program: Command, output: Output): Command {
 
 function withLookOptions(command: Command): Command {
   return withCommonOptions(command).option("--network <url>", "look at this network instead", networkUrlValue);
+}
+
+async function find(runId: string | undefined, options: LookOptions): Promise<RunDetails> {
+  const details = await look(options);
+  if (details !== null && (runId === undefined || details.run.runId === runId)) return details;
+  throw new FailureError("not-found", runId ? `there is no run ${runId} here` : "there is no run here yet", {
+    action: "tah run list shows which runs there are.",
+    retry: true,
+  });
 }
 
 /** Null while there is no run. */

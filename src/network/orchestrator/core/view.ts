@@ -33,6 +33,7 @@ export function viewOf(state: RunState): RunView {
       parameters,
       replicas: replicasOf(state, spec.index),
     })),
+    placement: null,
     credits: { ...state.credits },
     checkpoint: state.checkpoint,
   };
