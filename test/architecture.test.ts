@@ -23,6 +23,7 @@ const allowedImports: Readonly<Record<string, readonly string[]>> = {
 const pureFolders: Readonly<Record<string, readonly string[]>> = {
   "src/compute": ["host.ts", "worker.ts", "backends/native/", "backends/webgpu/"].map((part) => `src/compute/${part}`),
   "src/network/orchestrator/core": [],
+  "src/network/orchestrator/placement": [],
 };
 const clocks = /\b(Date\.now|new Date\(\)|performance\.now|setTimeout|setInterval|setImmediate|Math\.random)\b/;
 

@@ -1,4 +1,5 @@
 /** How a long-running command learns that it should end, on every platform. */
+import { FailureError } from "../protocol/failure.ts";
 
 const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
@@ -13,4 +14,11 @@ export function untilStopped(): Promise<string> {
     process.once("disconnect", () => resolve("the process that started this one has closed its channel"));
     process.channel.unref();
   });
+}
+
+/** For work that can be given up: aborts with a `FailureError` (cancelled) that says `outcome`, and why. */
+export function cancelledWhenStopped(outcome: string): AbortSignal {
+  const stopping = new AbortController();
+  void untilStopped().then((reason) => stopping.abort(new FailureError("cancelled", `${outcome}: ${reason}.`)));
+  return stopping.signal;
 }

@@ -21,6 +21,7 @@ export const countValue = valueParser(wholeNumber.pipe(z.int().positive("expecte
 export const seedValue = valueParser(wholeNumber.pipe(z.int().nonnegative()));
 export const portValue = valueParser(wholeNumber.pipe(z.int().max(65_535, "a port is at most 65535")));
 export const minutesValue = valueParser(decimal.pipe(z.number().positive("expected more than 0")));
+export const temperatureValue = valueParser(decimal.pipe(z.number().max(10, "a temperature is at most 10")));
 export const minerIdValue = valueParser(minerIdSchema);
 export const networkUrlValue = valueParser(
   z.url({ protocol: /^wss?$/, error: "expected ws://HOST:PORT or wss://HOST:PORT" }),

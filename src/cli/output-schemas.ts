@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { deviceProbeSchema } from "../protocol/device-probe.ts";
 import { failureSchema } from "../protocol/failure.ts";
+import { runIdSchema } from "../protocol/ids.ts";
 import {
   appStateSchema,
   commands,
@@ -16,6 +17,7 @@ import {
   runLogEntrySchema,
   runViewSchema,
 } from "../protocol/run-view.ts";
+import { placementReportSchema } from "./placement-report.ts";
 
 const count = z.int().nonnegative();
 
@@ -50,6 +52,21 @@ export const demoResultSchema = z.object({
 });
 export type DemoResult = Readonly<z.infer<typeof demoResultSchema>>;
 
+/** `src/network/audit/audit.ts` says what the fields mean. */
+export const auditReportSchema = z.object({
+  ok: z.boolean(),
+  runs: z
+    .array(z.object({ runId: runIdSchema, events: count, epoch: count.nullable(), tokens: count.nullable() }))
+    .readonly(),
+  transfers: count,
+  receipts: count,
+  blobs: count,
+  blobBytes: count,
+  findings: z
+    .array(z.object({ part: z.enum(["log", "ledger", "receipts", "blobs"]), what: z.string(), action: z.string() }))
+    .readonly(),
+});
+
 export const runDetailsSchema = z.object({
   run: runViewSchema,
   epochs: z.array(epochRecordSchema).readonly(),
@@ -58,6 +75,47 @@ export const runDetailsSchema = z.object({
 });
 export type RunDetails = Readonly<z.infer<typeof runDetailsSchema>>;
 
+export const checkpointViewSchema = z.object({
+  /** Of its manifest: the checkpoint's name. */
+  hash: z.string(),
+  runId: z.string(),
+  epoch: count,
+  tokens: count,
+  recordedAtMs: z.number(),
+  trainLossNats: z.number().nullable(),
+  validationLossNats: z.number().nullable(),
+  /** On disk. */
+  bytes: count,
+  /** Older ones are kept without their optimizer state. */
+  hasOptimizer: z.boolean(),
+});
+export type CheckpointView = Readonly<z.infer<typeof checkpointViewSchema>>;
+
+const checkpointListSchema = z.object({
+  /** Of the network that keeps them. */
+  stateFolder: z.string(),
+  /** Oldest first. */
+  checkpoints: z.array(checkpointViewSchema),
+});
+export type CheckpointList = Readonly<z.infer<typeof checkpointListSchema>>;
+
+const exportedModelSchema = z.object({
+  checkpoint: checkpointViewSchema,
+  folder: z.string(),
+  files: z.array(z.string()).readonly(),
+  weightsBytes: count,
+});
+export type ExportedModel = Readonly<z.infer<typeof exportedModelSchema>>;
+
+const writtenTextSchema = z.object({
+  prompt: z.string(),
+  /** Behind the prompt. */
+  text: z.string(),
+  seed: count,
+  temperature: z.number(),
+});
+export type WrittenText = Readonly<z.infer<typeof writtenTextSchema>>;
+
 export const outputSchemas = {
   demo: demoResultSchema,
   /** `remembered`: from an earlier probe, since when nothing has changed. */
@@ -65,10 +123,15 @@ export const outputSchemas = {
   /** When the daemon has ended. */
   mine: z.object({ stopped: z.string() }),
   "network serve": z.object({ stopped: z.string() }),
+  "network audit": auditReportSchema,
   "run list": z.object({ runs: z.array(runViewSchema) }),
   "run show": runDetailsSchema,
+  "run placement": placementReportSchema,
   "run pause": z.object({ runId: z.string() }),
   "run resume": z.object({ runId: z.string() }),
+  "run checkpoints": checkpointListSchema,
+  "run export": exportedModelSchema,
+  "run sample": writtenTextSchema,
   status: appStateSchema,
   start: machineViewSchema,
   pause: machineViewSchema,

@@ -32,6 +32,12 @@ export class Output {
     this.#streams.stdout.write(`${this.#json ? JSON.stringify(value) : asText(value)}\n`);
   }
 
+  /** A part of a text that grows: the result itself for people, something to watch with `--json`. */
+  piece(text: string): void {
+    this.#clearProgress();
+    (this.#json ? this.#streams.stderr : this.#streams.stdout).write(text);
+  }
+
   note(text: string): void {
     this.#clearProgress();
     this.#streams.stderr.write(`${text}\n`);

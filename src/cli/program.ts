@@ -5,6 +5,7 @@
 import { Command, CommanderError } from "commander";
 import { type Failure, FailureError, failureOf } from "../protocol/failure.ts";
 import { addBenchCommand } from "./commands/bench.ts";
+import { addCheckpointCommands } from "./commands/checkpoints.ts";
 import { addDaemonCommands } from "./commands/daemon.ts";
 import { addDemoCommand } from "./commands/demo.ts";
 import { addMineCommand } from "./commands/mine.ts";
@@ -55,7 +56,7 @@ function createProgram(output: Output, { stdout, stderr }: Streams): Command {
   addDemoCommand(program, output);
   addMineCommand(program, output);
   addNetworkCommands(program, output);
-  addRunCommands(program, output);
+  addCheckpointCommands(addRunCommands(program, output), output);
   addDaemonCommands(program, output);
   addBenchCommand(program, output);
   addOpenCommand(program, output);

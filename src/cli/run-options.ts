@@ -1,5 +1,6 @@
 /** Flags that say what is trained and how it is cut up: the same for `tah demo` and `tah network serve`. */
 import { type Command, Option } from "commander";
+import { tokenizerIdSchema } from "../compute/data/tokenizer.ts";
 import { presets } from "../compute/model/presets.ts";
 import type { RunOptions as NetworkRunOptions } from "../network/run-options.ts";
 import { countValue, seedValue } from "./option-types.ts";
@@ -16,6 +17,12 @@ export function withRunOptions(command: Command): Command {
     .addOption(new Option("--stages <number>", "cut the model into so many stages").argParser(countValue))
     .addOption(new Option("--replicas <number>", "miners per stage").argParser(countValue).default(2))
     .addOption(new Option("--data <path>", "train on your own .txt or .jsonl text instead of the public-domain one"))
+    .addOption(new Option("--from <folder>", "go on with this model, as tah run export or transformers wrote it"))
+    .addOption(
+      new Option("--tokenizer <name>", "of that model, where its folder does not say").choices(
+        tokenizerIdSchema.options,
+      ),
+    )
     .addOption(new Option("--tokens <number>", "stop after so many trained tokens").argParser(countValue))
     .addOption(new Option("--seed <number>", "of the first weights and the order of the text").argParser(seedValue))
     .addOption(new Option("--mode <name>", "how replicas learn from each other").choices(["sync", "local-steps"]));
@@ -23,8 +30,8 @@ export function withRunOptions(command: Command): Command {
 
 /** The same options as flags, for a child process. */
 export function runArguments(options: RunOptions): string[] {
-  const { preset, stages, replicas, data, tokens, seed, mode } = options;
-  return Object.entries({ preset, stages, replicas, data, tokens, seed, mode }).flatMap(([name, value]) =>
-    value === undefined ? [] : [`--${name}`, String(value)],
+  const { preset, stages, replicas, data, from, tokenizer, tokens, seed, mode } = options;
+  return Object.entries({ preset, stages, replicas, data, from, tokenizer, tokens, seed, mode }).flatMap(
+    ([name, value]) => (value === undefined ? [] : [`--${name}`, String(value)]),
   );
 }

@@ -67,4 +67,13 @@ describe("generation", () => {
     expect(await text(1)).toEqual(await text(1));
     expect(await text(2)).not.toEqual(await text(1));
   });
+
+  it("writes in pieces what it writes at once, within the window", async () => {
+    const { device, stage, kept } = openModel();
+    const options = { temperature: 1, seed: 3, window };
+    const whole = await generateTokens(device, stage, kept, { ...options, prompt, count: 8 });
+    const begin = await generateTokens(device, stage, kept, { ...options, prompt, count: 3 });
+    const rest = { prompt: Int32Array.of(...prompt, ...begin), count: 5, firstDraw: 3 };
+    expect([...begin, ...(await generateTokens(device, stage, kept, { ...options, ...rest }))]).toEqual([...whole]);
+  });
 });

@@ -12,6 +12,8 @@ export interface GenerateOptions {
   /** 0 takes the likeliest token; 1 samples from the model's own distribution. */
   readonly temperature: number;
   readonly seed: number;
+  /** Tokens of the same text that were drawn before; 0 when left out. A text written in pieces is then the same as one written at once. */
+  readonly firstDraw?: number;
   /** Most tokens that the model looks back on. */
   readonly window: number;
 }
@@ -24,7 +26,7 @@ export async function generateTokens(
   device: Device,
   stage: Stage,
   kept: StageActivations,
-  { prompt, count, temperature, seed, window }: GenerateOptions,
+  { prompt, count, temperature, seed, firstDraw = 0, window }: GenerateOptions,
 ): Promise<Int32Array> {
   if (prompt.length === 0) throw new RangeError("a prompt has at least one token");
   const key = streamKey(seed, "generate");
@@ -34,7 +36,7 @@ export async function generateTokens(
   let context: number[] = [...fresh];
   for (let i = 0; i < count; i++) {
     const logits = await nextLogits(device, stage, kept, fresh, cached);
-    const token = choose(logits, temperature, uniform(key, 0, i));
+    const token = choose(logits, temperature, uniform(key, 0, firstDraw + i));
     generated[i] = token;
     context.push(token);
     if (context.length <= window) {

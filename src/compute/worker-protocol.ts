@@ -98,6 +98,7 @@ export interface ComputeCalls {
     readonly count: number;
     readonly temperature: number;
     readonly seed: number;
+    readonly firstDraw?: number;
   }): { readonly tokens: Int32Array };
   /** Multiplies matrices on the open device, `times` over, and returns when that is done: whoever asks takes the time. */
   multiply(request: Multiplication): void;

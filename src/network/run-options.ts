@@ -1,8 +1,10 @@
 /** From what a person asked for to a run's definition. */
-import { resolve } from "node:path";
+import { basename, resolve } from "node:path";
+import type { TokenizerId } from "../compute/data/tokenizer.ts";
+import type { ModelConfig } from "../compute/model/config.ts";
 import { type PresetName, presets } from "../compute/model/presets.ts";
 import { FailureError } from "../protocol/failure.ts";
-import { type BlobRef, runIdSchema } from "../protocol/ids.ts";
+import { runIdSchema } from "../protocol/ids.ts";
 import type { TrainingConfig } from "../protocol/run-config.ts";
 import { defaultTimeouts, planStages, type RunDefinition, type Timeouts } from "./orchestrator/core/definition.ts";
 
@@ -14,6 +16,10 @@ export interface RunOptions {
   readonly replicas: number;
   /** A .txt or .jsonl file or a folder of them; undefined: the public-domain text that comes along. */
   readonly data?: string;
+  /** A folder with a model to go on with; undefined: weights drawn from the seed. */
+  readonly from?: string;
+  /** Of that model, where its folder does not say. */
+  readonly tokenizer?: TokenizerId;
   /** Finish after so many trained tokens; undefined: never. */
   readonly tokens?: number;
   readonly seed?: number;
@@ -23,11 +29,13 @@ export interface RunOptions {
   readonly timeouts?: Partial<Timeouts>;
 }
 
-export function trainingOf(options: RunOptions): TrainingConfig {
+/** An imported model may have a shorter context than the preset's sequences. */
+export function trainingOf(options: RunOptions, model: ModelConfig = presets[options.preset].model): TrainingConfig {
   const preset = presets[options.preset].training;
   const mode = options.mode ?? preset.mode;
   return {
     ...preset,
+    sequenceLength: Math.min(preset.sequenceLength, model.context),
     mode,
     // In sync mode replicas merge at every step.
     ...(mode === "sync" ? { stepsPerEpoch: 1 } : {}),
@@ -36,24 +44,32 @@ export function trainingOf(options: RunOptions): TrainingConfig {
   };
 }
 
-/** Throws `FailureError` (invalid-option) when the model cannot be cut into as many stages. */
-export function defineRun(options: RunOptions, manifest: BlobRef): RunDefinition {
-  const { model, tokenizer, stages: presetStages } = presets[options.preset];
-  const stages = options.stages ?? presetStages;
+/**
+ * `parts`: what does not follow from the options alone. Throws `FailureError` (invalid-option) when the model cannot be cut into
+ * as many stages.
+ */
+export function defineRun(
+  options: RunOptions,
+  { model, tokenizer, dataset }: Pick<RunDefinition, "model" | "tokenizer" | "dataset">,
+): RunDefinition {
+  const { preset, data, from } = options;
+  const stages = options.stages ?? Math.min(presets[preset].stages, model.layers);
   if (stages > model.layers)
     throw new FailureError("invalid-option", `${model.layers} layers cannot be cut into ${stages} stages.`, {
       action: `Choose at most ${model.layers} stages.`,
     });
   const largestStage = Math.max(...planStages({ model, stages }).map(({ parameters }) => parameters));
+  const start = from === undefined ? preset : basename(resolve(from));
   return {
-    runId: runIdSchema.parse(options.preset),
-    name: `${options.preset} on ${options.data === undefined ? "public-domain English" : "own text"}`.slice(0, 64),
-    preset: options.preset,
+    runId: runIdSchema.parse(preset),
+    name: `${start} on ${data === undefined ? "public-domain English" : "own text"}`.slice(0, 64),
+    preset,
     model,
-    training: trainingOf(options),
+    training: trainingOf(options, model),
     tokenizer,
-    dataset: { manifest },
-    dataPath: options.data === undefined ? null : resolve(options.data),
+    dataset,
+    dataPath: data === undefined ? null : resolve(data),
+    from: from === undefined ? null : resolve(from),
     stages,
     minimumReplicas: options.replicas,
     targetTokens: options.tokens ?? null,
@@ -63,13 +79,14 @@ export function defineRun(options: RunOptions, manifest: BlobRef): RunDefinition
 
 /** Throws `FailureError` (invalid-option) when a state folder's run is not the one that was asked for. */
 export function mustBeSameRun(stored: RunDefinition, options: RunOptions): void {
-  const asked = defineRun(options, stored.dataset.manifest);
+  const asked = defineRun(options, stored);
   const aspects = {
     preset: ({ preset }: RunDefinition) => preset,
     stages: ({ stages }: RunDefinition) => stages,
     replicas: ({ minimumReplicas }: RunDefinition) => minimumReplicas,
     training: ({ training }: RunDefinition) => training,
     data: ({ dataPath }: RunDefinition) => (stored.dataPath === undefined ? null : dataPath),
+    from: ({ from }: RunDefinition) => from ?? null,
   };
   const differing = Object.entries(aspects)
     .filter(([, aspect]) => JSON.stringify(aspect(stored)) !== JSON.stringify(aspect(asked)))

@@ -2,7 +2,10 @@ import { mkdtemp, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { byteModel } from "../../test/compute/small-model.ts";
+import { exportFakeModel } from "../../test/network/fake-archive.ts";
 import { failureOf } from "../protocol/failure.ts";
+import { readArchive } from "./checkpoints/archive.ts";
 import { type NetworkOptions, type RunningNetwork, serveNetwork } from "./serve.ts";
 
 describe("a served network", () => {
@@ -87,6 +90,19 @@ describe("a served network", () => {
     await restart({ tokens: 1000 });
     expect((await restart({ tokens: 5000 })).state.definition.targetTokens).toBe(5000);
     expect((await restart()).state.definition.targetTokens).toBeNull();
+  });
+
+  it("begins with a model that there is already, and goes on with that run only", async () => {
+    const model = await exportFakeModel(folder);
+    const { state } = await restart({ from: model, stages: 2 });
+    expect(state.definition).toMatchObject({ name: "model on own text", model: byteModel, tokenizer: "bytes" });
+    expect(state.definition.training.sequenceLength).toBe(byteModel.context);
+    expect(state.checkpoint).toMatchObject({ epoch: 0, tokens: 0, stages: [{}, {}] });
+    expect(await readArchive(join(folder, "state"))).toMatchObject([{ epoch: 0, weights: [{}, {}] }]);
+    expect((await restart({ from: model, stages: 2 })).state.checkpoint).toEqual(state.checkpoint);
+    await network?.close();
+    network = undefined;
+    expect((await failureWith({ stages: 2 }))?.message).toContain("differs in from");
   });
 
   it("merges at every step in sync mode", async () => {

@@ -6,24 +6,25 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { totalmem } from "node:os";
 import { join } from "node:path";
 import type { Manifest } from "../compute/data/manifest.ts";
-import { optimizerStateLength } from "../compute/model/optimizer-state.ts";
-import { presets } from "../compute/model/presets.ts";
-import { parameterCount } from "../compute/model/stages.ts";
 import type { OpenOptions } from "../compute/worker-protocol.ts";
 import { FailureError } from "../protocol/failure.ts";
 import { createIdentity, type Identity, importIdentity } from "../protocol/identity.ts";
 import type { BlobHash, MinerId } from "../protocol/ids.ts";
-import type { Checkpoint, RunUpdate } from "../protocol/run-view.ts";
+import type { Checkpoint, Evaluation, RunUpdate } from "../protocol/run-view.ts";
 import { FileBlobStore } from "../transport/blobs/file-blob-store.ts";
-import { datasetBlobs, prepareDataset, readManifest } from "./dataset/prepare-dataset.ts";
+import { blobsFolder, CheckpointArchive } from "./checkpoints/archive.ts";
+import { fallBackIfDamaged } from "./checkpoints/fall-back.ts";
+import type { RetentionPolicy } from "./checkpoints/retention.ts";
+import { datasetBlobs, readManifest } from "./dataset/prepare-dataset.ts";
 import { Gateway } from "./gateway/gateway.ts";
 import { CsvPayout } from "./ledger/csv-payout.ts";
 import type { Payment } from "./ledger/payout.ts";
 import { settle } from "./ledger/settlement.ts";
-import type { RunDefinition } from "./orchestrator/core/definition.ts";
+import { largestBlobBytes, type RunDefinition } from "./orchestrator/core/definition.ts";
 import type { RunState } from "./orchestrator/core/state.ts";
 import { monotonicClock, Orchestrator } from "./orchestrator/orchestrator.ts";
-import { defineRun, mustBeSameRun, type RunOptions, trainingOf } from "./run-options.ts";
+import { prepareRun } from "./prepare-run.ts";
+import { mustBeSameRun, type RunOptions } from "./run-options.ts";
 import { EmbeddedStore } from "./store/embedded-store.ts";
 import type { Store } from "./store/store.ts";
 import { Evaluator } from "./validator/evaluator.ts";
@@ -39,6 +40,8 @@ export interface NetworkOptions extends RunOptions {
   readonly owners?: readonly MinerId[];
   /** Null: checkpoints are not evaluated. */
   readonly evaluator?: Partial<EvaluatorSettings> | null;
+  /** Which checkpoints are kept beside those that the run goes on from. */
+  readonly retention?: Partial<RetentionPolicy>;
   /** Everything that is broadcast. */
   readonly onRunUpdate?: (update: RunUpdate) => void;
   /** The network cannot go on. By default the process ends by an unhandled error, for a supervisor to start it again. */
@@ -90,26 +93,35 @@ export async function serveNetwork(options: NetworkOptions): Promise<RunningNetw
   const store = await EmbeddedStore.open(join(stateFolder, "network.sqlite"));
   try {
     const blobs = await FileBlobStore.open({
-      folder: join(stateFolder, "blobs"),
-      maxBlobBytes: largestBlobBytes(options),
+      folder: blobsFolder(stateFolder),
+      maxBlobBytes: smallestBlobLimitBytes,
     });
     const { definition, manifest } = await findOrDefineRun(options, store, blobs);
     const clock = monotonicClock();
     const onFailed = options.onFailed ?? fail;
     const orchestrator = await Orchestrator.open({ store, identity, networkId, definition, clock, log, onFailed });
+    await fallBackIfDamaged(orchestrator, blobs);
     const targetTokens = options.tokens ?? null;
     if (orchestrator.state.definition.targetTokens !== targetTokens)
       orchestrator.submit({ type: "retargeted", targetTokens });
     await orchestrator.settled();
 
-    const evaluator = createEvaluator(options, definition, manifest, blobs, orchestrator);
+    const archive = await CheckpointArchive.open({ stateFolder, blobs, policy: options.retention, log });
+    await archive.record(orchestrator.state);
+    const evaluator = createEvaluator(options, definition, manifest, blobs, orchestrator, (evaluation) =>
+      archive.noteEvaluation(definition.runId, evaluation).catch(onFailed),
+    );
     const dataset = datasetBlobs(definition.dataset.manifest, manifest);
+    const keepCheckpoint = async (state: RunState) => {
+      await archive.record(state);
+      await blobs.collect(new Set([...dataset, ...archive.blobs, ...blobsOf(orchestrator.state)]));
+    };
     orchestrator.listen({
       changed: (state, effects) => {
         for (const effect of effects) {
           if (effect.type !== "checkpoint-recorded") continue;
           evaluator?.evaluate(effect.checkpoint);
-          blobs.collect(new Set([...dataset, ...blobsOf(state)])).catch(onFailed);
+          keepCheckpoint(state).catch(onFailed);
         }
       },
     });
@@ -171,8 +183,10 @@ async function findOrDefineRun(
 ): Promise<{ definition: RunDefinition; manifest: Manifest }> {
   const [runId] = await store.runIds();
   const stored = runId === undefined ? undefined : await store.loadRun(runId);
-  const definition = stored?.snapshot.definition ?? (await defineNewRun(options, blobs));
+  if (stored === undefined) options.log("Preparing the dataset.");
+  const definition = stored?.snapshot.definition ?? (await prepareRun(options, blobs));
   if (stored !== undefined) mustBeSameRun(definition, options);
+  blobs.raiseLimit(largestBlobBytes(definition));
   const manifest = await readManifest(definition.dataset.manifest, blobs);
   const missing = datasetBlobs(definition.dataset.manifest, manifest).some((hash) => blobs.bytesOf(hash) === undefined);
   if (missing)
@@ -182,22 +196,13 @@ async function findOrDefineRun(
   return { definition, manifest };
 }
 
-async function defineNewRun(options: NetworkOptions, blobs: FileBlobStore): Promise<RunDefinition> {
-  const { model, tokenizer } = presets[options.preset];
-  options.log("Preparing the dataset.");
-  const manifest = await prepareDataset(
-    { dataPath: options.data, tokenizer, model, training: trainingOf(options) },
-    blobs,
-  );
-  return defineRun(options, manifest);
-}
-
 function createEvaluator(
   options: NetworkOptions,
   definition: RunDefinition,
   manifest: Manifest,
   blobs: FileBlobStore,
   orchestrator: Orchestrator,
+  onEvaluation: (evaluation: Evaluation) => void,
 ): Evaluator | null {
   if (options.evaluator === null) return null;
   return new Evaluator({
@@ -207,7 +212,10 @@ function createEvaluator(
     manifest,
     blobs,
     log: options.log,
-    onEvaluation: (evaluation) => orchestrator.submit({ type: "evaluated", evaluation }),
+    onEvaluation: (evaluation) => {
+      orchestrator.submit({ type: "evaluated", evaluation });
+      onEvaluation(evaluation);
+    },
     onNote: (level, text) => orchestrator.submit({ type: "noted", level, text }),
   });
 }
@@ -222,13 +230,6 @@ function blobsOf(state: RunState): readonly BlobHash[] {
     ...ofCheckpoint(state.previousCheckpoint),
     ...merges.flatMap(({ step }) => (step.name === "stored" ? [step.weights.hash, step.optimizer.hash] : [])),
   ];
-}
-
-/** The optimizer's state of the largest stage that the model can be cut into: the whole of it. */
-function largestBlobBytes(options: NetworkOptions): number {
-  const { model } = presets[options.preset];
-  const optimizerBytes = 4 * optimizerStateLength(trainingOf(options).mode, parameterCount(model));
-  return Math.max(smallestBlobLimitBytes, optimizerBytes);
 }
 
 /** The network's own key, which signs receipts and is its name. */

@@ -16,6 +16,9 @@ export const smallModel: ModelConfig = {
   normEpsilon: 1e-5,
 };
 
+/** As small, for text: every byte is a token. */
+export const byteModel: ModelConfig = { ...smallModel, vocabulary: 256 };
+
 /** Larger than a model starts with, so that no gradient is lost in rounding; gains away from one. */
 export function randomWeights(model: ModelConfig, layout: StageLayout): Float32Array {
   const weights = new Float32Array(layout.length);
@@ -31,7 +34,7 @@ export function initialVector(model: ModelConfig, layout: StageLayout, seed: num
   return vector;
 }
 
-export function randomTokens(model: ModelConfig, count: number, name: string): Int32Array {
+export function randomTokens(model: Pick<ModelConfig, "vocabulary">, count: number, name: string): Int32Array {
   const key = streamKey(1, name);
   return Int32Array.from({ length: count }, (_, i) => Math.floor(uniform(key, 0, i) * model.vocabulary));
 }

@@ -3,6 +3,7 @@ import { initialState } from "../../src/miner/local-api/app-state.ts";
 import { type MinerId, minerIdSchema, runIdSchema } from "../../src/protocol/ids.ts";
 import type { AppState } from "../../src/protocol/local-api.ts";
 import type { Receipt } from "../../src/protocol/messages.ts";
+import type { PlacementView } from "../../src/protocol/placement-view.ts";
 import type { EpochRecord, RunView, Telemetry } from "../../src/protocol/run-view.ts";
 
 const otherMiner = minerIdSchema.parse("ab".repeat(32));
@@ -33,6 +34,22 @@ export function exampleRun(change: Partial<RunView> = {}): RunView {
     credits: {},
     checkpoint: null,
     ...change,
+  };
+}
+
+export function examplePlacement(): PlacementView {
+  const place = { kind: "placed", reason: "kept", neededBytes: 1 << 20, freeBytes: 1 << 20, share: 1 } as const;
+  return {
+    tokensPerSecond: 50,
+    stages: [
+      { index: 0, tokensPerSecond: 50, bottleneck: true },
+      { index: 1, tokensPerSecond: 70, bottleneck: false },
+    ],
+    explanations: [
+      { ...place, minerId: otherMiner, stage: 0 },
+      { ...place, minerId: otherMiner, stage: 1 },
+    ],
+    departures: [{ minerId: otherMiner, tokensPerSecond: 0, uncovered: [0, 1] }],
   };
 }
 

@@ -31,6 +31,12 @@ describe("the embedded store", () => {
       ),
     )?.code;
 
+  function change(path: string, statement: string): void {
+    const database = new Database(path);
+    database.exec(statement);
+    database.close();
+  }
+
   /** A store with a whole run in it, closed in good order. */
   async function writeRun(): Promise<string> {
     const path = join(folder, file);
@@ -81,6 +87,17 @@ describe("the embedded store", () => {
     expect(first).toBe(31);
   });
 
+  it("keeps the first snapshot while all events since are kept, so that they can be replayed", async () => {
+    const store = await openIn("");
+    const { events, state } = eventfulRun();
+    const { runId } = state.definition;
+    for (const part of [events.slice(0, 10), events.slice(10, 30), events.slice(30, 40), events.slice(40)])
+      await store.commit({ runId, events: part, transfers: [], receipts: [], snapshot: state });
+    const { snapshots } = await store.readLog(runId);
+    await store.close();
+    expect(snapshots.map(({ sequence }) => sequence)).toEqual([10, 40, events.length]);
+  });
+
   it("drops a commit that was torn in the middle of being written, and no other", async () => {
     const { events, state } = eventfulRun();
     const { runId } = state.definition;
@@ -100,6 +117,38 @@ describe("the embedded store", () => {
     await survivor.close();
   });
 
+  it("notices damage anywhere in its log but the last commit, and takes the log as it was up to there for nothing else", async () => {
+    const { events, state } = eventfulRun();
+    const { runId } = state.definition;
+    const initial = createRun(state.definition, events[0]?.atMs ?? 0);
+    await mkdir(join(folder, "live"));
+    const store = await openIn("live");
+    await store.commit({ runId, events: [], transfers: [], receipts: [], snapshot: initial });
+    for (const event of events.slice(0, 12))
+      await store.commit({ runId, events: [event], transfers: [], receipts: [], snapshot: null });
+    await cp(join(folder, "live"), join(folder, "dead"), { recursive: true });
+    await store.close();
+    const log = await readFile(join(folder, "dead", `${file}-wal`));
+    const verdicts: string[] = [];
+    for (let offset = 0; offset < log.length; offset += 997) {
+      const damaged = Buffer.from(log);
+      damaged.writeUInt8(damaged.readUInt8(offset) ^ 0x10, offset);
+      await cp(join(folder, "dead"), join(folder, "harmed"), { recursive: true });
+      await writeFile(join(folder, "harmed", `${file}-wal`), damaged);
+      const opened = await openIn("harmed").catch(failureOf);
+      if (!(opened instanceof EmbeddedStore)) verdicts.push(opened?.code ?? "a bug");
+      else {
+        verdicts.push(`${(await opened.loadRun(runId))?.events.length} of 12`);
+        await opened.close();
+      }
+      await rm(join(folder, "harmed"), { recursive: true });
+    }
+    const firstPassed = verdicts.findIndex((verdict) => verdict !== "state-corrupt");
+    expect(firstPassed).toBeGreaterThan(verdicts.length - 20);
+    expect(new Set(verdicts.slice(0, firstPassed))).toEqual(new Set(["state-corrupt"]));
+    expect(new Set(verdicts.slice(firstPassed))).toEqual(new Set(["11 of 12"]));
+  });
+
   it("says that a damaged file is damaged", async () => {
     const path = await writeRun();
     const damaged = await open(path, "r+");
@@ -114,6 +163,36 @@ describe("the embedded store", () => {
     expect(await codeOf(EmbeddedStore.open(path))).toBe("state-corrupt");
     await writeFile(path, "this was never a database, but it is long enough to have a header ".repeat(10));
     expect(await codeOf(EmbeddedStore.open(path))).toBe("state-corrupt");
+  });
+
+  it.each([
+    ["an older", 1],
+    ["a newer", 99],
+  ])("refuses what %s version wrote instead of misreading it", async (which, version) => {
+    const path = await writeRun();
+    change(path, `PRAGMA user_version = ${version}`);
+    const failure = await EmbeddedStore.open(path).catch(failureOf);
+    expect(failure).toMatchObject({ code: "state-corrupt", message: expect.stringContaining(`${which} version`) });
+    expect(failure).toMatchObject({ action: expect.stringContaining("another state folder") });
+  });
+
+  it.each([
+    ["an event whose text changed", `UPDATE events SET body = replace(body, 'join', 'jojn') WHERE sequence = 3`],
+    ["an event that is missing", "DELETE FROM events WHERE sequence = 3"],
+    ["its only snapshot damaged", "UPDATE snapshots SET body = body || ' '"],
+  ])("does not go on from %s", async (_, statement) => {
+    const path = join(folder, file);
+    const store = await EmbeddedStore.open(path);
+    const { events, state } = eventfulRun();
+    const { runId } = state.definition;
+    const snapshot = createRun(state.definition, events[0]?.atMs ?? 0);
+    await store.commit({ runId, events: [], transfers: [], receipts: [], snapshot });
+    await store.commit({ runId, events, transfers: [], receipts: [], snapshot: null });
+    await store.close();
+    change(path, statement);
+    const damaged = await EmbeddedStore.open(path);
+    expect(await damaged.loadRun(runId).catch(failureOf)).toMatchObject({ code: "state-corrupt" });
+    await damaged.close();
   });
 
   it("is opened by one process at a time", async () => {

@@ -58,7 +58,12 @@ export function storeContract(name: string, open: (folder: string) => Promise<St
       expect(await store.loadRun(runId)).toBeUndefined();
       await store.commit({ ...nothing, snapshot: initial });
       expect(await store.runIds()).toEqual([runId]);
-      expect(await store.loadRun(runId)).toEqual({ snapshot: initial, events: [] });
+      expect(await store.loadRun(runId)).toEqual({
+        snapshot: initial,
+        events: [],
+        damagedSnapshots: 0,
+        lastEventAtMs: null,
+      });
     });
 
     it("replays to the same state after a reopening, wherever the snapshots lie", async () => {
@@ -71,7 +76,9 @@ export function storeContract(name: string, open: (folder: string) => Promise<St
         const stored = await store.loadRun(runId);
         expect(stored && replay(stored)).toEqual(state);
       }
-      expect((await store.loadRun(runId))?.events.length).toBeLessThan(9);
+      const stored = await store.loadRun(runId);
+      expect(stored?.events.length).toBeLessThan(9);
+      expect(stored?.lastEventAtMs).toBe(eventfulRun().nowMs);
     });
 
     it("keeps events in their order across and within commits", async () => {
@@ -113,6 +120,7 @@ export function storeContract(name: string, open: (folder: string) => Promise<St
       await store.commit({ ...nothing, receipts: [signed] });
       expect(await store.receipts(fakeMiner(1))).toEqual([signed]);
       expect(await store.receipts(fakeMiner(2))).toEqual([]);
+      expect(await store.receipts()).toEqual([signed]);
     });
   });
 }

@@ -1,13 +1,15 @@
 /** `tah` against a real daemon whose miner is a fake: what it prints, what it asks of the daemon, and what it ends with. */
-import { readFileSync, rmSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { setupExitCodes } from "../../scripts/setup/failure.mjs";
 import { exitCodeOf, exitCodes } from "../../src/cli/exit-codes.ts";
 import { outputSchemas } from "../../src/cli/output-schemas.ts";
+import { EmbeddedStore } from "../../src/network/store/embedded-store.ts";
 import { FailureError, failureCodes } from "../../src/protocol/failure.ts";
 import { runIdSchema } from "../../src/protocol/ids.ts";
-import { exampleEpoch, exampleRun } from "../contract/example-views.ts";
+import { exampleEpoch, examplePlacement, exampleRun } from "../contract/example-views.ts";
 import { type DaemonWorld, startDaemonWorld, temporaryFolder } from "../contract/local-api-world.ts";
 import { jsonResult, runTah } from "./captured-streams.ts";
 import { openGatewayWorld } from "./gateway-world.ts";
@@ -23,7 +25,10 @@ describe("tah, with a daemon", { timeout }, () => {
 
   beforeEach(async () => {
     world = await startDaemonWorld();
-    world.miner.emit({ type: "run-update", update: { runId, view: exampleRun(), epochs: [exampleEpoch(0)] } });
+    world.miner.emit({
+      type: "run-update",
+      update: { runId, view: exampleRun({ placement: examplePlacement() }), epochs: [exampleEpoch(0)] },
+    });
   });
   afterEach(() => world.close());
 
@@ -38,6 +43,7 @@ describe("tah, with a daemon", { timeout }, () => {
     ["run list", []],
     ["run show", []],
     ["run show", ["demo"]],
+    ["run placement", ["demo"]],
     ["run pause", ["demo"]],
     ["run resume", ["demo"]],
     ["stop", []],
@@ -77,6 +83,12 @@ describe("tah, with a daemon", { timeout }, () => {
     const missing = await tah("run", "show", "other", "--json");
     expect(missing.exitCode).toBe(exitCodeOf("not-found"));
     expect(outputSchemas.failure.parse(jsonResult(missing)).failure.code).toBe("not-found");
+  });
+
+  it("does not explain a placement that there is not yet", async () => {
+    world.miner.emit({ type: "run-update", update: { runId, view: exampleRun() } });
+    const missing = await tah("run", "placement", "--json");
+    expect(missing.exitCode).toBe(exitCodeOf("not-found"));
   });
 
   it("ends the daemon", async () => {
@@ -126,6 +138,18 @@ describe("tah, without a daemon", { timeout }, () => {
     const { exitCode, stdout } = await runTah("doctor", "--state", folder);
     expect(exitCode).toBe(exitCodes.ok);
     expect(stdout).toContain("Self-test");
+  });
+
+  it("looks over what a network left, and says where there is none", async () => {
+    const stateFolder = join(folder, "network");
+    mkdirSync(stateFolder, { recursive: true });
+    const audit = (...args: readonly string[]) => runTah("network", "audit", "--state", stateFolder, ...args);
+    expect((await audit()).exitCode).toBe(exitCodeOf("not-found"));
+    await (await EmbeddedStore.open(join(stateFolder, "network.sqlite"))).close();
+    const printed = await audit("--json");
+    expect(printed.exitCode).toBe(exitCodes.ok);
+    expect(outputSchemas["network audit"].parse(jsonResult(printed))).toMatchObject({ ok: true, runs: [] });
+    expect((await audit()).stdout).toContain("Everything is in order.");
   });
 
   it.each([

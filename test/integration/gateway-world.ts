@@ -24,6 +24,7 @@ import { FileBlobStore } from "../../src/transport/blobs/file-blob-store.ts";
 export interface GatewayWorld {
   readonly orchestrator: Orchestrator;
   readonly gateway: Gateway;
+  readonly store: EmbeddedStore;
   readonly blobs: FileBlobStore;
   readonly networkId: string;
   /** What the gateway logged: bugs. */
@@ -63,6 +64,7 @@ export async function openGatewayWorld(
     clock,
     log: () => undefined,
     onFailed: (error) => failures.push(error),
+    diskFullPauseMs: 10,
   });
   const gateway = await Gateway.listen({
     host: "127.0.0.1",
@@ -91,6 +93,7 @@ export async function openGatewayWorld(
   };
   return {
     orchestrator,
+    store,
     gateway,
     blobs,
     networkId,

@@ -1,9 +1,9 @@
 import { request } from "node:http";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Gateway } from "../../src/network/gateway/gateway.ts";
 import { fakeHash } from "../../src/network/orchestrator/core/fake-swarm.ts";
 import { placeRef } from "../../src/network/orchestrator/core/state.ts";
-import { failureOf } from "../../src/protocol/failure.ts";
+import { FailureError, failureOf } from "../../src/protocol/failure.ts";
 import { encodeFrame } from "../../src/protocol/frames.ts";
 import { createIdentity, hashBytes, verifySignature } from "../../src/protocol/identity.ts";
 import { closeCodes } from "../../src/protocol/local-api.ts";
@@ -42,6 +42,17 @@ describe("a session", () => {
     const late = await world.connect();
     late.hello({ role: "observer" });
     expect((await late.next("run-update")).update.log).toHaveLength(1);
+  });
+
+  it("hears why the run stands still while the network's disk is full, and when it goes on", async () => {
+    const miner = await world.enter();
+    const { commit } = world.store;
+    world.store.commit = () => Promise.reject(new FailureError("disk-full", "no space"));
+    miner.join();
+    expect((await miner.next("run-update")).update.view?.reason).toContain("disk is full");
+    world.store.commit = commit.bind(world.store);
+    await miner.next("idle");
+    await vi.waitUntil(async () => (await miner.next("run-update")).update.view?.reason.includes("no miner"));
   });
 
   it("is refused to who signs with another key, another nonce or for another role", async () => {
@@ -309,6 +320,12 @@ describe("blobs", () => {
       "world",
     ]);
     expect((await ask(hash, { headers: { range: "bytes=11-" } })).status).toBe(416);
+  });
+
+  it("are not given away when they are no longer what was stored", async () => {
+    await ask(hash, { method: "PUT", body: content });
+    vi.spyOn(world.blobs, "isIntact").mockResolvedValue(false);
+    for (const method of ["GET", "HEAD"]) expect((await ask(hash, { method })).status).toBe(404);
   });
 
   it("are refused under another name, beyond the limit, and without a valid token", async () => {

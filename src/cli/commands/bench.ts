@@ -2,9 +2,8 @@ import type { Command } from "commander";
 import type { KnownDevices } from "../../miner/probe/known-devices.ts";
 import { loadMachineSettings } from "../../miner/store/settings.ts";
 import { stateFolderPath } from "../../miner/store/state-folder.ts";
-import { FailureError } from "../../protocol/failure.ts";
 import { devicesText } from "../device-formats.ts";
-import { untilStopped } from "../lifetime.ts";
+import { cancelledWhenStopped } from "../lifetime.ts";
 import { type CommonOptions, countValue, withCommonOptions } from "../option-types.ts";
 import type { Output } from "../output.ts";
 
@@ -22,13 +21,11 @@ export function addBenchCommand(program: Command, output: Output): void {
       const { knownDevices } = await import("../../miner/probe/known-devices.ts");
       const stateFolder = state ?? stateFolderPath();
       const settings = loadMachineSettings(stateFolder, { threads }, (text) => output.note(text));
-      const stopping = new AbortController();
-      void untilStopped().then((reason) => stopping.abort(new FailureError("cancelled", `Nothing chosen: ${reason}.`)));
       const known = await knownDevices({
         stateFolder,
         threads: settings.threads,
         fresh,
-        signal: stopping.signal,
+        signal: cancelledWhenStopped("Nothing chosen"),
         onProgress: (text) => output.progress(text),
       });
       output.result<KnownDevices>(known, devicesText);

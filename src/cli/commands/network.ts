@@ -1,36 +1,56 @@
 import { join } from "node:path";
 import type { Command } from "commander";
 import { stateFolderPath } from "../../miner/store/state-folder.ts";
+import type { AuditReport } from "../../network/audit/audit.ts";
+import { defaultRetention } from "../../network/checkpoints/retention.ts";
 import type { RunningNetwork } from "../../network/serve.ts";
 import type { MinerId } from "../../protocol/ids.ts";
 import { lanAddresses } from "../demo/lan-addresses.ts";
+import { countText } from "../formats.ts";
 import { untilStopped } from "../lifetime.ts";
-import { type CommonOptions, minerIdValue, portValue, withCommonOptions } from "../option-types.ts";
+import { servedFolderName } from "../network-folders.ts";
+import { type CommonOptions, countValue, minerIdValue, portValue, withCommonOptions } from "../option-types.ts";
 import type { Output } from "../output.ts";
 import { tellParent } from "../process-messages.ts";
 import { defaultNetworkPort, type RunOptions, withRunOptions } from "../run-options.ts";
+
+const bytesPerGigabyte = 1e9;
 
 interface ServeOptions extends CommonOptions, RunOptions {
   readonly host: string;
   readonly port: number;
   readonly owner: readonly MinerId[];
+  readonly keepCheckpoints: number;
+  readonly checkpointBudget: number;
 }
 
-/** `tah network serve`: the orchestrator of a network, in the foreground. */
+/** `tah network serve`: the orchestrator of a network, in the foreground. `tah network audit`: looks over what a stopped one left. */
 export function addNetworkCommands(program: Command, output: Output): void {
   const network = program.command("network").description("Own a network that miners train for.");
+  addAuditCommand(network, output);
   withRunOptions(withCommonOptions(network.command("serve").description("Serve a network and its run until stopped.")))
     .option("--host <address>", "interface to listen on; 0.0.0.0: all of them", "127.0.0.1")
     .option("--port <port>", "port to listen on; 0: any free one", portValue, defaultNetworkPort)
     .option("--owner <key>", "miner whose computer may pause and resume the run; may be repeated", ownerValues, [])
+    .option("--keep-checkpoints <number>", "most checkpoints of a run to keep", countValue, defaultRetention.maximum)
+    .option(
+      "--checkpoint-budget <gigabytes>",
+      "room for older checkpoints",
+      countValue,
+      defaultRetention.budgetBytes / bytesPerGigabyte,
+    )
     .action(async (options: ServeOptions) => {
       // Loaded here, so that commands to a running daemon need not wait for it.
       const { serveNetwork } = await import("../../network/serve.ts");
-      const stateFolder = options.state ?? join(stateFolderPath(), "network");
+      const stateFolder = networkFolder(options);
       const children = new EvaluatorReport();
       const network = await serveNetwork({
         ...options,
         owners: options.owner,
+        retention: {
+          maximum: options.keepCheckpoints,
+          budgetBytes: options.checkpointBudget * bytesPerGigabyte,
+        },
         stateFolder,
         log: (text) => output.note(text),
         onRunUpdate: () => children.update(),
@@ -43,6 +63,32 @@ export function addNetworkCommands(program: Command, output: Output): void {
       await network.close();
       output.result({ stopped }, () => `Ended: ${stopped}.`);
     });
+}
+
+function addAuditCommand(network: Command, output: Output): void {
+  withCommonOptions(network.command("audit"))
+    .description("Look over a stopped network's log, books and blobs, and change nothing.")
+    .action(async (options: CommonOptions) => {
+      const { auditNetwork } = await import("../../network/audit/audit.ts");
+      output.result(await auditNetwork(networkFolder(options)), auditText);
+    });
+}
+
+function auditText({ ok, runs, transfers, receipts, blobs, blobBytes, findings }: AuditReport): string {
+  return [
+    ...runs.map(({ runId, events, epoch, tokens }) => {
+      const reached =
+        epoch === null || tokens === null ? "state unknown" : `epoch ${epoch}, ${countText(tokens)} tokens`;
+      return `run ${runId}: ${countText(events)} events, ${reached}`;
+    }),
+    `${countText(transfers)} transfers, ${countText(receipts)} receipts, ${countText(blobs)} blobs of ${countText(blobBytes)} bytes`,
+    ...findings.map(({ part, what, action }) => `FAIL ${part}: ${what}\n    → ${action}`),
+    ok ? "Everything is in order." : "Something needs attention.",
+  ].join("\n");
+}
+
+function networkFolder({ state }: CommonOptions): string {
+  return state ?? join(stateFolderPath(), servedFolderName);
 }
 
 function ownerValues(key: string, others: readonly MinerId[]): readonly MinerId[] {

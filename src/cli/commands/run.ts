@@ -6,6 +6,7 @@ import { countText, durationText, lossText, runText } from "../formats.ts";
 import { type CommonOptions, networkUrlValue, valueParser, withCommonOptions } from "../option-types.ts";
 import type { Output } from "../output.ts";
 import type { RunDetails } from "../output-schemas.ts";
+import { placementReport, placementText } from "../placement-report.ts";
 import { withDaemon } from "../with-daemon.ts";
 
 const shownEpochs = 10;
@@ -15,8 +16,8 @@ interface LookOptions extends CommonOptions {
   readonly network?: string;
 }
 
-/** `tah run …`: the runs that this computer's daemon takes part in, or those of any network that can be reached. */
-export function addRunCommands(program: Command, output: Output): void {
+/** `tah run …`: the runs that this computer's daemon takes part in, or those of any network that can be reached. Returns the group. */
+export function addRunCommands(program: Command, output: Output): Command {
   const run = program.command("run").description("Look at the run that this computer works on, and steer it.");
 
   withLookOptions(run.command("list").description("The runs of this computer's network.")).action(
@@ -30,13 +31,20 @@ export function addRunCommands(program: Command, output: Output): void {
   withLookOptions(run.command("show").argument("[run]", "its id; by default the one in work", runIdValue))
     .description("One run with its epochs, evaluations and log.")
     .action(async (runId: string | undefined, options: LookOptions) => {
-      const details = await look(options);
-      if (details === null || (runId !== undefined && details.run.runId !== runId))
-        throw new FailureError("not-found", runId ? `there is no run ${runId} here` : "there is no run here yet", {
-          action: "tah run list shows which runs there are.",
+      output.result<RunDetails>(await find(runId, options), detailsText);
+    });
+
+  withLookOptions(run.command("placement").argument("[run]", "its id; by default the one in work", runIdValue))
+    .description("Which stages each miner holds, and why; how fast each stage is, and who would be missed.")
+    .action(async (runId: string | undefined, options: LookOptions) => {
+      const { run } = await find(runId, options);
+      const report = placementReport(run);
+      if (report === null)
+        throw new FailureError("not-found", `run ${run.runId} has not placed anybody yet`, {
+          action: "It places miners when every stage can have one; tah run show says what it waits for.",
           retry: true,
         });
-      output.result<RunDetails>(details, detailsText);
+      output.result(report, placementText);
     });
 
   for (const action of ["pause", "resume"] as const) {
@@ -49,10 +57,20 @@ export function addRunCommands(program: Command, output: Output): void {
         output.result({ runId }, () => `${runId} was asked to ${action}.`);
       });
   }
+  return run;
 }
 
 function withLookOptions(command: Command): Command {
   return withCommonOptions(command).option("--network <url>", "look at this network instead", networkUrlValue);
+}
+
+async function find(runId: string | undefined, options: LookOptions): Promise<RunDetails> {
+  const details = await look(options);
+  if (details !== null && (runId === undefined || details.run.runId === runId)) return details;
+  throw new FailureError("not-found", runId ? `there is no run ${runId} here` : "there is no run here yet", {
+    action: "tah run list shows which runs there are.",
+    retry: true,
+  });
 }
 
 /** Null while there is no run. */

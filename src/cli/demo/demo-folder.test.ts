@@ -10,6 +10,7 @@ it("gives every kind of run a folder of its own, another one when its preset has
     { ...run, seed: 7 },
     { ...run, mode: "sync" as const },
     { ...run, data: "notes.txt" },
+    { ...run, from: "model" },
     { ...run, training: { learningRate: 1 } },
   ];
   expect(new Set([run, ...others].map(demoFolderName)).size).toBe(1 + others.length);

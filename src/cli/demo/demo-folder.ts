@@ -7,6 +7,7 @@ import { presets } from "../../compute/model/presets.ts";
 import { demosFolderName } from "../../miner/find-daemon.ts";
 import { stateFolderPath } from "../../miner/store/state-folder.ts";
 import { type RunOptions as NetworkRunOptions, trainingOf } from "../../network/run-options.ts";
+import { stateVersion } from "../../network/store/state-version.ts";
 import type { RunOptions } from "../run-options.ts";
 
 export interface DemoFolder {
@@ -39,12 +40,20 @@ export function openDemoFolder({ state, fresh, temporary, run }: DemoFolderOptio
 }
 
 /**
- * Whatever makes it another run is in the name, what its preset says today included: a version with another preset starts another
- * run instead of meeting one that it cannot go on with. How long the run goes on is not in it. Example: `demo-3x2-5f0c2a91`.
+ * Whatever makes it another run is in the name, what its preset says today and how its state is kept included: a version with
+ * another preset or state starts another run instead of meeting one that it cannot go on with. How long the run goes on is not in it. Example: `demo-3x2-5f0c2a91`.
  */
 export function demoFolderName(run: NetworkRunOptions & { readonly stages: number }): string {
-  const { preset, stages, replicas, data } = run;
+  const { preset, stages, replicas, data, from } = run;
   const { model, tokenizer } = presets[preset];
-  const definition = JSON.stringify({ model, tokenizer, training: trainingOf(run), data: data && resolve(data) });
+  const training = trainingOf(run);
+  const definition = JSON.stringify({
+    stateVersion,
+    model,
+    tokenizer,
+    training,
+    data: data && resolve(data),
+    from: from && resolve(from),
+  });
   return `${preset}-${stages}x${replicas}-${createHash("sha256").update(definition).digest("hex").slice(0, 8)}`;
 }

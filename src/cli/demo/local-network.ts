@@ -11,6 +11,7 @@ import { openStateFolder } from "../../miner/store/state-folder.ts";
 import type { FailureError } from "../../protocol/failure.ts";
 import type { MinerId } from "../../protocol/ids.ts";
 import type { ProcessView } from "../../protocol/local-api.ts";
+import { orchestratorFolderName } from "../network-folders.ts";
 import type { ChildMessage } from "../process-messages.ts";
 import { type RunOptions, runArguments } from "../run-options.ts";
 import { type ProcessSpec, SupervisedProcess } from "./supervised-process.ts";
@@ -142,7 +143,15 @@ export class LocalNetwork {
     const { host, port, run } = this.#options;
     const address = ["--host", host, "--port", this.#url?.port ?? String(port)];
     const owner = this.#owner === undefined ? [] : ["--owner", this.#owner];
-    return ["network", "serve", ...address, ...owner, "--state", this.#path("orchestrator"), ...runArguments(run)];
+    return [
+      "network",
+      "serve",
+      ...address,
+      ...owner,
+      "--state",
+      this.#path(orchestratorFolderName),
+      ...runArguments(run),
+    ];
   }
 
   #minerArguments(folder: string, name: string, apiPort: number): readonly string[] {

@@ -5,9 +5,7 @@ export async function loadBpeTokenizer(id: Exclude<TokenizerId, "bytes">): Promi
   const encoding = await (id === "gpt2"
     ? import("gpt-tokenizer/encoding/r50k_base")
     : import("gpt-tokenizer/encoding/cl100k_base"));
-  const { default: pieces } = await (id === "gpt2"
-    ? import("gpt-tokenizer/bpeRanks/r50k_base")
-    : import("gpt-tokenizer/bpeRanks/cl100k_base"));
+  const pieces = await loadPieces(id);
   const [endOfDocument] = encoding.encode("<|endoftext|>", { allowedSpecial: "all" });
   if (endOfDocument === undefined) throw new Error(`${id} has no end-of-text token`);
   // Text that merely spells a special token is text: a document cannot end itself.
@@ -19,6 +17,14 @@ export async function loadBpeTokenizer(id: Exclude<TokenizerId, "bytes">): Promi
     encode: (text) => Int32Array.from(encoding.encode(text, asText)),
     decode: (tokens) => decodePieces(pieces, tokens),
   };
+}
+
+/** By token: the id of a token is also the rank of its merge. */
+export async function loadPieces(id: Exclude<TokenizerId, "bytes">): Promise<Pieces> {
+  const { default: pieces } = await (id === "gpt2"
+    ? import("gpt-tokenizer/bpeRanks/r50k_base")
+    : import("gpt-tokenizer/bpeRanks/cl100k_base"));
+  return pieces;
 }
 
 /** What a token stands for: text, or the bytes of a part of a character; nothing for special and unused ids. */

@@ -84,7 +84,7 @@ export class BlobRoutes {
   }
 
   async #get(request: IncomingMessage, response: ServerResponse, hash: BlobHash): Promise<void> {
-    const bytes = this.#blobs.bytesOf(hash);
+    const bytes = (await this.#blobs.isIntact(hash)) ? this.#blobs.bytesOf(hash) : undefined;
     if (bytes === undefined) return end(request, response, 404, "no such blob");
     const range = parseRange(request.headers.range, bytes);
     response.setHeader("accept-ranges", "bytes");

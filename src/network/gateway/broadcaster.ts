@@ -2,6 +2,7 @@
 import { encodeMessage } from "../../protocol/messages.ts";
 import type { RunUpdate } from "../../protocol/run-view.ts";
 import { epochRuns, type RunState } from "../orchestrator/core/state.ts";
+import { viewOf } from "../orchestrator/core/view.ts";
 import type { Relay } from "./relay.ts";
 import { runChanges, wholeRun } from "./run-feed.ts";
 import type { Session } from "./session.ts";
@@ -38,6 +39,12 @@ export class Broadcaster {
   /** The run has changed. */
   changed(): void {
     this.#updateTimer ??= setTimeout(() => this.#sendChanges(), updateIntervalMs);
+  }
+
+  /** The run cannot change at present, which its state does not know. */
+  stoodStill(reason: string): void {
+    const state = this.#options.state();
+    this.#send({ runId: state.definition.runId, view: { ...viewOf(state), reason } });
   }
 
   /** A session has just opened: it gets everything, and from then on what the others get. */

@@ -159,6 +159,7 @@ export class Gateway {
       receipt: ({ receipt, signature }) =>
         this.#sessions.get(receipt.minerId)?.send({ type: "receipt", receipt, signature }),
       changed: () => this.#broadcaster.changed(),
+      stoodStill: (reason) => this.#broadcaster.stoodStill(reason),
     });
     this.#pingTimer = setInterval(() => this.#checkAlive(), pingIntervalMs);
   }

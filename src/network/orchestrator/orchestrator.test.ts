@@ -1,16 +1,20 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import Database from "better-sqlite3";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { FailureError } from "../../protocol/failure.ts";
 import { createIdentity, verifySignature } from "../../protocol/identity.ts";
 import { receiptBytes } from "../../protocol/messages.ts";
 import { accounts } from "../ledger/ledger.ts";
 import { EmbeddedStore } from "../store/embedded-store.ts";
-import type { SignedReceipt, Store } from "../store/store.ts";
+import type { SignedReceipt, Store, StoredRun } from "../store/store.ts";
+import { apply } from "./core/apply.ts";
 import { FakeSwarm, fakeDefinition, fakeMiner, fakeStartMs } from "./core/fake-swarm.ts";
 import { nextDeadlineMs } from "./core/state.ts";
 import { Orchestrator, type OrchestratorOptions } from "./orchestrator.ts";
+
+const hourMs = 3_600_000;
 
 describe("the orchestrator", () => {
   let folder: string;
@@ -18,19 +22,21 @@ describe("the orchestrator", () => {
   let nowMs: number;
   const identity = createIdentity();
   const failures: unknown[] = [];
+  const opened: Orchestrator[] = [];
   beforeEach(async () => {
     folder = await mkdtemp(join(tmpdir(), "orchestrator-"));
     store = await EmbeddedStore.open(join(folder, "network.sqlite"));
     nowMs = fakeStartMs;
   });
   afterEach(async () => {
+    for (const orchestrator of opened.splice(0)) await orchestrator.close();
     await store.close();
     await rm(folder, { recursive: true });
     expect(failures.splice(0)).toEqual([]);
   });
 
-  const open = (options: Partial<OrchestratorOptions> = {}) =>
-    Orchestrator.open({
+  const open = async (options: Partial<OrchestratorOptions> = {}) => {
+    const orchestrator = await Orchestrator.open({
       store,
       identity,
       networkId: identity.minerId,
@@ -41,10 +47,16 @@ describe("the orchestrator", () => {
       snapshotInterval: 10,
       ...options,
     });
+    opened.push(orchestrator);
+    return orchestrator;
+  };
 
   /** The store, but for its commits. */
   const withCommit = (commit: Store["commit"]) =>
     ({ loadRun: (runId) => store.loadRun(runId), commit }) satisfies Partial<Store> as Partial<Store> as Store;
+
+  const replay = ({ snapshot, events }: StoredRun) =>
+    events.reduce((state, event) => apply(state, event).state, snapshot);
 
   /** Feeds it what the miners of a run of `epochs` epochs say, and the first half of one more. */
   async function train(orchestrator: Orchestrator, epochs: number): Promise<FakeSwarm> {
@@ -71,6 +83,62 @@ describe("the orchestrator", () => {
       state.credits,
       state.checkpoint,
     ]);
+  });
+
+  it.each(["before", "after"] as const)(
+    "that dies just %s a commit, whichever it is, has said nothing that is not kept",
+    async (when) => {
+      const said: SignedReceipt[] = [];
+      await open().then((orchestrator) => orchestrator.close());
+      for (let fatal = 1; fatal < 50; fatal += 4) {
+        let commits = 0;
+        const commit: Store["commit"] = async (one) => {
+          const dies = commits++ === fatal;
+          if (dies && when === "before") throw new Error("killed");
+          await store.commit(one);
+          if (dies) throw new Error("killed");
+        };
+        const stored = await store.loadRun(fakeDefinition().runId);
+        const orchestrator = await open({ store: withCommit(commit), snapshotInterval: 7 });
+        orchestrator.listen({ receipt: (receipt) => said.push(receipt) });
+        expect(orchestrator.state).toEqual(stored && apply(replay(stored), { type: "restarted", atMs: nowMs }).state);
+        while (failures.length === 0) {
+          const swarm = new FakeSwarm();
+          swarm.state = orchestrator.state;
+          swarm.nowMs = nowMs;
+          swarm.join(1, 2, 3, 4, 5, 6);
+          swarm.finishEpoch();
+          for (const { atMs, ...event } of swarm.events) {
+            nowMs = atMs;
+            orchestrator.submit(event);
+            await orchestrator.settled();
+          }
+        }
+        expect(failures.splice(0)).toEqual([new Error("killed")]);
+        expect(await store.receipts()).toEqual(expect.arrayContaining(said));
+      }
+      expect(said.length).toBeGreaterThan(20);
+    },
+  );
+
+  it("makes up for a damaged snapshot from the one before it and the log, says so, and writes a new one", async () => {
+    const { state } = await train(await open(), 2);
+    await store.close();
+    const path = join(folder, "network.sqlite");
+    const database = new Database(path);
+    const damage = "UPDATE snapshots SET body = replace(body, 'epoch', 'hcope') WHERE sequence = ?";
+    const latest = database.prepare("SELECT MAX(sequence) FROM snapshots").pluck().get();
+    database.prepare(damage).run(latest);
+    database.close();
+    store = await EmbeddedStore.open(path);
+    const { runId } = state.definition;
+    expect(await store.loadRun(runId)).toMatchObject({ damagedSnapshots: 1 });
+    const next = await open();
+    expect([next.state.tokens, next.state.checkpoint]).toEqual([state.tokens, state.checkpoint]);
+    expect(next.state.log.at(-1)).toMatchObject({ level: "error", text: expect.stringContaining("snapshot was") });
+    expect(await store.loadRun(runId)).toMatchObject({ snapshot: next.state, events: [], damagedSnapshots: 0 });
+    const { snapshots } = await store.readLog(runId);
+    expect(snapshots.map(({ value }) => value === null)).toEqual([false, false]);
   });
 
   it("enters every credit in the ledger and signs a receipt for it", async () => {
@@ -127,6 +195,59 @@ describe("the orchestrator", () => {
     nowMs += 1;
     await prepared;
     await orchestrator.close();
+  });
+
+  it("stands still while the disk is full, says so, and then goes on with everything that came meanwhile", async () => {
+    let full = true;
+    const commit: Store["commit"] = (one) =>
+      full ? Promise.reject(new FailureError("disk-full", "no space")) : store.commit(one);
+    await open().then((orchestrator) => orchestrator.close());
+    const logged: string[] = [];
+    const opening = open({ store: withCommit(commit), log: (text) => logged.push(text), diskFullPauseMs: 1 });
+    await vi.waitUntil(() => logged.length > 0);
+    full = false;
+    const orchestrator = await opening;
+    full = true;
+    const stood = new Promise<string>((resolve) => orchestrator.listen({ stoodStill: resolve }));
+    const sent: string[] = [];
+    orchestrator.listen({ send: (_to, { type }) => sent.push(type) });
+    const swarm = new FakeSwarm();
+    swarm.join(1, 2, 3, 4, 5, 6);
+    for (const { atMs: _, ...event } of swarm.events) orchestrator.submit(event);
+    expect(await stood).toContain("disk is full");
+    expect(sent).toEqual([]);
+    full = false;
+    await orchestrator.settled();
+    expect(sent).toContain("prepare");
+    expect(logged.filter((text) => text.includes("space again"))).toHaveLength(4);
+  });
+
+  it("lets time go on in the log where it stopped, after the computer's clock was set back", async () => {
+    const { state } = await train(await open(), 1);
+    const lastMs = nowMs;
+    nowMs -= 5 * hourMs;
+    const next = await open();
+    nowMs += 60_000;
+    next.submit({ type: "noted", level: "info", text: "a minute later" });
+    await next.settled();
+    const times = next.state.log.filter(({ sequence }) => sequence >= state.nextLogSequence).map(({ atMs }) => atMs);
+    expect(times).toEqual([lastMs, lastMs + 60_000]);
+    nowMs = lastMs + 120_000;
+    expect((await open()).state.log.at(-1)?.atMs).toBe(lastMs + 120_000);
+  });
+
+  it("holds nobody to deadlines that passed while it was away, however far the clock went ahead", async () => {
+    await train(await open(), 1);
+    nowMs += 10_000 * hourMs;
+    const next = await open();
+    const swarm = new FakeSwarm();
+    swarm.join(1, 2, 3, 4, 5, 6);
+    for (const { atMs: _, ...event } of swarm.events) next.submit(event);
+    next.submit({ type: "deadline" });
+    await next.settled();
+    expect(next.state.members.map(({ unreliable }) => unreliable)).toEqual(Array(6).fill(false));
+    expect(nextDeadlineMs(next.state)).toBeGreaterThan(nowMs);
+    await next.close();
   });
 
   it("gives up, and says why, when its log can no longer be written", async () => {

@@ -7,7 +7,7 @@ import type { Identity } from "../../protocol/identity.ts";
 import type { MinerId } from "../../protocol/ids.ts";
 import { type GatewayMessage, type Roster, receiptBytes, rosterBytes } from "../../protocol/messages.ts";
 import { creditTransfer } from "../ledger/ledger.ts";
-import type { SignedReceipt, Store } from "../store/store.ts";
+import type { SignedReceipt, Store, StoredRun } from "../store/store.ts";
 import { apply } from "./core/apply.ts";
 import type { RunDefinition } from "./core/definition.ts";
 import type { Effect, OrchestratorMessage, RunEvent } from "./core/event.ts";
@@ -22,13 +22,15 @@ export interface OrchestratorOptions {
   readonly networkId: string;
   /** Used when the run does not exist yet. */
   readonly definition: RunDefinition;
-  /** Milliseconds since 1970, never running backwards. */
+  /** Milliseconds since 1970, never running backwards while the process lives. */
   readonly clock: () => number;
   readonly log: (text: string) => void;
   /** The log can no longer be written, for a reason that will not pass: what happens from here on would be forgotten. */
   readonly onFailed: (error: unknown) => void;
   /** Events between two snapshots. */
   readonly snapshotInterval?: number;
+  /** Between two tries to write to a full disk. */
+  readonly diskFullPauseMs?: number;
 }
 
 export interface OrchestratorListener {
@@ -36,12 +38,15 @@ export interface OrchestratorListener {
   receipt(receipt: SignedReceipt): void;
   /** After every tick, with what the core wants done by others than miners. */
   changed(state: RunState, effects: readonly Effect[]): void;
+  /** Nothing is decided at present, whatever comes in, and this is why. Said again and again until it has passed. */
+  stoodStill(reason: string): void;
 }
 
 /** Replay of so many events takes well under a second. */
 const defaultSnapshotInterval = 500;
 /** A full disk may be cleared by somebody. */
-const diskFullPauseMs = 5000;
+const defaultDiskFullPauseMs = 5000;
+const diskFull = "The network's disk is full: the run stands still until there is space again.";
 /** Node's timers overflow beyond this. */
 const longestTimerMs = 2 ** 31 - 1;
 
@@ -55,12 +60,15 @@ export class Orchestrator {
   #ticking: Promise<void> | null = null;
   #timer: NodeJS.Timeout | undefined;
   #eventsSinceSnapshot: number;
+  /** How far the computer's clock was set back since the last event of an earlier process. */
+  readonly #behindMs: number;
   #closed = false;
 
-  private constructor(options: OrchestratorOptions, state: RunState, replayed: number) {
+  private constructor(options: OrchestratorOptions, state: RunState, stored?: StoredRun) {
     this.#options = options;
     this.#state = state;
-    this.#eventsSinceSnapshot = replayed;
+    this.#eventsSinceSnapshot = stored?.events.length ?? 0;
+    this.#behindMs = Math.max(0, (stored?.lastEventAtMs ?? 0) - options.clock());
   }
 
   /** Creates the run, or takes it up where its log ends. Rejects with the store's failures. */
@@ -71,11 +79,12 @@ export class Orchestrator {
     if (stored === undefined) {
       const state = createRun(definition, clock());
       await store.commit({ runId, events: [], transfers: [], receipts: [], snapshot: state });
-      return new Orchestrator(options, state, 0);
+      return new Orchestrator(options, state);
     }
     const replayed = stored.events.reduce((state, event) => apply(state, event).state, stored.snapshot);
-    const orchestrator = new Orchestrator(options, replayed, stored.events.length);
+    const orchestrator = new Orchestrator(options, replayed, stored);
     orchestrator.submit({ type: "restarted" });
+    if (stored.damagedSnapshots > 0) orchestrator.#replaceSnapshots(stored.damagedSnapshots);
     await orchestrator.settled();
     return orchestrator;
   }
@@ -92,7 +101,7 @@ export class Orchestrator {
   submit(event: Happening): void {
     if (this.#closed) return;
     // A union without one of its fields, given it back: the compiler does not follow.
-    this.#queue.push({ ...event, atMs: this.#options.clock() } as RunEvent);
+    this.#queue.push({ ...event, atMs: this.#now() } as RunEvent);
     this.#ticking ??= this.#tickUntilEmpty();
   }
 
@@ -106,6 +115,18 @@ export class Orchestrator {
     this.#closed = true;
     clearTimeout(this.#timer);
     await this.#ticking;
+  }
+
+  /** Goes on from where the log ends: a clock that was set back must not put off every deadline by as much, nor turn history round. */
+  #now(): number {
+    return this.#options.clock() + this.#behindMs;
+  }
+
+  /** At once: until then the run hangs on a single snapshot. */
+  #replaceSnapshots(damaged: number): void {
+    this.#eventsSinceSnapshot = Number.POSITIVE_INFINITY;
+    const text = `${damaged} damaged ${damaged === 1 ? "snapshot was" : "snapshots were"} made up for from the log. The disk may be failing.`;
+    this.submit({ type: "noted", level: "error", text });
   }
 
   async #tickUntilEmpty(): Promise<void> {
@@ -151,12 +172,16 @@ export class Orchestrator {
   ): Promise<void> {
     const { runId } = this.#state.definition;
     const transfers = receipts.map(({ receipt }) => creditTransfer(receipt));
-    for (;;) {
+    const { log, diskFullPauseMs = defaultDiskFullPauseMs } = this.#options;
+    for (let tries = 0; ; tries++) {
       try {
-        return await this.#options.store.commit({ runId, events, transfers, receipts, snapshot });
+        await this.#options.store.commit({ runId, events, transfers, receipts, snapshot });
+        if (tries > 0) log("There is space again: the run goes on.");
+        return;
       } catch (error) {
         if (failureOf(error)?.code !== "disk-full" || this.#closed) throw error;
-        this.#options.log("The disk is full: the run stands still until there is space again.");
+        if (tries === 0) log(diskFull);
+        for (const listener of this.#listeners) listener.stoodStill?.(diskFull);
         await new Promise((resolve) => setTimeout(resolve, diskFullPauseMs));
       }
     }
@@ -204,7 +229,7 @@ export class Orchestrator {
     clearTimeout(this.#timer);
     const deadlineMs = nextDeadlineMs(this.#state);
     if (deadlineMs === null || this.#closed) return;
-    const waitMs = Math.min(Math.max(0, Math.ceil(deadlineMs - this.#options.clock())), longestTimerMs);
+    const waitMs = Math.min(Math.max(0, Math.ceil(deadlineMs - this.#now())), longestTimerMs);
     this.#timer = setTimeout(() => this.submit({ type: "deadline" }), waitMs);
   }
 }

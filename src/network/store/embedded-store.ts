@@ -1,46 +1,23 @@
 /** The store in one SQLite file: write-ahead log, every commit synced before it resolves. */
-import Database from "better-sqlite3";
+import type Database from "better-sqlite3";
 import { z } from "zod";
-import { FailureError } from "../../protocol/failure.ts";
 import { type MinerId, type RunId, runIdSchema } from "../../protocol/ids.ts";
 import { receiptSchema } from "../../protocol/messages.ts";
 import { type Account, type Transfer, transferSchema } from "../ledger/ledger.ts";
 import type { RunEvent } from "../orchestrator/core/event.ts";
 import type { RunState } from "../orchestrator/core/state.ts";
-import type { Commit, SignedReceipt, Store, StoredRun } from "./store.ts";
+import { corrupt, guarded, openForReading, openForWriting } from "./database-file.ts";
+import { firstHarmed, isIntact, isUnharmed, type LogRow, logEntry, logRowSchema, sealed } from "./log-entry.ts";
+import type { Commit, LogEntry, SignedReceipt, Store, StoredLog, StoredRun } from "./store.ts";
 
-/** Raised with every change of the tables; an older program refuses a newer file. */
-const schemaVersion = 1;
-
-const tables = `
-  CREATE TABLE events (
-    run_id TEXT NOT NULL, sequence INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY (run_id, sequence)
-  ) STRICT, WITHOUT ROWID;
-  CREATE TABLE snapshots (
-    run_id TEXT NOT NULL, sequence INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY (run_id, sequence)
-  ) STRICT, WITHOUT ROWID;
-  CREATE TABLE transfers (
-    entry INTEGER PRIMARY KEY, reference TEXT NOT NULL UNIQUE, from_account TEXT NOT NULL, to_account TEXT NOT NULL,
-    micro_credits INTEGER NOT NULL CHECK (micro_credits > 0), body TEXT NOT NULL
-  ) STRICT;
-  CREATE TABLE receipts (
-    entry INTEGER PRIMARY KEY, miner_id TEXT NOT NULL, body TEXT NOT NULL, signature BLOB NOT NULL
-  ) STRICT;
-  CREATE INDEX receipts_by_miner ON receipts (miner_id);
-`;
-
-/** An older snapshot is kept in case the last one turns out to be unreadable by hand and eye. */
+/** The older one stands in for the last one if that is damaged; the events since are kept with it. */
 const keptSnapshots = 2;
 
 /** Events kept behind the latest snapshot, to see what led to a fault: some 30 MB, days of a small run. */
 const defaultKeptEvents = 100_000;
 
-/** A process that was just killed may take a moment to let go of its files. */
-const lockPatienceMs = 2000;
-
 const sequenceRow = z.object({ sequence: z.number().nullable() });
 const bodyRow = z.object({ body: z.string() });
-const snapshotRow = bodyRow.extend({ sequence: z.number() });
 const runRow = z.object({ run_id: runIdSchema });
 const balanceRow = z.object({ account: z.string(), balance: z.bigint() });
 const receiptRow = bodyRow.extend({ signature: z.instanceof(Uint8Array) });
@@ -54,22 +31,14 @@ export class EmbeddedStore implements Store {
     this.#keptEvents = keptEvents;
   }
 
-  /** Creates the file when missing. Rejects with `FailureError`: state-corrupt, disk-full, already-running. */
+  /** Creates the file when missing. Rejects with `FailureError`: state-corrupt, disk-full, already-running, file-unreadable. */
   static async open(path: string, { keptEvents = defaultKeptEvents } = {}): Promise<EmbeddedStore> {
-    return guarded(path, () => {
-      const database = new Database(path, { timeout: lockPatienceMs });
-      try {
-        // One orchestrator per log: a second one on the same files would fork the run's history.
-        database.pragma("locking_mode = EXCLUSIVE");
-        database.pragma("journal_mode = WAL");
-        database.pragma("synchronous = FULL");
-        prepareTables(database, path);
-        return new EmbeddedStore(database, keptEvents);
-      } catch (error) {
-        database.close();
-        throw error;
-      }
-    });
+    return new EmbeddedStore(openForWriting(path), keptEvents);
+  }
+
+  /** Of a network that does not run. Rejects like `open`, and when there is no such file. */
+  static async openReadOnly(path: string): Promise<EmbeddedStore> {
+    return new EmbeddedStore(openForReading(path), defaultKeptEvents);
   }
 
   async runIds(): Promise<readonly RunId[]> {
@@ -77,23 +46,37 @@ export class EmbeddedStore implements Store {
   }
 
   async loadRun(runId: RunId): Promise<StoredRun | undefined> {
-    const latest = "SELECT sequence, body FROM snapshots WHERE run_id = ? ORDER BY sequence DESC LIMIT 1";
-    const snapshot = this.#all(snapshotRow, latest, runId)[0];
-    if (snapshot === undefined) return undefined;
-    const since = "SELECT body FROM events WHERE run_id = ? AND sequence > ? ORDER BY sequence";
-    const events = this.#all(bodyRow, since, runId, snapshot.sequence);
-    return this.#guarded(() => ({
-      // What this program wrote itself is trusted; a damaged file does not parse.
-      snapshot: JSON.parse(snapshot.body) as RunState,
-      events: events.map(({ body }) => JSON.parse(body) as RunEvent),
-    }));
+    const snapshots = this.#snapshotRows(runId);
+    const latest = snapshots.findLast(isIntact);
+    if (latest === undefined) {
+      if (snapshots.length === 0) return undefined;
+      throw corrupt(this.#database.name, `no snapshot of ${runId} can be read any more.`);
+    }
+    const events = this.#events(runId, latest.sequence);
+    const harmed = firstHarmed(events, latest.sequence);
+    if (harmed !== null) throw corrupt(this.#database.name, `event ${harmed} of ${runId} is damaged or missing.`);
+    return {
+      snapshot: JSON.parse(latest.body) as RunState,
+      events: events.filter(isUnharmed).map(({ value }) => value),
+      damagedSnapshots: snapshots.length - 1 - snapshots.indexOf(latest),
+      lastEventAtMs: this.#events(runId, this.#lastSequence(runId) - 1)[0]?.value?.atMs ?? null,
+    };
+  }
+
+  async readLog(runId: RunId): Promise<StoredLog> {
+    return {
+      snapshots: this.#snapshotRows(runId).map(logEntry<RunState>),
+      events: this.#events(runId, 0),
+    };
   }
 
   async commit({ runId, events, transfers, receipts, snapshot }: Commit): Promise<void> {
     this.#transaction(() => {
       let sequence = this.#lastSequence(runId);
-      const insert = this.#database.prepare("INSERT INTO events (run_id, sequence, body) VALUES (?, ?, ?)");
-      for (const event of events) insert.run(runId, ++sequence, JSON.stringify(event));
+      const insert = this.#database.prepare(
+        "INSERT INTO events (run_id, sequence, body, checksum) VALUES (?, ?, ?, ?)",
+      );
+      for (const event of events) insert.run(runId, ++sequence, ...sealed(event));
       this.#insertTransfers(transfers);
       const insertReceipt = this.#database.prepare("INSERT INTO receipts (miner_id, body, signature) VALUES (?, ?, ?)");
       for (const { receipt, signature } of receipts)
@@ -118,19 +101,20 @@ export class EmbeddedStore implements Store {
 
   async transfers(): Promise<readonly Transfer[]> {
     const rows = this.#all(bodyRow, "SELECT body FROM transfers ORDER BY entry");
-    return rows.map(({ body }) => transferSchema.parse(JSON.parse(body)));
+    return this.#guarded(() => rows.map(({ body }) => transferSchema.parse(JSON.parse(body))));
   }
 
-  async receipts(minerId: MinerId): Promise<readonly SignedReceipt[]> {
-    const rows = this.#all(
-      receiptRow,
-      "SELECT body, signature FROM receipts WHERE miner_id = ? ORDER BY entry",
-      minerId,
+  async receipts(minerId?: MinerId): Promise<readonly SignedReceipt[]> {
+    const rows =
+      minerId === undefined
+        ? this.#all(receiptRow, "SELECT body, signature FROM receipts ORDER BY entry")
+        : this.#all(receiptRow, "SELECT body, signature FROM receipts WHERE miner_id = ? ORDER BY entry", minerId);
+    return this.#guarded(() =>
+      rows.map(({ body, signature }) => ({
+        receipt: receiptSchema.parse(JSON.parse(body)),
+        signature: new Uint8Array(signature),
+      })),
     );
-    return rows.map(({ body, signature }) => ({
-      receipt: receiptSchema.parse(JSON.parse(body)),
-      signature: new Uint8Array(signature),
-    }));
   }
 
   async close(): Promise<void> {
@@ -145,14 +129,30 @@ export class EmbeddedStore implements Store {
     return sequenceRow.parse(this.#database.prepare(last).get({ runId })).sequence ?? 0;
   }
 
+  #snapshotRows(runId: RunId): readonly LogRow[] {
+    const query = "SELECT sequence, body, checksum FROM snapshots WHERE run_id = ? ORDER BY sequence";
+    return this.#all(logRowSchema, query, runId);
+  }
+
+  #events(runId: RunId, since: number): readonly LogEntry<RunEvent>[] {
+    const query = "SELECT sequence, body, checksum FROM events WHERE run_id = ? AND sequence > ? ORDER BY sequence";
+    return this.#guarded(() => this.#all(logRowSchema, query, runId, since).map(logEntry<RunEvent>));
+  }
+
+  /** A damaged one must not take the place of one that can stand in. */
   #insertSnapshot(runId: RunId, sequence: number, snapshot: RunState): void {
-    const insert = "INSERT OR REPLACE INTO snapshots (run_id, sequence, body) VALUES (?, ?, ?)";
-    this.#database.prepare(insert).run(runId, sequence, JSON.stringify(snapshot));
+    const remove = this.#database.prepare("DELETE FROM snapshots WHERE run_id = ? AND sequence = ?");
+    for (const row of this.#snapshotRows(runId)) if (!isIntact(row)) remove.run(runId, row.sequence);
+    const insert = "INSERT OR REPLACE INTO snapshots (run_id, sequence, body, checksum) VALUES (?, ?, ?, ?)";
+    this.#database.prepare(insert).run(runId, sequence, ...sealed(snapshot));
+    // The one before all events that are kept stays with them, so that a run's whole history can be replayed.
     const prune = `
       DELETE FROM snapshots WHERE run_id = @runId AND sequence NOT IN (
         SELECT sequence FROM snapshots WHERE run_id = @runId ORDER BY sequence DESC LIMIT @keptSnapshots
+      ) AND sequence NOT IN (
+        SELECT MIN(sequence) FROM snapshots WHERE run_id = @runId HAVING MIN(sequence) >= @sequence - @keptEvents
       )`;
-    this.#database.prepare(prune).run({ runId, keptSnapshots });
+    this.#database.prepare(prune).run({ runId, sequence, keptSnapshots, keptEvents: this.#keptEvents });
     const forget = `
       DELETE FROM events WHERE run_id = @runId AND sequence <= MIN(
         @sequence - @keptEvents, (SELECT MIN(sequence) FROM snapshots WHERE run_id = @runId)
@@ -181,49 +181,4 @@ export class EmbeddedStore implements Store {
   #guarded<T>(work: () => T): T {
     return guarded(this.#database.name, work);
   }
-}
-
-function prepareTables(database: Database.Database, path: string): void {
-  const version = z.number().parse(database.pragma("user_version", { simple: true }));
-  if (version > schemaVersion)
-    throw new FailureError("state-corrupt", `${path} was written by a newer version of this program.`, {
-      action: "Install the newer version, or use another state folder.",
-    });
-  const verdict = database.pragma("quick_check(1)", { simple: true });
-  if (verdict !== "ok") throw corrupt(path, String(verdict));
-  if (version === schemaVersion) return;
-  database.transaction(() => {
-    database.exec(tables);
-    database.pragma(`user_version = ${schemaVersion}`);
-  })();
-}
-
-/** Turns what can go wrong with a file into typed failures; bugs pass through. */
-function guarded<T>(path: string, work: () => T): T {
-  try {
-    return work();
-  } catch (error) {
-    if (error instanceof Database.SqliteError) {
-      if (/^SQLITE_(CORRUPT|NOTADB)/.test(error.code)) throw corrupt(path, error.message, error);
-      if (error.code.startsWith("SQLITE_BUSY"))
-        throw new FailureError("already-running", `Another process has ${path} open.`, {
-          action: "End the other network first, or use another state folder.",
-          cause: error,
-        });
-      if (error.code === "SQLITE_FULL")
-        throw new FailureError("disk-full", `No space is left to write ${path}.`, {
-          action: "Free some space.",
-          cause: error,
-        });
-    }
-    if (error instanceof SyntaxError || error instanceof z.ZodError) throw corrupt(path, error.message, error);
-    throw error;
-  }
-}
-
-function corrupt(path: string, detail: string, cause?: unknown): FailureError {
-  return new FailureError("state-corrupt", `${path} is damaged: ${detail}`, {
-    action: "Restore it from a backup, or move it away to begin anew.",
-    cause,
-  });
 }

@@ -26,17 +26,37 @@ export interface Commit {
 }
 
 export interface StoredRun {
-  /** The latest snapshot. */
+  /** The latest one that is unharmed. */
   readonly snapshot: RunState;
   /** What happened since, in order. */
   readonly events: readonly RunEvent[];
+  /** Later snapshots that cannot be read any more. */
+  readonly damagedSnapshots: number;
+  /** When the last event happened, before the snapshot or since; null: nothing has happened yet. */
+  readonly lastEventAtMs: number | null;
+}
+
+/** A run's log as it lies in the store, for whoever looks after it. */
+export interface StoredLog {
+  /** Oldest first. */
+  readonly snapshots: readonly LogEntry<RunState>[];
+  readonly events: readonly LogEntry<RunEvent>[];
+}
+
+export interface LogEntry<T> {
+  /** Events count up from 1; a snapshot has the number of its last event. */
+  readonly sequence: number;
+  /** Null: damaged. */
+  readonly value: T | null;
 }
 
 /** All methods reject with `FailureError`: state-corrupt when the files are damaged, disk-full. */
 export interface Store {
   runIds(): Promise<readonly RunId[]>;
-  /** Undefined for a run that has no snapshot yet. */
+  /** Undefined for a run that has no snapshot yet. An event that is damaged or missing since the snapshot is state-corrupt. */
   loadRun(runId: RunId): Promise<StoredRun | undefined>;
+  /** All that is kept, damaged or not. */
+  readLog(runId: RunId): Promise<StoredLog>;
   /** Resolves when everything is on disk. A transfer whose reference is already entered is a bug and rejects. */
   commit(commit: Commit): Promise<void>;
   /** Enters transfers that belong to no event: payouts. All or none. */
@@ -45,7 +65,7 @@ export interface Store {
   balances(): Promise<ReadonlyMap<Account, bigint>>;
   /** In order of entry. */
   transfers(): Promise<readonly Transfer[]>;
-  /** Oldest first. */
-  receipts(minerId: MinerId): Promise<readonly SignedReceipt[]>;
+  /** Of one miner or of all, oldest first. */
+  receipts(minerId?: MinerId): Promise<readonly SignedReceipt[]>;
   close(): Promise<void>;
 }

@@ -37,7 +37,15 @@ test("each telemetry adds a point to the loss of the epoch in progress, and the 
     run.tokens + telemetry.microbatchesDone * run.microbatchTokens,
     run.tokens + later.microbatchesDone * run.microbatchTokens,
   ]);
-  const epoch = { epoch: 2, tokens: 9e6, trainLossNats: 2, finishedAtMs: 1, durationMs: 1, contributors: 6, partitionsLost: 0 };
+  const epoch = {
+    epoch: 2,
+    tokens: 9e6,
+    trainLossNats: 2,
+    finishedAtMs: 1,
+    durationMs: 1,
+    contributors: 6,
+    partitionsLost: 0,
+  };
   const merged = { ...run, tokens: 9e6, phase: "preparing" as const };
   expect(applyEvent(growing, delta(6, { set: { run: merged }, append: { epochs: [epoch] } })).liveLoss).toEqual([]);
 });

@@ -21,11 +21,13 @@ describe("a blob client", () => {
   /** What the store does with the next requests, in turn; afterwards it behaves. */
   let misbehaviours: ((response: ServerResponse, body: Uint8Array) => void)[];
   let stored: Map<string, Uint8Array>;
+  let refusedPuts: number;
 
   beforeEach(async () => {
     folder = await mkdtemp(join(tmpdir(), "blob-client-"));
     requests = [];
     misbehaviours = [];
+    refusedPuts = 0;
     stored = new Map([[ref.hash, bytes]]);
     server = createServer((request, response) => void answer(request, response)).listen(0, "127.0.0.1");
     await once(server, "listening");
@@ -42,6 +44,7 @@ describe("a blob client", () => {
     if (request.headers.authorization !== "Bearer secret") return void response.writeHead(401).end();
     if (request.method === "PUT") {
       const body = await buffer(request);
+      if (refusedPuts-- > 0) return void response.writeHead(507).end();
       const isRight = createHash("sha256").update(body).digest("hex") === hash;
       if (isRight) stored.set(hash, body);
       return void response.writeHead(isRight ? 201 : 422).end();
@@ -125,6 +128,19 @@ describe("a blob client", () => {
     same(stored.get(put.hash) ?? new Uint8Array(), own);
     await client().put(own);
     expect(requests).toEqual(["HEAD", "PUT", "HEAD"]);
+  });
+
+  it("waits for a store whose disk is full, as long as its caller does", async () => {
+    refusedPuts = 10;
+    const own = new TextEncoder().encode("a checkpoint");
+    await client().put(own);
+    same(stored.get(hashBytes(own)) ?? new Uint8Array(), own);
+    refusedPuts = Number.POSITIVE_INFINITY;
+    const patience = new AbortController();
+    const waiting = codeOf(client().put(new Uint8Array(3), { signal: patience.signal }));
+    await vi.waitUntil(() => requests.length > 40);
+    patience.abort();
+    expect(await waiting).toBe("cancelled");
   });
 
   it("says what is wrong where trying again is of no use", async () => {

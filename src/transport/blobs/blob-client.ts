@@ -140,21 +140,23 @@ export class BlobClient {
     }
   }
 
+  /** A full store is waited for until the caller gives up: someone has to clear it, and the upload is no less needed then. */
   async #retrying(signal: AbortSignal | undefined, attempt: () => Promise<void>): Promise<void> {
-    for (const pauseMs of this.#options.pausesMs ?? [200, 500, 1000, 2000, 5000]) {
+    const pausesMs = this.#options.pausesMs ?? [200, 500, 1000, 2000, 5000];
+    for (let tries = 0; ; tries++) {
       throwIfCancelled(signal);
       try {
         return await attempt();
       } catch (error) {
         throwIfCancelled(signal);
+        const failure = failureOf(error);
         // A connection that breaks in mid-stream is not yet a typed failure.
-        if (failureOf(error)?.retry === false) throw error;
-        if (!(error instanceof FailureError || error instanceof TypeError)) throw error;
+        if (failure?.retry === false || !(error instanceof FailureError || error instanceof TypeError)) throw error;
+        const pauseMs = pausesMs[failure?.code === "disk-full" ? Math.min(tries, pausesMs.length - 1) : tries];
+        if (pauseMs === undefined) throw error;
         await pause(pauseMs, undefined, { signal }).catch(() => throwIfCancelled(signal));
       }
     }
-    throwIfCancelled(signal);
-    await attempt();
   }
 }
 
@@ -167,10 +169,12 @@ const refusals: Readonly<Record<number, FailureCode>> = {
   507: "disk-full",
 };
 
+const passing: readonly (FailureCode | undefined)[] = [undefined, "blob-corrupt", "disk-full"];
+
 function refusal(response: Response, ref: BlobRef): FailureError {
   const code = refusals[response.status];
   return new FailureError(code ?? "unreachable", `the blob store answered ${response.status} for ${ref.hash}`, {
-    retry: code === undefined || code === "blob-corrupt",
+    retry: passing.includes(code),
   });
 }
 

@@ -58,6 +58,29 @@ describe("the network's blob store", () => {
     expect(store.bytesOf(hash)).toBeUndefined();
   });
 
+  it("looks at what it finds at its start before it gives it away, and lets it be put again when it is damaged", async () => {
+    const [whole, damaged, cut] = [
+      await store.put(text("whole")),
+      await store.put(text("damaged")),
+      await store.put(text("cut")),
+    ];
+    await writeFile(join(folder, damaged.hash), "dAmaged");
+    await writeFile(join(folder, cut.hash), "c");
+    store = await reopen();
+    expect(await Promise.all([whole, damaged, cut].map(({ hash }) => store.isIntact(hash)))).toEqual([
+      true,
+      false,
+      false,
+    ]);
+    expect(await readdir(folder)).toEqual([whole.hash]);
+    await store.put(text("damaged"));
+    expect(await store.isIntact(damaged.hash)).toBe(true);
+    store = await reopen();
+    await writeFile(join(folder, damaged.hash), "dAmaged");
+    await store.put(text("damaged"));
+    expect(Buffer.from(await store.get(damaged.hash)).toString()).toBe("damaged");
+  });
+
   it("clears away what an interrupted upload left", async () => {
     await writeFile(join(folder, "1234.part"), "half");
     store = await reopen();

@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { FailureError } from "../../protocol/failure.ts";
 import { hashBytes } from "../../protocol/identity.ts";
 import { type BlobHash, type BlobRef, blobHashSchema } from "../../protocol/ids.ts";
+import { hashFile } from "./hash-file.ts";
 
 const unfinishedSuffix = ".part";
 
@@ -22,18 +23,20 @@ interface StoredBlob {
   readonly bytes: number;
   /** The collection interval in which it was last put or asked for. */
   usedIn: number;
+  /** Whether its bytes have its hash; null: not looked at since this process began. */
+  intact: Promise<boolean> | null;
 }
 
 export class FileBlobStore {
-  readonly maxBlobBytes: number;
   readonly #folder: string;
+  #maxBlobBytes: number;
   readonly #blobs: Map<BlobHash, StoredBlob>;
   #interval = 0;
   #collection: Promise<void> = Promise.resolve();
 
   private constructor(options: FileBlobStoreOptions, blobs: Map<BlobHash, StoredBlob>) {
     this.#folder = options.folder;
-    this.maxBlobBytes = options.maxBlobBytes;
+    this.#maxBlobBytes = options.maxBlobBytes;
     this.#blobs = blobs;
   }
 
@@ -44,10 +47,19 @@ export class FileBlobStore {
     const blobs = new Map<BlobHash, StoredBlob>();
     for (const name of await readdir(folder)) {
       const hash = blobHashSchema.safeParse(name);
-      if (hash.success) blobs.set(hash.data, { bytes: (await stat(join(folder, name))).size, usedIn: 0 });
+      if (hash.success) blobs.set(hash.data, { bytes: (await stat(join(folder, name))).size, usedIn: 0, intact: null });
       else if (name.endsWith(unfinishedSuffix)) await rm(join(folder, name), { force: true });
     }
     return new FileBlobStore(options, blobs);
+  }
+
+  get maxBlobBytes(): number {
+    return this.#maxBlobBytes;
+  }
+
+  /** Larger blobs may come from now on. */
+  raiseLimit(maxBlobBytes: number): void {
+    this.#maxBlobBytes = Math.max(this.#maxBlobBytes, maxBlobBytes);
   }
 
   /** Its size; undefined when it is not there. Asking protects it from the next collection. */
@@ -55,6 +67,18 @@ export class FileBlobStore {
     const blob = this.#blobs.get(hash);
     if (blob !== undefined) blob.usedIn = this.#interval;
     return blob?.bytes;
+  }
+
+  /**
+   * Whether it is there, and still what was put. Looked at once, before it is first given away: disks forget mostly while nobody
+   * looks. A damaged one is removed, so that it can be put again.
+   */
+  async isIntact(hash: BlobHash): Promise<boolean> {
+    const blob = this.#blobs.get(hash);
+    if (blob === undefined) return false;
+    blob.usedIn = this.#interval;
+    blob.intact ??= this.#examine(hash);
+    return blob.intact;
   }
 
   /** Streams the bytes from `start` to `end`, both inclusive. Throws `FailureError` (blob-not-found). */
@@ -68,8 +92,7 @@ export class FileBlobStore {
     if (this.bytesOf(hash) === undefined) throw notFound(hash);
     const bytes = await readFile(this.#path(hash));
     if (hashBytes(bytes) === hash) return bytes;
-    this.#blobs.delete(hash);
-    await rm(this.#path(hash), { force: true });
+    await this.#discard(hash);
     throw new FailureError("blob-corrupt", `The blob ${hash} was damaged on disk.`);
   }
 
@@ -83,14 +106,14 @@ export class FileBlobStore {
    */
   async receive(hash: BlobHash, source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<BlobRef> {
     const present = this.bytesOf(hash);
-    if (present !== undefined) return { hash, bytes: present };
+    if (present !== undefined && (await this.isIntact(hash))) return { hash, bytes: present };
     const unfinished = join(this.#folder, `${randomUUID()}${unfinishedSuffix}`);
     try {
       const bytes = await this.#write(unfinished, hash, source);
       await this.#collection; // A collection may be about to delete this very name.
       await rename(unfinished, this.#path(hash));
       await syncFolder(this.#folder);
-      this.#blobs.set(hash, { bytes, usedIn: this.#interval });
+      this.#blobs.set(hash, { bytes, usedIn: this.#interval, intact: Promise.resolve(true) });
       return { hash, bytes };
     } catch (error) {
       await rm(unfinished, { force: true });
@@ -117,6 +140,17 @@ export class FileBlobStore {
     });
     await this.#collection;
     return deleted;
+  }
+
+  async #examine(hash: BlobHash): Promise<boolean> {
+    const isIntact = await hashFile(this.#path(hash)).then((found) => found === hash, falseWhenUnreadable);
+    if (!isIntact) await this.#discard(hash);
+    return isIntact;
+  }
+
+  async #discard(hash: BlobHash): Promise<void> {
+    this.#blobs.delete(hash);
+    await rm(this.#path(hash), { force: true });
   }
 
   /** Whether the file is gone. On Windows one that is being read cannot be deleted. */
@@ -168,6 +202,12 @@ async function syncFolder(folder: string): Promise<void> {
 
 function notFound(hash: BlobHash): FailureError {
   return new FailureError("blob-not-found", `There is no blob ${hash}.`);
+}
+
+/** A disk that no longer reads a file has lost it. */
+function falseWhenUnreadable(error: NodeJS.ErrnoException): boolean {
+  if (error.code === "ENOENT" || error.code === "EIO") return false;
+  throw error;
 }
 
 function isDiskFull(error: unknown): boolean {

@@ -13,6 +13,7 @@ import { assertNever } from "../../../protocol/assert-never.ts";
 import type { Evaluation } from "../../../protocol/run-view.ts";
 import { recordCheckpoint } from "./checkpoint.ts";
 import type { RunEvent, SteerAction, Transition } from "./event.ts";
+import { fallBack } from "./fall-back.ts";
 import { historyLimits, remember } from "./history.ts";
 import { expireGraces, lose, loseAll } from "./membership.ts";
 import {
@@ -67,6 +68,9 @@ function record(turn: Turn, event: RunEvent): void {
       break;
     case "restarted":
       restart(turn);
+      break;
+    case "checkpoint-damaged":
+      fallBack(turn);
       break;
     default:
       assertNever(event);

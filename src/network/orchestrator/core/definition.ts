@@ -1,9 +1,11 @@
 /** What a run is, fixed when it is created. */
 import { z } from "zod";
 import { stageLayout } from "../../../compute/model/layout.ts";
+import { optimizerStateLength } from "../../../compute/model/optimizer-state.ts";
 import { cutIntoStages, parameterCount } from "../../../compute/model/stages.ts";
 import { blobRefSchema, runIdSchema } from "../../../protocol/ids.ts";
 import { modelConfigSchema, type StageSpec, trainingConfigSchema } from "../../../protocol/run-config.ts";
+import { checkpointSchema } from "../../../protocol/run-view.ts";
 
 const milliseconds = z.int().nonnegative();
 
@@ -57,6 +59,10 @@ export const runDefinitionSchema = z.strictObject({
   dataset: z.strictObject({ manifest: blobRefSchema }),
   /** Where the owner's text was read, which is nobody else's business; null: the text that comes along. Not kept by the first versions. */
   dataPath: z.string().nullable().optional(),
+  /** What the run begins with; null or left out: weights drawn from the seed. */
+  firstCheckpoint: checkpointSchema.nullable().optional(),
+  /** Where that was read, as the owner named it. */
+  from: z.string().nullable().optional(),
   /** Stages that the model is cut into. */
   stages: z.int().positive(),
   /** Replicas per stage that the start waits for, at most `gatherMs`. */
@@ -81,6 +87,11 @@ export function planStages(definition: Pick<RunDefinition, "model" | "stages">):
 /** What the replica that stores a stage uploads in an epoch. */
 export function uploadBytes(stageParameters: number): number {
   return stageParameters * stateBytesPerParameter;
+}
+
+/** The optimizer's state of the largest stage that the model can be cut into: the whole of it. */
+export function largestBlobBytes({ model, training }: Pick<RunDefinition, "model" | "training">): number {
+  return 4 * optimizerStateLength(training.mode, parameterCount(model));
 }
 
 export function modelParameters(definition: RunDefinition): number {

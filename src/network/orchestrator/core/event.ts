@@ -22,6 +22,8 @@ export type RunEvent = { readonly atMs: number } & (
   | { readonly type: "noted"; readonly level: RunLogEntry["level"]; readonly text: string }
   /** The orchestrator's process started on an existing log: every session is gone. */
   | { readonly type: "restarted" }
+  /** The blobs of the last checkpoint are lost or damaged, those of the one before are not. */
+  | { readonly type: "checkpoint-damaged" }
 );
 
 /** What the core says to miners. Rosters are signed when they are sent. */

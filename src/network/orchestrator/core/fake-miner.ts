@@ -92,10 +92,11 @@ export class FakeMiner {
         );
         return parts.map((part) => ({ type: "reduced", at, slices: part, outliers: [] }));
       }
-      case "apply":
-        return [
-          { type: "merged", at, weightsHash: fakeHash(JSON.stringify([at, message.slices.map((one) => one?.hash)])) },
-        ];
+      case "apply": {
+        const lost = message.slices.filter((slice) => slice === null).length;
+        const text = `merged ${at.stage} ${at.epoch} ${at.attempt}${lost === 0 ? "" : ` without ${lost}`}`;
+        return [{ type: "merged", at, weightsHash: fakeHash(text) }];
+      }
       case "store-checkpoint": {
         const merged = this.#places.get(at.stage)?.reports[0];
         if (merged?.type !== "merged") return [];

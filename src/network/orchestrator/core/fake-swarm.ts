@@ -140,7 +140,7 @@ export class FakeSwarm {
     return report as Extract<Report, { type: T }>;
   }
 
-  /** Honest answers, round after round, until the run reaches `phase`. */
+  /** Honest answers, second after second, until the run reaches `phase`. */
   reach(phase: RunState["phase"]["name"], silent: readonly MinerId[] = []): void {
     this.proceed(() => this.state.phase.name === phase, silent);
   }
@@ -153,8 +153,10 @@ export class FakeSwarm {
 
   proceed(isReached: () => boolean, silent: readonly MinerId[] = []): void {
     for (let round = 0; !isReached(); round++) {
-      if (round > 20) throw new Error(`the run stays ${this.state.phase.name}`);
+      if (round > 200) throw new Error(`the run stays ${this.state.phase.name}`);
       this.nowMs += 1000;
+      const deadlineMs = nextDeadlineMs(this.state);
+      if (deadlineMs !== null && this.nowMs >= deadlineMs) this.happen({ type: "deadline" });
       for (const { minerId } of this.state.members)
         for (const report of silent.includes(minerId) ? [] : this.miner(minerId).reports()) {
           if (isReached()) return;

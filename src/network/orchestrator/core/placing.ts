@@ -34,8 +34,8 @@ export function stagesForNewcomer(state: RunState, newcomer: Member): readonly n
 }
 
 function requestFor(state: RunState, members: readonly Member[], typical: number): PlacementRequest {
-  // Before there is a checkpoint nobody has anything to keep.
-  const holding = state.checkpoint !== null || state.phase.name !== "waiting";
+  // Before the first epoch nobody has anything to keep.
+  const holding = state.epoch > 0 || state.phase.name !== "waiting";
   return {
     stages: state.needs,
     miners: members.map((member) => resourcesOf(member, typical)),

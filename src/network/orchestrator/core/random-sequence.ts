@@ -24,7 +24,7 @@ type Forgery = (at: ReturnType<typeof placeRef>) => MinerMessage;
 
 type Command =
   | { readonly do: "join" | "answer" | "unheard-answer" | "leave" | "lose" | "start-anew"; readonly miner: number }
-  | { readonly do: "everyone-answers" | "deadline" | "early-deadline" | "restart" | "evaluate" }
+  | { readonly do: "everyone-answers" | "deadline" | "early-deadline" | "restart" | "evaluate" | "damage" }
   /** A message that came so many events ago comes again. */
   | { readonly do: "repeat"; readonly back: number }
   | { readonly do: "retarget"; readonly targetTokens: number | null }
@@ -92,7 +92,10 @@ const command: fc.Arbitrary<Command> = fc.oneof(
     }),
   },
   { weight: 3, arbitrary: fc.record({ do: fc.constantFrom("deadline" as const, "early-deadline" as const) }) },
-  { weight: 1, arbitrary: fc.record({ do: fc.constantFrom("restart" as const, "evaluate" as const) }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({ do: fc.constantFrom("restart" as const, "evaluate" as const, "damage" as const) }),
+  },
   { weight: 4, arbitrary: fc.record({ do: fc.constant("repeat" as const), back: fc.nat({ max: 60 }) }) },
   {
     weight: 1,
@@ -234,6 +237,9 @@ function carryOut(swarm: FakeSwarm, command: Command): void {
         type: "evaluated",
         evaluation: { epoch: swarm.state.epoch, tokens: 1, validationLossNats: 1, validationTokens: 1, sample: null },
       });
+      break;
+    case "damage":
+      swarm.happen({ type: "checkpoint-damaged" });
       break;
     case "repeat": {
       const event = swarm.events.at(-1 - command.back);

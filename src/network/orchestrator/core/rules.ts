@@ -39,8 +39,9 @@ export function brokenRules(before: RunState, state: RunState): readonly string[
     "a phase that waits for answers ends by itself": !epochRuns(state) || phase.deadlineMs !== null,
     "a partition is decided by two equal hashes, or by one that nobody contradicts":
       phase.name !== "merging" || phase.stages.every(({ partitions }) => partitions.every(isSound)),
-    "tokens, credits and lost partitions never fall":
-      state.tokens >= before.tokens && creditsGrow(before, state) && state.partitionsLost >= before.partitionsLost,
+    "tokens never fall, but with a checkpoint that was lost": state.tokens >= before.tokens || fellBack(before, state),
+    "credits and lost partitions never fall":
+      creditsGrow(before, state) && state.partitionsLost >= before.partitionsLost,
     "epochs never go back": state.epoch >= before.epoch,
     "rosters are numbered upwards": roster.announced.version >= before.roster.announced.version,
     "the last epoch is on record": (state.epochs.at(-1)?.epoch ?? -1) === state.epoch - 1,
@@ -55,6 +56,10 @@ function isSound({ open, hash, reports }: PartitionMerge): boolean {
   if (open || hash === null) return true;
   const votes = reports.filter((report) => report.hash === hash).length;
   return votes >= ownersPerPartition || (votes === 1 && reports.every((one) => one.hash === null || one.hash === hash));
+}
+
+function fellBack(before: RunState, state: RunState): boolean {
+  return state.previousCheckpoint === null && state.tokens === (before.previousCheckpoint?.tokens ?? 0);
 }
 
 function creditsGrow(before: RunState, state: RunState): boolean {

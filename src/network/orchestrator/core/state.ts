@@ -187,7 +187,7 @@ export function createRun(definition: RunDefinition, atMs: number): RunState {
     microbatchesLost: 0,
     partitionsLost: 0,
     credits: {},
-    checkpoint: null,
+    checkpoint: definition.firstCheckpoint ?? null,
     previousCheckpoint: null,
     holders: perStage(definition),
     epochs: [],

@@ -1,0 +1,181 @@
+/** A placement while it is being worked out: changed miner by miner, measured after each change. */
+import type { PlacementReason } from "../../../protocol/placement-view.ts";
+import type { MinerResources, StageNeed } from "./placement.ts";
+import { firstStage, hasStage, isSeveral, mostStages, type StageSet, stagesOf } from "./stage-set.ts";
+import { ceilingOf, type Rates, type Throughput, throughputOf } from "./throughput.ts";
+
+/** How good a placement is. Coverage counts first, then tokens per second, then how few stages are as slow as that. */
+export interface Score {
+  /** Stages with a replica, with a reliable one, and with two of those, as one number that puts them in this order. */
+  readonly coverage: number;
+  readonly tokensPerSecond: number;
+  readonly bottleneck: StageSet;
+  /** Of the bottleneck: as long as several stages are equally slow, making one faster is progress. */
+  readonly bottleneckWork: number;
+}
+
+/** Tokens per second that differ by less are the same. */
+export const roundingShare = 1e-6;
+
+export function isBetter(a: Score, b: Score): boolean {
+  if (a.coverage !== b.coverage) return a.coverage > b.coverage;
+  if (a.tokensPerSecond > b.tokensPerSecond * (1 + roundingShare)) return true;
+  if (a.tokensPerSecond < b.tokensPerSecond * (1 - roundingShare)) return false;
+  return a.bottleneckWork < b.bottleneckWork * (1 - roundingShare);
+}
+
+interface Replicas {
+  all: number;
+  reliable: number;
+}
+
+export class Draft {
+  readonly stages: readonly StageNeed[];
+  readonly miners: readonly MinerResources[];
+  /** By miner: what it holds. */
+  readonly held: StageSet[];
+  readonly #work: readonly number[];
+  /** By miner and stage: why it was given the stage. */
+  readonly #reasons = new Map<number, PlacementReason>();
+  readonly #single: Float64Array;
+  readonly #several = new Map<StageSet, { rate: number; miners: number }>();
+  readonly #replicas: readonly Replicas[];
+
+  constructor(stages: readonly StageNeed[], miners: readonly MinerResources[]) {
+    this.stages = stages;
+    this.miners = miners;
+    this.held = miners.map(() => 0);
+    this.#work = stages.map((stage) => stage.work);
+    this.#single = new Float64Array(stages.length);
+    this.#replicas = stages.map(() => ({ all: 0, reliable: 0 }));
+  }
+
+  heldBy(miner: number): StageSet {
+    return this.held[miner] ?? 0;
+  }
+
+  hold(miner: number, stages: StageSet): void {
+    const before = this.heldBy(miner);
+    if (before === stages) return;
+    this.#count(miner, before, -1);
+    this.#count(miner, stages, 1);
+    this.held[miner] = stages;
+  }
+
+  memoryOf(stages: StageSet): number {
+    let bytes = 0;
+    for (let rest = stages; rest !== 0; rest &= rest - 1) bytes += this.stages[firstStage(rest)]?.memoryBytes ?? 0;
+    return bytes;
+  }
+
+  fits(miner: number, stages: StageSet): boolean {
+    return this.memoryOf(stages) <= (this.miners[miner]?.memoryBytes ?? 0);
+  }
+
+  /** Each stage for which there is room beside what is held: one of them, not all. */
+  roomBeside(miner: number, held: StageSet): StageSet {
+    const freeBytes = (this.miners[miner]?.memoryBytes ?? 0) - this.memoryOf(held);
+    let set: StageSet = held;
+    for (let stage = 0; stage < this.stages.length; stage++)
+      if ((this.stages[stage]?.memoryBytes ?? 0) <= freeBytes) set |= 1 << stage;
+    return set & ~held;
+  }
+
+  countRoomBeside(miner: number, held: StageSet): number {
+    const freeBytes = (this.miners[miner]?.memoryBytes ?? 0) - this.memoryOf(held);
+    let count = 0;
+    for (const { memoryBytes } of this.stages) if (memoryBytes <= freeBytes) count++;
+    return count;
+  }
+
+  /**
+   * Tokens per second through one block that the miner brings to its stages: its link has to carry what crosses it, and of
+   * several stages the one with the most traffic decides.
+   */
+  rateOf(miner: number, stages: StageSet): number {
+    const resources = this.miners[miner];
+    if (stages === 0 || resources === undefined) return 0;
+    let rate = resources.blockTokensPerSecond;
+    if (resources.linkBytesPerSecond === null) return rate;
+    for (let rest = stages; rest !== 0; rest &= rest - 1) {
+      const { work = 0, bytesPerToken = 0 } = this.stages[firstStage(rest)] ?? {};
+      if (bytesPerToken > 0) rate = Math.min(rate, (resources.linkBytesPerSecond / bytesPerToken) * work);
+    }
+    return rate;
+  }
+
+  replicasOf(stage: number): Readonly<Replicas> {
+    return this.#replicas[stage] ?? { all: 0, reliable: 0 };
+  }
+
+  /** Stages that lack a second reliable replica, or even a first one. */
+  uncovered(): StageSet {
+    return this.#replicas.reduce((set, { reliable }, stage) => (reliable < 2 ? set | (1 << stage) : set), 0);
+  }
+
+  /** As `hold`, remembering what the new ones among the stages are good for now. */
+  give(miner: number, stages: StageSet, bottleneck: StageSet): void {
+    for (const stage of stagesOf(stages & ~this.heldBy(miner)))
+      this.#reasons.set(miner * mostStages + stage, this.#reasonFor(stage, bottleneck));
+    this.hold(miner, stages);
+  }
+
+  reasonOf(miner: number, stage: number): PlacementReason {
+    return this.#reasons.get(miner * mostStages + stage) ?? "exchange";
+  }
+
+  rates(): Rates {
+    return { single: this.#single, several: Array.from(this.#several, ([stages, { rate }]) => ({ stages, rate })) };
+  }
+
+  throughput(): Throughput {
+    return throughputOf(this.#work, this.rates());
+  }
+
+  coverage(): number {
+    const places = this.stages.length + 1;
+    let [covered, reliably, doubly] = [0, 0, 0];
+    for (const { all, reliable } of this.#replicas) {
+      if (all > 0) covered++;
+      if (reliable > 0) reliably++;
+      if (reliable > 1) doubly++;
+    }
+    return (covered * places + reliably) * places + doubly;
+  }
+
+  /** Tokens per second are not more than this. */
+  ceiling(): number {
+    return ceilingOf(this.#work, this.rates());
+  }
+
+  score(): Score {
+    const { tokensPerSecond, bottleneck } = this.throughput();
+    const bottleneckWork = stagesOf(bottleneck).reduce((sum, stage) => sum + (this.#work[stage] ?? 0), 0);
+    return { coverage: this.coverage(), tokensPerSecond, bottleneck, bottleneckWork };
+  }
+
+  #reasonFor(stage: number, bottleneck: StageSet): PlacementReason {
+    const { all, reliable } = this.replicasOf(stage);
+    if (all === 0) return "first-replica";
+    if (reliable < 2) return "second-replica";
+    return hasStage(bottleneck, stage) ? "bottleneck" : "exchange";
+  }
+
+  #count(miner: number, stages: StageSet, sign: 1 | -1): void {
+    if (stages === 0) return;
+    const rate = sign * this.rateOf(miner, stages);
+    if (isSeveral(stages)) {
+      const group = this.#several.get(stages) ?? { rate: 0, miners: 0 };
+      group.miners += sign;
+      group.rate += rate;
+      if (group.miners === 0) this.#several.delete(stages);
+      else this.#several.set(stages, group);
+    } else this.#single[firstStage(stages)] = (this.#single[firstStage(stages)] ?? 0) + rate;
+    for (let rest = stages; rest !== 0; rest &= rest - 1) {
+      const replicas = this.#replicas[firstStage(rest)];
+      if (replicas === undefined) continue;
+      replicas.all += sign;
+      if (this.miners[miner]?.reliable) replicas.reliable += sign;
+    }
+  }
+}

@@ -1,0 +1,137 @@
+/** A network under test: an orchestrator, and miners that each reach it over a link of their own that can be spoilt. */
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { runArguments } from "../../../src/cli/run-options.ts";
+import type { PresetName } from "../../../src/compute/model/presets.ts";
+import { loadIdentity } from "../../../src/miner/store/identity-file.ts";
+import { openStateFolder } from "../../../src/miner/store/state-folder.ts";
+import { isFrame } from "../../../src/protocol/frames.ts";
+import type { MinerId } from "../../../src/protocol/ids.ts";
+import { decodeClientMessage } from "../../../src/protocol/messages.ts";
+import { ChaosProxy } from "../../lab/chaos/chaos-proxy.ts";
+import { RunWatcher } from "./run-watcher.ts";
+import { ServiceProcess } from "./service-process.ts";
+import { WorkBook } from "./work-book.ts";
+
+export interface SwarmOptions {
+  readonly preset: PresetName;
+  readonly stages: number;
+  readonly replicas: number;
+  readonly seed: number;
+}
+
+export interface SwarmMiner {
+  readonly name: string;
+  readonly minerId: MinerId;
+  readonly service: ServiceProcess;
+  readonly link: ChaosProxy;
+}
+
+const minerGraceMs = 3_000;
+const orchestratorGraceMs = 5_000;
+
+export class FaultSwarm {
+  readonly options: SwarmOptions;
+  readonly folder: string;
+  readonly book = new WorkBook();
+  readonly orchestrator: ServiceProcess;
+  /** In order of arrival, those that left included. */
+  readonly miners: SwarmMiner[] = [];
+  readonly #listening = Promise.withResolvers<URL>();
+  #url: URL | null = null;
+  #watcher: RunWatcher | null = null;
+
+  private constructor(options: SwarmOptions, folder: string) {
+    this.options = options;
+    this.folder = folder;
+    this.orchestrator = new ServiceProcess({
+      args: () => this.#orchestratorArguments(),
+      logFile: join(folder, "logs", "orchestrator.log"),
+      onMessage: (message) => {
+        if (message.type === "listening") this.#listening.resolve(new URL(message.url));
+        if (message.type === "failed") this.#listening.reject(new Error(message.failure.message));
+      },
+    });
+  }
+
+  /** `prepareFolder` may put the orchestrator's state folder on a disk of its own. */
+  static async start(options: SwarmOptions, prepareFolder?: (folder: string) => void): Promise<FaultSwarm> {
+    const swarm = new FaultSwarm(options, mkdtempSync(join(tmpdir(), "train-at-home-faults-")));
+    mkdirSync(join(swarm.folder, "logs"));
+    mkdirSync(swarm.orchestratorFolder);
+    prepareFolder?.(swarm.orchestratorFolder);
+    swarm.orchestrator.start();
+    swarm.#url = await swarm.#listening.promise;
+    swarm.#watcher = new RunWatcher(swarm.#url);
+    for (let index = 0; index < options.stages * options.replicas; index++) await swarm.addMiner();
+    return swarm;
+  }
+
+  get orchestratorFolder(): string {
+    return join(this.folder, "orchestrator");
+  }
+
+  get watcher(): RunWatcher {
+    if (this.#watcher === null) throw new Error("the network does not run yet");
+    return this.#watcher;
+  }
+
+  /** Under a new key. */
+  async addMiner(): Promise<SwarmMiner> {
+    const name = `miner ${this.miners.length + 1}`;
+    const folder = join(this.folder, name.replace(" ", "-"));
+    openStateFolder(folder);
+    const { minerId } = loadIdentity(folder);
+    const onSent = (bytes: Uint8Array) => this.#record(minerId, bytes);
+    const link = await ChaosProxy.listen({ target: this.#gateway, seed: this.options.seed, name, onSent });
+    const device = ["--backend", "native", "--precision", "f32", "--threads", "1"];
+    const service = new ServiceProcess({
+      args: () => ["mine", "--network", link.url.href, "--name", name, ...device, "--api-port", "0", "--state", folder],
+      logFile: join(this.folder, "logs", `${name.replace(" ", "-")}.log`),
+    });
+    const miner = { name, minerId, service, link };
+    this.miners.push(miner);
+    service.start();
+    return miner;
+  }
+
+  /** As the run's view has it, without those that are lost. */
+  replicasOf(stage: number): readonly SwarmMiner[] {
+    const replicas = this.watcher.view?.stages[stage]?.replicas ?? [];
+    const live = replicas.filter(({ state }) => state !== "lost").map(({ minerId }) => minerId);
+    return this.miners.filter(({ minerId }) => live.includes(minerId));
+  }
+
+  /** Ends all processes in good order; what they have written stays until `dispose`. */
+  async stop(): Promise<void> {
+    this.#watcher?.close();
+    await Promise.all(this.miners.map(({ service }) => service.stop(minerGraceMs)));
+    await this.orchestrator.stop(orchestratorGraceMs);
+    await Promise.all(this.miners.map(({ link }) => link.close()));
+  }
+
+  dispose(): void {
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  get #gateway(): URL {
+    if (this.#url === null) throw new Error("miners start after the orchestrator listens");
+    return this.#url;
+  }
+
+  #orchestratorArguments(): readonly string[] {
+    // Started again, it listens where the miners' links lead.
+    const address = ["--host", "127.0.0.1", "--port", this.#url?.port ?? "0"];
+    return ["network", "serve", ...address, "--state", this.orchestratorFolder, ...runArguments(this.options)];
+  }
+
+  #record(minerId: MinerId, bytes: Uint8Array): void {
+    if (isFrame(bytes)) return;
+    const message = decodeClientMessage(bytes);
+    if (message.type !== "progress") return;
+    const stages = this.watcher.view?.stages ?? [];
+    const stage = stages.findIndex(({ replicas }) => replicas.some((replica) => replica.minerId === minerId));
+    if (stage !== -1) this.book.record(minerId, stage, message, performance.now());
+  }
+}

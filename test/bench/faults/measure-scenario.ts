@@ -1,0 +1,105 @@
+/**
+ * One scenario from start to verdict: a swarm of its own trains undisturbed, is disturbed, and trains undisturbed again; then it
+ * is stopped, and what its orchestrator wrote is held against what was seen from outside.
+ */
+import { auditNetwork } from "../../../src/network/audit/audit.ts";
+import type { EpochRecord } from "../../../src/protocol/run-view.ts";
+import { Lots } from "../../lab/lots.ts";
+import { progress, rounded } from "../shared/report.ts";
+import { readBooks } from "./books.ts";
+import { FaultSwarm, type SwarmOptions } from "./fault-swarm.ts";
+import { judge, type ScenarioResult, type Span } from "./judge.ts";
+import type { Scenario } from "./scenario.ts";
+import { SmallDisk } from "./small-disk.ts";
+
+/** For the first processes to start, and for an epoch to end however a fault held it up. */
+const patienceMs = 240_000;
+/** Of undisturbed training, before and again after the disturbance, and on to the end of the epoch. */
+const undisturbedSeconds = 20;
+
+export interface ScenarioOptions extends SwarmOptions {
+  /** Undefined: the scenario's own. */
+  readonly minutes?: number | undefined;
+  /** Leaves all logs and states where they are, to be looked at. */
+  readonly keep: boolean;
+}
+
+export async function measureScenario(scenario: Scenario, options: ScenarioOptions): Promise<ScenarioResult> {
+  const { name, about } = scenario;
+  const impossible = scenario.smallDisk ? SmallDisk.impossibleBecause() : null;
+  if (impossible !== null) return { scenario: name, about, skippedBecause: impossible, verdict: "not measured" };
+  const disks: SmallDisk[] = [];
+  const mount = (folder: string) => void disks.push(SmallDisk.mount(folder));
+  const swarm = await FaultSwarm.start(options, scenario.smallDisk ? mount : undefined);
+  try {
+    return await measure(scenario, swarm, disks[0] ?? null, options);
+  } finally {
+    await swarm.stop();
+    if (options.keep) progress(`${name}: all logs and states are in ${swarm.folder}`);
+    else {
+      for (const disk of disks) disk.unmount();
+      swarm.dispose();
+    }
+  }
+}
+
+async function measure(
+  scenario: Scenario,
+  swarm: FaultSwarm,
+  disk: SmallDisk | null,
+  { minutes = scenario.minutes, seed, stages }: ScenarioOptions,
+): Promise<ScenarioResult> {
+  const { watcher, book } = swarm;
+  const say = (text: string) => progress(`${scenario.name}: ${text}`);
+  say("the swarm is starting");
+  const begin = await epochEnd(swarm, () => true);
+  const before = spanOf(begin, await epochEnd(swarm, isAfter(begin, undisturbedSeconds)));
+
+  say(`${before.tokensPerSecond} tokens/s undisturbed; now ${scenario.about}, for ${rounded(minutes * 60, 0)} s`);
+  const faultsAtMs: number[] = [];
+  const disturbedFromMs = performance.now();
+  const details = await scenario.disturb({
+    swarm,
+    seconds: minutes * 60,
+    lots: new Lots(seed, scenario.name),
+    mark: () => faultsAtMs.push(performance.now()),
+    disk,
+  });
+  const overMs = Date.now();
+  const disturbed = spanOf(before.to, await epochEnd(swarm, ({ finishedAtMs }) => finishedAtMs > overMs));
+  const after = spanOf(disturbed.to, await epochEnd(swarm, isAfter(disturbed.to, undisturbedSeconds)));
+  say(`${disturbed.tokensPerSecond} tokens/s disturbed, ${after.tokensPerSecond} afterwards`);
+  await swarm.stop();
+
+  const { findings } = await auditNetwork(swarm.orchestratorFolder);
+  const { credits: creditsShown, contradictions } = watcher;
+  return judge(scenario, await readBooks(swarm.orchestratorFolder), {
+    stages,
+    details,
+    spans: { before, disturbed, after },
+    disturbedFromMs,
+    faultsAtMs,
+    book,
+    creditsShown,
+    contradictions,
+    findings: findings.map(({ what }) => what),
+  });
+}
+
+function spanOf(from: EpochRecord, to: EpochRecord): Span {
+  const seconds = (to.finishedAtMs - from.finishedAtMs) / 1000;
+  return { to, tokensPerSecond: rounded((to.tokens - from.tokens) / seconds, 1), seconds: rounded(seconds, 1) };
+}
+
+function isAfter({ finishedAtMs }: EpochRecord, seconds: number): (epoch: EpochRecord) => boolean {
+  return (epoch) => epoch.finishedAtMs >= finishedAtMs + 1000 * seconds;
+}
+
+/** The first such epoch. Where none ends any more, the last one, as if it had gone on until now: standing still counts. */
+async function epochEnd({ watcher }: FaultSwarm, isMeant: (epoch: EpochRecord) => boolean): Promise<EpochRecord> {
+  const { epochs } = watcher;
+  await watcher.until(() => epochs.some(isMeant), patienceMs);
+  const last = epochs.at(-1);
+  if (last === undefined) throw new Error("the swarm does not train: no epoch ended");
+  return epochs.find(isMeant) ?? { ...last, finishedAtMs: Date.now() };
+}
