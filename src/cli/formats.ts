@@ -1,6 +1,7 @@
 /** How numbers, machines and runs read in a terminal. */
 import type { AppState, MachineView, ProcessView } from "../protocol/local-api.ts";
 import type { RunView } from "../protocol/run-view.ts";
+import { stageNames } from "../protocol/stage-names.ts";
 
 const grouped = new Intl.NumberFormat("en");
 const microCreditsPerCredit = 1_000_000;
@@ -27,7 +28,7 @@ export function creditsText(microCredits: number): string {
 
 export function machineText(machine: MachineView): string {
   const { name, state, network } = machine;
-  const stage = "stage" in state ? `, stage ${state.stage + 1}` : "";
+  const stage = "stages" in state ? `, ${stageNames(state.stages)}` : "";
   const reason = state.reason && `: ${state.reason}`;
   return `${name} is ${state.kind}${stage}${reason}\nnetwork ${network.url}: ${network.connected ? "connected" : network.reason}`;
 }

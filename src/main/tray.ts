@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { Menu, Tray } from "electron";
 import type { MachineView, MinerState } from "../protocol/local-api.ts";
+import { stageNames } from "../protocol/stage-names.ts";
 
 export interface TrayActions {
   readonly open: () => void;
@@ -61,6 +62,6 @@ export class StateTray {
 
 /** `training, stage 2`; `paused: Paused by you. Start resumes.` */
 export function stateText(state: MinerState): string {
-  const stage = "stage" in state ? `, stage ${state.stage + 1}` : "";
+  const stage = "stages" in state ? `, ${stageNames(state.stages)}` : "";
   return `${state.kind}${stage}${state.reason && `: ${state.reason}`}`;
 }

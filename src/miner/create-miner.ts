@@ -1,4 +1,4 @@
-/** Puts the miner together: a session with the network, a compute worker, blobs, and the replica that trains. */
+/** Puts the miner together: a session with the network, compute workers, blobs, and the replicas that train. */
 import { join } from "node:path";
 import { assertNever } from "../protocol/assert-never.ts";
 import { FailureError } from "../protocol/failure.ts";
@@ -11,14 +11,17 @@ import type { RelayLink } from "../transport/relay-link.ts";
 import { ComputeWorker } from "./compute-host/compute-worker.ts";
 import { isGranted } from "./credits.ts";
 import { Activity } from "./flow/activity.ts";
-import { Replica } from "./flow/replica.ts";
+import { Places } from "./flow/places.ts";
 import type { Miner, MinerEvent, MinerOptions } from "./miner.ts";
 import { type Clock, systemClock } from "./session/clock.ts";
+import { isSignedByNetwork } from "./session/network-signature.ts";
 import { Session } from "./session/session.ts";
 import { Steering } from "./session/steering.ts";
 
 /** For dataset shards and checkpoints; what is being downloaded is never forgotten. */
 const maxCacheBytes = 4 * 2 ** 30;
+/** For a pause, what is in flight is handed over within this. */
+const handOverMs = 5000;
 
 /** Throws `FailureError` (invalid-option) when the network's address is none. */
 export function createMiner(options: MinerOptions, clock: Clock = systemClock): Miner {
@@ -30,7 +33,6 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
   /** Of the links before the current one. */
   const formerTraffic = { sentBytes: 0, receivedBytes: 0 };
 
-  const worker = new ComputeWorker((text) => log("warning", "compute", text));
   const blobs = new BlobClient({
     url: blobAddress(networkUrl),
     token: () => session.blobToken,
@@ -46,16 +48,17 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
     },
     { opened, message: handle, lost: (failure) => lost(failure.message) },
   );
+  const steering = new Steering((message) => session.send(message), clock);
   const peerBlobs = new PeerBlobs({
     clock,
     dropped: (from, { message }) => log("warning", "session", `Dropped a message of ${shortId(from)}: ${message}`),
   });
-  const steering = new Steering((message) => session.send(message), clock);
-  const replica = new Replica({
+  const places = new Places({
     self: identity.minerId,
     device,
     threads,
-    engines: worker,
+    openEngines: () => new ComputeWorker((text) => log("warning", "compute", text)),
+    isSigned: (bytes, signature) => isSignedByNetwork(session.networkId, bytes, signature),
     blobs,
     peerBlobs,
     activity,
@@ -66,14 +69,14 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
   });
 
   function announce(): void {
-    emit({ type: "state", state: replica.state, network });
+    emit({ type: "state", state: places.state, network });
   }
 
   function opened(opened: RelayLink): void {
     link = opened;
     network = { url: networkUrl, connected: true, reason: "" };
     emit({ type: "run-reset" });
-    replica.connected(opened);
+    places.connected(opened);
     announce();
   }
 
@@ -83,7 +86,7 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
     link = null;
     network = { url: networkUrl, connected: false, reason };
     steering.lost();
-    replica.disconnected(reason);
+    places.disconnected(reason);
     announce();
   }
 
@@ -97,7 +100,7 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
       case "apply":
       case "store-checkpoint":
       case "idle":
-        replica.handle(message);
+        places.handle(message);
         break;
       case "run-update":
         steering.updated(message.update);
@@ -132,7 +135,7 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
 
   return {
     get state() {
-      return replica.state;
+      return places.state;
     },
     get network() {
       return network;
@@ -150,28 +153,26 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
       };
     },
     get work() {
-      return replica.place;
+      return places.places[0] ?? null;
     },
     get workers() {
-      return worker.pids;
+      return places.workers;
     },
     onEvent: (listener) => {
       emit = listener;
     },
     open: () => session.open(),
-    setActive: (active, reason) => (active ? replica.join() : replica.leave(reason)),
+    setActive(active, reason) {
+      if (active) places.join();
+      else void places.leave(reason, handOverMs);
+    },
     steer: (runId, action) => steering.steer(runId, action),
     async close(graceMs) {
-      await Promise.race([replica.handedOver(), delay(graceMs, clock)]);
-      replica.leave("The miner ends.");
+      await places.leave("The miner ends.", graceMs);
       session.close();
-      await worker.close();
+      await places.close();
     },
   };
-}
-
-function delay(delayMs: number, clock: Clock): Promise<void> {
-  return new Promise((resolve) => clock.after(delayMs, resolve));
 }
 
 /** The gateway serves blobs on the port of its sessions. */

@@ -5,10 +5,10 @@
  * - estimated: a forecast of the next 24 hours at the present speed and that price.
  * - paid: nothing, as long as networks pay nothing out.
  */
-import { verifySignature } from "../protocol/identity.ts";
-import { type MinerId, minerIdSchema } from "../protocol/ids.ts";
+import type { MinerId } from "../protocol/ids.ts";
 import type { CreditsView } from "../protocol/local-api.ts";
 import { type Receipt, receiptBytes } from "../protocol/messages.ts";
+import { isSignedByNetwork } from "./session/network-signature.ts";
 import type { ReceiptTotals } from "./store/state-database.ts";
 
 const secondsPerDay = 86_400;
@@ -31,8 +31,6 @@ export function creditsOf(granted: ReceiptTotals, latest: ReceiptTotals | null, 
 
 /** Whether `networkId`, which is the network's public key, grants this receipt to this miner. */
 export function isGranted(receipt: Receipt, signature: Uint8Array, networkId: string, minerId: MinerId): boolean {
-  // Both kinds of id are ed25519 public keys in hex.
-  const network = minerIdSchema.safeParse(networkId);
-  if (!network.success || receipt.networkId !== networkId || receipt.minerId !== minerId) return false;
-  return verifySignature(network.data, receiptBytes(receipt), signature);
+  if (receipt.networkId !== networkId || receipt.minerId !== minerId) return false;
+  return isSignedByNetwork(networkId, receiptBytes(receipt), signature);
 }

@@ -16,14 +16,17 @@ import { epochRecordSchema, evaluationSchema, runLogEntrySchema, runViewSchema, 
 
 const count = z.int().nonnegative();
 
+/** Counted from 0, ascending; at least one. */
+const stagesSchema = z.array(count).readonly();
+
 /** What this machine is doing, derived from intent, sensors and network; always with its reason in words. */
 export const minerStateSchema = z.discriminatedUnion("kind", [
   /** Looking for the network, or waiting for a place or for other miners. */
   z.object({ kind: z.literal("connecting"), reason: z.string() }),
   z.object({ kind: z.literal("waiting"), reason: z.string() }),
-  z.object({ kind: z.literal("preparing"), reason: z.string(), stage: count }),
-  z.object({ kind: z.literal("training"), reason: z.string(), stage: count }),
-  z.object({ kind: z.literal("merging"), reason: z.string(), stage: count }),
+  z.object({ kind: z.literal("preparing"), reason: z.string(), stages: stagesSchema }),
+  z.object({ kind: z.literal("training"), reason: z.string(), stages: stagesSchema }),
+  z.object({ kind: z.literal("merging"), reason: z.string(), stages: stagesSchema }),
   z.object({ kind: z.literal("paused"), reason: z.string() }),
   /** Needs attention: it will not go on by itself. */
   z.object({ kind: z.literal("stopped"), reason: z.string() }),

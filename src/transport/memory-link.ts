@@ -3,7 +3,7 @@
  * dropped or doubled on command; nothing depends on time.
  */
 import { FailureError } from "../protocol/failure.ts";
-import { type MessageKind, maxMessageBytes } from "../protocol/frames.ts";
+import { type MessageKind, maxMessageBytes, messageKinds } from "../protocol/frames.ts";
 import type { MinerId } from "../protocol/ids.ts";
 import type { PeerLink, PeerMessage } from "./peer-link.ts";
 
@@ -35,11 +35,11 @@ export class MemoryNetwork {
     this.#links.delete(peer);
   }
 
-  /** Delivers what was held back, in order. */
-  release(): void {
-    const held = this.#held;
-    this.#held = [];
-    for (const message of held) this.#deliver(message);
+  /** Delivers what was held back, in order: all of it, or what `isDue`. */
+  release(isDue: (message: AddressedMessage) => boolean = () => true): void {
+    const due = this.#held.filter(isDue);
+    this.#held = this.#held.filter((message) => !due.includes(message));
+    for (const message of due) this.#deliver(message);
   }
 
   pass(message: AddressedMessage): void {
@@ -58,8 +58,8 @@ class MemoryLink implements PeerLink {
   readonly traffic = { sentBytes: 0, receivedBytes: 0 };
   readonly #self: MinerId;
   readonly #network: MemoryNetwork;
-  readonly #urgent: AddressedMessage[] = [];
-  readonly #ordinary: AddressedMessage[] = [];
+  /** The most urgent kind's first. */
+  readonly #queues: ReadonlyMap<MessageKind, AddressedMessage[]> = new Map(messageKinds.map((kind) => [kind, []]));
   #onMessage: (message: PeerMessage) => void = () => {};
   #onPeerLost: (peer: MinerId) => void = () => {};
   #closed = false;
@@ -78,14 +78,14 @@ class MemoryLink implements PeerLink {
       throw new FailureError("unreachable", `miner ${to} is gone`, { retry: true });
     }
     const message = { from: this.#self, to, kind, body: Uint8Array.from(body) };
-    (kind === "forward" ? this.#ordinary : this.#urgent).push(message);
+    this.#queues.get(kind)?.push(message);
     this.traffic.sentBytes += body.length;
-    // What is sent in one turn of the event loop goes out after it, gradients first.
+    // What is sent in one turn of the event loop goes out after it, the most urgent first.
     setImmediate(() => this.#sendNext());
   }
 
   #sendNext(): void {
-    const message = this.#urgent.shift() ?? this.#ordinary.shift();
+    const message = [...this.#queues.values()].find(({ length }) => length > 0)?.shift();
     if (message !== undefined && !this.#closed) this.#network.pass(message);
   }
 

@@ -11,6 +11,7 @@ import {
   type MessageKind,
   maxChunkBytes,
   maxMessageBytes,
+  messageKinds,
 } from "../protocol/frames.ts";
 import type { MinerId } from "../protocol/ids.ts";
 import type { PeerLink, PeerMessage } from "./peer-link.ts";
@@ -47,9 +48,8 @@ export class RelayLink implements PeerLink {
   readonly #socket: RelaySocket;
   readonly #maxBufferedBytes: number;
   readonly #reassembly: Reassembly;
-  /** Gradients and flush markers first: they free memory at every stage they pass. */
-  readonly #urgent: Outgoing[] = [];
-  readonly #ordinary: Outgoing[] = [];
+  /** The most urgent kind's first. */
+  readonly #queues: ReadonlyMap<MessageKind, Outgoing[]> = new Map(messageKinds.map((kind) => [kind, []]));
   readonly #nextNumbers = new Map<MinerId, number>();
   #closed = false;
   #onMessage: (message: PeerMessage) => void = () => {};
@@ -87,7 +87,7 @@ export class RelayLink implements PeerLink {
       this.#remove((queued) => queued === outgoing, cancelled());
     };
     signal?.addEventListener("abort", withdraw, { once: true });
-    this.#queueOf(kind).push(outgoing);
+    this.#queues.get(kind)?.push(outgoing);
     this.#pump();
     return promise.finally(() => signal?.removeEventListener("abort", withdraw));
   }
@@ -114,12 +114,8 @@ export class RelayLink implements PeerLink {
     this.#remove(() => true, linkClosed());
   }
 
-  #queueOf(kind: MessageKind): Outgoing[] {
-    return kind === "forward" ? this.#ordinary : this.#urgent;
-  }
-
   #remove(which: (queued: Outgoing) => boolean, failure: FailureError): void {
-    for (const queue of [this.#urgent, this.#ordinary])
+    for (const queue of this.#queues.values())
       for (const outgoing of queue.filter(which)) {
         queue.splice(queue.indexOf(outgoing), 1);
         outgoing.reject(failure);
@@ -129,9 +125,9 @@ export class RelayLink implements PeerLink {
   /** Hands chunks to the socket until it has enough; each chunk that has left calls again. */
   #pump(): void {
     while (!this.#closed && this.#socket.bufferedAmount < this.#maxBufferedBytes) {
-      const queue = this.#urgent.length > 0 ? this.#urgent : this.#ordinary;
-      const outgoing = queue[0];
-      if (outgoing === undefined) return;
+      const queue = [...this.#queues.values()].find(({ length }) => length > 0);
+      const outgoing = queue?.[0];
+      if (queue === undefined || outgoing === undefined) return;
       this.#sendChunk(outgoing);
       if (outgoing.sentBytes < outgoing.body.length) continue;
       queue.shift();

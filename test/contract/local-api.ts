@@ -77,7 +77,7 @@ export function describeLocalApi(name: string, connect: (world: DaemonWorld) => 
 
     it("shows a change of state to subscribers", async () => {
       const watch = watchApi(api);
-      const state = { kind: "training", reason: "", stage: 1 } as const;
+      const state = { kind: "training", reason: "", stages: [1] } as const;
       const network = { url: "ws://network", connected: true, reason: "" };
       world.miner.emit({ type: "state", state, network });
       const view = await watch.until((seen) => seen?.state.machine.state.kind === "training");

@@ -19,6 +19,10 @@ export interface EngineSource {
   discard(): void;
   /** Called when an engine ended by itself, even while nobody waits for an answer. */
   onCrash(handler: (explanation: string) => void): void;
+  /** Ends the live engine; there will be no other. */
+  close(): Promise<void>;
+  /** Process ids of the live engine, if it is a process. */
+  readonly pids: readonly number[];
 }
 
 export class ComputeWorker implements EngineSource {

@@ -23,14 +23,14 @@ export class ComputeQueue {
   readonly #nowMs: () => number;
   readonly #waiting: Record<Priority, Waiting[]> = { step: [], backward: [], forward: [] };
   #busy = false;
-  #busyMs = 0;
   #nonFiniteInRow = 0;
+  #busyMs = 0;
 
   /** When `signal` is aborted, what waits is cancelled. */
   constructor(engine: ComputeEngine, signal: AbortSignal, nowMs: () => number) {
     this.#engine = engine;
-    this.#signal = signal;
     this.#nowMs = nowMs;
+    this.#signal = signal;
     signal.addEventListener("abort", () => this.#cancelAll(), { once: true });
   }
 
@@ -80,10 +80,10 @@ export class ComputeQueue {
     const first = queue?.shift();
     if (first === undefined) return;
     this.#busy = true;
-    const startMs = this.#nowMs();
+    const beganAtMs = this.#nowMs();
     void first.start().finally(() => {
       this.#busy = false;
-      this.#busyMs += this.#nowMs() - startMs;
+      this.#busyMs += Math.max(0, this.#nowMs() - beganAtMs);
       this.#next();
     });
   }

@@ -3,18 +3,18 @@
  * goes on from there. Each act is a phase of the replica, and its work ends with the phase.
  */
 import type { MinerId } from "../../protocol/ids.ts";
-import type { LogLine, MinerState } from "../../protocol/local-api.ts";
+import type { LogLine } from "../../protocol/local-api.ts";
 import type { ClientMessage, DeviceReport, Roster } from "../../protocol/messages.ts";
 import type { BlobClient } from "../../transport/blobs/blob-client.ts";
 import type { PeerBlobs } from "../../transport/peer-blobs.ts";
-import type { PeerLink, PeerMessage } from "../../transport/peer-link.ts";
 import type { EngineSource } from "../compute-host/compute-worker.ts";
 import { openSamples } from "../data/samples-from-blobs.ts";
 import type { Clock } from "../session/clock.ts";
+import { stageBudget } from "../stage-budget.ts";
 import type { Activity } from "./activity.ts";
 import { ComputeQueue } from "./compute-queue.ts";
 import { DropLog } from "./drop-log.ts";
-import { EarlyMessages } from "./early-messages.ts";
+import type { Peers } from "./peers.ts";
 import type { PhaseKeeper } from "./phase-keeper.ts";
 import { holdsFirstStage, type Place } from "./place.ts";
 import { reportProgress } from "./progress.ts";
@@ -30,10 +30,11 @@ export interface ReplicaOptions {
   readonly blobs: Pick<BlobClient, "get" | "put" | "keep">;
   /** Shared by all places of the miner. */
   readonly peerBlobs: PeerBlobs;
+  readonly peers: Pick<Peers, "send">;
   readonly activity: Activity;
   readonly clock: Clock;
+  /** What is a report is said again until it is overtaken by events: the phase that it is about is entered first. */
   readonly send: (message: ClientMessage) => void;
-  readonly onState: (state: MinerState) => void;
   readonly log: (level: LogLine["level"], text: string) => void;
 }
 
@@ -51,61 +52,69 @@ export class EpochActs {
   }
 
   prepare(place: Place): void {
-    const { engines, blobs, device, threads, send } = this.#options;
+    const { engines, blobs, peerBlobs, device, threads } = this.#options;
     const signal = this.#phases.enter({ kind: "preparing", place });
     this.#phases.work(signal, async () => {
       const engine = engines.engine();
       const samples = await openSamples(blobs, place.dataset.manifest, place.model, place.training, signal);
       if (!holdsStartOf(place, this.#holding.current, engine)) {
         this.#holding.current = null;
-        const held = await loadStart(place, engine, { ...device, threads }, blobs, signal);
+        const held = await loadStart(place, engine, { ...device, threads }, { blobs, peerBlobs }, signal);
         signal.throwIfAborted();
         this.#holding.current = held;
       }
-      this.#phases.enter({ kind: "ready", place, samples, early: new EarlyMessages() });
-      send({ type: "ready", at: place.at, weightsHash: this.#holding.loaded.weightsHash });
+      this.#phases.enter({ kind: "ready", place, samples });
+      this.sayReady(place);
     });
   }
 
-  start(roster: Roster, link: PeerLink): void {
+  sayReady(place: Place): void {
+    this.#options.send({ type: "ready", at: place.at, weightsHash: this.#holding.loaded.weightsHash });
+  }
+
+  /** Null when it is too late for this epoch, or when the replica is warming up: the next one comes. */
+  start(roster: Roster): Routes | null {
     const { phase } = this.#phases;
-    const { self, activity, clock, send } = this.#options;
-    if (phase.kind !== "ready") return;
-    const { place, samples, early } = phase;
-    if (!roster.stages[place.stage.index]?.includes(self)) return; // too late for this epoch; the next one comes
+    const { self, activity, clock, send, peers } = this.#options;
+    if (phase.kind !== "ready") return null;
+    const { place, samples } = phase;
+    if (!roster.stages[place.stage.index]?.some(({ minerId }) => minerId === self)) return null;
     const held = this.#holding.loaded;
     this.#holding.current = { ...held, epoch: null }; // training changes the weights
+    const routes = new Routes(roster, self, place.training.microbatchesPerStep, clock);
     const { signal, entered: training } = this.#phases.enterWith((signal) => {
       const training = new Training({
         place,
         self,
-        routes: new Routes(roster, self),
+        routes,
         compute: new ComputeQueue(held.engine, signal, () => clock.nowMs()),
         samples,
-        link,
+        peers,
         activity,
         clock,
         signal,
+        room: roomFor(place),
         react: (reaction) => this.#phases.work(signal, reaction),
         dropped: (from, reason) => this.#drops.dropped(from, reason),
       });
       return { phase: { kind: "training", place, training }, entered: training };
     });
     reportProgress({ place, training, activity, memoryBytes: held.memoryBytes, clock, send, signal });
-    for (const message of early.takeAll()) training.receive(message);
     this.#phases.work(signal, async () => {
       await training.run();
+      signal.throwIfAborted();
       if (!holdsFirstStage(place)) return;
       const { microbatchesDone, microbatchesLost } = training.tally;
       send({ type: "source-done", at: place.at, microbatchesDone, microbatchesLost });
     });
+    return routes;
   }
+}
 
-  /** A message of another miner. */
-  receive(message: PeerMessage): void {
-    const { phase } = this.#phases;
-    if (phase.kind === "training") phase.training.receive(message);
-    else if (phase.kind === "ready" && !phase.early.keep(message))
-      this.#drops.dropped(message.from, "too much came before the start");
-  }
+/** The last stage keeps nothing between a microbatch's passes, but others wait in its queue. */
+function roomFor(place: Place): number {
+  return Math.max(
+    stageBudget(place, place.memoryLimitBytes).microbatchesInFlight,
+    2 * place.training.microbatchesPerStep,
+  );
 }

@@ -1,22 +1,25 @@
-/** One epoch of training as the roles (`source.ts`, `middle.ts`, `last.ts`) see it: what they use and what they account for. */
-import { failureOf } from "../../protocol/failure.ts";
-import type { MessageKind } from "../../protocol/frames.ts";
+/** One epoch of training as the roles (`source.ts`, `later-stage.ts`) see it: what they use and what they account for. */
+import { type AnsweredKind, encodeAnswer, type Verdict } from "../../protocol/answer.ts";
 import type { MinerId } from "../../protocol/ids.ts";
-import { encodeMicrobatch, type MicrobatchMessage } from "../../protocol/microbatch.ts";
-import type { PeerLink } from "../../transport/peer-link.ts";
+import type { MicrobatchMessage } from "../../protocol/microbatch.ts";
 import type { Samples } from "../data/samples-from-blobs.ts";
 import type { Clock } from "../session/clock.ts";
 import type { Activity } from "./activity.ts";
 import type { ComputeQueue } from "./compute-queue.ts";
+import { Deliveries } from "./deliveries.ts";
+import type { Peers } from "./peers.ts";
 import { type Place, tokensPerMicrobatch } from "./place.ts";
 import type { Routes } from "./routes.ts";
 
-/** A role in an epoch. */
+/** A role in an epoch. Its messages were found to be in order. */
 export interface Role {
-  /** A microbatch message that was found to be in order. */
-  receive(from: MinerId, kind: MessageKind, message: MicrobatchMessage): void;
+  receive(from: MinerId, kind: AnsweredKind, message: MicrobatchMessage): void;
+  /** Another replica will not bring this microbatch to its end. */
+  lost(from: MinerId, microbatch: number): void;
   /** Settles when this replica has nothing more to begin. */
   run(): Promise<void>;
+  /** Takes and begins nothing new from here on. */
+  windDown(): void;
 }
 
 export interface EpochOptions {
@@ -25,21 +28,27 @@ export interface EpochOptions {
   readonly routes: Routes;
   readonly compute: ComputeQueue;
   readonly samples: Samples;
-  readonly link: PeerLink;
+  readonly peers: Pick<Peers, "send">;
   readonly activity: Activity;
   readonly clock: Clock;
   readonly signal: AbortSignal;
+  /** Microbatches that there is room for between their arrival and their end. */
+  readonly room: number;
   /** Something was dropped, and why. */
   readonly dropped: (from: MinerId, reason: string) => void;
   /** Does what a message asks for; what goes wrong in it is this replica's failure, unless the epoch is over. */
   readonly react: (reaction: () => Promise<void>) => void;
 }
 
-/** Counts since the epoch attempt's start. */
+/** Counts since the epoch attempt's start; `progress` in `messages.ts` says what they mean. */
 export interface Tally {
   microbatchesDone: number;
   microbatchesLost: number;
   microbatchesInFlight: number;
+  microbatchesRerouted: number;
+  microbatchesStale: number;
+  stalenessSum: number;
+  stalenessMost: number;
   tokensBackward: number;
   /** Last stage only. */
   lossSumNats: number;
@@ -47,62 +56,59 @@ export interface Tally {
 
 export class Epoch {
   readonly options: EpochOptions;
+  readonly deliveries: Deliveries;
   readonly tally: Tally = {
     microbatchesDone: 0,
     microbatchesLost: 0,
     microbatchesInFlight: 0,
+    microbatchesRerouted: 0,
+    microbatchesStale: 0,
+    stalenessSum: 0,
+    stalenessMost: 0,
     tokensBackward: 0,
     lossSumNats: 0,
   };
+  /** Optimizer steps that this replica has taken: what it computes belongs to the next one. */
+  stepsTaken = 0;
+  #whenIdle: (() => void)[] = [];
 
   constructor(options: EpochOptions) {
     this.options = options;
+    this.deliveries = new Deliveries(options);
   }
 
-  /** Sends to a peer; false when it is gone, which the routes then know. */
-  async send(to: MinerId, kind: MessageKind, message: MicrobatchMessage): Promise<boolean> {
-    const { link, routes, signal } = this.options;
-    try {
-      await link.send(to, kind, encodeMicrobatch(message), { signal });
-      return true;
-    } catch (error) {
-      if (failureOf(error)?.code !== "unreachable") throw error;
-      routes.peerLost(to);
-      return false;
-    }
-  }
-
-  /** The marker that ends a step of the path's source. */
-  async flush(to: MinerId, step: number, path: readonly MinerId[]): Promise<boolean> {
-    const { at } = this.options.place;
-    return this.send(to, "flush", {
-      epoch: at.epoch,
-      attempt: at.attempt,
-      step,
-      microbatch: 0,
-      sequences: 0,
-      path,
-      rows: 0,
-      columns: 0,
-      values: new Float32Array(0),
-    });
+  answer(to: MinerId, about: AnsweredKind, { epoch, attempt, step, microbatch }: MicrobatchMessage, verdict: Verdict) {
+    const { peers, place, react, signal } = this.options;
+    if (verdict === "stale") this.tally.microbatchesStale += 1;
+    const answer = encodeAnswer({ epoch, attempt, step, microbatch, stage: place.stage.index, about, verdict });
+    react(() => peers.send(to, "answer", answer, signal));
   }
 
   /** A microbatch began (+1) or came to its end (−1) here. */
   inFlight(change: 1 | -1): void {
     this.tally.microbatchesInFlight += change;
-    this.options.activity.microbatchesInFlight = this.tally.microbatchesInFlight;
+    this.options.activity.microbatchesInFlight += change;
+    if (this.tally.microbatchesInFlight === 0) for (const tell of this.#whenIdle.splice(0)) tell();
+  }
+
+  /** Resolves when nothing is in flight here. */
+  async idle(): Promise<void> {
+    if (this.tally.microbatchesInFlight > 0) await new Promise<void>((resolve) => this.#whenIdle.push(resolve));
   }
 
   forwardDone(): void {
     this.options.activity.forward(tokensPerMicrobatch(this.options.place));
   }
 
-  backwardDone(): void {
+  /** `stepsAtForward`: taken before the microbatch's forward pass. */
+  backwardDone(stepsAtForward = this.stepsTaken): void {
     const { activity, clock, place } = this.options;
     const tokens = tokensPerMicrobatch(place);
+    const staleness = this.stepsTaken - stepsAtForward;
     this.tally.microbatchesDone += 1;
     this.tally.tokensBackward += tokens;
+    this.tally.stalenessSum += staleness;
+    this.tally.stalenessMost = Math.max(this.tally.stalenessMost, staleness);
     activity.backward(tokens, clock.nowMs());
   }
 }

@@ -14,6 +14,8 @@ import type { ComputeEngine, EngineSource } from "../compute-host/compute-worker
 
 export class FakeEngine implements ComputeEngine {
   readonly calls: ComputeMethod[] = [];
+  /** The calls that concern one microbatch, and the steps, in the order in which they were answered. */
+  readonly history: { readonly method: ComputeMethod; readonly microbatch: number | null }[] = [];
   /** Returns the failure of the next call, if it shall fail. */
   failing: (method: ComputeMethod, call: number) => FailureError | null;
   #options: OpenOptions | null = null;
@@ -39,7 +41,22 @@ export class FakeEngine implements ComputeEngine {
     this.calls.push(method);
     const failure = this.failing(method, this.calls.filter((called) => called === method).length);
     if (failure !== null) throw failure;
-    return this.#answer(method, args[0]) as ComputeResult<M>;
+    const answer = this.#answer(method, args[0]) as ComputeResult<M>;
+    this.#record(method, args[0]);
+    return answer;
+  }
+
+  /** The microbatches whose gradients were added, in order. */
+  get trained(): readonly number[] {
+    return this.history.flatMap(({ method, microbatch }) =>
+      (method === "backward" || method === "forwardBackward") && microbatch !== null ? [microbatch] : [],
+    );
+  }
+
+  #record(method: ComputeMethod, argument: unknown): void {
+    if (method === "step") this.history.push({ method, microbatch: null });
+    if (method === "forward" || method === "backward" || method === "forwardBackward")
+      this.history.push({ method, microbatch: Number((argument as { microbatch: string }).microbatch) });
   }
 
   #answer(method: ComputeMethod, argument: unknown): unknown {
@@ -165,6 +182,14 @@ export class FakeEngines implements EngineSource {
   }
 
   discard(): void {
+    this.#live = null;
+  }
+
+  readonly pids = [];
+  isClosed = false;
+
+  async close(): Promise<void> {
+    this.isClosed = true;
     this.#live = null;
   }
 

@@ -1,6 +1,6 @@
 /**
- * For tests: replicas of all stages, wired by memory links, with fake engines and an orchestrator whose every word is the
- * test's. Real are the replicas.
+ * For tests: miners with replicas of all stages, wired by memory links, with fake engines and an orchestrator whose every word is the
+ * test's. Real are the miners' places. A turn of the event loop takes a millisecond.
  */
 
 import { byteTokenizer } from "../../compute/data/byte-tokenizer.ts";
@@ -14,16 +14,20 @@ import {
   type EpochRef,
   type MinerId,
   minerIdSchema,
+  type PlaceRef,
   runIdSchema,
 } from "../../protocol/ids.ts";
-import type { ClientMessage, Roster } from "../../protocol/messages.ts";
+import { type ClientMessage, type Roster, rosterBytes } from "../../protocol/messages.ts";
 import type { ModelConfig, TrainingConfig } from "../../protocol/run-config.ts";
 import { MemoryNetwork } from "../../transport/memory-link.ts";
+import { PeerBlobs } from "../../transport/peer-blobs.ts";
 import type { PeerLink } from "../../transport/peer-link.ts";
 import { FakeClock } from "../session/fake-clock.ts";
 import { Activity } from "./activity.ts";
-import { FakeEngines } from "./fake-engine.ts";
-import { type EpochMessage, Replica } from "./replica.ts";
+import { type FakeEngine, FakeEngines } from "./fake-engine.ts";
+import type { Place } from "./place.ts";
+import { Places } from "./places.ts";
+import type { EpochMessage } from "./replica.ts";
 
 const model: ModelConfig = {
   vocabulary: 256,
@@ -43,6 +47,7 @@ const training: TrainingConfig = {
   sequencesPerMicrobatch: 2,
   microbatchesPerStep: 3,
   stepsPerEpoch: 2,
+  maximumStaleness: 0,
   learningRate: 1e-3,
   warmupSteps: 0,
   schedule: { kind: "constant" },
@@ -56,17 +61,29 @@ const training: TrainingConfig = {
   outerMomentum: 0,
   seed: 1,
 };
+export const tokensPerMicrobatch = training.sequenceLength * training.sequencesPerMicrobatch;
 
 type MessageOf<T extends ClientMessage["type"]> = Extract<ClientMessage, { type: T }>;
+/** What is said to a replica of any stage. */
+type Order = EpochMessage extends infer M ? (M extends { at: PlaceRef } ? Omit<M, "at"> : never) : never;
 
 export interface FakeMember {
   readonly id: MinerId;
-  readonly stage: number;
-  readonly replica: Replica;
-  readonly engines: FakeEngines;
-  readonly link: PeerLink;
+  /** Its stages, lowest first; most have one. */
+  readonly stages: readonly number[];
+  readonly places: Places;
   readonly sent: ClientMessage[];
   readonly log: string[];
+  /** Of each stage that it was ever given a place in, in that order. */
+  readonly engines: FakeEngines[];
+  /** Its current link. */
+  link: PeerLink;
+}
+
+export interface SwarmShape {
+  /** The stages of each miner; `replicas` of them for each stage unless given. */
+  readonly holdings?: readonly (readonly number[])[];
+  readonly seed?: number;
 }
 
 class FakeBlobs {
@@ -78,41 +95,46 @@ class FakeBlobs {
     return Uint8Array.from(bytes);
   }
 
-  take(ref: BlobRef): Promise<Uint8Array> {
-    return this.get(ref);
-  }
-
   async put(bytes: Uint8Array): Promise<BlobRef> {
     const ref = { hash: hashBytes(bytes), bytes: bytes.length };
     this.stored.set(ref.hash, Uint8Array.from(bytes));
     return ref;
   }
+
+  async keep(bytes: Uint8Array) {
+    const ref = { hash: hashBytes(bytes), bytes: bytes.length };
+    const read = (offset: number, length: number) => bytes.subarray(offset, offset + length);
+    return { ref, source: { bytes: ref.bytes, read } };
+  }
 }
 
 export class FakeSwarm {
   readonly network = new MemoryNetwork();
-  readonly clock = new FakeClock();
+  readonly clock: FakeClock;
   readonly blobs = new FakeBlobs();
   readonly members: FakeMember[];
   readonly training: TrainingConfig;
+  /** Of the roster; 1 unless given. */
+  readonly weights = new Map<MinerId, number>();
   at: EpochRef = { runId: runIdSchema.parse("run"), epoch: 0, attempt: 0 };
   readonly #stages: number;
   #rosterVersion = 0;
+  #sources: Roster["sources"] = [];
 
-  constructor(stages: number, replicas: number, overrides: Partial<TrainingConfig> = {}) {
+  constructor(stages: number, replicas: number, overrides: Partial<TrainingConfig> = {}, shape: SwarmShape = {}) {
     this.#stages = stages;
+    this.clock = new FakeClock(shape.seed ?? 1);
     this.training = { ...training, ...overrides };
-    this.members = Array.from({ length: stages * replicas }, (_, index) =>
-      this.#member(index, Math.floor(index / replicas)),
-    );
-    for (const { replica, link } of this.members) {
-      replica.connected(link);
-      replica.join();
+    const oneEach = Array.from({ length: stages * replicas }, (_, index) => [Math.floor(index / replicas)]);
+    this.members = (shape.holdings ?? oneEach).map((held, index) => this.#member(index, held));
+    for (const { places, link } of this.members) {
+      places.connected(link);
+      places.join();
     }
   }
 
-  inStage(stage: number): FakeMember[] {
-    return this.members.filter((member) => member.stage === stage);
+  inStage(stage: number, members: readonly FakeMember[] = this.members): FakeMember[] {
+    return members.filter((member) => member.stages.includes(stage));
   }
 
   member(stage: number, index: number): FakeMember {
@@ -121,94 +143,130 @@ export class FakeSwarm {
     return member;
   }
 
-  tell(members: readonly FakeMember[], message: EpochMessage): void {
-    for (const { replica } of members) replica.handle(message);
+  /** The engine of the member's replica, of its lowest stage unless given. */
+  engine(member: FakeMember, stage = member.stages[0]): FakeEngine {
+    const engines = member.engines[member.stages.indexOf(stage ?? 0)];
+    if (engines === undefined) throw new Error(`no replica of stage ${stage}`);
+    return engines.engine();
+  }
+
+  /** How often each microbatch's gradient was added in a stage, over all its replicas that are given. */
+  trainedIn(stage: number, members: readonly FakeMember[] = this.members): Map<number, number> {
+    const counts = new Map<number, number>();
+    for (const member of this.inStage(stage, members))
+      for (const microbatch of this.engine(member, stage).trained)
+        counts.set(microbatch, (counts.get(microbatch) ?? 0) + 1);
+    return counts;
+  }
+
+  tell(members: readonly FakeMember[], order: Order): void {
+    for (const { places, stages } of members)
+      for (const stage of stages) places.handle({ ...order, at: { ...this.at, stage } });
   }
 
   async prepare(
     members = this.members,
     checkpoints: ReadonlyMap<number, { weights: BlobRef; optimizer: BlobRef }> = new Map(),
   ) {
-    const manifest = await this.#dataset();
-    for (const { replica, stage } of members)
-      replica.handle({
-        type: "prepare",
-        at: this.at,
-        stage: this.#stageSpec(stage),
-        model,
-        training: this.training,
-        dataset: { manifest },
-        checkpoint: checkpoints.get(stage) ?? null,
-      });
-    await Promise.all(members.map((member) => this.heard(member, "ready")));
+    for (const member of members)
+      for (const stage of member.stages) member.places.handle(await this.place(stage, checkpoints.get(stage)));
+    for (const member of members) for (const stage of member.stages) await this.heard(member, "ready", stage);
   }
 
+  /** What `prepare` says. */
+  async place(stage: number, checkpoint?: { weights: BlobRef; optimizer: BlobRef }): Promise<Place> {
+    return {
+      type: "prepare",
+      at: { ...this.at, stage },
+      stage: this.#stageSpec(stage),
+      model,
+      training: this.training,
+      dataset: { manifest: await this.#dataset() },
+      checkpoint: checkpoint === undefined ? null : { ...checkpoint, holders: [] },
+      memoryLimitBytes: 2 ** 30,
+    };
+  }
+
+  /** With the next version. */
   roster(members = this.members): Roster {
     this.#rosterVersion += 1;
     const stages = Array.from({ length: this.#stages }, (_, stage) =>
-      members.filter((member) => member.stage === stage).map(({ id }) => id),
+      this.inStage(stage, members).map(({ id }) => ({ minerId: id, weight: this.weights.get(id) ?? 1 })),
     );
-    return { version: this.#rosterVersion, stages };
+    return { version: this.#rosterVersion, stages, sources: this.#sources };
   }
 
-  start(members = this.members): void {
-    this.tell(members, { type: "start", at: this.at, roster: this.roster(members) });
+  /** `start` or `roster`, as the network signs it. */
+  announce(type: "start" | "roster", members: readonly FakeMember[], roster: Roster): void {
+    const signature = fakeSignature(rosterBytes({ ...this.at, stage: 0 }, roster));
+    this.tell(members, { type, roster, signature });
+  }
+
+  /** Begins the epoch for these members, and tells them; or, where some start late, only some of them. */
+  start(members = this.members, told = members): Roster {
+    this.#sources = this.inStage(0, members).map(({ id }) => ({ minerId: id, weight: this.weights.get(id) ?? 1 }));
+    const roster = this.roster(members);
+    this.announce("start", told, roster);
+    return roster;
+  }
+
+  /** Takes a member away: its link ends, its work with it, and the others are told unless `silently`. */
+  kill(member: FakeMember, rest = this.members.filter((other) => other !== member), silently = false): void {
+    this.network.remove(member.id);
+    member.link.close();
+    void member.places.close();
+    if (!silently) this.announce("roster", rest, this.roster(rest));
+  }
+
+  /** The member's session ends, and another begins when `reconnect` is called. */
+  disconnect(member: FakeMember): void {
+    member.link.close();
+    member.places.disconnected("The connection was closed.");
+  }
+
+  reconnect(member: FakeMember): void {
+    member.link = this.network.link(member.id);
+    member.places.connected(member.link);
   }
 
   async trained(members = this.inStage(0)): Promise<MessageOf<"source-done">[]> {
     return Promise.all(members.map((member) => this.heard(member, "source-done")));
   }
 
-  async upload(members = this.members): Promise<MessageOf<"contributed">[]> {
-    this.tell(members, { type: "upload", at: this.at });
-    return Promise.all(members.map((member) => this.heard(member, "contributed")));
-  }
-
-  /** Lets every stage merge what its members said in `contributed`. */
-  async merge(members = this.members): Promise<MessageOf<"merged">[]> {
-    for (let stage = 0; stage < this.#stages; stage++) {
-      const replicas = members.filter((member) => member.stage === stage);
-      const contributions = await Promise.all(
-        replicas.map(async (member) => {
-          const { blob, tokens } = await this.heard(member, "contributed");
-          return { minerId: member.id, blob, tokens };
-        }),
-      );
-      this.tell(replicas, { type: "merge", at: this.at, contributions });
-    }
-    return Promise.all(members.map((member) => this.heard(member, "merged")));
-  }
-
-  async stored(member: FakeMember): Promise<MessageOf<"stored">> {
-    this.tell([member], { type: "store-checkpoint", at: this.at });
-    return this.heard(member, "stored");
-  }
-
-  /** Waits for a message of this kind, about the current epoch where it names one. */
-  async heard<T extends ClientMessage["type"]>(member: FakeMember, type: T): Promise<MessageOf<T>> {
+  /** Waits for a message of this kind, about the current epoch where it names one, and this stage where one is given. */
+  async heard<T extends ClientMessage["type"]>(member: FakeMember, type: T, stage?: number): Promise<MessageOf<T>> {
     const isIt = (message: ClientMessage): message is MessageOf<T> =>
       message.type === type &&
-      (!("at" in message) || (message.at.epoch === this.at.epoch && message.at.attempt === this.at.attempt));
+      (!("at" in message) ||
+        (message.at.epoch === this.at.epoch &&
+          message.at.attempt === this.at.attempt &&
+          (stage === undefined || message.at.stage === stage)));
     await this.until(() => member.sent.some(isIt));
     return member.sent.filter(isIt).at(-1) as MessageOf<T>;
   }
 
-  /** Waits until something is so; checks again whenever the event loop has turned. */
+  /** Waits until something is so; looks again after every turn. */
   async until(isSo: () => boolean): Promise<void> {
-    while (!isSo()) await new Promise<void>((resolve) => setImmediate(resolve));
+    for (let turn = 0; !isSo(); turn++) {
+      if (turn > mostTurns) throw new Error(`not so after ${mostTurns} turns`);
+      await this.turns(1);
+    }
   }
 
-  /** Lets everything happen that can happen by itself within so many turns of the event loop. */
+  /** Lets everything happen that can happen by itself within so many turns. */
   async turns(count: number): Promise<void> {
-    for (let turn = 0; turn < count; turn++) await new Promise<void>((resolve) => setImmediate(resolve));
+    for (let turn = 0; turn < count; turn++) {
+      await new Promise<void>((resolve) => setImmediate(resolve));
+      this.clock.advance(1);
+    }
   }
 
-  #member(index: number, stage: number): FakeMember {
+  #member(index: number, stages: readonly number[]): FakeMember {
     const id = minerIdSchema.parse(index.toString(16).padStart(64, "0"));
-    const engines = new FakeEngines();
+    const engines: FakeEngines[] = [];
     const sent: ClientMessage[] = [];
     const log: string[] = [];
-    const replica = new Replica({
+    const places = new Places({
       self: id,
       device: {
         platform: "fake",
@@ -222,15 +280,21 @@ export class FakeSwarm {
         blockTokensPerSecond: null,
       },
       threads: 1,
-      engines,
+      openEngines: () => {
+        const opened = new FakeEngines();
+        engines.push(opened);
+        return opened;
+      },
+      isSigned: (bytes, signature) => Buffer.compare(signature, fakeSignature(bytes)) === 0,
       blobs: this.blobs,
+      peerBlobs: new PeerBlobs({ clock: this.clock, dropped: (_, { message }) => log.push(message) }),
       activity: new Activity(),
       clock: this.clock,
       send: (message) => sent.push(message),
       onState: () => {},
       log: (_level, text) => log.push(text),
     });
-    return { id, stage, replica, engines, link: this.network.link(id), sent, log };
+    return { id, stages, places, engines, link: this.network.link(id), sent, log };
   }
 
   #stageSpec(stage: number) {
@@ -245,4 +309,11 @@ export class FakeSwarm {
     for (const file of files.values()) await this.blobs.put(file);
     return this.blobs.put(new TextEncoder().encode(JSON.stringify(manifest)));
   }
+}
+
+const mostTurns = 300_000;
+
+/** The network's, as far as these miners know. */
+function fakeSignature(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from(Buffer.from(hashBytes(bytes), "hex"));
 }

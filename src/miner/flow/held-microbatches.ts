@@ -1,103 +1,90 @@
 /**
- * What a stage holds of each source's current step. A source has at most microbatchesPerStep of them, each comes once, and
- * what did not come back by the step's end is abandoned, so what a stage holds is bounded whatever the sources do.
+ * What a replica behind the first stage holds of the steps that are not over: each microbatch once, however often it comes. It is
+ * bounded, whatever the others do; what belongs to a later step has room of its own, so that it cannot keep out what the current
+ * step waits for.
  */
-import type { MinerId } from "../../protocol/ids.ts";
+import type { Verdict } from "../../protocol/answer.ts";
 import type { MicrobatchMessage } from "../../protocol/microbatch.ts";
+import type { Returned } from "./onward.ts";
 
 export interface Held {
-  readonly microbatch: number;
-  readonly path: readonly MinerId[];
-  /** Set when the activations were sent on: a gradient cannot come earlier. */
-  forwarded: boolean;
+  /** With the path that it took last: the gradient goes back along that one. */
+  message: MicrobatchMessage;
+  /** `done`: `returned` is kept, for whoever asks again. `lost`: it will never be done. */
+  state: "waiting" | "inside" | "done" | "lost";
+  /** What goes back to the stage before. */
+  returned: Returned | null;
 }
 
-interface SourceStep {
-  readonly step: number;
-  readonly seen: Set<number>;
-  readonly held: Map<number, Held>;
+export interface Admission {
+  readonly verdict: Verdict;
+  readonly held: Held | null;
 }
 
 export class HeldMicrobatches {
-  readonly #sources = new Map<MinerId, SourceStep>();
-  /** The steps that are over, by source. */
-  readonly #flushed = new Set<string>();
-  readonly #abandon: (microbatches: readonly Held[]) => void;
+  readonly #room: number;
+  readonly #held = new Map<number, Held>();
+  /** The first step that is not over, and the last one whose microbatches may be computed. */
+  #firstStep = 0;
+  #lastStep: number;
+  #isClosed = false;
 
-  /** `abandon` is told of what will never come back. */
-  constructor(abandon: (microbatches: readonly Held[]) => void) {
-    this.#abandon = abandon;
+  /** `ahead`: by how many steps microbatches may be ahead of the replica and still be computed. */
+  constructor(room: number, ahead: number) {
+    this.#room = room;
+    this.#lastStep = ahead;
   }
 
-  /** Takes a microbatch on; null when it came before or its step is over. */
-  admit(message: MicrobatchMessage): Held | null {
-    const source = this.#at(message);
-    if (source === null || this.#isFlushed(message) || source.seen.has(message.microbatch)) return null;
-    const held: Held = { microbatch: message.microbatch, path: message.path, forwarded: false };
-    source.seen.add(message.microbatch);
-    source.held.set(message.microbatch, held);
-    return held;
+  /** Takes a microbatch in, or finds the one that came before. */
+  admit(message: MicrobatchMessage): Admission {
+    if (message.step < this.#firstStep) return { verdict: "stale", held: null };
+    const known = this.#held.get(message.microbatch);
+    if (known !== undefined) {
+      known.message = { ...known.message, path: message.path };
+      return { verdict: known.state === "lost" ? "lost" : "accepted", held: known };
+    }
+    if (this.#isClosed || this.#isFull(message.step)) return { verdict: "full", held: null };
+    const held: Held = { message, state: "waiting", returned: null };
+    this.#held.set(message.microbatch, held);
+    return { verdict: "accepted", held };
   }
 
-  /** Gives up what a gradient belongs to; null when nothing waits for it. */
-  release({ microbatch, path, step }: MicrobatchMessage): Held | null {
-    const source = this.#sources.get(sourceOf(path));
-    const held = source?.held.get(microbatch);
-    if (held === undefined || source?.step !== step || !held.forwarded) return null;
-    if (!held.path.every((miner, stage) => miner === path[stage])) return null;
-    source.held.delete(microbatch);
-    return held;
+  /** Those that may be computed now, and for which there is room; they are `inside` from here on. */
+  takeDue(): readonly Held[] {
+    const all = [...this.#held.values()];
+    const inside = all.filter(({ state }) => state === "inside").length;
+    const due = all
+      .filter(({ state, message }) => state === "waiting" && message.step <= this.#lastStep)
+      .toSorted((a, b) => a.message.step - b.message.step)
+      .slice(0, Math.max(0, this.#room - inside));
+    for (const held of due) held.state = "inside";
+    return due;
   }
 
-  /** Whether it still waits: false once it was abandoned. */
+  /** Whether its step is not over yet. */
   isHeld(held: Held): boolean {
-    return this.#sources.get(sourceOf(held.path))?.held.get(held.microbatch) === held;
+    return this.#held.get(held.message.microbatch) === held;
   }
 
-  /** Forgets one that this stage could not compute. */
-  drop(held: Held): void {
-    if (this.isHeld(held)) this.#sources.get(sourceOf(held.path))?.held.delete(held.microbatch);
+  /** The first step is over: what belongs to it is forgotten, and returned as far as it was not done. */
+  endStep(): readonly Held[] {
+    this.#firstStep += 1;
+    this.#lastStep += 1;
+    const over = [...this.#held.values()].filter(({ message }) => message.step < this.#firstStep);
+    for (const { message } of over) this.#held.delete(message.microbatch);
+    return over.filter(({ state }) => state === "waiting" || state === "inside");
   }
 
-  /** The source's step is over, which may be heard after its next step began; false when that was known. */
-  flush(message: MicrobatchMessage): boolean {
-    if (this.#isFlushed(message)) return false;
-    this.#flushed.add(stepKey(message));
-    const source = this.#at(message);
-    if (source !== null) this.#abandonAll(source);
-    return true;
+  /** Takes nothing in from here on that it does not have. */
+  close(): void {
+    this.#isClosed = true;
   }
 
-  #isFlushed(message: MicrobatchMessage): boolean {
-    return this.#flushed.has(stepKey(message));
+  #isFull(step: number): boolean {
+    const isAhead = step > this.#lastStep;
+    const alike = [...this.#held.values()].filter(
+      ({ state, message }) => (state === "waiting" || state === "inside") && message.step > this.#lastStep === isAhead,
+    );
+    return alike.length >= this.#room;
   }
-
-  /** The source's state at the message's step; null when the message is about an earlier one. */
-  #at({ path, step }: MicrobatchMessage): SourceStep | null {
-    const miner = sourceOf(path);
-    const current = this.#sources.get(miner);
-    if (current?.step === step) return current;
-    if (current !== undefined && current.step > step) return null;
-    // A newer step ends the one before, even if its flush marker was lost.
-    if (current !== undefined) this.#abandonAll(current);
-    const next: SourceStep = { step, seen: new Set(), held: new Map() };
-    this.#sources.set(miner, next);
-    return next;
-  }
-
-  #abandonAll(source: SourceStep): void {
-    if (source.held.size > 0) this.#abandon([...source.held.values()]);
-    source.held.clear();
-  }
-}
-
-/** Names a step of one source. */
-export function stepKey({ path, step }: MicrobatchMessage): string {
-  return `${sourceOf(path)} ${step}`;
-}
-
-function sourceOf(path: readonly MinerId[]): MinerId {
-  const [source] = path;
-  if (source === undefined) throw new Error("a path without a source");
-  return source;
 }

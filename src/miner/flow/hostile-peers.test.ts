@@ -31,9 +31,12 @@ it("a replica drops whatever hostile peers send, and trains as if nothing had co
   };
   await swarm.prepare(honest);
   swarm.start(honest);
-  for (const done of await swarm.trained(honest.filter(({ stage }) => stage === 0)))
+  for (const done of await swarm.trained(swarm.inStage(0, honest)))
     expect(done).toMatchObject({ microbatchesDone: 6, microbatchesLost: 0 });
-  expect((await swarm.upload(honest)).map(({ tokens }) => tokens)).toEqual(Array(6).fill(96));
+  for (const stage of [0, 1, 2])
+    expect([...swarm.trainedIn(stage, honest)].toSorted(([a], [b]) => a - b)).toEqual(
+      Array.from({ length: 12 }, (_, microbatch) => [microbatch, 1]),
+    );
   expect(sentByStrangers).toBeGreaterThan(200);
   expect(honest.some(({ log }) => log.some((line) => line.includes("Dropped")))).toBe(true);
 });
@@ -41,8 +44,9 @@ it("a replica drops whatever hostile peers send, and trains as if nothing had co
 it("a replica drops wrong shapes, paths and turns from a miner that does belong to the epoch", async () => {
   const swarm = new FakeSwarm(2, 2);
   const [source, rogue] = swarm.inStage(0);
-  const [last] = swarm.inStage(1);
-  if (source === undefined || rogue === undefined || last === undefined) throw new Error("members are missing");
+  const [last, otherLast] = swarm.inStage(1);
+  if (source === undefined || rogue === undefined || last === undefined || otherLast === undefined)
+    throw new Error("members are missing");
   const random = randomNumbers(seed);
   const headerBytes = 32;
   await swarm.prepare();
@@ -57,9 +61,10 @@ it("a replica drops wrong shapes, paths and turns from a miner that does belong 
     return "deliver";
   };
   swarm.start();
-  await swarm.trained([source]);
+  await swarm.trained([source, rogue]);
   expect(spoiledMessages).toBeGreaterThan(20);
-  expect(last.engines.engine().calls.filter((call) => call === "forwardBackward")).toHaveLength(6);
+  const trained = [last, otherLast].flatMap((member) => swarm.engine(member).trained);
+  expect(trained.toSorted((a, b) => a - b)).toEqual(Array.from({ length: 12 }, (_, microbatch) => microbatch));
 });
 
 function spoiled(body: Uint8Array, random: (below: number) => number): Uint8Array {

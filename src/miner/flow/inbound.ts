@@ -1,47 +1,60 @@
 /**
- * Checks every message that comes from another miner: nothing in it is believed until it fits the epoch, the stage's shapes
- * and the paths that the roster allows.
+ * Checks every message that comes from another replica: nothing in it is believed until it fits the epoch, the stage's shapes, and
+ * what the roster lets its sender say.
  */
+import { type AnsweredKind, answeredKinds } from "../../protocol/answer.ts";
 import { FailureError } from "../../protocol/failure.ts";
-import type { MessageKind } from "../../protocol/frames.ts";
-import { type MinerId, sameEpoch } from "../../protocol/ids.ts";
-import { decodeMicrobatch, type MicrobatchMessage } from "../../protocol/microbatch.ts";
-import type { PeerMessage } from "../../transport/peer-link.ts";
-import { type Place, tokensPerMicrobatch } from "./place.ts";
+import type { MinerId } from "../../protocol/ids.ts";
+import type { MicrobatchMessage } from "../../protocol/microbatch.ts";
+import { microbatchesInStep } from "../../protocol/source-shares.ts";
+import { holdsFirstStage, holdsLastStage, type Place, tokensPerMicrobatch } from "./place.ts";
 import type { Routes } from "./routes.ts";
 
-/** Throws `FailureError`: stale-epoch when the message is about another epoch, malformed-message or unexpected-message otherwise. */
-export function checkInbound(message: PeerMessage, place: Place, self: MinerId, routes: Routes): MicrobatchMessage {
-  const microbatch = decodeMicrobatch(message.body);
-  const { epoch, attempt, step, path } = microbatch;
-  if (!sameEpoch(place.at, { ...place.at, epoch, attempt }))
-    throw new FailureError("stale-epoch", `about epoch ${epoch}, attempt ${attempt}`);
-  if (step >= place.training.stepsPerEpoch) throw unexpected("a step that the epoch does not have");
-  if (!routes.isPath(path) || path[place.stage.index] !== self) throw unexpected("a path that does not lead here");
-  if (neighbour(message.kind, path, place.stage.index) !== message.from)
-    throw unexpected("a sender that is not the neighbour on the path");
-  if (message.kind === "flush") checkFlush(microbatch);
-  else checkTensor(microbatch, place, routes);
-  return microbatch;
+export function isAnsweredKind(kind: string): kind is AnsweredKind {
+  return answeredKinds.some((answered) => answered === kind);
 }
 
-function neighbour(kind: MessageKind, path: readonly MinerId[], stage: number): MinerId | undefined {
-  return kind === "backward" ? path[stage + 1] : path[stage - 1];
+/** Throws `FailureError` (unexpected-message). */
+export function checkInbound(
+  from: MinerId,
+  kind: AnsweredKind,
+  message: MicrobatchMessage,
+  { place, self, routes }: { readonly place: Place; readonly self: MinerId; readonly routes: Routes },
+): void {
+  const { step, path } = message;
+  if (step >= place.training.stepsPerEpoch) throw unexpected("a step that the epoch does not have");
+  if (routes.shareOf(path[0]) === undefined) throw unexpected("a path that does not begin at a source");
+  const { index, count } = place.stage;
+  if (kind === "backward") {
+    if (holdsLastStage(place)) throw unexpected("a gradient behind the last stage");
+    if (path.length !== count || path[index] !== self) throw unexpected("a path that does not lead here");
+    mustBeSender(from, path[index + 1], index + 1, routes);
+  } else {
+    if (holdsFirstStage(place)) throw unexpected(`"${kind}" before the first stage`);
+    if (path.length !== (kind === "flush" ? 1 : index)) throw unexpected("a path that does not lead here");
+    mustBeSender(from, path.at(-1), kind === "flush" ? 0 : index - 1, routes);
+  }
+  if (kind === "flush") checkFlush(message);
+  else checkTensor(message, place, routes);
+}
+
+function mustBeSender(from: MinerId, named: MinerId | undefined, stage: number, routes: Routes): void {
+  if (named !== from || !routes.belongs(from, stage))
+    throw unexpected("a sender that is not the neighbour on the path");
 }
 
 function checkFlush({ rows, columns }: MicrobatchMessage): void {
   if (rows !== 0 || columns !== 0) throw unexpected("a flush marker with values");
 }
 
-function checkTensor(microbatch: MicrobatchMessage, place: Place, routes: Routes): void {
-  const { sequences, rows, columns, path, step } = microbatch;
+function checkTensor(message: MicrobatchMessage, place: Place, routes: Routes): void {
+  const { sequences, rows, columns, path, step, microbatch } = message;
   const { training, model } = place;
   if (sequences !== training.sequencesPerMicrobatch || rows !== tokensPerMicrobatch(place) || columns !== model.width)
     throw unexpected(`a tensor of ${sequences} sequences, [${rows}, ${columns}]`);
-  const source = routes.sourceIndex(path[0]);
-  const turn = (microbatch.microbatch - source) / routes.sourceCount;
-  if (!Number.isInteger(turn) || Math.floor(turn / training.microbatchesPerStep) !== step)
-    throw unexpected("a microbatch that is not its source's in this step");
+  const { first, count } = routes.shareOf(path[0]) ?? { first: 0, count: 0 };
+  const turn = microbatch - step * microbatchesInStep(routes.sources.length, training.microbatchesPerStep) - first;
+  if (turn < 0 || turn >= count) throw unexpected("a microbatch that is not its source's in this step");
 }
 
 function unexpected(what: string): FailureError {

@@ -1,115 +1,58 @@
-/** The part of a stage in the middle: passes activations on, gradients back, and steps when a flush marker comes by. */
-
-import { assertNever } from "../../protocol/assert-never.ts";
-import type { MessageKind } from "../../protocol/frames.ts";
+/** A stage in the middle: passes activations on, and gradients back. */
 import type { MinerId } from "../../protocol/ids.ts";
 import type { MicrobatchMessage } from "../../protocol/microbatch.ts";
-import type { Epoch, Role } from "./epoch.ts";
-import { type Held, HeldMicrobatches, stepKey } from "./held-microbatches.ts";
+import type { Epoch } from "./epoch.ts";
+import type { Held } from "./held-microbatches.ts";
+import type { Carrier } from "./later-stage.ts";
+import { Onward, type Returned } from "./onward.ts";
 
-export class Middle implements Role {
+export class Middle implements Carrier {
   readonly #epoch: Epoch;
-  readonly #held: HeldMicrobatches;
-  /** The flush markers that were passed on, by step and receiver. */
-  readonly #passedOn = new Set<string>();
+  readonly #onward: Onward;
+  readonly #isHeld: (held: Held) => boolean;
 
-  constructor(epoch: Epoch) {
+  constructor(epoch: Epoch, isHeld: (held: Held) => boolean) {
     this.#epoch = epoch;
-    this.#held = new HeldMicrobatches((abandoned) => this.#abandon(abandoned));
+    this.#onward = new Onward(epoch);
+    this.#isHeld = isHeld;
   }
 
-  /** Everything happens when messages come. */
-  async run(): Promise<void> {}
-
-  receive(from: MinerId, kind: MessageKind, message: MicrobatchMessage): void {
-    switch (kind) {
-      case "forward":
-        this.#epoch.options.react(() => this.#forward(from, message));
-        return;
-      case "backward":
-        this.#epoch.options.react(() => this.#backward(from, message));
-        return;
-      case "flush":
-        this.#epoch.options.react(() => this.#flush(message));
-        return;
-      default:
-        assertNever(kind);
-    }
-  }
-
-  async #forward(from: MinerId, message: MicrobatchMessage): Promise<void> {
-    const { compute, dropped } = this.#epoch.options;
-    const held = this.#held.admit(message);
-    if (held === null) return dropped(from, `microbatch ${message.microbatch} came again or too late`);
-    const microbatch = keyOf(held);
-    this.#epoch.inFlight(1);
-    const { sequences, values } = message;
-    const result = await compute.attempt("forward", "forward", { microbatch, sequences, activations: values });
-    if (!this.#held.isHeld(held)) {
-      // Its step ended while it was computed.
-      await compute.run("step", "discard", { microbatches: [microbatch] });
-      return;
-    }
-    const next = this.#neighbour(held, +1);
-    if (result === null || next === undefined) {
-      this.#held.drop(held);
-      this.#abandon([held]);
-      return;
-    }
+  async carry(held: Held): Promise<Returned | null> {
+    const { compute, self, place } = this.#epoch.options;
+    const { sequences, values: activations, microbatch: index } = held.message;
+    const microbatch = String(index);
+    const forward = await compute.attempt("forward", "forward", { microbatch, sequences, activations });
+    if (forward === null) return null;
     this.#epoch.forwardDone();
-    held.forwarded = true;
-    await this.#epoch.send(next, "forward", { ...message, values: result.activations });
-  }
-
-  async #backward(from: MinerId, message: MicrobatchMessage): Promise<void> {
-    const { compute, dropped } = this.#epoch.options;
-    const held = this.#held.release(message);
-    if (held === null) return dropped(from, `nothing waits for the gradient of microbatch ${message.microbatch}`);
-    const result = await compute.attempt("backward", "backward", {
-      microbatch: keyOf(held),
-      gradient: message.values,
-    });
-    if (result?.inputGradient == null) {
-      this.#abandon([held]);
-      return;
+    const stepsAtForward = this.#epoch.stepsTaken;
+    // Its step may have ended while it was computed.
+    const returned = this.#isHeld(held)
+      ? await this.#onward.exchange({
+          ...held.message,
+          stage: place.stage.index + 1,
+          path: [...held.message.path, self],
+          values: forward.activations,
+        })
+      : null;
+    const gradient = returned?.gradient;
+    const backward = gradient && (await compute.attempt("backward", "backward", { microbatch, gradient }));
+    if (returned === null || backward?.inputGradient == null) {
+      await compute.run("step", "discard", { microbatches: [microbatch] });
+      return null;
     }
-    this.#epoch.inFlight(-1);
-    this.#epoch.backwardDone();
-    const previous = this.#neighbour(held, -1);
-    if (previous !== undefined)
-      await this.#epoch.send(previous, "backward", { ...message, values: result.inputGradient });
+    this.#epoch.backwardDone(stepsAtForward);
+    return { gradient: backward.inputGradient, path: returned.path };
   }
 
-  /** A step has a marker for each of its paths: the first makes this replica step, and everyone who follows on one gets one. */
-  async #flush(message: MicrobatchMessage): Promise<void> {
-    const isNews = this.#held.flush(message);
-    await Promise.all([
-      this.#passOn(message),
-      isNews ? this.#epoch.options.compute.attempt("step", "step") : undefined,
-    ]);
+  returned(from: MinerId, message: MicrobatchMessage): void {
+    this.#onward.receive(from, message);
   }
 
-  async #passOn(message: MicrobatchMessage): Promise<void> {
-    const next = message.path[this.#epoch.options.place.stage.index + 1];
-    if (next === undefined) return;
-    const marker = `${stepKey(message)} ${next}`;
-    if (this.#passedOn.has(marker)) return;
-    this.#passedOn.add(marker);
-    await this.#epoch.flush(next, message.step, message.path);
+  lost(from: MinerId, microbatch: number): void {
+    this.#onward.lost(from, microbatch);
   }
 
-  #abandon(abandoned: readonly Held[]): void {
-    const { compute } = this.#epoch.options;
-    for (const _ of abandoned) this.#epoch.inFlight(-1);
-    this.#epoch.tally.microbatchesLost += abandoned.length;
-    this.#epoch.options.react(() => compute.run("step", "discard", { microbatches: abandoned.map(keyOf) }));
+  giveUp({ message }: Held): void {
+    this.#onward.giveUp(message.microbatch);
   }
-
-  #neighbour(held: Held, distance: -1 | 1): MinerId | undefined {
-    return held.path[this.#epoch.options.place.stage.index + distance];
-  }
-}
-
-function keyOf(held: Held): string {
-  return String(held.microbatch);
 }

@@ -1,74 +1,64 @@
-/** Where a replica stands, and what that looks like to people. */
-
-import { assertNever } from "../../protocol/assert-never.ts";
+/** Where a replica stands, and what all of a miner's replicas together look like to people. */
 import type { Failure } from "../../protocol/failure.ts";
 import type { MinerState } from "../../protocol/local-api.ts";
+import { stageNames } from "../../protocol/stage-names.ts";
 import type { Samples } from "../data/samples-from-blobs.ts";
-import type { EarlyMessages } from "./early-messages.ts";
 import type { Place } from "./place.ts";
 import type { Training } from "./training.ts";
 
-export type Phase =
-  /** Shall not work, and `reason` says why. */
-  | { readonly kind: "paused"; readonly reason: string }
-  /** Without a session. */
-  | { readonly kind: "connecting"; readonly reason: string }
-  /** Asked for a place. */
-  | { readonly kind: "waiting"; readonly reason: string }
-  /** Loads the epoch's starting weights. */
-  | { readonly kind: "preparing"; readonly place: Place }
+export type Phase = { readonly place: Place } & (
+  | /** Loads the epoch's starting weights. */
+  { readonly kind: "preparing" }
   /** Holds them, and waits for the others. */
-  | { readonly kind: "ready"; readonly place: Place; readonly samples: Samples; readonly early: EarlyMessages }
-  | { readonly kind: "training"; readonly place: Place; readonly training: Training }
+  | { readonly kind: "ready"; readonly samples: Samples }
+  | { readonly kind: "training"; readonly training: Training }
   /** Takes its contribution out of the worker and offers it to those who average it. */
-  | { readonly kind: "uploading"; readonly place: Place }
+  | { readonly kind: "uploading" }
   /** Waits for the others' contributions. */
-  | { readonly kind: "contributed"; readonly place: Place }
-  | { readonly kind: "merging"; readonly place: Place }
+  | { readonly kind: "contributed" }
+  | { readonly kind: "merging" }
   /** Holds the next epoch's starting weights. */
-  | { readonly kind: "merged"; readonly place: Place }
+  | { readonly kind: "merged" }
   /** Puts them into the blob store for everybody. */
-  | { readonly kind: "storing"; readonly place: Place }
-  /** Something failed; it asks for a place again after a pause. */
-  | { readonly kind: "recovering"; readonly failure: Failure }
-  /** It failed too often, and needs a person. */
-  | { readonly kind: "stopped"; readonly reason: string };
+  | { readonly kind: "storing" }
+  /** Something failed, and what it held is lost; it may be prepared again. */
+  | { readonly kind: "failed"; readonly failure: Failure }
+  /** The place is not this miner's any more. */
+  | { readonly kind: "ended" }
+);
 
-/** The place of a phase that has one. */
+/** The place of a phase in which the replica still has one. */
 export function placeOf(phase: Phase): Place | null {
-  return "place" in phase ? phase.place : null;
+  return phase.kind === "ended" ? null : phase.place;
 }
 
-export function minerState(phase: Phase): MinerState {
-  switch (phase.kind) {
-    case "paused":
-    case "connecting":
-    case "waiting":
-    case "stopped":
-      return { kind: phase.kind, reason: phase.reason };
-    case "recovering":
-      return { kind: "waiting", reason: `${phase.failure.message} Trying again soon.` };
-    case "preparing":
-      return working("preparing", phase.place, "Loading the weights of");
-    case "ready":
-      return working("preparing", phase.place, "Waiting for the other miners, with the weights of");
-    case "training":
-      return working("training", phase.place, "Training");
-    case "uploading":
-      return working("merging", phase.place, "Handing in the work on");
-    case "contributed":
-      return working("merging", phase.place, "Waiting for the other miners' work on");
-    case "merging":
-      return working("merging", phase.place, "Averaging the work on");
-    case "merged":
-      return working("merging", phase.place, "Waiting for the next epoch of");
-    case "storing":
-      return working("merging", phase.place, "Storing the checkpoint of");
-    default:
-      return assertNever(phase);
+/** Whether the replica has something that a lost session does not take away. */
+export function holdsState({ kind }: Phase): boolean {
+  return kind !== "preparing" && kind !== "failed" && kind !== "ended";
+}
+
+type Working = Extract<MinerState, { readonly stages: unknown }>["kind"];
+
+/** What people are told. Of several replicas those that come first here say what the miner does. */
+const sayings: readonly { readonly phase: Phase["kind"]; readonly kind: Working; readonly doing: string }[] = [
+  { phase: "storing", kind: "merging", doing: "Storing the checkpoint of" },
+  { phase: "merging", kind: "merging", doing: "Averaging the work on" },
+  { phase: "uploading", kind: "merging", doing: "Handing in the work on" },
+  { phase: "training", kind: "training", doing: "Training" },
+  { phase: "contributed", kind: "merging", doing: "Waiting for the other miners' work on" },
+  { phase: "merged", kind: "merging", doing: "Waiting for the next epoch of" },
+  { phase: "preparing", kind: "preparing", doing: "Loading the weights of" },
+  { phase: "ready", kind: "preparing", doing: "Waiting for the other miners, with the weights of" },
+];
+
+/** Null when no replica works. */
+export function workingState(phases: readonly Phase[]): MinerState | null {
+  for (const { phase, kind, doing } of sayings) {
+    const places = phases.filter((entered) => entered.kind === phase).map(({ place }) => place);
+    const [first] = places;
+    if (first === undefined) continue;
+    const stages = places.map(({ stage }) => stage.index).toSorted((a, b) => a - b);
+    return { kind, stages, reason: `${doing} ${stageNames(stages)} of ${first.stage.count}.` };
   }
-}
-
-function working(kind: "preparing" | "training" | "merging", { stage }: Place, doing: string): MinerState {
-  return { kind, stage: stage.index, reason: `${doing} stage ${stage.index + 1} of ${stage.count}.` };
+  return null;
 }

@@ -1,6 +1,7 @@
 /** The place that the orchestrator gave this replica for one attempt at one epoch: the stage, and all that belongs to it. */
 import { isDeepStrictEqual } from "node:util";
 import { isFirstStage, isLastStage } from "../../compute/model/stages.ts";
+import type { EpochRef } from "../../protocol/ids.ts";
 import type { GatewayMessage } from "../../protocol/messages.ts";
 
 export type Place = Extract<GatewayMessage, { type: "prepare" }>;
@@ -13,6 +14,11 @@ export function sameStage(a: Place, b: Place): boolean {
     isDeepStrictEqual(a.model, b.model) &&
     isDeepStrictEqual(a.training, b.training)
   );
+}
+
+/** Of the same run, an earlier epoch or an earlier attempt at it. */
+export function isOlder(a: EpochRef, b: EpochRef): boolean {
+  return a.runId === b.runId && (a.epoch < b.epoch || (a.epoch === b.epoch && a.attempt < b.attempt));
 }
 
 export function holdsFirstStage(place: Place): boolean {

@@ -22,8 +22,7 @@ export function reportProgress(options: ProgressOptions): void {
   const { place, training, activity, memoryBytes, clock, send, signal } = options;
   let reported = "";
   const report = () => {
-    const { microbatchesDone, microbatchesLost, microbatchesInFlight, tokensBackward, lossSumNats } = training.tally;
-    const counts = { microbatchesDone, microbatchesLost, microbatchesInFlight, tokensBackward };
+    const { lossSumNats, ...counts } = training.tally;
     const news = JSON.stringify(counts);
     if (news === reported) return;
     reported = news;

@@ -1,19 +1,23 @@
-/** What becomes of a replica that failed: it tries again after growing pauses, and stops when that has not helped. */
+/** What becomes of a miner whose replica failed: it tries again after growing pauses, and stops when that has not helped. */
 import { type Failure, failureOf } from "../../protocol/failure.ts";
 import type { Clock } from "../session/clock.ts";
 
-/** Before the second, third … attempt; after the last there is none, unless the trouble lies outside this machine. */
-const pausesMs = [0, 1000, 2000, 5000, 10_000] as const;
-const longestPauseMs = 10_000;
+/** Before the next attempt, by failures in a row; after the last there is none, unless the trouble lies outside this machine. */
+const pausesMs = [0, 5000, 10_000, 20_000, 40_000, 80_000, 160_000, 300_000] as const;
+const longestPauseMs = 300_000;
 
 export class Recovery {
   readonly #clock: Clock;
   #failuresInRow = 0;
-  /** What came meanwhile and is done when the pause is over. */
-  #postponed: (() => void) | null = null;
+  #isPausing = false;
+  #stopPause = () => {};
 
   constructor(clock: Clock) {
     this.#clock = clock;
+  }
+
+  get isPausing(): boolean {
+    return this.#isPausing;
   }
 
   /** The count starts over. */
@@ -21,19 +25,24 @@ export class Recovery {
     this.#failuresInRow = 0;
   }
 
-  /** Calls `resume` after a pause, unless `signal` is aborted; false when it has failed too often for that. */
-  begin(failure: Failure, signal: AbortSignal, resume: (postponed: (() => void) | null) => void): boolean {
+  /** Calls `resume` after a pause with jitter, a quarter more or less; false when it has failed too often for that. */
+  begin(failure: Failure, resume: () => void): boolean {
     const pauseMs = pausesMs[this.#failuresInRow] ?? (failure.code === "unreachable" ? longestPauseMs : undefined);
     this.#failuresInRow += 1;
-    this.#postponed = null;
+    this.cancel();
     if (pauseMs === undefined) return false;
-    const cancel = this.#clock.after(pauseMs, () => resume(this.#postponed));
-    signal.addEventListener("abort", cancel, { once: true });
+    this.#isPausing = true;
+    this.#stopPause = this.#clock.after(pauseMs * (0.75 + 0.5 * this.#clock.random()), () => {
+      this.#isPausing = false;
+      resume();
+    });
     return true;
   }
 
-  postpone(action: () => void): void {
-    this.#postponed = action;
+  /** Ends a pause without resuming. */
+  cancel(): void {
+    this.#isPausing = false;
+    this.#stopPause();
   }
 }
 

@@ -1,216 +1,233 @@
 /**
- * A replica's life, as `docs/protocol.md` tells it: join, then prepare → ready → start … source-done → upload → contributed →
- * merge → merged → store-checkpoint → stored, and again. This file decides when it has a place; `epoch-acts.ts` and
- * `../merge/merge-acts.ts` what it does there. The folder trains: it knows messages and peers, not sockets or processes.
+ * A replica's life, as `docs/protocol.md` tells it: prepare → ready → start … source-done → upload → contributed → reduce → reduced →
+ * apply → merged → store-checkpoint → stored, and again. This file leads it from act to act; `epoch-acts.ts` and `../merge` say
+ * what it does in each. It keeps its phase and its state through lost sessions.
  */
-
-import { assertNever } from "../../protocol/assert-never.ts";
-import { type Failure, failureOf } from "../../protocol/failure.ts";
-import { type MinerId, samePlace, shortId } from "../../protocol/ids.ts";
-import type { MinerState } from "../../protocol/local-api.ts";
-import { decodeBody, encodeBody, type MergeMessage, mergeMessageSchema } from "../../protocol/merge-messages.ts";
-import type { GatewayMessage, Roster } from "../../protocol/messages.ts";
-import type { PeerLink, PeerMessage } from "../../transport/peer-link.ts";
+import type { Answer, AnsweredKind, Verdict } from "../../protocol/answer.ts";
+import type { Failure } from "../../protocol/failure.ts";
+import { type MinerId, samePlace } from "../../protocol/ids.ts";
+import { encodeBody, type MergeMessage } from "../../protocol/merge-messages.ts";
+import type { ClientMessage, GatewayMessage } from "../../protocol/messages.ts";
+import type { MicrobatchMessage } from "../../protocol/microbatch.ts";
 import { MergeActs, type Trained } from "../merge/merge-acts.ts";
 import { EpochActs, type ReplicaOptions } from "./epoch-acts.ts";
-import { minerState, type Phase, placeOf } from "./phase.ts";
+import type { Phase } from "./phase.ts";
 import { PhaseKeeper } from "./phase-keeper.ts";
-import type { Place } from "./place.ts";
-import { crash, failureFrom, Recovery } from "./recovery.ts";
+import { isOlder, type Place } from "./place.ts";
+import { crash, failureFrom } from "./recovery.ts";
+import { Repetition } from "./repetition.ts";
+import type { Routes } from "./routes.ts";
 import { Holding } from "./starting-state.ts";
 
 /** Messages that lead a replica through an epoch. */
 export type EpochMessage = Extract<
   GatewayMessage,
-  { type: "prepare" | "start" | "roster" | "upload" | "reduce" | "apply" | "store-checkpoint" | "idle" }
+  { type: "start" | "roster" | "upload" | "reduce" | "apply" | "store-checkpoint" }
 >;
 
-const untrained: Trained = { meanLossNats: null, computeMs: 0 };
+export interface ReplicaListener {
+  changed(): void;
+  /** It lost what it held. */
+  failed(failure: Failure): void;
+  /** An epoch was brought to its end. */
+  merged(): void;
+}
+
+const repeatMs = 5000;
+const reports: readonly ClientMessage["type"][] = [
+  "ready",
+  "source-done",
+  "contributed",
+  "reduced",
+  "merged",
+  "stored",
+];
+const handsOver: readonly Phase["kind"][] = ["training", "uploading", "merging", "storing"];
+const nothingTrained: Trained = { meanLossNats: null, computeMs: 0 };
 
 export class Replica {
   readonly #options: ReplicaOptions;
   readonly #phases: PhaseKeeper;
-  readonly #acts: EpochActs;
+  readonly #epochActs: EpochActs;
   readonly #mergeActs: MergeActs;
-  readonly #recovery: Recovery;
-  #link: PeerLink | null = null;
-  #roster: Roster | null = null;
+  readonly #report: Repetition;
+  readonly #listener: ReplicaListener;
+  #routes: Routes | null = null;
+  #trained = nothingTrained;
+  /** The last report, in as many messages as it took. */
+  #said: readonly ClientMessage[] = [];
 
-  constructor(options: ReplicaOptions) {
+  constructor(options: ReplicaOptions, place: Place, listener: ReplicaListener) {
     this.#options = options;
-    this.#recovery = new Recovery(options.clock);
+    this.#listener = listener;
+    this.#report = new Repetition(options.clock);
     this.#phases = new PhaseKeeper(
-      { kind: "paused", reason: "Not asked to train yet." },
+      { kind: "ended", place },
       { entered: (phase) => this.#entered(phase), failed: (error) => this.#failed(failureFrom(error)) },
     );
     const holding = new Holding();
-    this.#acts = new EpochActs(options, this.#phases, holding);
-    const surroundings = {
-      ...options,
-      tell: (to: MinerId, message: MergeMessage) => this.#tell(to, message),
-      isLive: (miner: MinerId) => this.#isLive(miner),
-    };
-    this.#mergeActs = new MergeActs(surroundings, this.#phases, holding, () => this.#recovery.succeeded());
-    options.engines.onCrash((message) => {
-      if (placeOf(this.#phases.phase) !== null) this.#failed(crash(message));
-    });
+    const repeating = { ...options, send: (message: ClientMessage) => this.#send(message) };
+    this.#epochActs = new EpochActs(repeating, this.#phases, holding);
+    this.#mergeActs = new MergeActs(
+      {
+        ...repeating,
+        tell: (to: MinerId, message: MergeMessage) => void options.peers.send(to, "merge", encodeBody(message)),
+        isLive: (miner: MinerId) => this.#isLive(miner),
+      },
+      this.#phases,
+      holding,
+      () => listener.merged(),
+    );
+    options.engines.onCrash((message) => this.#failed(crash(message)));
   }
 
-  get state(): MinerState {
-    return minerState(this.#phases.phase);
+  get phase(): Phase {
+    return this.#phases.phase;
   }
 
-  get place(): Place | null {
-    return placeOf(this.#phases.phase);
+  get #place(): Place {
+    return this.#phases.phase.place;
   }
 
-  /** A session was opened: whatever place there was belonged to the one before. */
-  connected(link: PeerLink): void {
-    this.#link = link;
-    this.#options.peerBlobs.connected(link);
+  connected(): void {
+    this.#routes?.connected();
     this.#mergeActs.lookAgain();
-    link.onMessage((message) => this.#receive(message));
-    link.onPeerLost((peer) => {
-      this.#options.peerBlobs.peerLost(peer);
-      const { phase } = this.#phases;
-      if (phase.kind === "training") phase.training.peerLost(peer);
-    });
-    if (this.#phases.phase.kind === "connecting") this.#askForPlace();
   }
 
-  disconnected(reason: string): void {
-    this.#link = null;
-    this.#options.peerBlobs.disconnected();
-    if (!this.#isAtRest()) this.#phases.enter({ kind: "connecting", reason });
+  /** What the network may have missed in a session that was lost. */
+  sayAgain(): void {
+    this.#report.again();
   }
 
-  /** Asks for a place, unless it has one or is about to get one. */
-  join(): void {
-    if (!this.#isAtRest()) return;
-    this.#recovery.succeeded(); // a person wants another try
-    this.#askForPlace();
+  disconnected(): void {
+    this.#routes?.disconnected();
   }
 
-  leave(reason: string): void {
-    const before = this.#phases.phase.kind;
-    this.#phases.enter({ kind: "paused", reason });
-    if (before !== "paused") this.#options.send({ type: "leave", reason: reason.slice(0, 200) });
+  peerLost(peer: MinerId): void {
+    this.#routes?.peerLost(peer);
   }
 
-  /** Resolves when nothing is half handed over. */
-  async handedOver(): Promise<void> {
-    const handingOver: Phase["kind"][] = ["uploading", "merging", "storing"];
-    while (handingOver.includes(this.#phases.phase.kind)) await this.#phases.changed();
+  prepare(place: Place): void {
+    const { phase } = this;
+    const isRepeated = phase.kind !== "failed" && phase.kind !== "ended" && samePlace(place.at, phase.place.at);
+    if (!isRepeated) {
+      this.#forgetEpoch();
+      this.#epochActs.prepare(place);
+    }
+    // Whoever was away for too long is asked to warm up, and holds the start of this epoch still.
+    else if (phase.kind === "ready" || phase.kind === "training") this.#epochActs.sayReady(phase.place);
   }
 
+  /** The next act, whatever this replica missed in between. */
   handle(message: EpochMessage): void {
-    if (this.#isAtRest()) return; // sent before our `leave` arrived
-    if (message.type === "prepare") this.#prepare(message);
-    else if (message.type === "idle") this.#idle(message.reason);
-    else this.#advance(message);
-  }
-
-  #receive(message: PeerMessage): void {
-    if (message.kind === "blob-request" || message.kind === "blob-part") this.#options.peerBlobs.receive(message);
-    else if (message.kind === "merge") this.#receiveMerge(message);
-    else this.#acts.receive(message);
-  }
-
-  #receiveMerge({ from, body }: PeerMessage): void {
-    try {
-      this.#mergeActs.receive(from, decodeBody(mergeMessageSchema, body));
-    } catch (error) {
-      if (failureOf(error) === undefined) throw error;
-      this.#options.log("warning", `Dropped a message of ${shortId(from)}: ${failureFrom(error).message}`);
+    const { phase } = this;
+    switch (message.type) {
+      case "start":
+        if (phase.kind === "ready") this.#routes = this.#epochActs.start(message.roster);
+        else this.#updateRoster(message.roster);
+        break;
+      case "roster":
+        this.#updateRoster(message.roster);
+        break;
+      default:
+        if (phase.kind === "training") this.#trained = phase.training.trained;
+        if (phase.kind !== "preparing") this.#mergeActs.handle(phase.place, message, this.#trained);
     }
   }
 
-  async #tell(to: MinerId, message: MergeMessage): Promise<void> {
-    try {
-      await this.#link?.send(to, "merge", encodeBody(message));
-    } catch (error) {
-      if (failureOf(error) === undefined) throw error;
+  /** Takes what another replica sent to this one, and answers it unless the training does. */
+  receive(from: MinerId, kind: AnsweredKind, message: MicrobatchMessage): Verdict | null {
+    const { at } = this.#place;
+    const { epoch, attempt } = message;
+    if (epoch !== at.epoch || attempt !== at.attempt)
+      return isOlder({ ...at, epoch, attempt }, at) ? "stale" : "wrong-place";
+    const { phase } = this;
+    switch (phase.kind) {
+      case "training":
+        phase.training.receive(from, kind, message);
+        return null;
+      case "preparing":
+      case "ready":
+        // The sender was told to start a little earlier.
+        return kind === "forward" ? "full" : null;
+      case "failed":
+      case "ended":
+        return "wrong-place";
+      default:
+        return "stale";
     }
+  }
+
+  answered(from: MinerId, answer: Answer): void {
+    const { phase } = this;
+    const { epoch, attempt } = phase.place.at;
+    if (phase.kind === "training" && answer.epoch === epoch && answer.attempt === attempt)
+      phase.training.answered(from, answer);
+  }
+
+  receiveMerge(from: MinerId, message: MergeMessage): void {
+    this.#mergeActs.receive(from, message);
+  }
+
+  /** Takes nothing new; resolves when nothing is half handed over. */
+  async handOver(): Promise<void> {
+    const { phase } = this;
+    if (phase.kind === "training") await Promise.race([phase.training.windDown(), this.#phases.changed()]);
+    while (handsOver.includes(this.phase.kind) && !this.#hasNothingToHandOver()) await this.#phases.changed();
+  }
+
+  /** The place is not this miner's any more. */
+  end(): void {
+    const place = this.#place;
+    this.#forgetEpoch();
+    this.#phases.enter({ kind: "ended", place });
+  }
+
+  #hasNothingToHandOver(): boolean {
+    const { phase } = this;
+    return phase.kind === "training" && phase.training.tally.tokensBackward === 0;
+  }
+
+  #updateRoster(roster: Parameters<Routes["update"]>[0]): void {
+    this.#routes?.update(roster);
+    this.#mergeActs.lookAgain();
   }
 
   #isLive(miner: MinerId): boolean {
-    const stage = this.place?.stage.index;
-    const replicas = stage === undefined ? undefined : this.#roster?.stages[stage];
-    return replicas?.some(({ minerId }) => minerId === miner) ?? true;
+    return this.#routes === null || this.#routes.standing(miner, this.#place.stage.index) !== "gone";
   }
 
-  #prepare(place: Place): void {
-    if (this.#phases.phase.kind === "recovering") this.#recovery.postpone(() => this.#acts.prepare(place));
-    else this.#acts.prepare(place);
-  }
-
-  #idle(reason: string): void {
-    if (this.#phases.phase.kind !== "recovering") this.#phases.enter({ kind: "waiting", reason });
-  }
-
-  /** The next act of the epoch that this replica has a place in; messages about another one are ignored. */
-  #advance(message: Exclude<EpochMessage, { type: "prepare" | "idle" }>): void {
-    const { phase } = this.#phases;
-    const place = placeOf(phase);
-    if (place === null || !samePlace(place.at, message.at)) return;
-    switch (message.type) {
-      case "start":
-        this.#roster = message.roster;
-        if (this.#link !== null) this.#acts.start(message.roster, this.#link);
-        break;
-      case "roster":
-        this.#roster = message.roster;
-        if (phase.kind === "training") phase.training.update(message.roster);
-        this.#mergeActs.lookAgain();
-        break;
-      case "upload":
-      case "reduce":
-      case "apply":
-      case "store-checkpoint":
-        this.#mergeActs.handle(place, message, phase.kind === "training" ? phase.training.trained : untrained);
-        break;
-      default:
-        assertNever(message);
-    }
-  }
-
-  #askForPlace(): void {
-    if (this.#link === null) this.#phases.enter({ kind: "connecting", reason: "Looking for the network." });
-    else {
-      this.#phases.enter({ kind: "waiting", reason: "Waiting for a place in a run." });
-      this.#options.send({ type: "join", device: this.#options.device });
-    }
-  }
-
-  /** Gives the place up for now; after a pause the replica asks for one again, unless it has failed too often. */
-  #failed(failure: Failure): void {
-    const { send, log, engines } = this.#options;
-    const place = placeOf(this.#phases.phase);
-    log("error", `${failure.message} ${failure.action}`.trim());
-    if (failure.code === "compute-crashed") engines.discard();
-    const signal = this.#phases.enter({ kind: "recovering", failure });
-    if (place !== null) send({ type: "failed", at: place.at, failure });
-    const triesAgain = this.#recovery.begin(failure, signal, (postponed) => {
-      if (postponed === null) this.#askForPlace();
-      else postponed();
-    });
-    if (triesAgain) return;
-    const reason = `It failed several times in a row: ${failure.message}`;
-    this.#phases.enter({ kind: "stopped", reason });
-    send({ type: "leave", reason: reason.slice(0, 200) });
-  }
-
-  /** Neither works nor shall. */
-  #isAtRest(): boolean {
-    const { kind } = this.#phases.phase;
-    return kind === "paused" || kind === "stopped";
+  #send(message: ClientMessage): void {
+    const { send } = this.#options;
+    if (!reports.includes(message.type)) return void send(message);
+    // What was averaged may take several reports.
+    this.#said = message.type === "reduced" ? [...this.#said, message] : [message];
+    send(message);
+    this.#report.begin(() => this.#said.forEach(send), repeatMs, "later");
   }
 
   #entered(phase: Phase): void {
-    const { activity, clock, onState } = this.#options;
+    this.#said = [];
+    this.#report.end();
     this.#mergeActs.entered(phase);
-    activity.training(phase.kind === "training", clock.nowMs());
-    if (phase.kind !== "training") activity.microbatchesInFlight = 0;
-    onState(minerState(phase));
+    this.#listener.changed();
+  }
+
+  #failed(failure: Failure): void {
+    const { send, log, engines } = this.#options;
+    const { kind, place } = this.phase;
+    if (kind === "failed" || kind === "ended") return;
+    log("error", `${failure.message} ${failure.action}`.trim());
+    this.#forgetEpoch();
+    if (failure.code === "compute-crashed") engines.discard();
+    this.#phases.enter({ kind: "failed", place, failure });
+    send({ type: "failed", at: place.at, failure });
+    this.#listener.failed(failure);
+  }
+
+  #forgetEpoch(): void {
+    this.#routes?.close();
+    this.#routes = null;
+    this.#trained = nothingTrained;
   }
 }

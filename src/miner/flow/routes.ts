@@ -1,84 +1,159 @@
-/** Who can be reached at which stage during one epoch, and the path that a source's microbatches take. */
-import { EventEmitter, once } from "node:events";
+/** Which of an epoch's replicas can be reached, as the newest roster and the link say. */
 import type { MinerId } from "../../protocol/ids.ts";
-import type { Roster } from "../../protocol/messages.ts";
+import type { Roster, RosterReplica } from "../../protocol/messages.ts";
+import { type SourceShare, sourceShares } from "../../protocol/source-shares.ts";
+import type { Clock } from "../session/clock.ts";
+
+/**
+ * After a lost session the others come back one after the other, if it was the network that was gone. For so long nobody is given
+ * up who was there before.
+ */
+const returnMs = 5000;
+
+/**
+ * `live`: can be sent to. `away`: nobody can say at the moment, since the link is down or has only just come back; what is under
+ * way waits. `gone`: what it had is to be sent to another one.
+ */
+export type Standing = "live" | "away" | "gone";
 
 export class Routes {
-  /** As the epoch began: numbers the sources, and says who may appear in a path. */
-  readonly #first: Roster;
   readonly #self: MinerId;
-  readonly #changes = new EventEmitter();
-  /** Peers that turned out to be gone before a newer roster said so. */
-  readonly #lost = new Set<MinerId>();
+  readonly #clock: Clock;
+  readonly #listeners: (() => void)[] = [];
+  readonly #shares: ReadonlyMap<MinerId, SourceShare>;
+  /** Every place that a roster of this epoch named, living or not. */
+  readonly #known = new Set<string>();
+  /** Places that turned out to be gone before a newer roster said so. */
+  readonly #lost = new Set<string>();
+  /** Places that were live before the session was lost, and have not been seen since. */
+  #awaited = new Set<string>();
   #roster: Roster;
+  #session: "lost" | "unlisted" | "listed" = "listed";
+  #sessions = 0;
+  #stopAwaiting = () => {};
 
-  constructor(roster: Roster, self: MinerId) {
-    this.#first = roster;
-    this.#roster = roster;
+  constructor(roster: Roster, self: MinerId, microbatchesPerStep: number, clock: Clock) {
     this.#self = self;
-    this.#changes.setMaxListeners(0);
+    this.#clock = clock;
+    this.#roster = roster;
+    const shares = sourceShares(roster.sources, microbatchesPerStep);
+    this.#shares = new Map(roster.sources.flatMap(({ minerId }, index) => pair(minerId, shares[index])));
+    this.#learn(roster);
   }
 
-  get sourceCount(): number {
-    return this.#first.stages[0]?.length ?? 0;
+  /** The first stage's replicas as the epoch began. */
+  get sources(): readonly MinerId[] {
+    return [...this.#shares.keys()];
   }
 
-  /** The source's number, or −1. */
-  sourceIndex(miner: MinerId | undefined): number {
-    return miner === undefined ? -1 : (this.#first.stages[0]?.indexOf(miner) ?? -1);
+  /** The source's microbatches in every step; undefined for whoever is none. */
+  shareOf(source: MinerId | undefined): SourceShare | undefined {
+    return source === undefined ? undefined : this.#shares.get(source);
   }
 
-  /** Whether the path names one replica of every stage of this epoch. */
-  isPath(path: readonly MinerId[]): boolean {
-    const { stages } = this.#first;
-    return path.length === stages.length && path.every((miner, stage) => stages[stage]?.includes(miner));
+  /** Grows with each session that lists this miner: what was sent in an earlier one may be lost. */
+  get session(): number {
+    return this.#sessions;
   }
 
-  isLive(miner: MinerId): boolean {
-    return !this.#lost.has(miner) && this.#roster.stages.some((replicas) => replicas.includes(miner));
+  get isConnected(): boolean {
+    return this.#session === "listed";
+  }
+
+  /** Whether the miner belongs to the stage in this epoch, living or not. */
+  belongs(miner: MinerId, stage: number): boolean {
+    return this.#known.has(keyOf(miner, stage));
+  }
+
+  live(stage: number): readonly RosterReplica[] {
+    return (this.#roster.stages[stage] ?? []).filter(({ minerId }) => this.standing(minerId, stage) === "live");
+  }
+
+  standing(miner: MinerId, stage: number): Standing {
+    const place = keyOf(miner, stage);
+    const isListed = this.#roster.stages[stage]?.some(({ minerId }) => minerId === miner) ?? false;
+    if (isListed && !this.#lost.has(place)) return this.isConnected || miner === this.#self ? "live" : "away";
+    return this.#awaited.has(place) ? "away" : "gone";
   }
 
   /** Takes a newer roster; an older one is ignored. */
   update(roster: Roster): void {
-    if (roster.version <= this.#roster.version) return;
+    if (roster.version < this.#roster.version) return;
+    if (roster.version > this.#roster.version) this.#lost.clear();
     this.#roster = roster;
-    this.#lost.clear();
-    this.#changes.emit("change");
+    this.#learn(roster);
+    if (this.#session === "unlisted" && isIn(roster, this.#self)) this.#listed();
+    this.#changed();
   }
 
+  disconnected(): void {
+    if (this.#session === "listed")
+      for (const [stage, replicas] of this.#roster.stages.entries())
+        for (const { minerId } of replicas)
+          if (this.standing(minerId, stage) === "live") this.#awaited.add(keyOf(minerId, stage));
+    this.#session = "lost";
+    this.#stopAwaiting();
+    this.#changed();
+  }
+
+  /** A session was opened; nobody can be reached before the network lists this miner again. */
+  connected(): void {
+    this.#session = "unlisted";
+  }
+
+  /** Says that messages to this peer do not arrive. */
   peerLost(peer: MinerId): void {
-    this.#lost.add(peer);
-    this.#changes.emit("change");
+    if (!this.isConnected || peer === this.#self) return;
+    for (const stage of this.#roster.stages.keys()) this.#lost.add(keyOf(peer, stage));
+    this.#changed();
+  }
+
+  /** The miner says itself that it does not hold this place. */
+  placeLost(peer: MinerId, stage: number): void {
+    this.#lost.add(keyOf(peer, stage));
+    this.#changed();
   }
 
   onChange(listener: () => void): void {
-    this.#changes.on("change", listener);
+    this.#listeners.push(listener);
   }
 
-  /**
-   * The path of this source's microbatch, or null while a stage has nobody. Microbatch i goes to replica i modulo their number,
-   * so that all have the same share however many sources there are; a lost one's share goes to the others.
-   */
-  path(microbatch: number): MinerId[] | null {
-    const path = [this.#self];
-    for (let stage = 1; stage < this.#first.stages.length; stage++) {
-      const replicas = this.#first.stages[stage] ?? [];
-      const live = replicas.filter((miner) => this.isLive(miner));
-      const due = replicas[microbatch % replicas.length];
-      const chosen = due !== undefined && live.includes(due) ? due : live[microbatch % live.length];
-      if (chosen === undefined) return null;
-      path.push(chosen);
-    }
-    return path;
+  /** Ends what would happen by itself. */
+  close(): void {
+    this.#stopAwaiting();
   }
 
-  /** Waits until every stage has somebody. Rejects when `signal` is aborted. */
-  async wholePath(microbatch: number, signal: AbortSignal): Promise<MinerId[]> {
-    for (;;) {
-      signal.throwIfAborted();
-      const path = this.path(microbatch);
-      if (path !== null) return path;
-      await once(this.#changes, "change", { signal });
-    }
+  #listed(): void {
+    this.#session = "listed";
+    this.#sessions += 1;
+    this.#stopAwaiting();
+    this.#stopAwaiting = this.#clock.after(returnMs, () => {
+      this.#awaited = new Set();
+      this.#changed();
+    });
   }
+
+  #learn(roster: Roster): void {
+    for (const [stage, replicas] of [...roster.stages.entries(), [0, roster.sources] as const])
+      for (const { minerId } of replicas) this.#known.add(keyOf(minerId, stage));
+    if (this.#session === "lost") return;
+    for (const [stage, replicas] of roster.stages.entries())
+      for (const { minerId } of replicas) this.#awaited.delete(keyOf(minerId, stage));
+  }
+
+  #changed(): void {
+    for (const listener of this.#listeners) listener();
+  }
+}
+
+function keyOf(miner: MinerId, stage: number): string {
+  return `${stage} ${miner}`;
+}
+
+function isIn({ stages }: Roster, miner: MinerId): boolean {
+  return stages.some((replicas) => replicas.some(({ minerId }) => minerId === miner));
+}
+
+function pair<T>(miner: MinerId, value: T | undefined): [MinerId, T][] {
+  return value === undefined ? [] : [[miner, value]];
 }

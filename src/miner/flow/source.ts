@@ -1,93 +1,105 @@
 /**
- * The first stage's part in an epoch: it begins every microbatch, waits until its gradient is back, and ends each step. With
- * a single stage it is the whole pipeline.
+ * The first stage's part in an epoch: it begins its share of every step's microbatches, waits until their gradients are back, and
+ * ends the step. With a single stage it is the whole pipeline.
  */
-import type { MessageKind } from "../../protocol/frames.ts";
+import type { AnsweredKind } from "../../protocol/answer.ts";
 import type { MinerId } from "../../protocol/ids.ts";
 import type { MicrobatchMessage } from "../../protocol/microbatch.ts";
+import { microbatchesInStep } from "../../protocol/source-shares.ts";
 import type { Epoch, Role } from "./epoch.ts";
+import { FlushMarkers } from "./flush-markers.ts";
+import { Onward } from "./onward.ts";
 import { holdsLastStage } from "./place.ts";
 
-/** A round trip may take this many times as long as the slowest so far before the microbatch counts as lost … */
+/** The last resort for a microbatch that neither comes back nor is said to be lost: so many times as long as the slowest so far … */
 const deadlineFactor = 10;
-/** … but never less than this: a laptop may be busy for a while. */
-const shortestDeadlineMs = 20_000;
+/** … but never less than this: others may have to wait for a slow source before they compute it. */
+const shortestDeadlineMs = 60_000;
 /** Before the first gradient is back, nothing is known about the pipeline. */
 const firstDeadlineMs = 100_000;
 
-/** A microbatch that is on its way along the path. */
-interface Flight {
-  readonly path: readonly MinerId[];
-  /** Ends it with its gradient, or with null: lost. */
-  readonly land: (gradient: Float32Array | null) => void;
-}
-
 export class Source implements Role {
   readonly #epoch: Epoch;
-  readonly #flights = new Map<number, Flight>();
+  readonly #onward: Onward;
+  readonly #markers: FlushMarkers;
+  /** Of each step that has begun, how many of its microbatches are under way. */
+  readonly #underWay: number[] = [];
+  #stepsEnded = 0;
+  #isWindingDown = false;
   #slowestMs: number | null = null;
+  /** Called whenever something has changed that is waited for. */
+  #waiting: (() => void)[] = [];
 
   constructor(epoch: Epoch) {
     this.#epoch = epoch;
-    const { routes } = epoch.options;
-    routes.onChange(() => {
-      for (const { path, land } of this.#flights.values()) if (!path.every((miner) => routes.isLive(miner))) land(null);
-    });
+    this.#onward = new Onward(epoch);
+    this.#markers = new FlushMarkers(epoch);
+    epoch.options.signal.addEventListener("abort", () => this.#changed(), { once: true });
   }
 
   async run(): Promise<void> {
-    const { training } = this.#epoch.options.place;
-    for (let step = 0; step < training.stepsPerEpoch; step++) {
-      const paths = await this.#sendStep(step);
-      if (training.mode === "local-steps") await this.#finishStep(step, paths);
+    const { place, react } = this.#epoch.options;
+    const { stepsPerEpoch, maximumStaleness, mode } = place.training;
+    for (let step = 0; step < stepsPerEpoch && !this.#isWindingDown; step++) {
+      await this.#until(() => step <= this.#stepsEnded + maximumStaleness);
+      await this.#beginStep(step);
+      react(() => this.#endStep(step));
+    }
+    await this.#until(() => this.#stepsEnded === this.#underWay.length);
+    // Nobody has to wait for the steps that are left out.
+    if (mode === "local-steps") this.#markers.flush(stepsPerEpoch - 1);
+  }
+
+  windDown(): void {
+    this.#isWindingDown = true;
+    this.#changed();
+  }
+
+  receive(from: MinerId, kind: AnsweredKind, message: MicrobatchMessage): void {
+    if (kind === "backward") this.#onward.receive(from, message);
+  }
+
+  lost(from: MinerId, microbatch: number): void {
+    this.#onward.lost(from, microbatch);
+  }
+
+  /** Begins the source's share of a step, a bounded number at a time. */
+  async #beginStep(step: number): Promise<void> {
+    const { place, routes, self, react } = this.#epoch.options;
+    const { microbatchesPerStep } = place.training;
+    const { first, count } = routes.shareOf(self) ?? { first: 0, count: 0 };
+    const inStep = microbatchesInStep(routes.sources.length, microbatchesPerStep);
+    const mostUnderWay = Math.min(microbatchesPerStep, place.stage.count + 1);
+    this.#underWay.push(0);
+    for (let turn = 0; turn < count; turn++) {
+      await this.#until(() => this.#isWindingDown || sum(this.#underWay) < mostUnderWay);
+      if (this.#isWindingDown) return;
+      this.#count(step, 1);
+      react(() => this.#roundTrip(step, step * inStep + first + turn));
     }
   }
 
-  receive(_from: MinerId, kind: MessageKind, message: MicrobatchMessage): void {
-    if (kind !== "backward") return; // nobody stands before the source
-    const flight = this.#flights.get(message.microbatch);
-    if (flight?.path.every((miner, stage) => miner === message.path[stage])) flight.land(message.values);
+  /** All gradients of this step that will come are here: everybody may step, and the source does. */
+  async #endStep(step: number): Promise<void> {
+    const { place, compute } = this.#epoch.options;
+    await this.#until(() => this.#stepsEnded === step && this.#underWay[step] === 0);
+    if (place.training.mode === "local-steps") {
+      this.#markers.flush(step);
+      await compute.attempt("step", "step");
+      this.#epoch.stepsTaken += 1;
+    }
+    this.#stepsEnded += 1;
+    this.#changed();
   }
 
-  /** Sends the step's microbatches, a bounded number at a time, until all are back or lost. Returns the paths used. */
-  async #sendStep(step: number): Promise<MinerId[][]> {
-    const { training, stage } = this.#epoch.options.place;
-    const paths = new Map<string, MinerId[]>();
-    let next = 0;
-    const sendInTurn = async () => {
-      while (next < training.microbatchesPerStep) {
-        const microbatch = this.#indexOf(step * training.microbatchesPerStep + next++);
-        await this.#roundTrip(step, microbatch, (path) => paths.set(path.join(), path));
-      }
-    };
-    const inFlight = Math.min(training.microbatchesPerStep, stage.count + 1);
-    await Promise.all(Array.from({ length: inFlight }, sendInTurn));
-    return [...paths.values()];
-  }
-
-  /** Source k of n sends microbatches k, k + n, k + 2n, … */
-  #indexOf(turn: number): number {
-    const { routes, self } = this.#epoch.options;
-    return routes.sourceIndex(self) + routes.sourceCount * turn;
-  }
-
-  /** Everybody on the paths has all gradients of this step that will come: they step, and so does the source. */
-  async #finishStep(step: number, paths: readonly MinerId[][]): Promise<void> {
-    const markers = paths.map(async (path) => {
-      const [, next] = path;
-      if (next !== undefined) await this.#epoch.flush(next, step, path);
-    });
-    await Promise.all([this.#epoch.options.compute.attempt("step", "step"), ...markers]);
-  }
-
-  async #roundTrip(step: number, microbatch: number, onPath: (path: MinerId[]) => void): Promise<void> {
+  async #roundTrip(step: number, microbatch: number): Promise<void> {
     this.#epoch.inFlight(1);
-    const done = holdsLastStage(this.#epoch.options.place)
+    const isDone = holdsLastStage(this.#epoch.options.place)
       ? await this.#throughOneStage(microbatch)
-      : await this.#alongPath(step, microbatch, onPath);
+      : await this.#throughAllStages(step, microbatch);
     this.#epoch.inFlight(-1);
-    if (done) this.#epoch.backwardDone();
-    else this.#epoch.tally.microbatchesLost += 1;
+    if (!isDone) this.#epoch.tally.microbatchesLost += 1;
+    this.#count(step, -1);
   }
 
   /** The whole model is here. */
@@ -96,60 +108,82 @@ export class Source implements Role {
     const sample = await samples.sample({ epoch: place.at.epoch, index: microbatch }, signal);
     const result = await compute.attempt("forward", "forwardBackward", { microbatch: String(microbatch), ...sample });
     if (result === null) return false;
-    this.#epoch.forwardDone();
     this.#epoch.tally.lossSumNats += result.lossSumNats;
+    this.#epoch.forwardDone();
+    this.#epoch.backwardDone();
     return true;
   }
 
-  async #alongPath(step: number, microbatch: number, onPath: (path: MinerId[]) => void): Promise<boolean> {
-    const { compute, samples, routes, place, signal } = this.#epoch.options;
-    const key = String(microbatch);
-    const { sequences, tokens } = await samples.sample({ epoch: place.at.epoch, index: microbatch }, signal);
-    const forward = await compute.attempt("forward", "forward", { microbatch: key, sequences, tokens });
+  async #throughAllStages(step: number, index: number): Promise<boolean> {
+    const { compute, samples, place, self, signal } = this.#epoch.options;
+    const { epoch, attempt } = place.at;
+    const microbatch = String(index);
+    const { sequences, tokens } = await samples.sample({ epoch, index }, signal);
+    const forward = await compute.attempt("forward", "forward", { microbatch, sequences, tokens });
     if (forward === null) return false;
     this.#epoch.forwardDone();
-    // Chosen only now: whoever is lost from here on ends the flight.
-    const path = await routes.wholePath(microbatch, signal);
-    onPath(path);
-    const gradient = await this.#exchange({
-      epoch: place.at.epoch,
-      attempt: place.at.attempt,
-      step,
-      microbatch,
-      sequences,
-      path,
-      rows: tokens.length,
-      columns: place.model.width,
-      values: forward.activations,
+    const stepsAtForward = this.#epoch.stepsTaken;
+    const [rows, columns] = [tokens.length, place.model.width];
+    const gradient = await this.#withinDeadline({
+      ...{ epoch, attempt, step, microbatch: index, stage: 1, path: [self] },
+      ...{ sequences, rows, columns, values: forward.activations },
     });
-    const backward = gradient && (await compute.attempt("backward", "backward", { microbatch: key, gradient }));
-    if (backward === null) await compute.run("step", "discard", { microbatches: [key] });
-    return backward !== null;
+    const backward = gradient && (await compute.attempt("backward", "backward", { microbatch, gradient }));
+    if (backward === null) {
+      await compute.run("step", "discard", { microbatches: [microbatch] });
+      return false;
+    }
+    this.#epoch.backwardDone(stepsAtForward);
+    return true;
   }
 
-  /** Sends activations off and waits for their gradient; null when it is lost. */
-  async #exchange(message: MicrobatchMessage): Promise<Float32Array | null> {
-    const { clock, signal } = this.#epoch.options;
-    const sentAtMs = clock.nowMs();
-    const { promise, resolve } = Promise.withResolvers<Float32Array | null>();
-    const cancelDeadline = clock.after(this.#deadlineMs(), () => resolve(null));
-    const giveUp = () => resolve(null);
-    signal.addEventListener("abort", giveUp, { once: true });
-    this.#flights.set(message.microbatch, { path: message.path, land: resolve });
-    const [, next] = message.path;
-    if (next !== undefined)
-      this.#epoch.options.react(async () => {
-        if (!(await this.#epoch.send(next, "forward", message))) resolve(null);
+  async #withinDeadline(message: MicrobatchMessage): Promise<Float32Array | null> {
+    const { clock, routes, signal } = this.#epoch.options;
+    const beganAtMs = clock.nowMs();
+    let stopTimer = () => {};
+    const watch = () => {
+      stopTimer = clock.after(this.#deadlineMs(), () => {
+        // While the network cannot be reached, nothing can come.
+        if (routes.isConnected) this.#onward.giveUp(message.microbatch);
+        else watch();
       });
-    const gradient = await promise;
-    cancelDeadline();
-    signal.removeEventListener("abort", giveUp);
-    this.#flights.delete(message.microbatch);
-    if (gradient !== null) this.#slowestMs = Math.max(this.#slowestMs ?? 0, clock.nowMs() - sentAtMs);
-    return gradient;
+    };
+    watch();
+    const stop = () => stopTimer();
+    signal.addEventListener("abort", stop, { once: true });
+    try {
+      const returned = await this.#onward.exchange(message);
+      if (returned !== null) this.#slowestMs = Math.max(this.#slowestMs ?? 0, clock.nowMs() - beganAtMs);
+      return returned?.gradient ?? null;
+    } finally {
+      stop();
+      signal.removeEventListener("abort", stop);
+    }
   }
 
   #deadlineMs(): number {
     return this.#slowestMs === null ? firstDeadlineMs : Math.max(shortestDeadlineMs, deadlineFactor * this.#slowestMs);
   }
+
+  #count(step: number, change: 1 | -1): void {
+    this.#underWay[step] = (this.#underWay[step] ?? 0) + change;
+    this.#changed();
+  }
+
+  /** Rejects when the epoch is over. */
+  async #until(isSo: () => boolean): Promise<void> {
+    const { signal } = this.#epoch.options;
+    while (!isSo()) {
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+      signal.throwIfAborted();
+    }
+  }
+
+  #changed(): void {
+    for (const wake of this.#waiting.splice(0)) wake();
+  }
+}
+
+function sum(counts: readonly number[]): number {
+  return counts.reduce((total, count) => total + count, 0);
 }

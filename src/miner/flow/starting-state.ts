@@ -1,13 +1,14 @@
 /**
  * Brings the compute worker to the state that an epoch starts from: initial weights or a checkpoint, unless it holds
- * exactly that already because it merged it a moment ago.
+ * exactly that already because it merged it a moment ago. A checkpoint comes from a miner that holds it, else from the blob store.
  */
 import { optimizerStateLength } from "../../compute/model/optimizer-state.ts";
 import type { DeviceChoice } from "../../protocol/device-report.ts";
-import { FailureError } from "../../protocol/failure.ts";
+import { FailureError, failureOf } from "../../protocol/failure.ts";
 import { floatsOf } from "../../protocol/identity.ts";
-import type { BlobHash } from "../../protocol/ids.ts";
+import type { BlobHash, BlobRef, MinerId } from "../../protocol/ids.ts";
 import type { BlobClient } from "../../transport/blobs/blob-client.ts";
+import type { PeerBlobs } from "../../transport/peer-blobs.ts";
 import type { ComputeEngine } from "../compute-host/compute-worker.ts";
 import { deviceOptions } from "../probe/device-options.ts";
 import { stageBudget } from "../stage-budget.ts";
@@ -36,8 +37,12 @@ export class Holding {
 
 export interface Device extends DeviceChoice {
   readonly threads: number;
-  /** Of the daemon and its compute worker together. */
-  readonly memoryLimitBytes: number;
+}
+
+/** Where a checkpoint may come from. */
+export interface CheckpointSources {
+  readonly blobs: Pick<BlobClient, "get">;
+  readonly peerBlobs: Pick<PeerBlobs, "get">;
 }
 
 export function holdsStartOf(place: Place, held: HeldState | null, engine: ComputeEngine): held is HeldState {
@@ -51,11 +56,11 @@ export async function loadStart(
   place: Place,
   engine: ComputeEngine,
   device: Device,
-  blobs: Pick<BlobClient, "get">,
+  sources: CheckpointSources,
   signal: AbortSignal,
 ): Promise<HeldState> {
   const { stage, model, training, checkpoint, at } = place;
-  const budget = stageBudget(place, device.memoryLimitBytes);
+  const budget = stageBudget(place, place.memoryLimitBytes);
   const options = deviceOptions(device, device.threads);
   const { parameters, memory } = await engine.call("open", { ...options, model, stage, training, ...budget });
   signal.throwIfAborted();
@@ -64,12 +69,29 @@ export async function loadStart(
     return { ...held, weightsHash: await engine.call("weightsHash") };
   }
   const [weights, optimizer] = await Promise.all([
-    blobs.get(checkpoint.weights, { signal }),
-    blobs.get(checkpoint.optimizer, { signal }),
+    fetchPart(checkpoint.weights, checkpoint.holders, sources, signal),
+    fetchPart(checkpoint.optimizer, checkpoint.holders, sources, signal),
   ]);
   signal.throwIfAborted();
   if (weights.length !== 4 * parameters || optimizer.length !== 4 * optimizerStateLength(training.mode, parameters))
     throw new FailureError("state-corrupt", "The checkpoint does not fit the stage.");
   await engine.call("load", { weights: floatsOf(weights), optimizer: floatsOf(optimizer) });
   return { ...held, weightsHash: checkpoint.weights.hash };
+}
+
+/** Either way its hash is checked. */
+async function fetchPart(
+  ref: BlobRef,
+  holders: readonly MinerId[],
+  { blobs, peerBlobs }: CheckpointSources,
+  signal: AbortSignal,
+): Promise<Uint8Array> {
+  if (holders.length > 0) {
+    try {
+      return await peerBlobs.get(ref, holders, { signal });
+    } catch (error) {
+      if (signal.aborted || failureOf(error) === undefined) throw error;
+    }
+  }
+  return blobs.get(ref, { signal });
 }

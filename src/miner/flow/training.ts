@@ -1,14 +1,15 @@
 /** One attempt at an epoch's training, between `start` and `upload`: gives the replica its role and feeds it its messages. */
+import type { Answer, AnsweredKind } from "../../protocol/answer.ts";
 import { failureOf } from "../../protocol/failure.ts";
 import type { MinerId } from "../../protocol/ids.ts";
-import type { Roster } from "../../protocol/messages.ts";
-import type { PeerMessage } from "../../transport/peer-link.ts";
+import type { MicrobatchMessage } from "../../protocol/microbatch.ts";
 import type { Trained } from "../merge/merge-acts.ts";
 import { Epoch, type EpochOptions, type Role, type Tally } from "./epoch.ts";
 import { checkInbound } from "./inbound.ts";
 import { Last } from "./last.ts";
+import { LaterStage } from "./later-stage.ts";
 import { Middle } from "./middle.ts";
-import { holdsFirstStage, holdsLastStage, type Place } from "./place.ts";
+import { holdsFirstStage, holdsLastStage } from "./place.ts";
 import { Source } from "./source.ts";
 
 export class Training {
@@ -17,14 +18,15 @@ export class Training {
 
   constructor(options: EpochOptions) {
     this.#epoch = new Epoch(options);
-    this.#role = roleIn(options.place, this.#epoch);
+    this.#role = roleIn(this.#epoch);
+    options.signal.addEventListener("abort", () => this.#clearActivity(), { once: true });
   }
 
   get tally(): Readonly<Tally> {
     return this.#epoch.tally;
   }
 
-  /** Of the epoch so far. A step that was skipped makes fewer tokens count than were seen: their mean loss is the best that can be said. */
+  /** A step that was skipped makes fewer tokens count than were seen; their mean loss is the best that can be said. */
   get trained(): Trained {
     const { place, compute } = this.#epoch.options;
     const { lossSumNats, tokensBackward } = this.#epoch.tally;
@@ -37,28 +39,37 @@ export class Training {
     return this.#role.run();
   }
 
-  update(roster: Roster): void {
-    this.#epoch.options.routes.update(roster);
+  /** Takes and begins nothing new; resolves when what was begun has come to its end. */
+  async windDown(): Promise<void> {
+    this.#role.windDown();
+    await this.#epoch.idle();
   }
 
-  peerLost(peer: MinerId): void {
-    this.#epoch.options.routes.peerLost(peer);
-  }
-
-  /** Takes whatever another miner sent; what is not in order is dropped. */
-  receive(message: PeerMessage): void {
-    const { place, self, routes, dropped } = this.#epoch.options;
+  /** Takes what another replica sent, about this epoch; what is not in order is dropped. */
+  receive(from: MinerId, kind: AnsweredKind, message: MicrobatchMessage): void {
     try {
-      this.#role.receive(message.from, message.kind, checkInbound(message, place, self, routes));
+      checkInbound(from, kind, message, this.#epoch.options);
     } catch (error) {
       const failure = failureOf(error);
       if (failure === undefined) throw error;
-      if (failure.code !== "stale-epoch") dropped(message.from, failure.message);
+      this.#epoch.options.dropped(from, failure.message);
+      return;
     }
+    this.#role.receive(from, kind, message);
+  }
+
+  answered(from: MinerId, answer: Answer): void {
+    if (this.#epoch.deliveries.answered(from, answer)) return;
+    if (answer.about === "forward" && answer.verdict === "lost") this.#role.lost(from, answer.microbatch);
+  }
+
+  #clearActivity(): void {
+    this.#epoch.options.activity.microbatchesInFlight -= this.#epoch.tally.microbatchesInFlight;
   }
 }
 
-function roleIn(place: Place, epoch: Epoch): Role {
+function roleIn(epoch: Epoch): Role {
+  const { place } = epoch.options;
   if (holdsFirstStage(place)) return new Source(epoch);
-  return holdsLastStage(place) ? new Last(epoch) : new Middle(epoch);
+  return new LaterStage(epoch, (isHeld) => (holdsLastStage(place) ? new Last(epoch) : new Middle(epoch, isHeld)));
 }

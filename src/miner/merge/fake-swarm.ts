@@ -12,7 +12,6 @@ import { type AddressedMessage, type Fate, MemoryNetwork } from "../../transport
 import { PeerBlobs } from "../../transport/peer-blobs.ts";
 import type { PeerLink } from "../../transport/peer-link.ts";
 import type { Samples } from "../data/samples-from-blobs.ts";
-import { EarlyMessages } from "../flow/early-messages.ts";
 import type { Phase } from "../flow/phase.ts";
 import { PhaseKeeper } from "../flow/phase-keeper.ts";
 import type { Place } from "../flow/place.ts";
@@ -130,7 +129,7 @@ export class FakeSwarm {
     const { phases, peerBlobs } = this.member(id);
     this.network.remove(id);
     peerBlobs.disconnected();
-    phases.enter({ kind: "stopped", reason: "It was killed." });
+    phases.enter({ kind: "ended", place: fakePlace });
     for (const member of this.members) if (this.live.has(member.id)) member.acts.lookAgain();
   }
 
@@ -171,7 +170,7 @@ export class FakeSwarm {
       weightsHash,
     };
     const phases = new PhaseKeeper(
-      { kind: "ready", place: fakePlace, samples: noSamples, early: new EarlyMessages() },
+      { kind: "ready", place: fakePlace, samples: noSamples },
       {
         entered: (phase: Phase) => acts.entered(phase),
         failed: (error) => {

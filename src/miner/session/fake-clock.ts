@@ -1,16 +1,24 @@
-/** For tests: time that passes only when it is told to. */
+/** For tests: time that passes only when it is told to, and chance that comes from a seed, or without one is always the middle. */
 import type { Clock } from "./clock.ts";
 
 export class FakeClock implements Clock {
   #nowMs = 0;
+  #seed: number | null;
   readonly #alarms = new Set<{ readonly atMs: number; readonly action: () => void }>();
+
+  constructor(seed: number | null = null) {
+    this.#seed = seed;
+  }
 
   nowMs(): number {
     return this.#nowMs;
   }
 
   random(): number {
-    return 0.5;
+    if (this.#seed === null) return 0.5;
+    // A linear congruential generator (Knuth 1997, section 3.3.4).
+    this.#seed = (Math.imul(this.#seed, 1_664_525) + 1_013_904_223) >>> 0;
+    return this.#seed / 2 ** 32;
   }
 
   after(delayMs: number, action: () => void): () => void {

@@ -131,6 +131,7 @@ export const english = {
     table: "Table",
     viewLabel: "Show the network as",
     stage: (number: string, count: string) => `Stage ${number} of ${count}`,
+    stages: (numbers: string, count: string) => `Stages ${numbers} of ${count}`,
     stageShort: (number: string) => `${number}`,
     layers: (from: string, to: string) => (from === to ? `layer ${from}` : `layers ${from}–${to}`),
     embedding: "embedding",

@@ -1,6 +1,6 @@
 import { useAppState, useDashboard } from "../../state/store.ts";
 import { strings } from "../../strings/strings.ts";
-import { stageTitle } from "../network/network-view.ts";
+import { stagesTitle } from "../network/network-view.ts";
 import { IntentButton } from "./intent-button.tsx";
 import { Mark } from "./mark.tsx";
 import { RunProgress } from "./run-progress.tsx";
@@ -29,11 +29,13 @@ function MachineState() {
   const stages = useAppState(({ run }) => run?.stages.length ?? 0);
   const connected = useDashboard(({ connection }) => connection.kind === "open");
   const stage =
-    "stage" in state
-      ? stageTitle(state.stage, Math.max(stages, state.stage + 1)).toLocaleLowerCase(strings.locale)
+    "stages" in state
+      ? stagesTitle(state.stages, Math.max(stages, ...state.stages.map((index) => index + 1))).toLocaleLowerCase(
+          strings.locale,
+        )
       : "";
   // Its turns of training and merging come every few seconds: a screen reader speaks only of what stops it.
-  const atWork = "stage" in state;
+  const atWork = "stages" in state;
   const title = strings.machineState[state.kind](stage);
   return (
     <div className="machine-state" data-kind={connected ? state.kind : "unknown"} role={atWork ? undefined : "status"}>

@@ -49,6 +49,14 @@ export function stageTitle(index: number, count: number): string {
   return strings.network.stage(format.count(index + 1), format.count(count));
 }
 
+/** As `stageTitle`, for all that one machine holds. */
+export function stagesTitle(indices: readonly number[], count: number): string {
+  const [first = 0] = indices;
+  if (indices.length === 1) return stageTitle(first, count);
+  const numbers = indices.map((index) => format.count(index + 1));
+  return strings.network.stages(new Intl.ListFormat(strings.locale).format(numbers), format.count(count));
+}
+
 /** "layers 1–2, embedding". Layers are counted from 1 for people. */
 export function stageContent(stage: RunView["stages"][number], count: number): string {
   const parts = [strings.network.layers(format.count(stage.fromLayer + 1), format.count(stage.toLayer))];

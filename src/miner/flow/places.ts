@@ -1,0 +1,312 @@
+/**
+ * A miner's places: a replica for each stage that it was given, made on `prepare` and ended when the place is lost. This file
+ * decides whether the miner asks for places at all, and which of its replicas a message is for. The folder trains: it knows
+ * messages and peers, not sockets or processes.
+ */
+import type { Failure } from "../../protocol/failure.ts";
+import { type EpochRef, sameEpoch, samePlace } from "../../protocol/ids.ts";
+import type { MinerState } from "../../protocol/local-api.ts";
+import { type GatewayMessage, rosterBytes } from "../../protocol/messages.ts";
+import type { PeerLink } from "../../transport/peer-link.ts";
+import type { EngineSource } from "../compute-host/compute-worker.ts";
+import { DropLog } from "./drop-log.ts";
+import type { ReplicaOptions } from "./epoch-acts.ts";
+import { Mailroom } from "./mailroom.ts";
+import { Peers } from "./peers.ts";
+import { holdsState, workingState } from "./phase.ts";
+import { isOlder, type Place } from "./place.ts";
+import { Recovery } from "./recovery.ts";
+import { Repetition } from "./repetition.ts";
+import { type EpochMessage, Replica } from "./replica.ts";
+
+type IdleMessage = Extract<GatewayMessage, { type: "idle" }>;
+
+export interface PlacesOptions extends Omit<ReplicaOptions, "engines" | "peers"> {
+  /** A compute worker for one replica. */
+  readonly openEngines: () => EngineSource;
+  /** Whether this is the network's signature. */
+  readonly isSigned: (bytes: Uint8Array, signature: Uint8Array) => boolean;
+  readonly onState: () => void;
+}
+
+/** Whether the miner works, apart from what its replicas do. */
+type Standing =
+  /** Shall not work, and `reason` says why. */
+  | { readonly kind: "paused"; readonly reason: string }
+  /** Works where it has a place; without one, `reason` says what it waits for. */
+  | { readonly kind: "waiting"; readonly reason: string }
+  /** It failed too often, and needs a person. */
+  | { readonly kind: "stopped"; readonly reason: string };
+
+interface Entry {
+  readonly replica: Replica;
+  readonly engines: EngineSource;
+}
+
+const rejoinMs = 5000;
+/** Who was told that there is no place asks again all the same: the message that there is one may be lost. */
+const idleRejoinMs = 60_000;
+/** All prepare messages of an epoch come together: a stage that is not among them is not this miner's any more. */
+const settleMs = 1000;
+
+export class Places {
+  readonly #options: PlacesOptions;
+  readonly #entries = new Map<number, Entry>();
+  readonly #peers: Peers;
+  readonly #mailroom: Mailroom;
+  readonly #recovery: Recovery;
+  /** `join`, until it is answered. */
+  readonly #asking: Repetition;
+  /** Prepared for, but to be taken only after a pause, or when those have ended that make way. */
+  readonly #postponed = new Map<number, Place>();
+  readonly #endings = new Set<Promise<void>>();
+  #standing: Standing = { kind: "paused", reason: "Not asked to train yet." };
+  /** Why there is no session; null while there is one. */
+  #offline: string | null = "Looking for the network.";
+  #newest: EpochRef | null = null;
+  #stopSettling = () => {};
+  /** Resolved when the hand-over before a pause is over. */
+  #leaving: PromiseWithResolvers<void> | null = null;
+
+  constructor(options: PlacesOptions) {
+    const { self, clock, peerBlobs, log } = options;
+    const drops = new DropLog((text) => log("warning", text));
+    this.#options = options;
+    this.#recovery = new Recovery(clock);
+    this.#asking = new Repetition(clock);
+    this.#peers = new Peers(self, (message) => this.#mailroom.receive(message));
+    this.#mailroom = new Mailroom({
+      peers: this.#peers,
+      replicaOf: (stage) => this.#entries.get(stage)?.replica,
+      receiveBlob: (message) => peerBlobs.receive(message),
+      dropped: (from, reason) => drops.dropped(from, reason),
+    });
+  }
+
+  get state(): MinerState {
+    if (this.#standing.kind !== "waiting") return this.#standing;
+    if (this.#offline !== null) return { kind: "connecting", reason: this.#offline };
+    return workingState(this.#replicas.map(({ phase }) => phase)) ?? this.#standing;
+  }
+
+  /** The places that the miner has, lowest stage first. */
+  get places(): readonly Place[] {
+    return this.#replicas.map(({ phase }) => phase.place).toSorted((a, b) => a.stage.index - b.stage.index);
+  }
+
+  /** Process ids of the live compute workers. */
+  get workers(): readonly number[] {
+    return [...this.#entries.values()].flatMap(({ engines }) => engines.pids);
+  }
+
+  /** A session was opened. What the replicas hold they hold still. */
+  connected(link: PeerLink): void {
+    const { peerBlobs } = this.#options;
+    this.#offline = null;
+    link.onMessage((message) => this.#mailroom.receive(message));
+    link.onPeerLost((peer) => {
+      peerBlobs.peerLost(peer);
+      for (const replica of this.#replicas) replica.peerLost(peer);
+    });
+    this.#peers.connected(link);
+    peerBlobs.connected(link);
+    for (const replica of this.#replicas) replica.connected();
+    if (this.#isAtWork) this.#ask();
+    for (const replica of this.#replicas) replica.sayAgain();
+    this.#changed();
+  }
+
+  disconnected(reason: string): void {
+    this.#offline = reason;
+    this.#peers.disconnected();
+    this.#options.peerBlobs.disconnected();
+    this.#asking.end();
+    for (const replica of this.#replicas) replica.disconnected();
+    this.#changed();
+  }
+
+  /** Asks for places, unless it has some or is about to get them. */
+  join(): void {
+    if (this.#leaving !== null) this.#depart("Asked to train again.");
+    if (this.#isAtWork) return;
+    this.#recovery.succeeded(); // a person wants another try
+    this.#standing = { kind: "waiting", reason: "Waiting for a place in a run." };
+    this.#ask();
+    this.#changed();
+  }
+
+  /** Takes nothing new, hands over what is in flight within the time given, and gives the places up. */
+  async leave(reason: string, graceMs: number): Promise<void> {
+    const wasAtWork = this.#isAtWork;
+    this.#standing = { kind: "paused", reason };
+    this.#asking.end();
+    this.#recovery.cancel();
+    this.#postponed.clear();
+    this.#changed();
+    if (wasAtWork) {
+      const leaving = Promise.withResolvers<void>();
+      this.#leaving = leaving;
+      const stopTimer = this.#options.clock.after(graceMs, leaving.resolve);
+      Promise.all(this.#replicas.map((replica) => replica.handOver())).then(() => leaving.resolve(), leaving.reject);
+      await leaving.promise;
+      stopTimer();
+      if (this.#leaving === leaving) this.#depart(reason);
+    } else await this.#leaving?.promise;
+  }
+
+  handle(message: Place | EpochMessage | IdleMessage): void {
+    const { log, isSigned } = this.#options;
+    if (message.type === "prepare") {
+      if (this.#isAtWork) this.#prepare(message);
+    } else if (message.type === "idle") {
+      if (this.#isAtWork) this.#idle(message.reason);
+    } else if (
+      (message.type === "start" || message.type === "roster") &&
+      !isSigned(rosterBytes(message.at, message.roster), message.signature)
+    )
+      log("warning", `A roster for epoch ${message.at.epoch} is not signed by this network.`);
+    else this.#advance(message);
+  }
+
+  /** Ends everything, at once. */
+  async close(): Promise<void> {
+    this.#endAll();
+    await Promise.all(this.#endings);
+  }
+
+  get #replicas(): readonly Replica[] {
+    return [...this.#entries.values()].map(({ replica }) => replica);
+  }
+
+  get #isAtWork(): boolean {
+    return this.#standing.kind === "waiting";
+  }
+
+  #advance(message: EpochMessage): void {
+    const replica = this.#entries.get(message.at.stage)?.replica;
+    if (replica === undefined || !samePlace(replica.phase.place.at, message.at)) return;
+    this.#asking.end();
+    replica.handle(message);
+  }
+
+  #idle(reason: string): void {
+    this.#asking.begin(() => this.#join(), idleRejoinMs, "later");
+    this.#endAll();
+    if (!this.#recovery.isPausing) this.#standing = { kind: "waiting", reason };
+    this.#changed();
+  }
+
+  #prepare(place: Place): void {
+    if (this.#newest !== null && isOlder(place.at, this.#newest)) return;
+    this.#asking.end();
+    if (this.#newest === null || !sameEpoch(place.at, this.#newest)) {
+      this.#newest = place.at;
+      this.#stopSettling();
+      this.#stopSettling = this.#options.clock.after(settleMs, () => this.#settle());
+    }
+    this.#postponed.set(place.stage.index, place);
+    this.#takePostponed();
+  }
+
+  #takePostponed(): void {
+    for (const place of [...this.#postponed.values()]) {
+      const { index } = place.stage;
+      const replica = this.#entries.get(index)?.replica;
+      const isNew = replica === undefined;
+      const mustWait = this.#recovery.isPausing && (isNew || replica.phase.kind === "failed");
+      if (mustWait || (isNew && this.#outdated().length > 0)) continue;
+      this.#postponed.delete(index);
+      if (isNew) this.#open(place);
+      else replica.prepare(place);
+    }
+  }
+
+  /** Stages that this miner had in an earlier epoch, and was not prepared for in this one. */
+  #outdated(): readonly number[] {
+    const newest = this.#newest;
+    return [...this.#entries].flatMap(([stage, { replica }]) =>
+      newest === null || sameEpoch(replica.phase.place.at, newest) ? [] : [stage],
+    );
+  }
+
+  #settle(): void {
+    for (const stage of this.#outdated()) this.#end(stage);
+    this.#takePostponed();
+    this.#changed();
+  }
+
+  #open(place: Place): void {
+    const { openEngines, onState, isSigned, ...options } = this.#options;
+    const engines = openEngines();
+    const replica = new Replica({ ...options, engines, peers: this.#peers }, place, {
+      changed: () => this.#changed(),
+      failed: (failure) => this.#failed(failure),
+      merged: () => this.#recovery.succeeded(),
+    });
+    this.#entries.set(place.stage.index, { replica, engines });
+    if (this.#offline !== null) replica.disconnected();
+    replica.prepare(place);
+  }
+
+  #end(stage: number): void {
+    const entry = this.#entries.get(stage);
+    this.#entries.delete(stage);
+    entry?.replica.end();
+    const ending = entry?.engines.close();
+    if (ending === undefined) return;
+    this.#endings.add(ending);
+    void ending.finally(() => this.#endings.delete(ending));
+  }
+
+  #endAll(): void {
+    this.#stopSettling();
+    this.#postponed.clear();
+    for (const stage of [...this.#entries.keys()]) this.#end(stage);
+    this.#newest = null;
+  }
+
+  /** After a pause a place is asked for again, unless replicas have failed too often. */
+  #failed(failure: Failure): void {
+    const triesAgain = this.#recovery.begin(failure, () => {
+      this.#takePostponed();
+      if (this.#replicas.every(({ phase }) => phase.kind === "failed")) this.#ask();
+    });
+    if (triesAgain) this.#standing = { kind: "waiting", reason: `${failure.message} Trying again soon.` };
+    else {
+      const reason = `It failed several times in a row: ${failure.message}`;
+      this.#depart(reason);
+      this.#standing = { kind: "stopped", reason };
+    }
+    this.#changed();
+  }
+
+  /** Gives up all places, and says so. */
+  #depart(reason: string): void {
+    const leaving = this.#leaving;
+    this.#leaving = null;
+    leaving?.resolve();
+    this.#endAll();
+    this.#asking.end();
+    this.#options.send({ type: "leave", reason: reason.slice(0, 200) });
+    this.#changed();
+  }
+
+  #ask(): void {
+    if (this.#offline === null) this.#asking.begin(() => this.#join(), rejoinMs);
+  }
+
+  #join(): void {
+    const { device, send } = this.#options;
+    const phases = this.#replicas.map(({ phase }) => phase);
+    send({ type: "join", device, held: phases.filter(holdsState).map(({ place }) => place.at) });
+  }
+
+  #changed(): void {
+    const { activity, clock, onState } = this.#options;
+    activity.training(
+      this.#replicas.some(({ phase }) => phase.kind === "training"),
+      clock.nowMs(),
+    );
+    onState();
+  }
+}
