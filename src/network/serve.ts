@@ -2,13 +2,12 @@
  * A network in one process: store, orchestrator, gateway and evaluator around one run. `network` may import `compute`,
  * `transport` and `protocol`; who serves a network imports this file.
  */
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { totalmem } from "node:os";
 import { join } from "node:path";
 import type { Manifest } from "../compute/data/manifest.ts";
 import type { OpenOptions } from "../compute/worker-protocol.ts";
 import { FailureError } from "../protocol/failure.ts";
-import { createIdentity, type Identity, importIdentity } from "../protocol/identity.ts";
 import type { BlobHash, MinerId } from "../protocol/ids.ts";
 import type { Checkpoint, Evaluation, RunUpdate } from "../protocol/run-view.ts";
 import { FileBlobStore } from "../transport/blobs/file-blob-store.ts";
@@ -20,6 +19,7 @@ import { Gateway } from "./gateway/gateway.ts";
 import { CsvPayout } from "./ledger/csv-payout.ts";
 import type { Payment } from "./ledger/payout.ts";
 import { settle } from "./ledger/settlement.ts";
+import { networkIdentity } from "./network-identity.ts";
 import { largestBlobBytes, type RunDefinition } from "./orchestrator/core/definition.ts";
 import type { RunState } from "./orchestrator/core/state.ts";
 import { monotonicClock, Orchestrator } from "./orchestrator/orchestrator.ts";
@@ -88,7 +88,7 @@ const smallestBlobLimitBytes = 16 << 20;
 export async function serveNetwork(options: NetworkOptions): Promise<RunningNetwork> {
   const { stateFolder, log } = options;
   await mkdir(stateFolder, { recursive: true, mode: 0o700 });
-  const identity = await networkIdentity(join(stateFolder, "network-key.pem"));
+  const identity = networkIdentity(join(stateFolder, "network-key.pem"));
   const networkId = identity.minerId;
   const store = await EmbeddedStore.open(join(stateFolder, "network.sqlite"));
   try {
@@ -230,27 +230,6 @@ function blobsOf(state: RunState): readonly BlobHash[] {
     ...ofCheckpoint(state.previousCheckpoint),
     ...contributions.map(({ blob }) => blob.hash),
   ];
-}
-
-/** The network's own key, which signs receipts and is its name. */
-async function networkIdentity(path: string): Promise<Identity> {
-  const pem = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") return null;
-    throw error;
-  });
-  if (pem === null) {
-    const identity = createIdentity();
-    await writeFile(path, identity.exportPrivateKeyPem(), { mode: 0o600, flag: "wx", flush: true });
-    return identity;
-  }
-  try {
-    return importIdentity(pem);
-  } catch (cause) {
-    throw new FailureError("state-corrupt", `${path} is not the network's key.`, {
-      action: "Restore it from a backup, or move it away to get a new one.",
-      cause,
-    });
-  }
 }
 
 function fail(error: unknown): never {
