@@ -12,8 +12,8 @@ import { Activity } from "./flow/activity.ts";
 import { Replica } from "./flow/replica.ts";
 import type { Miner, MinerEvent, MinerOptions } from "./miner.ts";
 import { type Clock, systemClock } from "./session/clock.ts";
+import { OwnerCommands } from "./session/owner-commands.ts";
 import { Session } from "./session/session.ts";
-import { Steering } from "./session/steering.ts";
 
 /** For dataset shards and checkpoints; what is being downloaded is never forgotten. */
 const maxCacheBytes = 4 * 2 ** 30;
@@ -44,7 +44,7 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
     },
     { opened, message: handle, lost: (failure) => lost(failure.message) },
   );
-  const steering = new Steering((message) => session.send(message), clock);
+  const ownerCommands = new OwnerCommands((message) => session.send(message));
   const replica = new Replica({
     self: identity.minerId,
     device,
@@ -75,7 +75,7 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
     formerTraffic.receivedBytes += link?.traffic.receivedBytes ?? 0;
     link = null;
     network = { url: networkUrl, connected: false, reason };
-    steering.lost();
+    ownerCommands.lost();
     replica.disconnected(reason);
     announce();
   }
@@ -92,14 +92,21 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
         replica.handle(message);
         break;
       case "run-update":
-        steering.updated(message.update);
         emit({ type: "run-update", update: message.update });
+        break;
+      case "runs":
+        emit({ type: "runs", runs: message.runs });
+        break;
+      case "assigned":
+        emit({ type: "assigned", runId: message.runId });
+        break;
+      case "owner-answer":
+        ownerCommands.answered(message);
         break;
       case "receipt":
         received(message);
         break;
       case "refused":
-        steering.refused(message.failure);
         log("warning", "session", `Refused: ${message.failure.message} ${message.failure.action}`.trim());
         break;
       case "challenge":
@@ -152,7 +159,7 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
     },
     open: () => session.open(),
     setActive: (active, reason) => (active ? replica.join() : replica.leave(reason)),
-    steer: (runId, action) => steering.steer(runId, action),
+    command: (command) => ownerCommands.call(command),
     async close(graceMs) {
       await Promise.race([replica.handedOver(), delay(graceMs, clock)]);
       replica.leave("The miner ends.");

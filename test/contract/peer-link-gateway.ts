@@ -27,9 +27,7 @@ const device: DeviceReport = {
 export async function openGatewayNetwork(): Promise<PeerLinkNetwork> {
   const stateFolder = await mkdtemp(join(tmpdir(), "peer-link-"));
   const network = await serveNetwork({
-    preset: "tiny",
-    stages: 1,
-    replicas: 1,
+    run: { preset: "tiny", stages: 1, replicas: 1 },
     port: 0,
     stateFolder,
     evaluator: null,
@@ -68,7 +66,9 @@ export async function openGatewayNetwork(): Promise<PeerLinkNetwork> {
     connect,
     async lose({ minerId }) {
       sessions.get(minerId)?.close();
-      while (network.state.members.some((member) => member.minerId === minerId)) await setImmediate();
+      const isMember = () =>
+        [...network.states.values()].some(({ members }) => members.some((member) => member.minerId === minerId));
+      while (isMember()) await setImmediate();
     },
     async close() {
       for (const session of sessions.values()) session.close();

@@ -72,8 +72,8 @@ describe("tah, with a daemon", { timeout }, () => {
 
   it("steers the run, and passes on why that is refused", async () => {
     await tah("run", "pause", "demo");
-    expect(world.miner.steered).toEqual([{ runId, action: "pause" }]);
-    world.miner.steerError = new FailureError("not-authorised", "only the owner may do that");
+    expect(world.miner.commands).toEqual([{ type: "steer-run", runId, action: "pause" }]);
+    world.miner.commandError = new FailureError("not-authorised", "only the owner may do that");
     const refused = await tah("run", "resume", "demo", "--json");
     expect(refused.exitCode).toBe(exitCodeOf("not-authorised"));
     expect(jsonResult(refused)).toMatchObject({ failure: { code: "not-authorised" } });

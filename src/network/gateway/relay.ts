@@ -1,6 +1,6 @@
 /**
  * Passes frames on from miner to miner. The peer field is rewritten to the sender that the session has proven, and only
- * members of the same roster reach each other. A slow receiver slows its senders: they are not read from until it has caught
+ * members of the same run's roster reach each other. A slow receiver slows its senders: they are not read from until it has caught
  * up, so that memory stays bounded.
  */
 import { decodeFrame, type Frame, readdressFrame } from "../../protocol/frames.ts";
@@ -16,23 +16,26 @@ export type Flow = Telemetry["flows"][number];
 
 export class Relay {
   readonly #sessionOf: (minerId: MinerId) => Session | undefined;
-  readonly #onRoster: (minerId: MinerId) => boolean;
+  readonly #shareRoster: (one: MinerId, other: MinerId) => boolean;
   /** Senders that wait, by receiver. */
   readonly #held = new Map<MinerId, Set<Session>>();
   /** The last message of each sender that could not be delivered: it is told once, not once per chunk. */
   readonly #undelivered = new WeakMap<Session, { readonly peer: MinerId; readonly messageNumber: number }>();
   #flows = new Map<string, Flow>();
 
-  constructor(sessionOf: (minerId: MinerId) => Session | undefined, onRoster: (minerId: MinerId) => boolean) {
+  constructor(
+    sessionOf: (minerId: MinerId) => Session | undefined,
+    shareRoster: (one: MinerId, other: MinerId) => boolean,
+  ) {
     this.#sessionOf = sessionOf;
-    this.#onRoster = onRoster;
+    this.#shareRoster = shareRoster;
   }
 
   /** Throws `FailureError` (malformed-message, message-too-large). Changes `bytes`. */
   forward(from: MinerId, sender: Session, bytes: Uint8Array): void {
     const frame = decodeFrame(bytes);
     const receiver = this.#sessionOf(frame.peer);
-    if (receiver === undefined || !this.#onRoster(from) || !this.#onRoster(frame.peer)) {
+    if (receiver === undefined || !this.#shareRoster(from, frame.peer)) {
       this.#sayUndeliverable(sender, frame);
       return;
     }

@@ -1,4 +1,4 @@
-import type { MinerId } from "../../protocol/ids.ts";
+import type { BlobHash, MinerId } from "../../protocol/ids.ts";
 import { uploadBytes } from "../orchestrator/core/definition.ts";
 import type { RunState } from "../orchestrator/core/state.ts";
 
@@ -10,10 +10,21 @@ const slackBytes = 64 << 10;
 export class UploadBudgets {
   readonly #state: () => RunState;
   readonly #spentBytes = new Map<MinerId, number>();
+  readonly #hashes = new Set<BlobHash>();
   #attempt = "";
 
   constructor(state: () => RunState) {
     this.#state = state;
+  }
+
+  /** What has been uploaded in this attempt: what is about to be said of it may be still on its way. */
+  get hashes(): Iterable<BlobHash> {
+    return this.#hashes;
+  }
+
+  /** The miner uploads this. */
+  begin(hash: BlobHash): void {
+    this.#hashes.add(hash);
   }
 
   /** Undefined for who has no place in the epoch. */
@@ -22,8 +33,11 @@ export class UploadBudgets {
     const stage = stages[roster.stages.findIndex((replicas) => replicas.includes(minerId))];
     if (stage === undefined) return undefined;
     const current = `${epoch}/${attempt}`;
-    if (current !== this.#attempt) this.#spentBytes.clear();
-    this.#attempt = current;
+    if (current !== this.#attempt) {
+      this.#attempt = current;
+      this.#spentBytes.clear();
+      this.#hashes.clear();
+    }
     return patience * uploadBytes(stage.parameters) + slackBytes - (this.#spentBytes.get(minerId) ?? 0);
   }
 
