@@ -4,8 +4,11 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { byteModel } from "../../test/compute/small-model.ts";
 import { exportFakeModel } from "../../test/network/fake-archive.ts";
+import { commandNetwork, observeRuns } from "../miner/session/observe.ts";
 import { failureOf } from "../protocol/failure.ts";
+import { createIdentity } from "../protocol/identity.ts";
 import { runIdSchema } from "../protocol/ids.ts";
+import type { OwnerCommand } from "../protocol/owner-commands.ts";
 import { readArchive } from "./checkpoints/archive.ts";
 import type { RunState } from "./orchestrator/core/state.ts";
 import type { RunOptions } from "./run-options.ts";
@@ -112,6 +115,26 @@ describe("a served network", () => {
       message: expect.stringContaining("tiny"),
       action: expect.stringContaining("tah run create"),
     });
+  });
+
+  it("takes all its runs up again at a restart, with their weights, and not the deleted ones", async () => {
+    const owner = createIdentity();
+    const options = { owners: [owner.minerId] };
+    const { url } = await restart({}, options);
+    const command = (asked: OwnerCommand) => commandNetwork(url, owner, asked);
+    for (const name of ["second", "third"]) {
+      const run = { preset: "tiny", runId: runIdSchema.parse(name), weight: 5, replicas: 1 };
+      await command({ type: "create-run", run: { ...run, data: join(folder, "text.txt") } });
+    }
+    const deleted = runIdSchema.parse("third");
+    await command({ type: "steer-run", runId: deleted, action: "pause" });
+    await command({ type: "delete-run", runId: deleted });
+    const again = await restart({}, { ...options, run: undefined });
+    const { runs } = await observeRuns(again.url);
+    expect(runs.map(({ runId, weight }) => [runId, weight])).toEqual([
+      ["second", 5],
+      ["tiny", 1],
+    ]);
   });
 
   it("begins without any run, for its owner to create them", async () => {

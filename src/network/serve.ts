@@ -11,7 +11,6 @@ import type { MinerId, RunId } from "../protocol/ids.ts";
 import type { Checkpoint, Evaluation, RunUpdate } from "../protocol/run-view.ts";
 import { FileBlobStore } from "../transport/blobs/file-blob-store.ts";
 import { blobsFolder, CheckpointArchive } from "./checkpoints/archive.ts";
-import { fallBackIfDamaged } from "./checkpoints/fall-back.ts";
 import type { RetentionPolicy } from "./checkpoints/retention.ts";
 import { Gateway } from "./gateway/gateway.ts";
 import { CsvPayout } from "./ledger/csv-payout.ts";

@@ -11,6 +11,7 @@ import type { RunOptions } from "../../src/network/run-options.ts";
 import { Runs } from "../../src/network/runs/runs.ts";
 import type { ServedRun } from "../../src/network/runs/served-run.ts";
 import { EmbeddedStore } from "../../src/network/store/embedded-store.ts";
+import type { Store } from "../../src/network/store/store.ts";
 import { decodeFrame, encodeFrame, type Frame, isFrame } from "../../src/protocol/frames.ts";
 import { createIdentity, type Identity, sessionProof } from "../../src/protocol/identity.ts";
 import { type RunId, runIdSchema } from "../../src/protocol/ids.ts";
@@ -25,6 +26,7 @@ import type { OwnerAnswer, OwnerCommand } from "../../src/protocol/owner-command
 import { FileBlobStore } from "../../src/transport/blobs/file-blob-store.ts";
 
 export interface GatewayWorld {
+  readonly store: Store;
   readonly runs: Runs;
   /** Of the run that the world begins with. */
   readonly orchestrator: Orchestrator;
@@ -34,6 +36,8 @@ export interface GatewayWorld {
   readonly networkId: string;
   /** What the gateway logged: bugs. */
   readonly logged: readonly string[];
+  /** A file with another text than the first run's. */
+  readonly otherText: string;
   /** Another run like the first. */
   addRun(name: string, options?: Partial<RunOptions>): Promise<ServedRun>;
   connect(): Promise<FakeClient>;
@@ -75,6 +79,8 @@ export async function openGatewayWorld(options: Partial<GatewayOptions> = {}): P
   });
   const data = join(folder, "text.txt");
   await writeFile(data, "Call me Ishmael. Some years ago. ".repeat(100));
+  const otherText = join(folder, "other.txt");
+  await writeFile(otherText, "All my means are sane. ".repeat(100));
   const addRun = (name: string, part: Partial<RunOptions> = {}) =>
     runs.create({ preset: "tiny", runId: runIdSchema.parse(name), stages: 2, replicas: 1, data, ...part });
   const { orchestrator } = await addRun("test-run");
@@ -104,8 +110,10 @@ export async function openGatewayWorld(options: Partial<GatewayOptions> = {}): P
     return client;
   };
   return {
+    store,
     runs,
     orchestrator,
+    otherText,
     addRun,
     store,
     gateway,

@@ -57,7 +57,8 @@ export class BlobRoutes {
     request.setTimeout(stallMs, () => request.destroy());
     try {
       if (request.method === "PUT") await this.#put(request, response, hash.data, bearer.minerId);
-      else if (request.method === "GET" || request.method === "HEAD") await this.#get(request, response, hash.data);
+      else if (request.method === "GET" || request.method === "HEAD")
+        await this.#get(request, response, hash.data, bearer.minerId);
       else end(request, response, 405, "GET, HEAD or PUT");
     } catch (error) {
       this.#fail(request, response, error);
@@ -73,19 +74,21 @@ export class BlobRoutes {
     if (bytes > remainingBytes) return end(request, response, 413, overBudget);
     if (bytes > this.#blobs.maxBlobBytes)
       return end(request, response, 413, `a blob has at most ${this.#blobs.maxBlobBytes} bytes`);
-    budgets.begin(hash);
     // Not destroyed when it is refused half-way: the connection still has to carry the answer.
     const chunks = request.iterator({ destroyOnReturn: false });
     await this.#blobs.receive(
       hash,
       charged(chunks, (chunkBytes) => budgets.spend(minerId, chunkBytes)),
     );
+    budgets.rely(hash);
     end(request, response, 201, "stored");
   }
 
-  async #get(request: IncomingMessage, response: ServerResponse, hash: BlobHash): Promise<void> {
+  async #get(request: IncomingMessage, response: ServerResponse, hash: BlobHash, minerId: MinerId): Promise<void> {
     const bytes = (await this.#blobs.isIntact(hash)) ? this.#blobs.bytesOf(hash) : undefined;
     if (bytes === undefined) return end(request, response, 404, "no such blob");
+    // Who asks whether it is there may not upload it again.
+    if (request.method === "HEAD") this.#budgetsOf(minerId)?.rely(hash);
     const range = parseRange(request.headers.range, bytes);
     response.setHeader("accept-ranges", "bytes");
     response.setHeader("content-type", "application/octet-stream");

@@ -61,6 +61,7 @@ export class Runs {
     this.#options = options;
     this.workforce = new Workforce({
       runs: () => this.all,
+      clock: options.clock,
       assigned: (minerId, run) => this.#tell((listener) => listener.assigned?.(minerId, run)),
     });
   }
@@ -155,7 +156,8 @@ export class Runs {
       this.workforce.dismiss(run);
     }
     this.#listed();
-    await this.collectGarbage();
+    // Twice, because what was used since the last collection is spared once.
+    for (const _ of [1, 2]) await this.collectGarbage();
   }
 
   /** Deletes the blobs that neither a run nor a kept checkpoint refers to. */
@@ -166,6 +168,7 @@ export class Runs {
   }
 
   async close(): Promise<void> {
+    this.workforce.close();
     await Promise.all(this.all.map((run) => run.orchestrator.close()));
   }
 
@@ -204,14 +207,9 @@ export class Runs {
     this.#runs.set(run.runId, run);
     await fallBackIfDamaged(orchestrator, blobs);
     await archive.record(run.state);
-    this.#remember(run);
+    for (const minerId of run.lostMiners) this.workforce.expect(minerId, run, null);
     this.#listenTo(run);
     return run;
-  }
-
-  /** Miners that were lost with the last process come back to where their weights are. */
-  #remember(run: ServedRun): void {
-    for (const { minerId } of run.state.departed) this.workforce.remember(minerId, run.runId);
   }
 
   #listenTo(run: ServedRun): void {

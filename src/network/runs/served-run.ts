@@ -64,6 +64,12 @@ export class ServedRun {
     return name === "waiting" || name === "preparing" || this.isAtRest || !this.isOnRoster(minerId);
   }
 
+  /** Those that worked for it in this epoch and are gone: after a restart, all that it had. */
+  get lostMiners(): readonly MinerId[] {
+    const { departed, epoch } = this.state;
+    return departed.filter((one) => one.epoch === epoch).map(({ minerId }) => minerId);
+  }
+
   /** What it refers to: dataset, last two checkpoints, and what has been contributed to the epoch that is being merged. */
   get blobs(): readonly BlobHash[] {
     const { checkpoint, previousCheckpoint, phase } = this.state;

@@ -17,27 +17,23 @@ export class UploadBudgets {
     this.#state = state;
   }
 
-  /** What has been uploaded in this attempt: what is about to be said of it may be still on its way. */
+  /** What members count on in this attempt: to be kept, though what they will say of it may still be on its way. */
   get hashes(): Iterable<BlobHash> {
     return this.#hashes;
   }
 
-  /** The miner uploads this. */
-  begin(hash: BlobHash): void {
+  /** A member has uploaded this blob of the store, or has found it there and need not. */
+  rely(hash: BlobHash): void {
+    this.#forgetOtherAttempts();
     this.#hashes.add(hash);
   }
 
   /** Undefined for who has no place in the epoch. */
   remainingBytes(minerId: MinerId): number | undefined {
-    const { roster, stages, epoch, attempt } = this.#state();
+    this.#forgetOtherAttempts();
+    const { roster, stages } = this.#state();
     const stage = stages[roster.stages.findIndex((replicas) => replicas.includes(minerId))];
     if (stage === undefined) return undefined;
-    const current = `${epoch}/${attempt}`;
-    if (current !== this.#attempt) {
-      this.#attempt = current;
-      this.#spentBytes.clear();
-      this.#hashes.clear();
-    }
     return patience * uploadBytes(stage.parameters) + slackBytes - (this.#spentBytes.get(minerId) ?? 0);
   }
 
@@ -46,5 +42,14 @@ export class UploadBudgets {
     if (bytes > (this.remainingBytes(minerId) ?? 0)) return false;
     this.#spentBytes.set(minerId, (this.#spentBytes.get(minerId) ?? 0) + bytes);
     return true;
+  }
+
+  #forgetOtherAttempts(): void {
+    const { epoch, attempt } = this.#state();
+    const current = `${epoch}/${attempt}`;
+    if (current === this.#attempt) return;
+    this.#attempt = current;
+    this.#spentBytes.clear();
+    this.#hashes.clear();
   }
 }

@@ -4,10 +4,18 @@
  */
 import type { MinerId, RunId } from "../../protocol/ids.ts";
 import type { MinerMessage } from "../orchestrator/core/event.ts";
-import { assignRuns } from "./assignment.ts";
+import { type AssignableMiner, assignRuns } from "./assignment.ts";
 import type { ServedRun } from "./served-run.ts";
 
 type Join = Extract<MinerMessage, { type: "join" }>;
+type Leave = Extract<MinerMessage, { type: "leave" }>;
+
+export interface WorkforceOptions {
+  readonly runs: () => readonly ServedRun[];
+  readonly clock: () => number;
+  /** Null: there is nothing for it to do. Called before the run itself says anything to the miner. */
+  readonly assigned: (minerId: MinerId, run: ServedRun | null) => void;
+}
 
 interface Worker {
   readonly name: string;
@@ -15,20 +23,24 @@ interface Worker {
   run: ServedRun | null;
 }
 
-export interface WorkforceOptions {
-  readonly runs: () => readonly ServedRun[];
-  /** Null: there is nothing for it to do. Called before the run itself says anything to the miner. */
-  readonly assigned: (minerId: MinerId, run: ServedRun | null) => void;
+/** A miner that is not there, and the run to which it should come back: there it had its weights. */
+interface Former {
+  readonly runId: RunId;
+  readonly tokensPerSecond: number | null;
+  /** Until then it counts as if it were still there. */
+  readonly missedUntilMs: number;
 }
 
-/** Miners whose connection was lost and that come back to their run, if they are still wanted there. */
+/** Most miners whose connection is lost come back after a moment; nobody else moves because of them meanwhile. */
+const graceMs = 30_000;
 const keptFormer = 4096;
 
 export class Workforce {
   readonly #options: WorkforceOptions;
   readonly #workers = new Map<MinerId, Worker>();
-  /** The oldest first. */
-  readonly #former = new Map<MinerId, RunId>();
+  /** The one that left first is the first. */
+  readonly #former = new Map<MinerId, Former>();
+  #graceTimer: NodeJS.Timeout | undefined;
 
   constructor(options: WorkforceOptions) {
     this.#options = options;
@@ -51,15 +63,17 @@ export class Workforce {
       this.reassign();
       if (this.runOf(minerId) === null) this.#options.assigned(minerId, null);
     }
+    this.#former.delete(minerId);
   }
 
   /** The miner wants no more work. */
-  leave(minerId: MinerId, message: Extract<MinerMessage, { type: "leave" }>): void {
+  leave(minerId: MinerId, message: Leave): void {
     const worker = this.#workers.get(minerId);
     this.#workers.delete(minerId);
     if (worker?.run == null) return;
-    this.remember(minerId, worker.run.runId);
-    worker.run.orchestrator.submit({ type: "message", from: minerId, name: worker.name, message });
+    const { run, name, join } = worker;
+    this.#remember(minerId, { runId: run.runId, tokensPerSecond: join.device.blockTokensPerSecond, missedUntilMs: 0 });
+    run.orchestrator.submit({ type: "message", from: minerId, name, message });
     this.reassign();
   }
 
@@ -68,17 +82,15 @@ export class Workforce {
     const worker = this.#workers.get(minerId);
     this.#workers.delete(minerId);
     if (worker?.run == null) return;
-    this.remember(minerId, worker.run.runId);
+    this.expect(minerId, worker.run, worker.join.device.blockTokensPerSecond);
     worker.run.orchestrator.submit({ type: "session-closed", minerId });
-    this.reassign();
   }
 
-  /** The miner held a place of this run, and should get it back when it comes. */
-  remember(minerId: MinerId, runId: RunId): void {
-    this.#former.delete(minerId);
-    this.#former.set(minerId, runId);
-    const [oldest] = this.#former.keys();
-    if (this.#former.size > keptFormer && oldest !== undefined) this.#former.delete(oldest);
+  /** The miner worked for this run, and probably comes back to it. */
+  expect(minerId: MinerId, { runId }: ServedRun, tokensPerSecond: number | null): void {
+    this.#remember(minerId, { runId, tokensPerSecond, missedUntilMs: this.#options.clock() + graceMs });
+    clearTimeout(this.#graceTimer);
+    this.#graceTimer = setTimeout(() => this.reassign(), graceMs);
   }
 
   /** The run is no longer there. */
@@ -89,31 +101,52 @@ export class Workforce {
 
   /** Moves everyone who should work for another run and can be spared where it is; the others follow at a later call. */
   reassign(): void {
-    const wanted = this.#wantedRuns();
+    const runFor = this.#assignment();
     for (const [minerId, worker] of this.#workers) {
-      const run = wanted(minerId, worker);
+      const run = runFor(minerId, worker);
       if (run === worker.run || worker.run?.canRelease(minerId) === false) continue;
-      this.#leave(minerId, worker, run);
+      this.#takeAway(minerId, worker, run);
       this.#assign(minerId, worker, run);
     }
   }
 
-  #wantedRuns(): (minerId: MinerId, worker: Worker) => ServedRun | null {
+  close(): void {
+    clearTimeout(this.#graceTimer);
+  }
+
+  #assignment(): (minerId: MinerId, worker: Worker) => ServedRun | null {
     const runs = this.#options.runs();
     const active = runs.filter((run) => run.isActive);
     // While all rest nobody moves, and who comes waits with the others.
     if (active.length === 0) return (_, { run }) => run ?? runs.toSorted((a, b) => b.weight - a.weight)[0] ?? null;
-    const miners = [...this.#workers].map(([minerId, { run, join }]) => ({
-      minerId,
-      runId: run?.runId ?? this.#former.get(minerId) ?? null,
-      tokensPerSecond: join.device.blockTokensPerSecond,
-      busy: run?.isOnRoster(minerId) ?? false,
-    }));
-    const assignment = assignRuns(active, miners);
+    const assignment = assignRuns(active, [...this.#present(), ...this.#missed()]);
     return (minerId) => active.find(({ runId }) => runId === assignment.get(minerId)) ?? null;
   }
 
-  #leave(from: MinerId, { run, name }: Worker, to: ServedRun | null): void {
+  #present(): readonly AssignableMiner[] {
+    return [...this.#workers].map(([minerId, { run, join }]) => ({
+      minerId,
+      runId: run?.runId ?? this.#former.get(minerId)?.runId ?? null,
+      tokensPerSecond: join.device.blockTokensPerSecond,
+      busy: run?.isOnRoster(minerId) ?? false,
+    }));
+  }
+
+  #missed(): readonly AssignableMiner[] {
+    const nowMs = this.#options.clock();
+    return [...this.#former]
+      .filter(([minerId, { missedUntilMs }]) => missedUntilMs > nowMs && !this.#workers.has(minerId))
+      .map(([minerId, { runId, tokensPerSecond }]) => ({ minerId, runId, tokensPerSecond, busy: true }));
+  }
+
+  #remember(minerId: MinerId, former: Former): void {
+    this.#former.delete(minerId);
+    this.#former.set(minerId, former);
+    const [oldest] = this.#former.keys();
+    if (this.#former.size > keptFormer && oldest !== undefined) this.#former.delete(oldest);
+  }
+
+  #takeAway(from: MinerId, { run, name }: Worker, to: ServedRun | null): void {
     const reason = to === null ? "" : `it works for ${to.runId} now.`;
     run?.orchestrator.submit({ type: "message", from, name, message: { type: "leave", reason } });
   }
