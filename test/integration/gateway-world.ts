@@ -11,7 +11,6 @@ import type { RunOptions } from "../../src/network/run-options.ts";
 import { Runs } from "../../src/network/runs/runs.ts";
 import type { ServedRun } from "../../src/network/runs/served-run.ts";
 import { EmbeddedStore } from "../../src/network/store/embedded-store.ts";
-import type { Store } from "../../src/network/store/store.ts";
 import { decodeFrame, encodeFrame, type Frame, isFrame } from "../../src/protocol/frames.ts";
 import { createIdentity, type Identity, sessionProof } from "../../src/protocol/identity.ts";
 import { type RunId, runIdSchema } from "../../src/protocol/ids.ts";
@@ -26,7 +25,6 @@ import type { OwnerAnswer, OwnerCommand } from "../../src/protocol/owner-command
 import { FileBlobStore } from "../../src/transport/blobs/file-blob-store.ts";
 
 export interface GatewayWorld {
-  readonly store: Store;
   readonly runs: Runs;
   /** Of the run that the world begins with. */
   readonly orchestrator: Orchestrator;
@@ -110,7 +108,6 @@ export async function openGatewayWorld(options: Partial<GatewayOptions> = {}): P
     return client;
   };
   return {
-    store,
     runs,
     orchestrator,
     otherText,

@@ -48,9 +48,11 @@ export function addOwnerCommands(run: Command, output: Output): void {
       const { id, weight, network } = options;
       const run = { ...runOptionsOf(options), runId: id, weight };
       // On a network elsewhere a path means what it means there.
-      const data = network === undefined && run.data !== undefined ? resolve(run.data) : run.data;
+      const path = (given: string | undefined) =>
+        network === undefined && given !== undefined ? resolve(given) : given;
+      const paths = { data: path(run.data), from: path(run.from) };
       told(
-        await send(options, { type: "create-run", run: { ...run, data } }),
+        await send(options, { type: "create-run", run: { ...run, ...paths } }),
         "is created, and trains when it has miners",
       );
     });
