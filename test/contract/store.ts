@@ -104,12 +104,12 @@ export function storeContract(name: string, open: (folder: string) => Promise<St
       await reopen();
       expect(await store.runIds()).toEqual([otherRunId]);
       expect(await store.loadRun(runId)).toBeUndefined();
-      expect(await store.loadRun(otherRunId)).toEqual({ snapshot: other, events: [], damagedSnapshots: 0 });
+      expect(await store.loadRun(otherRunId)).toMatchObject({ snapshot: other, events: [] });
       expect((await store.weights()).has(runId)).toBe(false);
       expect(await store.transfers()).toEqual(transfers);
       expect(await store.receipts(fakeMiner(1))).toEqual([signed]);
       await store.commit({ ...nothing, snapshot: initial });
-      expect(await store.loadRun(runId)).toEqual({ snapshot: initial, events: [], damagedSnapshots: 0 });
+      expect(await store.loadRun(runId)).toMatchObject({ snapshot: initial, events: [] });
     });
 
     it("keeps the weight that a run was given last", async () => {
