@@ -11,9 +11,10 @@ const root = fileURLToPath(new URL("../", import.meta.url));
 const allowedImports: Readonly<Record<string, readonly string[]>> = {
   protocol: [],
   compute: ["protocol"],
+  disk: ["protocol"],
   transport: ["protocol"],
-  miner: ["compute", "transport", "protocol"],
-  network: ["compute", "transport", "protocol"],
+  miner: ["compute", "transport", "disk", "protocol"],
+  network: ["compute", "transport", "disk", "protocol"],
   cli: ["miner", "network", "compute", "protocol"],
   main: ["miner", "protocol"],
   renderer: ["protocol"],

@@ -28,6 +28,7 @@ const failureExitCodes: Readonly<Record<FailureCode, number>> = {
   "unsupported-version": 75,
   "duplicate-session": 76,
   "too-many-connections": 77,
+  "wrong-state": 78,
   "disk-full": 80,
   "memory-full": 81,
   "port-in-use": 82,

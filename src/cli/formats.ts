@@ -1,6 +1,6 @@
 /** How numbers, machines and runs read in a terminal. */
 import type { AppState, MachineView, ProcessView } from "../protocol/local-api.ts";
-import type { RunView } from "../protocol/run-view.ts";
+import type { RunSummary, RunView } from "../protocol/run-view.ts";
 import { stageNames } from "../protocol/stage-names.ts";
 
 const grouped = new Intl.NumberFormat("en");
@@ -43,6 +43,21 @@ export function runText(run: RunView): string {
         `  stage ${index + 1} of ${run.stages.length}: ${replicas.map((replica) => `${replica.name} (${replica.state})`).join(", ") || "nobody"}`,
     ),
   ].join("\n");
+}
+
+export function runsText(runs: readonly RunSummary[]): string {
+  const rows = runs.map(({ runId, phase, weight, miners, tokens, validationLossNats, reason }) => [
+    runId,
+    phase,
+    `weight ${weight}`,
+    `${countText(miners)} ${miners === 1 ? "miner" : "miners"}`,
+    `${countText(tokens)} tokens`,
+    `validation ${lossText(validationLossNats)}`,
+    reason,
+  ]);
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
+  const lines = rows.map((row) => row.map((text, column) => text.padEnd(widths[column] ?? 0)).join("  "));
+  return lines.map((line) => line.trimEnd()).join("\n") || "no run";
 }
 
 export function statusText({ machine, activity, credits, run }: AppState): string {

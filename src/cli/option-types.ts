@@ -15,7 +15,7 @@ const decimal = z
   .string()
   .regex(/^\d+(\.\d+)?$/, "expected a number")
   .transform(Number);
-const wholeNumber = z.string().regex(/^\d+$/, "expected a whole number").transform(Number);
+export const wholeNumber = z.string().regex(/^\d+$/, "expected a whole number").transform(Number);
 
 export const countValue = valueParser(wholeNumber.pipe(z.int().positive("expected at least 1")));
 export const seedValue = valueParser(wholeNumber.pipe(z.int().nonnegative()));

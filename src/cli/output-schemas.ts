@@ -10,13 +10,7 @@ import {
   machineViewSchema,
   processViewSchema,
 } from "../protocol/local-api.ts";
-import {
-  checkpointSchema,
-  epochRecordSchema,
-  evaluationSchema,
-  runLogEntrySchema,
-  runViewSchema,
-} from "../protocol/run-view.ts";
+import { checkpointSchema, runDetailsSchema, runSummarySchema } from "../protocol/run-view.ts";
 import { placementReportSchema } from "./placement-report.ts";
 
 const count = z.int().nonnegative();
@@ -67,13 +61,7 @@ export const auditReportSchema = z.object({
     .readonly(),
 });
 
-export const runDetailsSchema = z.object({
-  run: runViewSchema,
-  epochs: z.array(epochRecordSchema).readonly(),
-  evaluations: z.array(evaluationSchema).readonly(),
-  log: z.array(runLogEntrySchema).readonly(),
-});
-export type RunDetails = Readonly<z.infer<typeof runDetailsSchema>>;
+const ofRun = z.object({ runId: z.string() });
 
 export const checkpointViewSchema = z.object({
   /** Of its manifest: the checkpoint's name. */
@@ -124,11 +112,15 @@ export const outputSchemas = {
   mine: z.object({ stopped: z.string() }),
   "network serve": z.object({ stopped: z.string() }),
   "network audit": auditReportSchema,
-  "run list": z.object({ runs: z.array(runViewSchema) }),
+  "run list": z.object({ runs: z.array(runSummarySchema) }),
   "run show": runDetailsSchema,
   "run placement": placementReportSchema,
-  "run pause": z.object({ runId: z.string() }),
-  "run resume": z.object({ runId: z.string() }),
+  "run create": ofRun,
+  "run pause": ofRun,
+  "run resume": ofRun,
+  "run stop": ofRun,
+  "run weight": ofRun,
+  "run delete": ofRun,
   "run checkpoints": checkpointListSchema,
   "run export": exportedModelSchema,
   "run sample": writtenTextSchema,

@@ -1,23 +1,36 @@
-/** Flags that say what is trained and how it is cut up: the same for `tah demo` and `tah network serve`. */
+/** Flags that say what is trained and how it is cut up: the same for `tah demo`, `tah network serve` and `tah run create`. */
 import { type Command, Option } from "commander";
 import { tokenizerIdSchema } from "../compute/data/tokenizer.ts";
-import { presets } from "../compute/model/presets.ts";
+import { type PresetName, presets } from "../compute/model/presets.ts";
 import type { RunOptions as NetworkRunOptions } from "../network/run-options.ts";
+import { FailureError } from "../protocol/failure.ts";
 import { countValue, seedValue } from "./option-types.ts";
 
 /** Where a network that other computers join listens, unless told otherwise. */
 export const defaultNetworkPort = 7700;
 
 /** What can be asked for by flags. */
-export type RunOptions = Omit<NetworkRunOptions, "training" | "timeouts">;
+export type RunOptions = Omit<NetworkRunOptions, "runId" | "training" | "timeouts">;
 
-export function withRunOptions(command: Command): Command {
+/** `RunOptions` of a command that may do without a run. */
+export type OptionalRunOptions = Omit<RunOptions, "preset"> & { readonly preset?: PresetName };
+
+export function presetOption(): Option {
+  return new Option("--preset <name>", "which model to train").choices(Object.keys(presets));
+}
+
+export function withRunOptions(command: Command, preset: Option): Command {
   return command
-    .addOption(new Option("--preset <name>", "which model to train").choices(Object.keys(presets)).default("demo"))
+    .addOption(preset)
     .addOption(new Option("--stages <number>", "cut the model into so many stages").argParser(countValue))
     .addOption(new Option("--replicas <number>", "miners per stage").argParser(countValue).default(2))
-    .addOption(new Option("--data <path>", "train on your own .txt or .jsonl text instead of the public-domain one"))
-    .addOption(new Option("--from <folder>", "go on with this model, as tah run export or transformers wrote it"))
+    .addOption(
+      new Option(
+        "--data <path>",
+        "train on your own .txt or .jsonl text, on the orchestrator's computer, instead of the public-domain one",
+      ),
+    )
+    .addOption(new Option("--from <folder>", "go on with this model there, as tah run export or transformers wrote it"))
     .addOption(
       new Option("--tokenizer <name>", "of that model, where its folder does not say").choices(
         tokenizerIdSchema.options,
@@ -28,10 +41,27 @@ export function withRunOptions(command: Command): Command {
     .addOption(new Option("--mode <name>", "how replicas learn from each other").choices(["sync", "local-steps"]));
 }
 
+/** Nothing but them: other options may come with them. */
+export function runOptionsOf(options: RunOptions): RunOptions {
+  const { preset, stages, replicas, data, from, tokenizer, tokens, seed, mode } = options;
+  return { preset, stages, replicas, data, from, tokenizer, tokens, seed, mode };
+}
+
+/** Undefined where no run is asked for. Throws `FailureError` (invalid-option) where one is described without its preset. */
+export function askedRun({ preset, ...options }: OptionalRunOptions, command: Command): RunOptions | undefined {
+  if (preset !== undefined) return runOptionsOf({ ...options, preset });
+  const stray = ["stages", "replicas", "data", "from", "tokenizer", "tokens", "seed", "mode"].find(
+    (name) => command.getOptionValueSource(name) === "cli",
+  );
+  if (stray === undefined) return undefined;
+  throw new FailureError("invalid-option", `--${stray} says how a run is trained, but not which.`, {
+    action: "Add --preset.",
+  });
+}
+
 /** The same options as flags, for a child process. */
 export function runArguments(options: RunOptions): string[] {
-  const { preset, stages, replicas, data, from, tokenizer, tokens, seed, mode } = options;
-  return Object.entries({ preset, stages, replicas, data, from, tokenizer, tokens, seed, mode }).flatMap(
-    ([name, value]) => (value === undefined ? [] : [`--${name}`, String(value)]),
+  return Object.entries(runOptionsOf(options)).flatMap(([name, value]) =>
+    value === undefined ? [] : [`--${name}`, String(value)],
   );
 }

@@ -15,8 +15,8 @@ import { Places } from "./flow/places.ts";
 import type { Miner, MinerEvent, MinerOptions } from "./miner.ts";
 import { type Clock, systemClock } from "./session/clock.ts";
 import { isSignedByNetwork } from "./session/network-signature.ts";
+import { OwnerCommands } from "./session/owner-commands.ts";
 import { Session } from "./session/session.ts";
-import { Steering } from "./session/steering.ts";
 
 /** For dataset shards and checkpoints; what is being downloaded is never forgotten. */
 const maxCacheBytes = 4 * 2 ** 30;
@@ -48,7 +48,7 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
     },
     { opened, message: handle, lost: (failure) => lost(failure.message) },
   );
-  const steering = new Steering((message) => session.send(message), clock);
+  const ownerCommands = new OwnerCommands((message) => session.send(message));
   const peerBlobs = new PeerBlobs({
     clock,
     dropped: (from, { message }) => log("warning", "session", `Dropped a message of ${shortId(from)}: ${message}`),
@@ -85,7 +85,7 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
     formerTraffic.receivedBytes += link?.traffic.receivedBytes ?? 0;
     link = null;
     network = { url: networkUrl, connected: false, reason };
-    steering.lost();
+    ownerCommands.lost();
     places.disconnected(reason);
     announce();
   }
@@ -103,14 +103,21 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
         places.handle(message);
         break;
       case "run-update":
-        steering.updated(message.update);
         emit({ type: "run-update", update: message.update });
+        break;
+      case "runs":
+        emit({ type: "runs", runs: message.runs });
+        break;
+      case "assigned":
+        emit({ type: "assigned", runId: message.runId });
+        break;
+      case "owner-answer":
+        ownerCommands.answered(message);
         break;
       case "receipt":
         received(message);
         break;
       case "refused":
-        steering.refused(message.failure);
         log("warning", "session", `Refused: ${message.failure.message} ${message.failure.action}`.trim());
         break;
       case "challenge":
@@ -166,7 +173,7 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
       if (active) places.join();
       else void places.leave(reason, handOverMs);
     },
-    steer: (runId, action) => steering.steer(runId, action),
+    command: (command) => ownerCommands.call(command),
     async close(graceMs) {
       await places.leave("The miner ends.", graceMs);
       session.close();

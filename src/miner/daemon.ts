@@ -5,12 +5,17 @@
 import { join } from "node:path";
 import manifest from "../../package.json" with { type: "json" };
 import type { DeviceChoice } from "../protocol/device-report.ts";
+import { FailureError } from "../protocol/failure.ts";
+import type { RunId } from "../protocol/ids.ts";
 import type { DaemonAddress, LocalApi, MachineView, ProcessView } from "../protocol/local-api.ts";
+import type { OwnerCommand } from "../protocol/owner-commands.ts";
+import type { RunDetails } from "../protocol/run-view.ts";
 import { runDoctor } from "./doctor.ts";
 import { createToken } from "./local-api/access.ts";
-import { changeOf, initialState, logChange, machineChange } from "./local-api/app-state.ts";
+import { initialState, logChange, machineChange } from "./local-api/app-state.ts";
 import { createFeed, type Feed } from "./local-api/feed.ts";
 import { type Handlers, localApiOf } from "./local-api/handlers.ts";
+import { KnownRuns } from "./local-api/known-runs.ts";
 import { type LocalApiServer, startLocalApiServer } from "./local-api/server.ts";
 import { createLog, type Log } from "./log.ts";
 import { type ComputingDevice, reportDevice } from "./machine.ts";
@@ -61,6 +66,7 @@ interface Parts {
   readonly log: Log;
   readonly miner: Miner;
   readonly feed: Feed;
+  readonly runs: KnownRuns;
   readonly policy: PolicyLoop;
   readonly meter: Meter;
 }
@@ -101,7 +107,16 @@ function compose(options: DaemonOptions, database: StateDatabase, log: Log, comp
       workers: miner.workers,
     }),
   );
-  return { options, database, log, miner, feed, policy, meter: createMeter(miner, feed, database) };
+  return {
+    options,
+    database,
+    log,
+    miner,
+    feed,
+    runs: new KnownRuns(),
+    policy,
+    meter: createMeter(miner, feed, database),
+  };
 }
 
 async function run(parts: Parts): Promise<RunningDaemon> {
@@ -142,13 +157,17 @@ async function run(parts: Parts): Promise<RunningDaemon> {
   return { address, api: localApiOf(handlers, feed), closed: ended.promise, close };
 }
 
-function show(event: MinerEvent, { feed, meter, log }: Parts): void {
-  if (event.type !== "receipt") {
-    feed.apply(changeOf(feed.view.state, event));
-    return;
-  }
+function show(event: MinerEvent, { feed, runs, meter, log }: Parts): void {
+  if (event.type === "receipt") keep(event, meter, log);
+  else if (event.type === "state") {
+    const { state, network } = event;
+    feed.apply(machineChange(feed.view.state, { state, network }));
+  } else feed.apply(runs.take(event));
+}
+
+function keep({ receipt, signature }: Extract<MinerEvent, { type: "receipt" }>, meter: Meter, log: Log): void {
   try {
-    meter.addReceipt(event.receipt, event.signature);
+    meter.addReceipt(receipt, signature);
   } catch (error) {
     // A full disk, most likely. The network keeps what it granted; training must go on.
     log.write("error", "daemon", `a receipt could not be stored: ${describe(error)}`);
@@ -171,22 +190,27 @@ async function end(
   database.close();
 }
 
-function createHandlers({ options, log, miner, feed, policy }: Parts, stop: () => void): Handlers {
+function createHandlers({ options, log, miner, feed, runs, policy }: Parts, stop: () => void): Handlers {
   function setIntent(intent: MachineView["intent"]): MachineView {
     policy.setIntent(intent);
     feed.apply(machineChange(feed.view.state, { intent }));
     return feed.view.state.machine;
   }
-  async function steer(runId: Parameters<Miner["steer"]>[0], action: "pause" | "resume") {
-    await miner.steer(runId, action);
+  async function obey(command: OwnerCommand): Promise<Record<string, never>> {
+    await miner.command(command);
     return {};
   }
   return {
     snapshot: () => ({ state: feed.view.state, lists: feed.view.lists }),
     start: () => setIntent("run"),
     pause: () => setIntent("pause"),
-    "pause-run": ({ runId }) => steer(runId, "pause"),
-    "resume-run": ({ runId }) => steer(runId, "resume"),
+    "run-details": ({ runId }) => runDetails(runs, runId),
+    "create-run": async (run) => ({ runId: await miner.command({ type: "create-run", run }) }),
+    "pause-run": ({ runId }) => obey({ type: "steer-run", runId, action: "pause" }),
+    "resume-run": ({ runId }) => obey({ type: "steer-run", runId, action: "resume" }),
+    "stop-run": ({ runId }) => obey({ type: "steer-run", runId, action: "finish" }),
+    "reweight-run": ({ runId, weight }) => obey({ type: "reweight-run", runId, weight }),
+    "delete-run": ({ runId }) => obey({ type: "delete-run", runId }),
     logs: ({ lines, level }) => [...log.last(lines, level)],
     doctor() {
       const { stateFolder, settings } = options;
@@ -198,6 +222,18 @@ function createHandlers({ options, log, miner, feed, policy }: Parts, stop: () =
       return {};
     },
   };
+}
+
+/** Throws `FailureError` (not-found). */
+function runDetails(runs: KnownRuns, runId: RunId): RunDetails {
+  const known = runs.find(runId);
+  if (known === undefined)
+    throw new FailureError("not-found", `There is no run ${runId} here.`, {
+      action: "tah run list shows which runs there are.",
+      retry: true,
+    });
+  const { epochs, evaluations, runLog: log } = known.lists;
+  return { run: known.view, epochs, evaluations, log };
 }
 
 function ownProcesses(name: string, miner: Miner): readonly ProcessView[] {

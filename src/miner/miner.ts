@@ -6,7 +6,8 @@ import type { Identity } from "../protocol/identity.ts";
 import type { RunId } from "../protocol/ids.ts";
 import type { LogLine, MachineView, MinerState } from "../protocol/local-api.ts";
 import type { DeviceReport, Receipt } from "../protocol/messages.ts";
-import type { RunUpdate } from "../protocol/run-view.ts";
+import type { OwnerCommand } from "../protocol/owner-commands.ts";
+import type { RunSummary, RunUpdate } from "../protocol/run-view.ts";
 import type { Work } from "./stage-budget.ts";
 
 export interface MinerOptions {
@@ -36,8 +37,11 @@ export interface MinerActivity {
 export type MinerEvent =
   | { readonly type: "state"; readonly state: MinerState; readonly network: MachineView["network"] }
   | { readonly type: "run-update"; readonly update: RunUpdate }
-  /** The session was opened anew: what comes next is the whole run again. */
+  /** The session was opened anew: what comes next is the list of runs and each of them in full again. */
   | { readonly type: "run-reset" }
+  | { readonly type: "runs"; readonly runs: readonly RunSummary[] }
+  /** The run that this miner works for; null: none. */
+  | { readonly type: "assigned"; readonly runId: RunId | null }
   /** The signature was found to be the network's. */
   | { readonly type: "receipt"; readonly receipt: Receipt; readonly signature: Uint8Array };
 
@@ -53,9 +57,10 @@ export interface Miner {
   onEvent(listener: (event: MinerEvent) => void): void;
   /** Connects, and goes on connecting for ever, with back-off. */
   open(): void;
-  /** Joins the run and works (`active`), or gives its place up and only watches; `reason` is shown to people. */
+  /** Joins the network and works (`active`), or gives its place up and only watches; `reason` is shown to people. */
   setActive(active: boolean, reason: string): void;
-  steer(runId: RunId, action: "pause" | "resume" | "finish"): Promise<void>;
+  /** As the network's owner. Rejects with `FailureError`: unreachable, or why the network does not do it. */
+  command(command: OwnerCommand): Promise<RunId>;
   /** Leaves, hands over what is in flight within `graceMs`, ends the workers and the session. */
   close(graceMs: number): Promise<void>;
 }

@@ -4,11 +4,13 @@ import type { TokenizerId } from "../compute/data/tokenizer.ts";
 import type { ModelConfig } from "../compute/model/config.ts";
 import { type PresetName, presets } from "../compute/model/presets.ts";
 import { FailureError } from "../protocol/failure.ts";
-import { runIdSchema } from "../protocol/ids.ts";
+import { type RunId, runIdSchema } from "../protocol/ids.ts";
 import type { TrainingConfig } from "../protocol/run-config.ts";
 import { defaultTimeouts, planStages, type RunDefinition, type Timeouts } from "./orchestrator/core/definition.ts";
 
 export interface RunOptions {
+  /** Undefined: the preset's name. */
+  readonly runId?: RunId;
   readonly preset: PresetName;
   /** Undefined: as many as the preset is made for. */
   readonly stages?: number;
@@ -44,6 +46,10 @@ export function trainingOf(options: RunOptions, model: ModelConfig = presets[opt
   };
 }
 
+export function runIdOf({ runId, preset }: Pick<RunOptions, "runId" | "preset">): RunId {
+  return runId ?? runIdSchema.parse(preset);
+}
+
 /**
  * `parts`: what does not follow from the options alone. Throws `FailureError` (invalid-option) when the model cannot be cut into
  * as many stages.
@@ -61,7 +67,7 @@ export function defineRun(
   const largestStage = Math.max(...planStages({ model, stages }).map(({ parameters }) => parameters));
   const start = from === undefined ? preset : basename(resolve(from));
   return {
-    runId: runIdSchema.parse(preset),
+    runId: runIdOf(options),
     name: `${start} on ${data === undefined ? "public-domain English" : "own text"}`.slice(0, 64),
     preset,
     model,
@@ -77,7 +83,7 @@ export function defineRun(
   };
 }
 
-/** Throws `FailureError` (invalid-option) when a state folder's run is not the one that was asked for. */
+/** Throws `FailureError` (invalid-option) when a run that is there already is not the one that was asked for. */
 export function mustBeSameRun(stored: RunDefinition, options: RunOptions): void {
   const asked = defineRun(options, stored);
   const aspects = {
@@ -94,9 +100,7 @@ export function mustBeSameRun(stored: RunDefinition, options: RunOptions): void 
   if (differing.length === 0) return;
   throw new FailureError(
     "invalid-option",
-    `This state folder holds another run: it differs in ${differing.join(", ")}.`,
-    {
-      action: "Use another --state folder, or the run's own options.",
-    },
+    `The run ${stored.runId} of this network is another one: it differs in ${differing.join(", ")}.`,
+    { action: "Give the new one another --id, use another --state folder, or the run's own options." },
   );
 }

@@ -4,9 +4,21 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { byteModel } from "../../test/compute/small-model.ts";
 import { exportFakeModel } from "../../test/network/fake-archive.ts";
+import { commandNetwork, observeRuns } from "../miner/session/observe.ts";
 import { failureOf } from "../protocol/failure.ts";
+import { createIdentity } from "../protocol/identity.ts";
+import { runIdSchema } from "../protocol/ids.ts";
+import type { OwnerCommand } from "../protocol/owner-commands.ts";
 import { readArchive } from "./checkpoints/archive.ts";
+import type { RunState } from "./orchestrator/core/state.ts";
+import type { RunOptions } from "./run-options.ts";
 import { type NetworkOptions, type RunningNetwork, serveNetwork } from "./serve.ts";
+
+const tiny = runIdSchema.parse("tiny");
+
+function stateOf(network: RunningNetwork): RunState {
+  return network.states.get(tiny) ?? expect.fail("the run is not there");
+}
 
 describe("a served network", () => {
   let folder: string;
@@ -21,39 +33,39 @@ describe("a served network", () => {
     await rm(folder, { recursive: true });
   });
 
-  const serve = (options: Partial<NetworkOptions> = {}) =>
+  const serve = (run: Partial<RunOptions> = {}, options: Partial<NetworkOptions> = {}) =>
     serveNetwork({
-      preset: "tiny",
-      replicas: 2,
-      data: join(folder, "text.txt"),
+      run: { preset: "tiny", replicas: 2, data: join(folder, "text.txt"), ...run },
       port: 0,
       stateFolder: join(folder, "state"),
       evaluator: null,
       log: () => undefined,
       ...options,
     });
-  const restart = async (options: Partial<NetworkOptions> = {}) => {
+  const restart = async (run: Partial<RunOptions> = {}, options: Partial<NetworkOptions> = {}) => {
     await network?.close();
     network = undefined;
-    network = await serve(options);
+    network = await serve(run, options);
     return network;
   };
-  const failureWith = async (options: Partial<NetworkOptions>) =>
+  const failureWith = async (run: Partial<RunOptions>, options: Partial<NetworkOptions> = {}) =>
     failureOf(
-      await serve(options).then(
+      await serve(run, options).then(
         (unexpected) => unexpected.close(),
         (error) => error,
       ),
     );
 
   it("creates its run, and takes it up under the same name at the next start, without reading the text again", async () => {
-    const { networkId, state } = await restart();
+    const first = await restart();
+    const { networkId } = first;
+    const state = stateOf(first);
     expect(state.stages).toHaveLength(3);
     await rm(join(folder, "text.txt"));
     const again = await restart();
     expect(again.networkId).toBe(networkId);
-    expect(again.state.definition).toEqual(state.definition);
-    expect(again.state.log.at(-1)?.text).toBe("The orchestrator was started again.");
+    expect(stateOf(again).definition).toEqual(state.definition);
+    expect(stateOf(again).log.at(-1)?.text).toBe("The orchestrator was started again.");
     expect(again.url).toBe(`ws://127.0.0.1:${again.port}`);
   });
 
@@ -88,25 +100,62 @@ describe("a served network", () => {
 
   it("goes on towards another target when it is asked to", async () => {
     await restart({ tokens: 1000 });
-    expect((await restart({ tokens: 5000 })).state.definition.targetTokens).toBe(5000);
-    expect((await restart()).state.definition.targetTokens).toBeNull();
+    expect(stateOf(await restart({ tokens: 5000 })).definition.targetTokens).toBe(5000);
+    expect(stateOf(await restart()).definition.targetTokens).toBeNull();
+  });
+
+  it("serves the runs of its state folder when it is asked for none, and asks which one is meant by another", async () => {
+    await restart();
+    const again = await restart({}, { run: undefined });
+    expect([...again.states.keys()]).toEqual([tiny]);
+    await again.close();
+    network = undefined;
+    expect(await failureWith({ preset: "demo" })).toMatchObject({
+      code: "invalid-option",
+      message: expect.stringContaining("tiny"),
+      action: expect.stringContaining("tah run create"),
+    });
+  });
+
+  it("takes all its runs up again at a restart, with their weights, and not the deleted ones", async () => {
+    const owner = createIdentity();
+    const options = { owners: [owner.minerId] };
+    const { url } = await restart({}, options);
+    const command = (asked: OwnerCommand) => commandNetwork(url, owner, asked);
+    for (const name of ["second", "third"]) {
+      const run = { preset: "tiny", runId: runIdSchema.parse(name), weight: 5, replicas: 1 };
+      await command({ type: "create-run", run: { ...run, data: join(folder, "text.txt") } });
+    }
+    const deleted = runIdSchema.parse("third");
+    await command({ type: "steer-run", runId: deleted, action: "pause" });
+    await command({ type: "delete-run", runId: deleted });
+    const again = await restart({}, { ...options, run: undefined });
+    const { runs } = await observeRuns(again.url);
+    expect(runs.map(({ runId, weight }) => [runId, weight])).toEqual([
+      ["second", 5],
+      ["tiny", 1],
+    ]);
+  });
+
+  it("begins without any run, for its owner to create them", async () => {
+    expect((await restart({}, { run: undefined })).states.size).toBe(0);
   });
 
   it("begins with a model that there is already, and goes on with that run only", async () => {
     const model = await exportFakeModel(folder);
-    const { state } = await restart({ from: model, stages: 2 });
+    const state = stateOf(await restart({ from: model, stages: 2 }));
     expect(state.definition).toMatchObject({ name: "model on own text", model: byteModel, tokenizer: "bytes" });
     expect(state.definition.training.sequenceLength).toBe(byteModel.context);
     expect(state.checkpoint).toMatchObject({ epoch: 0, tokens: 0, stages: [{}, {}] });
     expect(await readArchive(join(folder, "state"))).toMatchObject([{ epoch: 0, weights: [{}, {}] }]);
-    expect((await restart({ from: model, stages: 2 })).state.checkpoint).toEqual(state.checkpoint);
+    expect(stateOf(await restart({ from: model, stages: 2 })).checkpoint).toEqual(state.checkpoint);
     await network?.close();
     network = undefined;
     expect((await failureWith({ stages: 2 }))?.message).toContain("differs in from");
   });
 
   it("merges at every step in sync mode", async () => {
-    expect((await restart({ mode: "sync", seed: 7 })).state.definition.training).toMatchObject({
+    expect(stateOf(await restart({ mode: "sync", seed: 7 })).definition.training).toMatchObject({
       mode: "sync",
       stepsPerEpoch: 1,
       seed: 7,
@@ -122,10 +171,10 @@ describe("a served network", () => {
   });
 
   it("refuses a port that is taken, and leaves nothing open", async () => {
-    const other = await serve({ stateFolder: join(folder, "other") });
-    expect((await failureWith({ port: other.port }))?.code).toBe("port-in-use");
+    const other = await serve({}, { stateFolder: join(folder, "other") });
+    expect((await failureWith({}, { port: other.port }))?.code).toBe("port-in-use");
     await other.close();
-    await restart({ port: other.port });
+    await restart({}, { port: other.port });
   });
 
   it("says that its key was damaged", async () => {

@@ -1,48 +1,46 @@
 /**
- * A network in one process: store, orchestrator, gateway and evaluator around one run. `network` may import `compute`,
- * `transport` and `protocol`; who serves a network imports this file.
+ * A network in one process: store, runs, gateway and evaluator. `network` may import `compute`, `transport` and `protocol`;
+ * who serves a network imports this file.
  */
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { totalmem } from "node:os";
 import { join } from "node:path";
-import type { Manifest } from "../compute/data/manifest.ts";
 import type { OpenOptions } from "../compute/worker-protocol.ts";
 import { FailureError } from "../protocol/failure.ts";
-import { createIdentity, type Identity, importIdentity } from "../protocol/identity.ts";
-import type { BlobHash, MinerId } from "../protocol/ids.ts";
+import type { MinerId, RunId } from "../protocol/ids.ts";
 import type { Checkpoint, Evaluation, RunUpdate } from "../protocol/run-view.ts";
 import { FileBlobStore } from "../transport/blobs/file-blob-store.ts";
 import { blobsFolder, CheckpointArchive } from "./checkpoints/archive.ts";
-import { fallBackIfDamaged } from "./checkpoints/fall-back.ts";
 import type { RetentionPolicy } from "./checkpoints/retention.ts";
-import { datasetBlobs, readManifest } from "./dataset/prepare-dataset.ts";
 import { Gateway } from "./gateway/gateway.ts";
 import { CsvPayout } from "./ledger/csv-payout.ts";
 import type { Payment } from "./ledger/payout.ts";
 import { settle } from "./ledger/settlement.ts";
-import { largestBlobBytes, type RunDefinition } from "./orchestrator/core/definition.ts";
+import { networkIdentity } from "./network-identity.ts";
 import type { RunState } from "./orchestrator/core/state.ts";
-import { monotonicClock, Orchestrator } from "./orchestrator/orchestrator.ts";
-import { prepareRun } from "./prepare-run.ts";
-import { mustBeSameRun, type RunOptions } from "./run-options.ts";
+import { monotonicClock } from "./orchestrator/orchestrator.ts";
+import { mustBeSameRun, type RunOptions, runIdOf } from "./run-options.ts";
+import { Runs } from "./runs/runs.ts";
+import type { ServedRun } from "./runs/served-run.ts";
 import { EmbeddedStore } from "./store/embedded-store.ts";
-import type { Store } from "./store/store.ts";
-import { Evaluator } from "./validator/evaluator.ts";
+import { type EvaluatedRun, Evaluator, type EvaluatorOptions } from "./validator/evaluator.ts";
 
-export interface NetworkOptions extends RunOptions {
+export interface NetworkOptions {
   readonly host?: string;
   /** 0: any free one. */
   readonly port: number;
   /** Log, ledger, key and blobs; created when missing. */
   readonly stateFolder: string;
+  /** Created at the first start, and found again at later ones; undefined: only those that are in the state folder. */
+  readonly run?: RunOptions;
   readonly log: (text: string) => void;
-  /** Keys that may steer the run over the wire; none: nobody may. */
+  /** Keys that may create, steer and delete runs over the wire; none: nobody may. */
   readonly owners?: readonly MinerId[];
   /** Null: checkpoints are not evaluated. */
   readonly evaluator?: Partial<EvaluatorSettings> | null;
-  /** Which checkpoints are kept beside those that the run goes on from. */
+  /** Which checkpoints are kept beside those that runs go on from. */
   readonly retention?: Partial<RetentionPolicy>;
-  /** Everything that is broadcast. */
+  /** Everything that is broadcast of a run. */
   readonly onRunUpdate?: (update: RunUpdate) => void;
   /** The network cannot go on. By default the process ends by an unhandled error, for a supervisor to start it again. */
   readonly onFailed?: (error: unknown) => void;
@@ -61,7 +59,8 @@ export interface RunningNetwork {
   readonly url: string;
   readonly port: number;
   readonly networkId: string;
-  readonly state: RunState;
+  /** Of each run. */
+  readonly states: ReadonlyMap<RunId, RunState>;
   /** Of the evaluator's compute worker, while there is one. */
   readonly evaluatorPid: number | undefined;
   /** Pays out what may be paid, as a CSV file in the state folder; the same id pays once. */
@@ -82,78 +81,68 @@ const defaultEvaluator: EvaluatorSettings = {
 const smallestBlobLimitBytes = 16 << 20;
 
 /**
- * Creates the run at the first start, and takes it up where it was at later ones. Rejects with `FailureError`: port-in-use,
- * invalid-option, invalid-config, file-unreadable, dataset-invalid, state-corrupt, disk-full.
+ * Takes up the state folder's runs where they were, and creates the one that is asked for where there is none. Rejects with
+ * `FailureError`: port-in-use, invalid-option, invalid-config, file-unreadable, dataset-invalid, state-corrupt, disk-full.
  */
 export async function serveNetwork(options: NetworkOptions): Promise<RunningNetwork> {
-  const { stateFolder, log } = options;
+  const { stateFolder, log, host = defaultHost, onFailed = fail } = options;
   await mkdir(stateFolder, { recursive: true, mode: 0o700 });
-  const identity = await networkIdentity(join(stateFolder, "network-key.pem"));
+  const identity = networkIdentity(join(stateFolder, "network-key.pem"));
   const networkId = identity.minerId;
-  const store = await EmbeddedStore.open(join(stateFolder, "network.sqlite"));
+  const clock = monotonicClock();
+  const ends: (() => Promise<void>)[] = [];
+  /** The last first: what was opened later uses what was opened before. */
+  const close = async () => {
+    for (const end of ends.splice(0).reverse()) await end();
+  };
   try {
+    const store = await EmbeddedStore.open(join(stateFolder, "network.sqlite"));
+    ends.push(() => store.close());
     const blobs = await FileBlobStore.open({
       folder: blobsFolder(stateFolder),
       maxBlobBytes: smallestBlobLimitBytes,
     });
-    const { definition, manifest } = await findOrDefineRun(options, store, blobs);
-    const clock = monotonicClock();
-    const onFailed = options.onFailed ?? fail;
-    const orchestrator = await Orchestrator.open({ store, identity, networkId, definition, clock, log, onFailed });
-    await fallBackIfDamaged(orchestrator, blobs);
-    const targetTokens = options.tokens ?? null;
-    if (orchestrator.state.definition.targetTokens !== targetTokens)
-      orchestrator.submit({ type: "retargeted", targetTokens });
-    await orchestrator.settled();
-
     const archive = await CheckpointArchive.open({ stateFolder, blobs, policy: options.retention, log });
-    await archive.record(orchestrator.state);
-    const evaluator = createEvaluator(options, definition, manifest, blobs, orchestrator, (evaluation) =>
-      archive.noteEvaluation(definition.runId, evaluation).catch(onFailed),
-    );
-    const dataset = datasetBlobs(definition.dataset.manifest, manifest);
-    const keepCheckpoint = async (state: RunState) => {
-      await archive.record(state);
-      await blobs.collect(new Set([...dataset, ...archive.blobs, ...blobsOf(orchestrator.state)]));
+    const runs = await Runs.open({ store, blobs, archive, identity, networkId, clock, log, onFailed });
+    ends.push(() => runs.close());
+    if (options.run !== undefined) await findOrCreate(runs, options.run);
+
+    const evaluator = createEvaluator(options, blobs);
+    ends.push(async () => evaluator?.close());
+    const evaluate = (run: ServedRun, checkpoint: Checkpoint) => {
+      const noteWorth = (evaluation: Evaluation) => archive.noteEvaluation(run.runId, evaluation).catch(onFailed);
+      evaluator?.evaluate(evaluated(run, noteWorth), checkpoint);
     };
-    orchestrator.listen({
-      changed: (state, effects) => {
+    const keep = async (state: RunState) => {
+      await archive.record(state);
+      await runs.collectGarbage();
+    };
+    runs.listen({
+      changed: (run, effects) => {
         for (const effect of effects) {
           if (effect.type !== "checkpoint-recorded") continue;
-          evaluator?.evaluate(effect.checkpoint);
-          keepCheckpoint(state).catch(onFailed);
+          evaluate(run, effect.checkpoint);
+          keep(run.state).catch(onFailed);
         }
       },
     });
-    const { checkpoint, evaluations } = orchestrator.state;
-    if (checkpoint !== null && evaluations.at(-1)?.epoch !== checkpoint.epoch) evaluator?.evaluate(checkpoint);
+    for (const run of runs.all) {
+      const { checkpoint, evaluations } = run.state;
+      if (checkpoint !== null && evaluations.at(-1)?.epoch !== checkpoint.epoch) evaluate(run, checkpoint);
+    }
 
-    const host = options.host ?? defaultHost;
-    const close = async () => {
-      await evaluator?.close();
-      await orchestrator.close();
-    };
-    const gateway = await Gateway.listen({
-      host,
-      port: options.port,
-      networkId,
-      orchestrator,
-      blobs,
-      owners: new Set(options.owners),
-      clock,
-      log,
-      onRunUpdate: options.onRunUpdate,
-    }).catch(async (error: unknown) => {
-      await close();
-      throw error;
-    });
+    const owners = new Set(options.owners);
+    const { port, onRunUpdate } = options;
+    const gateway = await Gateway.listen({ host, port, networkId, runs, blobs, owners, clock, log, onRunUpdate });
+    // Clients hear of it once there is nothing more to say to them.
+    ends.splice(1, 0, () => gateway.close());
 
     return {
       url: `ws://${host.includes(":") ? `[${host}]` : host}:${gateway.port}`,
       port: gateway.port,
       networkId,
-      get state() {
-        return orchestrator.state;
+      get states() {
+        return new Map(runs.all.map(({ runId, state }) => [runId, state]));
       },
       get evaluatorPid() {
         return evaluator?.pid;
@@ -164,93 +153,52 @@ export async function serveNetwork(options: NetworkOptions): Promise<RunningNetw
           minimumMicroCredits,
           atMs: clock(),
         }),
-      async close() {
-        await close();
-        await gateway.close();
-        await store.close();
-      },
+      close,
     };
   } catch (error) {
-    await store.close();
+    await close();
     throw error;
   }
 }
 
-async function findOrDefineRun(
-  options: NetworkOptions,
-  store: Store,
-  blobs: FileBlobStore,
-): Promise<{ definition: RunDefinition; manifest: Manifest }> {
-  const [runId] = await store.runIds();
-  const stored = runId === undefined ? undefined : await store.loadRun(runId);
-  if (stored === undefined) options.log("Preparing the dataset.");
-  const definition = stored?.snapshot.definition ?? (await prepareRun(options, blobs));
-  if (stored !== undefined) mustBeSameRun(definition, options);
-  blobs.raiseLimit(largestBlobBytes(definition));
-  const manifest = await readManifest(definition.dataset.manifest, blobs);
-  const missing = datasetBlobs(definition.dataset.manifest, manifest).some((hash) => blobs.bytesOf(hash) === undefined);
-  if (missing)
-    throw new FailureError("state-corrupt", "Parts of the run's dataset are missing from its state folder.", {
-      action: "Begin anew in another state folder.",
-    });
-  return { definition, manifest };
+/** What is asked for at every start is the same run each time, but for its target. */
+async function findOrCreate(runs: Runs, options: RunOptions): Promise<void> {
+  const known = runs.find(runIdOf(options));
+  if (known !== undefined) {
+    mustBeSameRun(known.definition, options);
+    const targetTokens = options.tokens ?? null;
+    if (known.definition.targetTokens !== targetTokens) known.orchestrator.submit({ type: "retargeted", targetTokens });
+    await known.orchestrator.settled();
+  } else if (runs.all.length === 0) await runs.create({ ...options, runId: runIdOf(options) });
+  else
+    throw new FailureError(
+      "invalid-option",
+      `This state folder holds other runs: ${runs.all.map(({ runId }) => runId).join(", ")}.`,
+      {
+        action: "Serve them without --preset and create the new one by tah run create, or use another --state folder.",
+      },
+    );
 }
 
-function createEvaluator(
-  options: NetworkOptions,
-  definition: RunDefinition,
-  manifest: Manifest,
-  blobs: FileBlobStore,
-  orchestrator: Orchestrator,
-  onEvaluation: (evaluation: Evaluation) => void,
-): Evaluator | null {
+function createEvaluator(options: NetworkOptions, blobs: EvaluatorOptions["blobs"]): Evaluator | null {
   if (options.evaluator === null) return null;
-  return new Evaluator({
-    ...defaultEvaluator,
-    ...options.evaluator,
+  return new Evaluator({ ...defaultEvaluator, ...options.evaluator, blobs, log: options.log });
+}
+
+function evaluated(
+  { runId, definition, manifest, orchestrator }: ServedRun,
+  noteWorth: (evaluation: Evaluation) => void,
+): EvaluatedRun {
+  return {
+    runId,
     definition,
     manifest,
-    blobs,
-    log: options.log,
     onEvaluation: (evaluation) => {
       orchestrator.submit({ type: "evaluated", evaluation });
-      onEvaluation(evaluation);
+      noteWorth(evaluation);
     },
     onNote: (level, text) => orchestrator.submit({ type: "noted", level, text }),
-  });
-}
-
-/** What a run refers to: its last two checkpoints, and what is stored of the next one. */
-function blobsOf(state: RunState): readonly BlobHash[] {
-  const ofCheckpoint = (checkpoint: Checkpoint | null) =>
-    checkpoint?.stages.flatMap(({ weights, optimizer }) => [weights.hash, optimizer.hash]) ?? [];
-  const merges = state.phase.name === "merging" ? state.phase.stages : [];
-  return [
-    ...ofCheckpoint(state.checkpoint),
-    ...ofCheckpoint(state.previousCheckpoint),
-    ...merges.flatMap(({ step }) => (step.name === "stored" ? [step.weights.hash, step.optimizer.hash] : [])),
-  ];
-}
-
-/** The network's own key, which signs receipts and is its name. */
-async function networkIdentity(path: string): Promise<Identity> {
-  const pem = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") return null;
-    throw error;
-  });
-  if (pem === null) {
-    const identity = createIdentity();
-    await writeFile(path, identity.exportPrivateKeyPem(), { mode: 0o600, flag: "wx", flush: true });
-    return identity;
-  }
-  try {
-    return importIdentity(pem);
-  } catch (cause) {
-    throw new FailureError("state-corrupt", `${path} is not the network's key.`, {
-      action: "Restore it from a backup, or move it away to get a new one.",
-      cause,
-    });
-  }
+  };
 }
 
 function fail(error: unknown): never {

@@ -23,6 +23,8 @@ export const listLimits = { epochs: 20_000, evaluations: 5_000, runLog: 2_000, l
   number
 >;
 
+export const emptyLists: AppLists = { epochs: [], evaluations: [], runLog: [], log: [] };
+
 /** The view after `event`; null when a delta is missing in between, or came before the first snapshot: connect again. */
 export function applyApiEvent(view: AppView | null, event: ApiEvent): AppView | null {
   if (event.event === "snapshot") return { version: event.version, state: event.state, lists: event.lists };
@@ -34,12 +36,16 @@ export function applyChange(view: Omit<AppView, "version">, change: AppChange): 
   const { append, reset = false } = change;
   return {
     state: { ...view.state, ...change.set },
-    lists: {
-      epochs: extend(reset ? [] : view.lists.epochs, append.epochs, listLimits.epochs),
-      evaluations: extend(reset ? [] : view.lists.evaluations, append.evaluations, listLimits.evaluations),
-      runLog: extend(reset ? [] : view.lists.runLog, append.runLog, listLimits.runLog),
-      log: extend(view.lists.log, append.log, listLimits.log),
-    },
+    lists: extendLists(reset ? { ...emptyLists, log: view.lists.log } : view.lists, append),
+  };
+}
+
+export function extendLists(lists: AppLists, append: Partial<AppLists>): AppLists {
+  return {
+    epochs: extend(lists.epochs, append.epochs, listLimits.epochs),
+    evaluations: extend(lists.evaluations, append.evaluations, listLimits.evaluations),
+    runLog: extend(lists.runLog, append.runLog, listLimits.runLog),
+    log: extend(lists.log, append.log, listLimits.log),
   };
 }
 

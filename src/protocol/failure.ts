@@ -42,6 +42,7 @@ export const failureCodes = [
   "invalid-config",
   "not-found",
   "already-running",
+  "wrong-state",
   /** A bug on the other side, as whoever asked is told of it; the side that has it logs it in full. */
   "internal-error",
 ] as const;

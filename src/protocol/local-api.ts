@@ -12,7 +12,16 @@ import { z } from "zod";
 import { deviceReportSchema } from "./device-report.ts";
 import { failureSchema } from "./failure.ts";
 import { minerIdSchema, runIdSchema } from "./ids.ts";
-import { epochRecordSchema, evaluationSchema, runLogEntrySchema, runViewSchema, telemetrySchema } from "./run-view.ts";
+import { newRunSchema, runWeightSchema } from "./owner-commands.ts";
+import {
+  epochRecordSchema,
+  evaluationSchema,
+  runDetailsSchema,
+  runLogEntrySchema,
+  runSummarySchema,
+  runViewSchema,
+  telemetrySchema,
+} from "./run-view.ts";
 
 const count = z.int().nonnegative();
 
@@ -92,6 +101,9 @@ export const appStateSchema = z.object({
   machine: machineViewSchema,
   activity: activityViewSchema,
   credits: creditsViewSchema,
+  /** All runs of the network. */
+  runs: z.array(runSummarySchema).readonly(),
+  /** The one that this machine works for or, while it works for none, looks at. */
   run: runViewSchema.nullable(),
   telemetry: telemetrySchema.nullable(),
 });
@@ -141,6 +153,7 @@ export const memoryReportSchema = z.object({
 });
 
 const nothing = z.strictObject({});
+const ofRun = z.strictObject({ runId: runIdSchema });
 
 /** name → parameters, result, and what `tah help` and the docs say about it. */
 export const commands = {
@@ -159,15 +172,36 @@ export const commands = {
     result: machineViewSchema,
     summary: "Ask this machine to pause; remembered across restarts.",
   },
-  "pause-run": {
-    parameters: z.strictObject({ runId: runIdSchema }),
-    result: nothing,
-    summary: "Pause the run for everyone; only on a network that this computer owns.",
+  "run-details": {
+    parameters: ofRun,
+    result: runDetailsSchema,
+    summary: "One run with its epochs, evaluations and log.",
   },
-  "resume-run": {
-    parameters: z.strictObject({ runId: runIdSchema }),
+  "create-run": {
+    parameters: newRunSchema,
+    result: ofRun,
+    summary: "Add a run to a network that this computer owns; its miners are shared by the runs' weights.",
+  },
+  "pause-run": {
+    parameters: ofRun,
     result: nothing,
-    summary: "Resume a paused run.",
+    summary: "Pause a run for everyone; only on a network that this computer owns. Its miners work for others.",
+  },
+  "resume-run": { parameters: ofRun, result: nothing, summary: "Resume a paused run." },
+  "stop-run": {
+    parameters: ofRun,
+    result: nothing,
+    summary: "End a run for good: what is trained is merged, and its checkpoints stay until it is deleted.",
+  },
+  "reweight-run": {
+    parameters: ofRun.extend({ weight: runWeightSchema }),
+    result: nothing,
+    summary: "Give a run another weight: the network's capacity is shared in proportion to the weights.",
+  },
+  "delete-run": {
+    parameters: ofRun,
+    result: nothing,
+    summary: "Delete a paused or ended run with its checkpoints; what it credited stays.",
   },
   logs: {
     parameters: z.strictObject({

@@ -16,8 +16,9 @@ import {
   placeRefSchema,
   runIdSchema,
 } from "./ids.ts";
+import { ownerAnswerSchema, ownerCommandSchema } from "./owner-commands.ts";
 import { modelConfigSchema, stageSpecSchema, trainingConfigSchema } from "./run-config.ts";
-import { runUpdateSchema } from "./run-view.ts";
+import { runSummarySchema, runUpdateSchema } from "./run-view.ts";
 
 export type { DeviceReport } from "./device-report.ts";
 
@@ -134,8 +135,8 @@ export const clientMessageSchema = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("stored"), at: placeRefSchema, weights: blobRefSchema, optimizer: blobRefSchema }),
   /** The replica lost its state or cannot go on with this epoch; it may be given a place again. */
   z.strictObject({ type: z.literal("failed"), at: placeRefSchema, failure: failureSchema }),
-  /** A network's owner, or its own computer, steers a run. */
-  z.strictObject({ type: z.literal("steer"), runId: runIdSchema, action: z.enum(["pause", "resume", "finish"]) }),
+  /** Of a network's owner, answered by `owner-answer` with the same id: which one is the client's choice. */
+  z.strictObject({ type: z.literal("owner-command"), id: count, command: ownerCommandSchema }),
 ]);
 export type ClientMessage = Readonly<z.infer<typeof clientMessageSchema>>;
 
@@ -212,6 +213,11 @@ export const gatewayMessageSchema = z.discriminatedUnion("type", [
     receipt: z.lazy(() => receiptSchema),
     signature: z.instanceof(Uint8Array),
   }),
+  /** All runs of the network: first after `welcome`, and whenever one of them has changed. */
+  z.strictObject({ type: z.literal("runs"), runs: z.array(runSummarySchema).readonly() }),
+  /** The run that this miner works for from now on; null: none. What it does for another one ends. */
+  z.strictObject({ type: z.literal("assigned"), runId: runIdSchema.nullable() }),
+  z.strictObject({ type: z.literal("owner-answer"), id: count, answer: ownerAnswerSchema }),
 ]);
 export type GatewayMessage = Readonly<z.infer<typeof gatewayMessageSchema>>;
 

@@ -120,6 +120,35 @@ export const runViewSchema = z.object({
 /** The part of a run that changes in place. Its growing lists travel beside it. */
 export type RunView = Readonly<z.infer<typeof runViewSchema>>;
 
+export const runDetailsSchema = z.object({
+  run: runViewSchema,
+  epochs: z.array(epochRecordSchema).readonly(),
+  evaluations: z.array(evaluationSchema).readonly(),
+  log: z.array(runLogEntrySchema).readonly(),
+});
+export type RunDetails = Readonly<z.infer<typeof runDetailsSchema>>;
+
+/** One run among those of a network. */
+export const runSummarySchema = z.object({
+  runId: runIdSchema,
+  name: z.string(),
+  preset: z.string(),
+  phase: phaseSchema,
+  /** Why the run is not training, in words; empty while it is. */
+  reason: z.string(),
+  /** Its share of the network's capacity is in proportion to it. */
+  weight: count,
+  /** That work for it at the moment. */
+  miners: count,
+  epoch: count,
+  tokens: count,
+  targetTokens: count.nullable(),
+  /** Of the last epoch, and of the last checkpoint that was evaluated; null before the first. */
+  trainLossNats: z.number().nullable(),
+  validationLossNats: z.number().nullable(),
+});
+export type RunSummary = Readonly<z.infer<typeof runSummarySchema>>;
+
 /** Short-lived measurements, sent about twice a second and never stored. */
 export const telemetrySchema = z.object({
   atMs: z.number(),

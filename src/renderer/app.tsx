@@ -7,6 +7,7 @@ import { RecordPanel } from "./features/log/record-panel.tsx";
 import { MachinePanel } from "./features/machine/machine-panel.tsx";
 import { NetworkPanel } from "./features/network/network-panel.tsx";
 import { RunPanel } from "./features/run/run-panel.tsx";
+import { RunsPanel } from "./features/runs/runs-panel.tsx";
 import { LossPanel } from "./features/training/loss-panel.tsx";
 import { useDashboard } from "./state/store.ts";
 
@@ -27,6 +28,7 @@ export function App() {
           <MachinePanel />
           <CreditsPanel />
           <RunPanel />
+          <RunsPanel />
         </aside>
       </main>
     </div>

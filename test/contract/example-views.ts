@@ -4,7 +4,7 @@ import { type MinerId, minerIdSchema, runIdSchema } from "../../src/protocol/ids
 import type { AppState } from "../../src/protocol/local-api.ts";
 import type { Receipt } from "../../src/protocol/messages.ts";
 import type { PlacementView } from "../../src/protocol/placement-view.ts";
-import type { EpochRecord, RunView, Telemetry } from "../../src/protocol/run-view.ts";
+import type { EpochRecord, RunSummary, RunView, Telemetry } from "../../src/protocol/run-view.ts";
 
 const otherMiner = minerIdSchema.parse("ab".repeat(32));
 
@@ -51,6 +51,13 @@ export function examplePlacement(): PlacementView {
     ],
     departures: [{ minerId: otherMiner, tokensPerSecond: 0, uncovered: [0, 1] }],
   };
+}
+
+export function exampleSummary(change: Partial<RunSummary> = {}): RunSummary {
+  const { runId, name, preset, phase, reason, epoch, tokens, targetTokens } = exampleRun();
+  const losses = { trainLossNats: 2.5, validationLossNats: null };
+  const run = { runId, name, preset, phase, reason, epoch, tokens, targetTokens };
+  return { ...run, ...losses, weight: 1, miners: 2, ...change };
 }
 
 export function exampleEpoch(epoch: number): EpochRecord {

@@ -1,8 +1,9 @@
 /** A miner that does nothing by itself: tests say what happens to it and see what was asked of it. */
 import { EventEmitter, once } from "node:events";
 import type { Miner, MinerActivity, MinerEvent, MinerOptions } from "../../src/miner/miner.ts";
-import type { RunId } from "../../src/protocol/ids.ts";
+import { type RunId, runIdSchema } from "../../src/protocol/ids.ts";
 import type { MachineView, MinerState } from "../../src/protocol/local-api.ts";
+import type { OwnerCommand } from "../../src/protocol/owner-commands.ts";
 
 export class FakeMiner implements Miner {
   readonly options: MinerOptions;
@@ -22,9 +23,9 @@ export class FakeMiner implements Miner {
   opened = false;
   closedWithGraceMs: number | null = null;
   active: { readonly active: boolean; readonly reason: string } | null = null;
-  readonly steered: { readonly runId: RunId; readonly action: string }[] = [];
-  /** What `steer` fails with, when set. */
-  steerError: Error | null = null;
+  readonly commands: OwnerCommand[] = [];
+  /** What `command` fails with, when set. */
+  commandError: Error | null = null;
   #listener: (event: MinerEvent) => void = () => {};
   readonly #calls = new EventEmitter();
 
@@ -65,9 +66,10 @@ export class FakeMiner implements Miner {
     this.#calls.emit("setActive");
   }
 
-  async steer(runId: RunId, action: "pause" | "resume" | "finish"): Promise<void> {
-    if (this.steerError !== null) throw this.steerError;
-    this.steered.push({ runId, action });
+  async command(command: OwnerCommand): Promise<RunId> {
+    if (this.commandError !== null) throw this.commandError;
+    this.commands.push(command);
+    return command.type === "create-run" ? (command.run.runId ?? runIdSchema.parse("created")) : command.runId;
   }
 
   async close(graceMs: number): Promise<void> {

@@ -7,7 +7,7 @@ import { type AppView, applyApiEvent } from "../../src/protocol/app-view.ts";
 import { FailureError } from "../../src/protocol/failure.ts";
 import { runIdSchema } from "../../src/protocol/ids.ts";
 import type { ApiEvent, LocalApi } from "../../src/protocol/local-api.ts";
-import { exampleEpoch, exampleReceipt, exampleRun, exampleTelemetry } from "./example-views.ts";
+import { exampleEpoch, exampleReceipt, exampleRun, exampleSummary, exampleTelemetry } from "./example-views.ts";
 import { type DaemonWorld, startDaemonWorld } from "./local-api-world.ts";
 
 export interface ConnectedApi {
@@ -87,13 +87,52 @@ export function describeLocalApi(name: string, connect: (world: DaemonWorld) => 
     it("steers a run, and passes on why the network refuses", async () => {
       await expect(api.call("pause-run", { runId })).resolves.toEqual({});
       await expect(api.call("resume-run", { runId })).resolves.toEqual({});
-      expect(world.miner.steered).toEqual([
-        { runId, action: "pause" },
-        { runId, action: "resume" },
+      await expect(api.call("stop-run", { runId })).resolves.toEqual({});
+      expect(world.miner.commands).toEqual([
+        { type: "steer-run", runId, action: "pause" },
+        { type: "steer-run", runId, action: "resume" },
+        { type: "steer-run", runId, action: "finish" },
       ]);
       const refusal = new FailureError("not-authorised", "only the owner may do that", { action: "Ask the owner." });
-      world.miner.steerError = refusal;
+      world.miner.commandError = refusal;
       await expect(api.call("pause-run", { runId })).rejects.toMatchObject({ failure: refusal.failure });
+    });
+
+    it("creates, reweights and deletes runs", async () => {
+      await expect(api.call("create-run", { preset: "tiny" })).resolves.toEqual({ runId: "created" });
+      await expect(api.call("reweight-run", { runId, weight: 3 })).resolves.toEqual({});
+      await expect(api.call("delete-run", { runId })).resolves.toEqual({});
+      expect(world.miner.commands).toEqual([
+        { type: "create-run", run: { preset: "tiny", weight: 1, replicas: 2 } },
+        { type: "reweight-run", runId, weight: 3 },
+        { type: "delete-run", runId },
+      ]);
+      await expect(api.call("reweight-run", { runId, weight: 0 })).rejects.toMatchObject({
+        failure: { code: "invalid-option" },
+      });
+    });
+
+    it("knows every run of the network, and shows the one that this machine is assigned to", async () => {
+      const watch = watchApi(api);
+      const other = runIdSchema.parse("other");
+      world.miner.emit({ type: "runs", runs: [exampleSummary(), exampleSummary({ runId: other, weight: 3 })] });
+      world.miner.emit({ type: "run-update", update: { runId, view: exampleRun(), epochs: [exampleEpoch(0)] } });
+      const otherView = exampleRun({ runId: other });
+      world.miner.emit({ type: "run-update", update: { runId: other, view: otherView, epochs: [exampleEpoch(7)] } });
+      const before = await watch.until((view) => view?.lists.epochs.length === 1);
+      expect(before?.state.runs.map((run) => [run.runId, run.weight])).toEqual([
+        [runId, 1],
+        [other, 3],
+      ]);
+      expect(before?.state.run?.runId).toBe(runId);
+      world.miner.emit({ type: "assigned", runId: other });
+      const after = await watch.until((view) => view?.state.run?.runId === other);
+      expect(after?.lists.epochs).toEqual([exampleEpoch(7)]);
+      expect((await api.call("run-details", { runId })).epochs).toEqual([exampleEpoch(0)]);
+      const missing = runIdSchema.parse("missing");
+      await expect(api.call("run-details", { runId: missing })).rejects.toMatchObject({
+        failure: { code: "not-found" },
+      });
     });
 
     it("refuses parameters that the command does not have, naming them", async () => {

@@ -27,9 +27,7 @@ const device: DeviceReport = {
 export async function openGatewayNetwork(): Promise<PeerLinkNetwork> {
   const stateFolder = await mkdtemp(join(tmpdir(), "peer-link-"));
   const network = await serveNetwork({
-    preset: "tiny",
-    stages: 1,
-    replicas: 1,
+    run: { preset: "tiny", stages: 1, replicas: 1 },
     port: 0,
     stateFolder,
     evaluator: null,
@@ -68,7 +66,8 @@ export async function openGatewayNetwork(): Promise<PeerLinkNetwork> {
     connect,
     async lose({ minerId }) {
       sessions.get(minerId)?.close();
-      while (!network.state.away.some((one) => one.minerId === minerId)) await setImmediate();
+      const isAway = () => [...network.states.values()].some(({ away }) => away.some((one) => one.minerId === minerId));
+      while (!isAway()) await setImmediate();
     },
     async close() {
       for (const session of sessions.values()) session.close();

@@ -8,10 +8,12 @@ import { apply } from "../../src/network/orchestrator/core/apply.ts";
 import { FakeSwarm, fakeDefinition, fakeMiner, fakeStartMs } from "../../src/network/orchestrator/core/fake-swarm.ts";
 import { createRun, type RunState } from "../../src/network/orchestrator/core/state.ts";
 import type { Commit, SignedReceipt, Store, StoredRun } from "../../src/network/store/store.ts";
+import { runIdSchema } from "../../src/protocol/ids.ts";
 import type { Receipt } from "../../src/protocol/messages.ts";
 
 const definition = fakeDefinition();
 const { runId } = definition;
+const otherRunId = runIdSchema.parse("other-run");
 const initial = createRun(definition, fakeStartMs);
 const nothing: Commit = { runId, events: [], transfers: [], receipts: [], snapshot: null };
 
@@ -87,6 +89,41 @@ export function storeContract(name: string, open: (folder: string) => Promise<St
       await store.commit({ ...nothing, events: events.slice(0, 10) });
       await store.commit({ ...nothing, events: events.slice(10) });
       expect((await store.loadRun(runId))?.events).toEqual(events);
+    });
+
+    it("deletes a run and leaves the others, and what it has credited, as they were", async () => {
+      const other = createRun(fakeDefinition({ runId: otherRunId }), fakeStartMs);
+      const [event] = eventfulRun().events;
+      const events = event ? [event] : [];
+      const signed: SignedReceipt = { receipt: receiptOf(0, 7), signature: Uint8Array.of(1) };
+      const transfers = [creditTransfer(signed.receipt)];
+      await store.commit({ ...nothing, events, transfers, receipts: [signed], snapshot: initial });
+      await store.commit({ ...nothing, runId: otherRunId, events, snapshot: other });
+      await store.setWeight(runId, 2);
+      await store.deleteRun(runId);
+      await reopen();
+      expect(await store.runIds()).toEqual([otherRunId]);
+      expect(await store.loadRun(runId)).toBeUndefined();
+      expect(await store.loadRun(otherRunId)).toMatchObject({ snapshot: other, events: [] });
+      expect((await store.weights()).has(runId)).toBe(false);
+      expect(await store.transfers()).toEqual(transfers);
+      expect(await store.receipts(fakeMiner(1))).toEqual([signed]);
+      await store.commit({ ...nothing, snapshot: initial });
+      expect(await store.loadRun(runId)).toMatchObject({ snapshot: initial, events: [] });
+    });
+
+    it("keeps the weight that a run was given last", async () => {
+      expect((await store.weights()).size).toBe(0);
+      await store.setWeight(runId, 3);
+      await store.setWeight(otherRunId, 5);
+      await store.setWeight(runId, 7);
+      await reopen();
+      expect(await store.weights()).toEqual(
+        new Map([
+          [otherRunId, 5],
+          [runId, 7],
+        ]),
+      );
     });
 
     it("keeps a ledger whose balances add up to nothing", async () => {

@@ -1,6 +1,7 @@
 /** The states of the dashboard that a live network rarely shows, on a fake daemon. */
 import type { Browser, BrowserContextOptions, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { runIdSchema } from "../../src/protocol/ids.ts";
 import type { AppLists, AppState } from "../../src/protocol/local-api.ts";
 import { complaintsOf, expectAccessible, expectNoSidewaysScroll, launchBrowser, named, skipReason } from "./browser.ts";
 import { type FakeDaemon, startFakeDaemon } from "./fixtures/fake-daemon.ts";
@@ -21,9 +22,9 @@ describe.skipIf(skipReason !== undefined)(named("the dashboard's states"), () =>
   const small = fakeNetwork({ stages: 3, replicas: 2, epochs: 24 });
   async function open(
     initial: { state: AppState; lists: AppLists } = small,
-    options: BrowserContextOptions = {},
+    { ownsNetwork, ...options }: BrowserContextOptions & { readonly ownsNetwork?: boolean } = {},
   ): Promise<{ page: Page; complaints: readonly string[]; fake: FakeDaemon }> {
-    const fake = await startFakeDaemon(initial);
+    const fake = await startFakeDaemon(initial, { ownsNetwork });
     ends.push(() => fake.close());
     const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...options });
     ends.push(() => context.close());
@@ -99,6 +100,29 @@ describe.skipIf(skipReason !== undefined)(named("the dashboard's states"), () =>
     const { page } = await open({ ...small, state: { ...small.state, run: { ...run, phase: "finished", reason } } });
     await page.getByText("Finished", { exact: true }).waitFor();
     await page.getByText(reason).waitFor();
+  });
+
+  test("several runs are listed, the one in work is marked, and their owner pauses any of them", async () => {
+    const [own] = small.state.runs;
+    if (!own) throw new Error("the fake network has a run");
+    const other = { ...own, runId: runIdSchema.parse("poems"), weight: 3, miners: 1 };
+    const state = { ...small.state, runs: [own, other] };
+    const { page, complaints } = await open({ ...small, state }, { ownsNetwork: true });
+    const rows = page.getByRole("region", { name: "Runs of this network" }).getByRole("listitem");
+    await rows.filter({ hasText: "demo (shown here)" }).filter({ hasText: "6 miners · weight 1" }).waitFor();
+    const poems = rows.filter({ hasText: "poems" });
+    await poems.filter({ hasText: "1 miner · weight 3" }).waitFor();
+    await page.getByRole("button", { name: "Pause poems" }).click();
+    await poems.filter({ hasText: "Run paused" }).waitFor();
+    await page.getByRole("button", { name: "Resume poems" }).waitFor();
+    await page.screenshot({ path: "test-results/dashboard-runs.png" });
+    await expectAccessible(page);
+    expect(complaints).toEqual([]);
+  });
+
+  test("a single run needs no list", async () => {
+    const { page } = await open();
+    expect(await page.getByRole("region", { name: "Runs of this network" }).count()).toBe(0);
   });
 
   test("every figure explains itself when it gets the focus", async () => {

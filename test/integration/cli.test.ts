@@ -1,20 +1,23 @@
 /** `tah` against a real daemon whose miner is a fake: what it prints, what it asks of the daemon, and what it ends with. */
 import { mkdirSync, readFileSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { setupExitCodes } from "../../scripts/setup/failure.mjs";
 import { exitCodeOf, exitCodes } from "../../src/cli/exit-codes.ts";
 import { outputSchemas } from "../../src/cli/output-schemas.ts";
+import { loadIdentity } from "../../src/miner/store/identity-file.ts";
+import { openStateFolder } from "../../src/miner/store/state-folder.ts";
 import { EmbeddedStore } from "../../src/network/store/embedded-store.ts";
 import { FailureError, failureCodes } from "../../src/protocol/failure.ts";
 import { runIdSchema } from "../../src/protocol/ids.ts";
-import { exampleEpoch, examplePlacement, exampleRun } from "../contract/example-views.ts";
+import { exampleEpoch, examplePlacement, exampleRun, exampleSummary } from "../contract/example-views.ts";
 import { type DaemonWorld, startDaemonWorld, temporaryFolder } from "../contract/local-api-world.ts";
 import { jsonResult, runTah } from "./captured-streams.ts";
 import { openGatewayWorld } from "./gateway-world.ts";
 
 const runId = runIdSchema.parse("demo");
+const other = runIdSchema.parse("other");
 
 /** The doctor tests every device that there is. */
 const timeout = 120_000;
@@ -25,10 +28,10 @@ describe("tah, with a daemon", { timeout }, () => {
 
   beforeEach(async () => {
     world = await startDaemonWorld();
-    world.miner.emit({
-      type: "run-update",
-      update: { runId, view: exampleRun({ placement: examplePlacement() }), epochs: [exampleEpoch(0)] },
-    });
+    world.miner.emit({ type: "runs", runs: [exampleSummary(), exampleSummary({ runId: other, phase: "paused" })] });
+    const view = exampleRun({ placement: examplePlacement() });
+    world.miner.emit({ type: "run-update", update: { runId, view, epochs: [exampleEpoch(0)] } });
+    world.miner.emit({ type: "run-update", update: { runId: other, view: exampleRun({ runId: other }) } });
   });
   afterEach(() => world.close());
 
@@ -46,6 +49,10 @@ describe("tah, with a daemon", { timeout }, () => {
     ["run placement", ["demo"]],
     ["run pause", ["demo"]],
     ["run resume", ["demo"]],
+    ["run stop", ["demo"]],
+    ["run weight", ["demo", "3"]],
+    ["run delete", ["demo", "--yes"]],
+    ["run create", ["--preset", "tiny", "--id", "poems", "--weight", "2"]],
     ["stop", []],
     ["version", []],
   ] as const)(
@@ -72,15 +79,32 @@ describe("tah, with a daemon", { timeout }, () => {
 
   it("steers the run, and passes on why that is refused", async () => {
     await tah("run", "pause", "demo");
-    expect(world.miner.steered).toEqual([{ runId, action: "pause" }]);
-    world.miner.steerError = new FailureError("not-authorised", "only the owner may do that");
+    expect(world.miner.commands).toEqual([{ type: "steer-run", runId, action: "pause" }]);
+    world.miner.commandError = new FailureError("not-authorised", "only the owner may do that");
     const refused = await tah("run", "resume", "demo", "--json");
     expect(refused.exitCode).toBe(exitCodeOf("not-authorised"));
     expect(jsonResult(refused)).toMatchObject({ failure: { code: "not-authorised" } });
   });
 
+  it("lists all runs of the network, and shows any of them", async () => {
+    const listed = jsonResult(await tah("run", "list", "--json"));
+    expect(listed).toMatchObject({ runs: [{ runId }, { runId: other, phase: "paused", weight: 1 }] });
+    expect((await tah("run", "list")).stdout.trimEnd().split("\n")).toHaveLength(2);
+    expect(jsonResult(await tah("run", "show", "other", "--json"))).toMatchObject({ run: { runId: other } });
+  });
+
+  it("creates a run of text that lies beside the person, and asks before it deletes one", async () => {
+    await tah("run", "create", "--preset", "tiny", "--data", "notes.txt", "--weight", "4");
+    const run = { preset: "tiny", weight: 4, replicas: 2, data: resolve("notes.txt") };
+    expect(world.miner.commands).toEqual([{ type: "create-run", run }]);
+    const refused = await tah("run", "delete", "demo");
+    expect(refused.exitCode).toBe(exitCodes.usage);
+    expect(refused.stderr).toContain("--yes");
+    expect(world.miner.commands).toHaveLength(1);
+  });
+
   it("does not find a run that is not there", async () => {
-    const missing = await tah("run", "show", "other", "--json");
+    const missing = await tah("run", "show", "missing", "--json");
     expect(missing.exitCode).toBe(exitCodeOf("not-found"));
     expect(outputSchemas.failure.parse(jsonResult(missing)).failure.code).toBe("not-found");
   });
@@ -109,6 +133,27 @@ describe("tah run, of a network elsewhere", () => {
       expect(world.orchestrator.state.members).toEqual([]);
     } finally {
       await world.close();
+    }
+  });
+
+  it("is steered with this computer's key, if that is an owner's", async () => {
+    const stateFolder = temporaryFolder();
+    openStateFolder(stateFolder);
+    const world = await openGatewayWorld({ owners: new Set([loadIdentity(stateFolder).minerId]) });
+    try {
+      const elsewhere = ["--network", `ws://127.0.0.1:${world.gateway.port}`, "--json"];
+      const own = [...elsewhere, "--state", stateFolder];
+      const created = await runTah("run", "create", "--preset", "tiny", "--replicas", "1", ...own);
+      expect(jsonResult(created)).toEqual({ runId: "tiny" });
+      expect(jsonResult(await runTah("run", "show", "tiny", ...elsewhere))).toMatchObject({ run: { runId: "tiny" } });
+      expect((await runTah("run", "pause", "tiny", ...own)).exitCode).toBe(exitCodes.ok);
+      const strangersFolder = temporaryFolder();
+      const refused = await runTah("run", "resume", "tiny", ...elsewhere, "--state", strangersFolder);
+      expect(refused.exitCode).toBe(exitCodeOf("not-authorised"));
+      rmSync(strangersFolder, { recursive: true });
+    } finally {
+      await world.close();
+      rmSync(stateFolder, { recursive: true });
     }
   });
 
@@ -158,6 +203,8 @@ describe("tah, without a daemon", { timeout }, () => {
     ["a flag's wrong value", ["demo", "--stages", "many"], "--stages"],
     ["a value outside its choices", ["demo", "--mode", "psychic"], "psychic"],
     ["a command that its group lacks", ["run", "dance"], "dance"],
+    ["a run described without its preset", ["network", "serve", "--stages", "2"], "--stages"],
+    ["a weight of nothing", ["run", "weight", "demo", "0"], "number"],
     ["an address that is none", ["mine", "--network", "http://here"], "ws://HOST:PORT"],
   ])("answers %s with a usage error that names it", async (_what, args, named) => {
     const result = await runTah(...args, "--json");

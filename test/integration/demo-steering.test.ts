@@ -24,8 +24,9 @@ it("lets its own dashboard pause and resume the run, and no other program", { ti
     await stranger.next("challenge");
     stranger.hello({ role: "observer" });
     await stranger.next("welcome");
-    stranger.send({ type: "steer", runId, action: "pause" });
-    expect((await stranger.next("refused")).failure.code).toBe("not-authorised");
+    expect(await stranger.command({ type: "steer-run", runId, action: "pause" })).toMatchObject({
+      failure: { code: "not-authorised" },
+    });
     stranger.end();
 
     const isPaused = async () => (await api.call("snapshot", {})).state.run?.phase === "paused";

@@ -5,6 +5,7 @@ import { appendFile, mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeEach, describe, expect, it } from "vitest";
+import { openStateDatabase } from "../../src/miner/store/state-database.ts";
 import { auditNetwork } from "../../src/network/audit/audit.ts";
 import { FakeSwarm, fakeDefinition, fakeStartMs } from "../../src/network/orchestrator/core/fake-swarm.ts";
 import { Orchestrator } from "../../src/network/orchestrator/orchestrator.ts";
@@ -114,6 +115,9 @@ describe.skipIf(missing !== null)(`a full disk${missing === null ? "" : ` (skipp
 
   it("is said at the start, by whoever cannot begin there", async () => {
     await fill();
+    expect(() => openStateDatabase(disk)).toThrow(
+      expect.objectContaining({ failure: expect.objectContaining({ code: "disk-full" }) }),
+    );
     expect(await EmbeddedStore.open(join(disk, "network.sqlite")).catch(failureOf)).toMatchObject({
       code: "disk-full",
     });

@@ -61,10 +61,10 @@ describe("interrupted in mid-training", { timeout: 120_000 }, () => {
 
   it("a run that its owner pauses merges what it has, and goes on when it is resumed", async () => {
     const before = view();
-    swarm.steer("pause");
+    await swarm.command({ type: "steer-run", runId: view().runId, action: "pause" });
     await swarm.until(() => view().phase === "paused");
     const paused = view();
-    swarm.steer("resume");
+    await swarm.command({ type: "steer-run", runId: view().runId, action: "resume" });
     await epochWith(6);
     expectNothingLost(before);
     expect(view().epoch).toBeGreaterThan(paused.epoch);

@@ -55,7 +55,11 @@ const validMessages: readonly ClientMessage[] = [
   { type: "merged", at: oldEpoch, weightsHash: blob.hash },
   { type: "stored", at: oldEpoch, weights: blob, optimizer: blob },
   { type: "failed", at: oldEpoch, failure },
-  { type: "steer", runId: oldEpoch.runId, action: "finish" },
+  {
+    type: "owner-command",
+    id: 1,
+    command: { type: "steer-run", runId: oldEpoch.runId, action: "finish" },
+  },
 ];
 const validFrame = encodeFrame({
   kind: "forward",
@@ -132,7 +136,6 @@ function expectedRefusal(bytes: Uint8Array): FailureCode | null {
   if (undecodable !== null) return undecodable;
   const message = decodeClientMessage(bytes);
   if (message.type === "hello") return "replayed-message";
-  if (message.type === "steer") return "not-authorised";
   return message.type === "stored" ? "blob-not-found" : null;
 }
 

@@ -1,17 +1,20 @@
-/** A live gateway over a real orchestrator, with a small run and hand-driven clients: the stage for the gateway's tests. */
-import { mkdtemp, rm } from "node:fs/promises";
+/** A live gateway over real runs, a small one to begin with, and hand-driven clients: the stage for the gateway's tests. */
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { WebSocket } from "ws";
+import { CheckpointArchive } from "../../src/network/checkpoints/archive.ts";
 import { Gateway, type GatewayOptions } from "../../src/network/gateway/gateway.ts";
-import type { RunDefinition } from "../../src/network/orchestrator/core/definition.ts";
-import { fakeDefinition, fakeDevice, fakeHash } from "../../src/network/orchestrator/core/fake-swarm.ts";
-import { monotonicClock, Orchestrator } from "../../src/network/orchestrator/orchestrator.ts";
+import { fakeDevice, fakeHash } from "../../src/network/orchestrator/core/fake-swarm.ts";
+import { monotonicClock, type Orchestrator } from "../../src/network/orchestrator/orchestrator.ts";
+import type { RunOptions } from "../../src/network/run-options.ts";
+import { Runs } from "../../src/network/runs/runs.ts";
+import type { ServedRun } from "../../src/network/runs/served-run.ts";
 import { EmbeddedStore } from "../../src/network/store/embedded-store.ts";
 import type { DeviceReport } from "../../src/protocol/device-report.ts";
 import { decodeFrame, encodeFrame, type Frame, isFrame } from "../../src/protocol/frames.ts";
 import { createIdentity, type Identity, sessionProof } from "../../src/protocol/identity.ts";
-import type { PlaceRef } from "../../src/protocol/ids.ts";
+import { type PlaceRef, type RunId, runIdSchema } from "../../src/protocol/ids.ts";
 import {
   type ClientMessage,
   decodeGatewayMessage,
@@ -19,9 +22,12 @@ import {
   type GatewayMessage,
   protocolVersion,
 } from "../../src/protocol/messages.ts";
+import type { OwnerAnswer, OwnerCommand } from "../../src/protocol/owner-commands.ts";
 import { FileBlobStore } from "../../src/transport/blobs/file-blob-store.ts";
 
 export interface GatewayWorld {
+  readonly runs: Runs;
+  /** Of the run that the world begins with. */
   readonly orchestrator: Orchestrator;
   readonly gateway: Gateway;
   readonly store: EmbeddedStore;
@@ -29,6 +35,10 @@ export interface GatewayWorld {
   readonly networkId: string;
   /** What the gateway logged: bugs. */
   readonly logged: readonly string[];
+  /** A file with another text than the first run's. */
+  readonly otherText: string;
+  /** Another run like the first. */
+  addRun(name: string, options?: Partial<RunOptions>): Promise<ServedRun>;
   connect(): Promise<FakeClient>;
   /** Connects, says hello and has read the first run-update. */
   enter(options?: HelloOptions): Promise<FakeClient>;
@@ -44,9 +54,7 @@ interface HelloOptions {
 
 type MessageOf<T extends GatewayMessage["type"]> = Extract<GatewayMessage, { type: T }>;
 
-export async function openGatewayWorld(
-  options: Partial<GatewayOptions> & { readonly definition?: Partial<RunDefinition> } = {},
-): Promise<GatewayWorld> {
+export async function openGatewayWorld(options: Partial<GatewayOptions> = {}): Promise<GatewayWorld> {
   const folder = await mkdtemp(join(tmpdir(), "gateway-"));
   const identity = createIdentity();
   const networkId = identity.minerId;
@@ -54,23 +62,32 @@ export async function openGatewayWorld(
   const logged: string[] = [];
   const store = await EmbeddedStore.open(join(folder, "network.sqlite"));
   const blobs = await FileBlobStore.open({ folder: join(folder, "blobs"), maxBlobBytes: 1 << 20 });
-  const definition = fakeDefinition({ stages: 2, minimumReplicas: 1, ...options.definition });
   const failures: unknown[] = [];
-  const orchestrator = await Orchestrator.open({
+  const onFailed = (error: unknown) => failures.push(error);
+  const archive = await CheckpointArchive.open({ stateFolder: folder, blobs, log: () => undefined });
+  const runs = await Runs.open({
     store,
+    blobs,
+    archive,
     identity,
     networkId,
-    definition,
     clock,
     log: () => undefined,
-    onFailed: (error) => failures.push(error),
+    onFailed,
     diskFullPauseMs: 10,
   });
+  const data = join(folder, "text.txt");
+  await writeFile(data, "Call me Ishmael. Some years ago. ".repeat(100));
+  const otherText = join(folder, "other.txt");
+  await writeFile(otherText, "All my means are sane. ".repeat(100));
+  const addRun = (name: string, part: Partial<RunOptions> = {}) =>
+    runs.create({ preset: "tiny", runId: runIdSchema.parse(name), stages: 2, replicas: 1, data, ...part });
+  const { orchestrator } = await addRun("test-run");
   const gateway = await Gateway.listen({
     host: "127.0.0.1",
     port: 0,
     networkId,
-    orchestrator,
+    runs,
     blobs,
     owners: new Set(),
     clock,
@@ -79,7 +96,7 @@ export async function openGatewayWorld(
   });
   const clients = new Set<FakeClient>();
   const connect = async () => {
-    const client = new FakeClient(`ws://127.0.0.1:${gateway.port}/session`, fakeDevice(definition));
+    const client = new FakeClient(`ws://127.0.0.1:${gateway.port}/session`, fakeDevice(orchestrator.state.definition));
     clients.add(client);
     await client.next("challenge");
     return client;
@@ -92,7 +109,10 @@ export async function openGatewayWorld(
     return client;
   };
   return {
+    runs,
     orchestrator,
+    otherText,
+    addRun,
     store,
     gateway,
     blobs,
@@ -114,7 +134,7 @@ export async function openGatewayWorld(
     },
     async close() {
       for (const client of clients) client.end();
-      await orchestrator.close();
+      await runs.close();
       await gateway.close();
       await store.close();
       await rm(folder, { recursive: true });
@@ -136,6 +156,7 @@ export class FakeClient {
   readonly #device: DeviceReport;
   #changed: () => void = () => undefined;
   #isClosed = false;
+  #nextCommandId = 1;
 
   constructor(url: string, device: DeviceReport) {
     this.#device = device;
@@ -198,6 +219,18 @@ export class FakeClient {
     const signature = Uint8Array.from(this.identity.sign(sessionProof(nonce, networkId, role)));
     const { minerId } = this.identity;
     return { type: "hello", protocol: protocolVersion, software: "test", role, minerId, name: "tester", signature };
+  }
+
+  /** What the network answers to this command. */
+  async command(command: OwnerCommand): Promise<OwnerAnswer> {
+    const id = this.#nextCommandId++;
+    this.send({ type: "owner-command", id, command });
+    return (await this.next("owner-answer", (message) => message.id === id)).answer;
+  }
+
+  /** The run that it is assigned to next. */
+  async nextAssigned(): Promise<RunId | null> {
+    return (await this.next("assigned")).runId;
   }
 
   /** With memory for one stage. */

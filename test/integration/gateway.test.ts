@@ -116,10 +116,11 @@ describe("steering", () => {
     await open({ owners: new Set([owner.minerId]) });
     const { runId } = world.orchestrator.state.definition;
     const stranger = await world.enter();
-    stranger.send({ type: "steer", runId, action: "pause" });
-    expect((await stranger.next("refused")).failure.code).toBe("not-authorised");
+    expect(await stranger.command({ type: "steer-run", runId, action: "pause" })).toMatchObject({
+      failure: { code: "not-authorised" },
+    });
     const steering = await world.enter({ identity: owner, role: "observer" });
-    steering.send({ type: "steer", runId, action: "pause" });
+    expect(await steering.command({ type: "steer-run", runId, action: "pause" })).toEqual({ ok: true, runId });
     await stranger.next("run-update", ({ update }) => update.view?.phase === "paused");
   });
 
@@ -127,8 +128,9 @@ describe("steering", () => {
     await open();
     const { runId } = world.orchestrator.state.definition;
     const client = await world.enter({ role: "observer" });
-    client.send({ type: "steer", runId, action: "pause" });
-    expect((await client.next("refused")).failure.code).toBe("not-authorised");
+    expect(await client.command({ type: "steer-run", runId, action: "pause" })).toMatchObject({
+      failure: { code: "not-authorised" },
+    });
     expect(world.orchestrator.state.intent).toBe("run");
   });
 
@@ -137,9 +139,11 @@ describe("steering", () => {
     await open({ owners: new Set([owner.minerId]) });
     const { runId } = world.orchestrator.state.definition;
     const client = await world.enter({ identity: owner });
-    client.send({ type: "steer", runId: `${runId}-2` as typeof runId, action: "finish" });
-    expect((await client.next("refused")).failure.code).toBe("not-found");
-    client.send({ type: "steer", runId, action: "finish" });
+    const other = `${runId}-2` as typeof runId;
+    expect(await client.command({ type: "steer-run", runId: other, action: "finish" })).toMatchObject({
+      failure: { code: "not-found" },
+    });
+    expect(await client.command({ type: "steer-run", runId, action: "finish" })).toEqual({ ok: true, runId });
     await client.next("run-update", ({ update }) => update.view?.phase === "finished");
   });
 });
@@ -373,12 +377,12 @@ describe("blobs", () => {
 describe("the port", () => {
   it("says that it is in use", async () => {
     await open();
-    const { orchestrator, blobs, networkId, gateway } = world;
+    const { runs, blobs, networkId, gateway } = world;
     const second = Gateway.listen({
       host: "127.0.0.1",
       port: gateway.port,
       networkId,
-      orchestrator,
+      runs,
       blobs,
       owners: new Set(),
       clock: () => 0,
@@ -430,8 +434,7 @@ describe("the port", () => {
     expect(await health.json()).toEqual({
       networkId: world.networkId,
       protocol: protocolVersion,
-      runId: "test-run",
-      phase: "waiting",
+      runs: [{ runId: "test-run", phase: "waiting" }],
     });
     expect((await fetch(`http://127.0.0.1:${world.gateway.port}/other`)).status).toBe(404);
   });

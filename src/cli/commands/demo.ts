@@ -3,7 +3,7 @@ import { demoText } from "../demo/demo-result.ts";
 import { type DemoOptions, runDemo } from "../demo/run-demo.ts";
 import { minutesValue, portValue, withCommonOptions } from "../option-types.ts";
 import type { Output } from "../output.ts";
-import { defaultNetworkPort, withRunOptions } from "../run-options.ts";
+import { defaultNetworkPort, presetOption, withRunOptions } from "../run-options.ts";
 
 export function addDemoCommand(program: Command, output: Output): void {
   const command = program
@@ -11,7 +11,7 @@ export function addDemoCommand(program: Command, output: Output): void {
     .description(
       "Train on a local network: an orchestrator, this computer's miner and local peers, each a process of its own.",
     );
-  withRunOptions(withCommonOptions(command))
+  withRunOptions(withCommonOptions(command), presetOption().default("demo"))
     .option("--minutes <number>", "stop so long after training began", minutesValue)
     .option(
       "--port <port>",

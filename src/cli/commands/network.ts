@@ -12,11 +12,11 @@ import { servedFolderName } from "../network-folders.ts";
 import { type CommonOptions, countValue, minerIdValue, portValue, withCommonOptions } from "../option-types.ts";
 import type { Output } from "../output.ts";
 import { tellParent } from "../process-messages.ts";
-import { defaultNetworkPort, type RunOptions, withRunOptions } from "../run-options.ts";
+import { askedRun, defaultNetworkPort, type OptionalRunOptions, presetOption, withRunOptions } from "../run-options.ts";
 
 const bytesPerGigabyte = 1e9;
 
-interface ServeOptions extends CommonOptions, RunOptions {
+interface ServeOptions extends CommonOptions, OptionalRunOptions {
   readonly host: string;
   readonly port: number;
   readonly owner: readonly MinerId[];
@@ -28,10 +28,13 @@ interface ServeOptions extends CommonOptions, RunOptions {
 export function addNetworkCommands(program: Command, output: Output): void {
   const network = program.command("network").description("Own a network that miners train for.");
   addAuditCommand(network, output);
-  withRunOptions(withCommonOptions(network.command("serve").description("Serve a network and its run until stopped.")))
+  const serve = network
+    .command("serve")
+    .description("Serve a network and the runs of its state folder until stopped; with --preset create the first run.");
+  withRunOptions(withCommonOptions(serve), presetOption())
     .option("--host <address>", "interface to listen on; 0.0.0.0: all of them", "127.0.0.1")
     .option("--port <port>", "port to listen on; 0: any free one", portValue, defaultNetworkPort)
-    .option("--owner <key>", "miner whose computer may pause and resume the run; may be repeated", ownerValues, [])
+    .option("--owner <key>", "miner whose computer may create, steer and delete runs; may be repeated", ownerValues, [])
     .option("--keep-checkpoints <number>", "most checkpoints of a run to keep", countValue, defaultRetention.maximum)
     .option(
       "--checkpoint-budget <gigabytes>",
@@ -39,24 +42,25 @@ export function addNetworkCommands(program: Command, output: Output): void {
       countValue,
       defaultRetention.budgetBytes / bytesPerGigabyte,
     )
-    .action(async (options: ServeOptions) => {
+    .action(async (options: ServeOptions, command: Command) => {
+      const { host, port, owner: owners, keepCheckpoints, checkpointBudget } = options;
+      const run = askedRun(options, command);
       // Loaded here, so that commands to a running daemon need not wait for it.
       const { serveNetwork } = await import("../../network/serve.ts");
       const stateFolder = networkFolder(options);
       const children = new EvaluatorReport();
       const network = await serveNetwork({
-        ...options,
-        owners: options.owner,
-        retention: {
-          maximum: options.keepCheckpoints,
-          budgetBytes: options.checkpointBudget * bytesPerGigabyte,
-        },
+        host,
+        port,
+        owners,
+        run,
+        retention: { maximum: keepCheckpoints, budgetBytes: checkpointBudget * bytesPerGigabyte },
         stateFolder,
         log: (text) => output.note(text),
         onRunUpdate: () => children.update(),
       });
       children.network = network;
-      for (const address of options.host === "0.0.0.0" ? lanAddresses() : [options.host])
+      for (const address of host === "0.0.0.0" ? lanAddresses() : [host])
         output.note(`Miners join with: tah mine --network ws://${address}:${network.port}`);
       tellParent({ type: "listening", url: network.url });
       const stopped = await untilStopped();

@@ -1,13 +1,14 @@
 import type { Command } from "commander";
-import { observeRun } from "../../miner/session/observe.ts";
+import { observeRuns } from "../../miner/session/observe.ts";
 import { FailureError } from "../../protocol/failure.ts";
-import { runIdSchema } from "../../protocol/ids.ts";
-import { countText, durationText, lossText, runText } from "../formats.ts";
+import { type RunId, runIdSchema } from "../../protocol/ids.ts";
+import type { RunDetails, RunSummary } from "../../protocol/run-view.ts";
+import { countText, durationText, lossText, runsText, runText } from "../formats.ts";
 import { type CommonOptions, networkUrlValue, valueParser, withCommonOptions } from "../option-types.ts";
 import type { Output } from "../output.ts";
-import type { RunDetails } from "../output-schemas.ts";
 import { placementReport, placementText } from "../placement-report.ts";
 import { withDaemon } from "../with-daemon.ts";
+import { addOwnerCommands } from "./owner.ts";
 
 const shownEpochs = 10;
 const runIdValue = valueParser(runIdSchema);
@@ -16,27 +17,25 @@ interface LookOptions extends CommonOptions {
   readonly network?: string;
 }
 
-/** `tah run …`: the runs that this computer's daemon takes part in, or those of any network that can be reached. Returns the group. */
+/** `tah run …`: the runs of the network that this computer's daemon takes part in, or of any that can be reached. Returns the group. */
 export function addRunCommands(program: Command, output: Output): Command {
-  const run = program.command("run").description("Look at the run that this computer works on, and steer it.");
+  const run = program.command("run").description("Look at the runs of a network; as its owner create and steer them.");
 
   withLookOptions(run.command("list").description("The runs of this computer's network.")).action(
     async (options: LookOptions) => {
-      const details = await look(options);
-      const runs = details === null ? [] : [details.run];
-      output.result({ runs }, () => runs.map(runText).join("\n") || "no run");
+      output.result({ runs: await list(options) }, ({ runs }) => runsText(runs));
     },
   );
 
   withLookOptions(run.command("show").argument("[run]", "its id; by default the one in work", runIdValue))
     .description("One run with its epochs, evaluations and log.")
-    .action(async (runId: string | undefined, options: LookOptions) => {
+    .action(async (runId: RunId | undefined, options: LookOptions) => {
       output.result<RunDetails>(await find(runId, options), detailsText);
     });
 
   withLookOptions(run.command("placement").argument("[run]", "its id; by default the one in work", runIdValue))
     .description("Which stages each miner holds, and why; how fast each stage is, and who would be missed.")
-    .action(async (runId: string | undefined, options: LookOptions) => {
+    .action(async (runId: RunId | undefined, options: LookOptions) => {
       const { run } = await find(runId, options);
       const report = placementReport(run);
       if (report === null)
@@ -47,16 +46,7 @@ export function addRunCommands(program: Command, output: Output): Command {
       output.result(report, placementText);
     });
 
-  for (const action of ["pause", "resume"] as const) {
-    withCommonOptions(run.command(action).argument("<run>", "its id", runIdValue))
-      .description(
-        action === "pause" ? "Pause a run for everyone; only on a network of this computer." : "Resume a paused run.",
-      )
-      .action(async (runId: ReturnType<typeof runIdValue>, { state }: CommonOptions) => {
-        await withDaemon(state, (api) => api.call(`${action}-run`, { runId }));
-        output.result({ runId }, () => `${runId} was asked to ${action}.`);
-      });
-  }
+  addOwnerCommands(run, output);
   return run;
 }
 
@@ -64,24 +54,32 @@ function withLookOptions(command: Command): Command {
   return withCommonOptions(command).option("--network <url>", "look at this network instead", networkUrlValue);
 }
 
-async function find(runId: string | undefined, options: LookOptions): Promise<RunDetails> {
-  const details = await look(options);
-  if (details !== null && (runId === undefined || details.run.runId === runId)) return details;
-  throw new FailureError("not-found", runId ? `there is no run ${runId} here` : "there is no run here yet", {
+async function list({ network, state }: LookOptions): Promise<readonly RunSummary[]> {
+  if (network !== undefined) return (await observeRuns(network)).runs;
+  return (await withDaemon(state, (api) => api.call("snapshot", {}))).state.runs;
+}
+
+/** Without an id it is the one that the daemon works on, or the network's first. Rejects with `FailureError` not-found. */
+async function find(runId: RunId | undefined, { network, state }: LookOptions): Promise<RunDetails> {
+  if (network === undefined)
+    return withDaemon(state, async (api) => {
+      const chosen = runId ?? (await api.call("snapshot", {})).state.run?.runId;
+      if (chosen === undefined) throw notFound(chosen);
+      return api.call("run-details", { runId: chosen });
+    });
+  const { runs, details } = await observeRuns(network);
+  const chosen = runId ?? runs[0]?.runId;
+  const observed = chosen === undefined ? undefined : details.get(chosen);
+  if (observed === undefined) throw notFound(chosen);
+  const { view, epochs = [], evaluations = [], log = [] } = observed;
+  return { run: view, epochs, evaluations, log };
+}
+
+function notFound(runId: RunId | undefined): FailureError {
+  return new FailureError("not-found", runId ? `there is no run ${runId} here` : "there is no run here yet", {
     action: "tah run list shows which runs there are.",
     retry: true,
   });
-}
-
-/** Null while there is no run. */
-async function look({ network, state }: LookOptions): Promise<RunDetails | null> {
-  if (network !== undefined) {
-    const { view, epochs = [], evaluations = [], log = [] } = await observeRun(network);
-    return { run: view, epochs, evaluations, log };
-  }
-  const snapshot = await withDaemon(state, (api) => api.call("snapshot", {}));
-  const { epochs, evaluations, runLog: log } = snapshot.lists;
-  return snapshot.state.run && { run: snapshot.state.run, epochs, evaluations, log };
 }
 
 function detailsText({ run, epochs, evaluations }: RunDetails): string {

@@ -1,20 +1,17 @@
 /**
  * The daemon's local API: what it shows and offers to the programs of the person at this computer, and how they reach it.
- * This file is the pure part: what each event of the miner changes in the state that they see.
+ * This file is the pure part: what happens here, as changes of the state that they see. Those of the runs are in `known-runs.ts`.
  */
 import type { AppChange } from "../../protocol/app-view.ts";
-import { assertNever } from "../../protocol/assert-never.ts";
 import type { MinerId } from "../../protocol/ids.ts";
-import type { ActivityView, AppLists, AppState, LogLine, MachineView } from "../../protocol/local-api.ts";
-import type { RunUpdate, Telemetry } from "../../protocol/run-view.ts";
-import type { MinerActivity, MinerEvent } from "../miner.ts";
+import type { ActivityView, AppState, LogLine, MachineView } from "../../protocol/local-api.ts";
+import type { Telemetry } from "../../protocol/run-view.ts";
+import type { MinerActivity } from "../miner.ts";
 
 /** A change, and whether people should see it at once or may wait for the next batch. */
 export interface StateChange extends AppChange {
   readonly urgent: boolean;
 }
-
-export const emptyLists: AppLists = { epochs: [], evaluations: [], runLog: [], log: [] };
 
 export const noActivity: ActivityView = {
   tokensPerSecond: 0,
@@ -33,47 +30,14 @@ export function initialState(machine: MachineView): AppState {
     machine,
     activity: noActivity,
     credits: { estimated: 0, pending: 0, payable: 0, paid: 0 },
+    runs: [],
     run: null,
     telemetry: null,
   };
 }
 
-/** What an event of the miner changes. Receipts change the credits, which are summed elsewhere. */
-export function changeOf(state: AppState, event: Exclude<MinerEvent, { type: "receipt" }>): StateChange {
-  switch (event.type) {
-    case "state":
-      return machineChange(state, { state: event.state, network: event.network });
-    case "run-reset":
-      return { urgent: false, reset: true, set: {}, append: {} };
-    case "run-update":
-      return runChange(state, event.update);
-    default:
-      return assertNever(event);
-  }
-}
-
 export function machineChange(state: AppState, machine: Partial<MachineView>): StateChange {
   return { urgent: true, set: { machine: { ...state.machine, ...machine } }, append: {} };
-}
-
-function runChange(state: AppState, update: RunUpdate): StateChange {
-  const other = update.runId !== state.run?.runId;
-  // Only a whole view can introduce another run; anything else about a run that nobody follows here says nothing.
-  if (other && update.view === undefined) return { urgent: false, set: {}, append: {} };
-  const { view, telemetry, epochs, evaluations, log } = update;
-  return {
-    urgent: view !== undefined || epochs !== undefined || evaluations !== undefined,
-    reset: other,
-    set: {
-      ...(view !== undefined && { run: view }),
-      ...((telemetry !== undefined || other) && { telemetry: telemetry ?? null }),
-    },
-    append: {
-      ...(epochs !== undefined && { epochs }),
-      ...(evaluations !== undefined && { evaluations }),
-      ...(log !== undefined && { runLog: log }),
-    },
-  };
 }
 
 export function logChange(line: LogLine): StateChange {

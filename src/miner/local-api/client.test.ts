@@ -3,8 +3,8 @@ import type { AddressInfo } from "node:net";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type WebSocket, WebSocketServer } from "ws";
 import { exampleState } from "../../../test/contract/example-views.ts";
+import { emptyLists } from "../../protocol/app-view.ts";
 import type { ApiEvent, ApiReply } from "../../protocol/local-api.ts";
-import { emptyLists } from "./app-state.ts";
 import { connectLocalApi } from "./client.ts";
 
 /** A daemon that misbehaves as each test says. */

@@ -1,19 +1,29 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { exampleEpoch, exampleRun, exampleState, exampleTelemetry } from "../../../test/contract/example-views.ts";
+import {
+  exampleEpoch,
+  exampleRun,
+  exampleState,
+  exampleSummary,
+  exampleTelemetry,
+} from "../../../test/contract/example-views.ts";
 import { type AppView, applyApiEvent } from "../../protocol/app-view.ts";
-import { runIdSchema } from "../../protocol/ids.ts";
+import { type RunId, runIdSchema } from "../../protocol/ids.ts";
 import type { ApiEvent } from "../../protocol/local-api.ts";
-import { activityChange, changeOf, logChange, machineChange, noActivity } from "./app-state.ts";
+import { activityChange, logChange, machineChange, noActivity } from "./app-state.ts";
 import { createFeed, type Feed } from "./feed.ts";
+import { KnownRuns, type RunEvent } from "./known-runs.ts";
 
 const demo = runIdSchema.parse("demo");
+const other = runIdSchema.parse("other");
 const line = (sequence: number) => logChange({ sequence, atMs: 0, level: "info", source: "test", text: "" });
 
 let feed: Feed;
+let runs: KnownRuns;
 let events: ApiEvent[];
 beforeEach(() => {
   vi.useFakeTimers();
   feed = createFeed(exampleState());
+  runs = new KnownRuns();
   events = [];
   feed.subscribe((event) => events.push(event));
 });
@@ -22,8 +32,12 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-function update(change: Parameters<typeof changeOf>[1]): void {
-  feed.apply(changeOf(feed.view.state, change));
+function update(event: RunEvent): void {
+  feed.apply(runs.take(event));
+}
+
+function introduce(runId: RunId, epoch: number): void {
+  update({ type: "run-update", update: { runId, view: exampleRun({ runId }), epochs: [exampleEpoch(epoch)] } });
 }
 
 function folded(): AppView | null {
@@ -80,11 +94,44 @@ describe("what events of the miner change", () => {
     expect(folded()?.state.telemetry).toEqual(exampleTelemetry(5, 60));
   });
 
-  it("replaces one run by another with empty lists", () => {
-    update({ type: "run-update", update: { runId: demo, view: exampleRun(), epochs: [exampleEpoch(0)] } });
-    const other = runIdSchema.parse("other");
-    update({ type: "run-update", update: { runId: other, view: exampleRun({ runId: other }) } });
+  it("shows the run that this machine is assigned to from its beginning, and then only what is new of it", () => {
+    introduce(demo, 0);
+    introduce(other, 1);
+    expect(folded()?.state.run?.runId).toBe(demo);
+    update({ type: "assigned", runId: other });
     expect(folded()?.state.run?.runId).toBe(other);
+    expect(folded()?.lists.epochs).toEqual([exampleEpoch(1)]);
+    update({ type: "run-update", update: { runId: demo, epochs: [exampleEpoch(2)] } });
+    update({ type: "run-update", update: { runId: other, epochs: [exampleEpoch(3)] } });
+    expect(folded()?.lists.epochs).toEqual([exampleEpoch(1), exampleEpoch(3)]);
+    expect(runs.find(demo)?.lists.epochs).toEqual([exampleEpoch(0), exampleEpoch(2)]);
+    expect(folded()).toEqual(feed.view);
+  });
+
+  it("goes on showing the same run after a reconnect, whichever is told first, and while it works for none", () => {
+    const listed = [exampleSummary(), exampleSummary({ runId: other })];
+    update({ type: "runs", runs: listed });
+    introduce(demo, 0);
+    introduce(other, 1);
+    update({ type: "assigned", runId: other });
+    update({ type: "assigned", runId: null });
+    update({ type: "run-reset" });
+    update({ type: "runs", runs: listed });
+    introduce(demo, 0);
+    introduce(other, 1);
+    expect(folded()?.state.run?.runId).toBe(other);
+    expect(folded()?.lists.epochs).toEqual([exampleEpoch(1)]);
+    expect(folded()).toEqual(feed.view);
+  });
+
+  it("shows another run when the one that was shown is deleted, and none when there is none", () => {
+    introduce(demo, 0);
+    introduce(other, 1);
+    update({ type: "runs", runs: [exampleSummary({ runId: other })] });
+    expect(folded()?.state.run?.runId).toBe(other);
+    expect(runs.find(demo)).toBeUndefined();
+    update({ type: "runs", runs: [] });
+    expect(folded()?.state).toMatchObject({ run: null, telemetry: null, runs: [] });
     expect(folded()?.lists.epochs).toEqual([]);
   });
 
@@ -98,7 +145,7 @@ describe("what events of the miner change", () => {
     const entry = { sequence: 0, atMs: 0, level: "info", text: "epoch 1 begins" } as const;
     update({ type: "run-update", update: { runId: demo, log: [entry] } });
     update({ type: "run-reset" });
-    update({ type: "run-update", update: { runId: demo, log: [entry] } });
+    update({ type: "run-update", update: { runId: demo, view: exampleRun(), log: [entry] } });
     vi.advanceTimersByTime(250);
     expect(folded()?.lists.runLog).toEqual([entry]);
     expect(folded()).toEqual(feed.view);

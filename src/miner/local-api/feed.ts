@@ -3,9 +3,9 @@
  * for go out at once; the rest is gathered and goes out at most four times a second.
  */
 import { isDeepStrictEqual } from "node:util";
-import { type AppChange, type AppView, applyChange } from "../../protocol/app-view.ts";
+import { type AppChange, type AppView, applyChange, emptyLists } from "../../protocol/app-view.ts";
 import type { ApiEvent, AppState } from "../../protocol/local-api.ts";
-import { emptyLists, mergeChanges, type StateChange } from "./app-state.ts";
+import { mergeChanges, type StateChange } from "./app-state.ts";
 
 const batchMs = 250;
 

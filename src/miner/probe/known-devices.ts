@@ -8,6 +8,7 @@ import { isDeepStrictEqual } from "node:util";
 import { z } from "zod";
 import manifest from "../../../package.json" with { type: "json" };
 import { chooseDevice } from "../../compute/probe/choose-device.ts";
+import { readFileIfPresent, writeFileAtomically } from "../../disk/atomic-file.ts";
 import {
   type DetectedDevice,
   type DeviceProbe,
@@ -16,7 +17,6 @@ import {
   deviceProbeSchema,
 } from "../../protocol/device-probe.ts";
 import { parseJson } from "../json.ts";
-import { readFileIfPresent, writeFileAtomically } from "../store/atomic-file.ts";
 import { openStateFolder } from "../store/state-folder.ts";
 import { detectDevices, type ExaminedDevice, examineDevices, type ProbeOptions } from "./probe-devices.ts";
 

@@ -1,29 +1,76 @@
-/** A look at a network without taking part: what its run is at this moment. */
+/** Looks at a network, and commands to it, without taking part. */
 import { FailureError } from "../../protocol/failure.ts";
-import { createIdentity } from "../../protocol/identity.ts";
-import type { RunUpdate, RunView } from "../../protocol/run-view.ts";
+import { createIdentity, type Identity } from "../../protocol/identity.ts";
+import type { RunId } from "../../protocol/ids.ts";
+import type { GatewayMessage } from "../../protocol/messages.ts";
+import type { OwnerCommand } from "../../protocol/owner-commands.ts";
+import type { RunSummary, RunUpdate, RunView } from "../../protocol/run-view.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { Connection } from "./connection.ts";
+import { OwnerCommands } from "./owner-commands.ts";
 
-/** The run's view and its lists in full, as the gateway sends them first. */
+/** A run's view and its lists in full, as the gateway sends them first. */
 export type WholeRun = RunUpdate & { readonly view: RunView };
 
-/**
- * Opens a session as an observer under a key that is forgotten afterwards, and closes it when the run has arrived. Rejects with
- * `FailureError`: unreachable, timed-out, or as the gateway refused.
- */
-export function observeRun(url: string, clock: Clock = systemClock): Promise<WholeRun> {
-  const { promise, resolve, reject } = Promise.withResolvers<WholeRun>();
-  const connection = new Connection(
-    url,
-    { identity: createIdentity(), name: "observer", role: "observer" },
-    {
-      opened: () => undefined,
+export interface ObservedNetwork {
+  readonly runs: readonly RunSummary[];
+  readonly details: ReadonlyMap<RunId, WholeRun>;
+}
+
+/** All runs of a network as they are at this moment. Rejects with `FailureError`: unreachable, timed-out, or as refused. */
+export function observeRuns(url: string, clock: Clock = systemClock): Promise<ObservedNetwork> {
+  // Under a key that is forgotten afterwards.
+  return visit<ObservedNetwork>(url, createIdentity(), clock, (_, resolve) => {
+    let runs: readonly RunSummary[] | undefined;
+    const details = new Map<RunId, WholeRun>();
+    return {
       message: (message) => {
-        if (message.type !== "run-update" || message.update.view === undefined) return;
-        resolve({ ...message.update, view: message.update.view });
-        connection.close();
+        if (message.type === "runs") runs ??= message.runs;
+        if (message.type === "run-update" && message.update.view !== undefined && !details.has(message.update.runId))
+          details.set(message.update.runId, { ...message.update, view: message.update.view });
+        if (runs?.every(({ runId }) => details.has(runId))) resolve({ runs, details });
       },
+    };
+  });
+}
+
+/** Resolves with the run that the command was about. Rejects with `FailureError`: as `observeRuns`, or why it is not done. */
+export function commandNetwork(
+  url: string,
+  identity: Identity,
+  command: OwnerCommand,
+  clock: Clock = systemClock,
+): Promise<RunId> {
+  return visit<RunId>(url, identity, clock, (connection, resolve, reject) => {
+    const commands = new OwnerCommands((message) => connection.send(message));
+    return {
+      opened: () => void commands.call(command).then(resolve, reject),
+      message: (message) => {
+        if (message.type === "owner-answer") commands.answered(message);
+      },
+    };
+  });
+}
+
+interface Visitor {
+  readonly opened?: () => void;
+  readonly message: (message: GatewayMessage) => void;
+}
+
+/** A session as an observer, from opening until the visitor has what it came for. */
+async function visit<T>(
+  url: string,
+  identity: Identity,
+  clock: Clock,
+  createVisitor: (connection: Connection, resolve: (value: T) => void, reject: (error: unknown) => void) => Visitor,
+): Promise<T> {
+  const { promise, resolve, reject } = Promise.withResolvers<T>();
+  const connection: Connection = new Connection(
+    url,
+    { identity, name: "observer", role: "observer" },
+    {
+      opened: () => visitor.opened?.(),
+      message: (message) => visitor.message(message),
       frameDropped: () => undefined,
       closed: ({ code, message, action, retry }) => {
         const advice = action || "Check the address, and that the network runs.";
@@ -32,5 +79,10 @@ export function observeRun(url: string, clock: Clock = systemClock): Promise<Who
     },
     clock,
   );
-  return promise;
+  const visitor = createVisitor(connection, resolve, reject);
+  try {
+    return await promise;
+  } finally {
+    connection.close();
+  }
 }

@@ -1,10 +1,10 @@
 /** How programs of the same user find a running daemon: `daemon.json`, which holds the token and so is for this user only. */
 import { rmSync } from "node:fs";
 import { join } from "node:path";
+import { readFileIfPresent, writeFileAtomically } from "../../disk/atomic-file.ts";
 import { FailureError } from "../../protocol/failure.ts";
 import { type DaemonAddress, daemonAddressSchema } from "../../protocol/local-api.ts";
 import { parseJson } from "../json.ts";
-import { readFileIfPresent, writeFileAtomically } from "./atomic-file.ts";
 
 /** Throws `FailureError` disk-full, file-unreadable. */
 export function writeDaemonAddress(folder: string, address: DaemonAddress): void {

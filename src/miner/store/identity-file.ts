@@ -1,9 +1,9 @@
 /** The key pair that is this miner. It is written once and never replaced by the program: credits belong to it. */
 import { statSync } from "node:fs";
 import { join } from "node:path";
+import { readFileIfPresent, writeFileAtomically } from "../../disk/atomic-file.ts";
 import { FailureError } from "../../protocol/failure.ts";
 import { createIdentity, type Identity, importIdentity } from "../../protocol/identity.ts";
-import { readFileIfPresent, writeFileAtomically } from "./atomic-file.ts";
 
 /** Reads the identity in this state folder, or makes one. Throws `FailureError` state-corrupt, file-unreadable, disk-full. */
 export function loadIdentity(folder: string): Identity {

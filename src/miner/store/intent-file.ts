@@ -1,9 +1,9 @@
 /** What the person last asked for, so that it outlives restarts, crashes and updates. */
 import { join } from "node:path";
 import { z } from "zod";
+import { readFileIfPresent, writeFileAtomically } from "../../disk/atomic-file.ts";
 import { type MachineView, machineViewSchema } from "../../protocol/local-api.ts";
 import { parseJson } from "../json.ts";
-import { readFileIfPresent, writeFileAtomically } from "./atomic-file.ts";
 
 type Intent = MachineView["intent"];
 

@@ -5,8 +5,8 @@
 import { availableParallelism, hostname, totalmem } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
+import { readFileIfPresent } from "../../disk/atomic-file.ts";
 import { type FailureCode, FailureError } from "../../protocol/failure.ts";
-import { readFileIfPresent } from "./atomic-file.ts";
 
 /** The environment and flags come as text. */
 const integer = (schema: z.ZodInt) =>

@@ -4,6 +4,7 @@
  */
 import { join } from "node:path";
 import Database from "better-sqlite3";
+import { fileFailure } from "../../disk/atomic-file.ts";
 import { FailureError } from "../../protocol/failure.ts";
 import { type Receipt, receiptBytes } from "../../protocol/messages.ts";
 
@@ -21,7 +22,7 @@ export interface StateDatabase {
   close(): void;
 }
 
-/** Throws `FailureError`: already-running when another daemon has this folder, state-corrupt. */
+/** Throws `FailureError`: already-running when another daemon has this folder, state-corrupt, disk-full, file-unreadable. */
 export function openStateDatabase(folder: string): StateDatabase {
   const file = join(folder, "state.sqlite");
   const database = new Database(file, { timeout: 0 });
@@ -29,6 +30,8 @@ export function openStateDatabase(folder: string): StateDatabase {
     database.pragma("locking_mode = exclusive");
     database.pragma("journal_mode = wal");
     database.pragma("synchronous = full");
+    // On macOS a synced receipt may otherwise still lie in the drive's cache.
+    database.pragma("fullfsync = on");
     database.exec(`
       create table if not exists receipt (
         networkId text, runId text, epoch integer, attempt integer, stage integer,
@@ -97,5 +100,11 @@ function openFailure(folder: string, file: string, cause: unknown): unknown {
       action: "Move it away and start again: the network keeps the credits, this file only shows them.",
       cause,
     });
+  if (code === "SQLITE_FULL")
+    return new FailureError("disk-full", `no space is left to write ${file}`, {
+      action: "Free some disk space.",
+      cause,
+    });
+  if (/^SQLITE_(IOERR|CANTOPEN|READONLY)/.test(code)) return fileFailure(`${file} cannot be read or written`, cause);
   return cause;
 }

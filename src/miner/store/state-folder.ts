@@ -2,7 +2,7 @@
 import { mkdirSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { fileFailure } from "./atomic-file.ts";
+import { fileFailure } from "../../disk/atomic-file.ts";
 
 export interface StatePlace {
   readonly platform: NodeJS.Platform;

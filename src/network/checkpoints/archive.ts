@@ -2,9 +2,10 @@
  * The checkpoints that a network keeps, of all its runs: their manifests as blobs, and an index in one small file, so that
  * other programs (`tah run export`) find them while the network has its database to itself.
  */
-import { readFile, rename, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
+import { writeFileAtomically } from "../../disk/atomic-file.ts";
 import { FailureError, failureOf } from "../../protocol/failure.ts";
 import { type BlobHash, type BlobRef, blobRefSchema, type RunId, runIdSchema } from "../../protocol/ids.ts";
 import type { Checkpoint, Evaluation } from "../../protocol/run-view.ts";
@@ -86,13 +87,13 @@ export class CheckpointArchive {
       const parent = earlier.findLast(isOwn)?.manifest.hash ?? null;
       const manifest = manifestBytes(manifestOf(definition, checkpoint, parent));
       const added = known ?? archived(state, checkpoint, await this.#options.blobs.put(manifest));
-      await this.#write(this.#retained([...earlier, added]));
+      this.#write(this.#retained([...earlier, added]));
     });
   }
 
   /** Remembers what a checkpoint was found to be worth. */
   noteEvaluation(runId: RunId, { epoch, validationLossNats }: Evaluation): Promise<void> {
-    return this.#oneByOne(() =>
+    return this.#oneByOne(async () =>
       this.#write(
         this.#checkpoints.map((one) =>
           one.runId === runId && one.epoch === epoch ? { ...one, validationLossNats } : one,
@@ -103,7 +104,7 @@ export class CheckpointArchive {
 
   /** Forgets all checkpoints of a run that was deleted. */
   forgetRun(runId: RunId): Promise<void> {
-    return this.#oneByOne(() => this.#write(this.#checkpoints.filter((one) => one.runId !== runId)));
+    return this.#oneByOne(async () => this.#write(this.#checkpoints.filter((one) => one.runId !== runId)));
   }
 
   #retained(checkpoints: readonly ArchivedCheckpoint[]): readonly ArchivedCheckpoint[] {
@@ -116,10 +117,9 @@ export class CheckpointArchive {
     );
   }
 
-  async #write(checkpoints: readonly ArchivedCheckpoint[]): Promise<void> {
+  #write(checkpoints: readonly ArchivedCheckpoint[]): void {
     const path = join(this.#options.stateFolder, archiveFile);
-    await writeFile(`${path}.new`, `${JSON.stringify({ version: 1, checkpoints })}\n`, { mode: 0o600, flush: true });
-    await rename(`${path}.new`, path);
+    writeFileAtomically(path, `${JSON.stringify({ version: 1, checkpoints })}\n`);
     this.#checkpoints = checkpoints;
   }
 

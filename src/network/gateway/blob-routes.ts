@@ -4,8 +4,8 @@ import { pipeline } from "node:stream/promises";
 import { type FailureCode, FailureError, failureOf } from "../../protocol/failure.ts";
 import { type BlobHash, blobHashSchema, type MinerId } from "../../protocol/ids.ts";
 import type { FileBlobStore } from "../../transport/blobs/file-blob-store.ts";
+import type { UploadBudgets } from "../runs/upload-budgets.ts";
 import type { Hello } from "./session.ts";
-import type { UploadBudgets } from "./upload-budgets.ts";
 
 /** A transfer that stands still for so long is given up, milliseconds. */
 const stallMs = 60_000;
@@ -29,20 +29,21 @@ export interface BlobRoutesOptions {
   readonly blobs: FileBlobStore;
   /** Undefined: no open session has this token. */
   readonly bearerOf: (token: string) => Bearer | undefined;
-  readonly budgets: UploadBudgets;
+  /** Of the run that the miner works for; undefined: it works for none. */
+  readonly budgetsOf: (minerId: MinerId) => UploadBudgets | undefined;
   readonly onBug: (error: unknown) => void;
 }
 
 export class BlobRoutes {
   readonly #blobs: FileBlobStore;
   readonly #bearerOf: (token: string) => Bearer | undefined;
-  readonly #budgets: UploadBudgets;
+  readonly #budgetsOf: BlobRoutesOptions["budgetsOf"];
   readonly #onBug: (error: unknown) => void;
 
   constructor(options: BlobRoutesOptions) {
     this.#blobs = options.blobs;
     this.#bearerOf = options.bearerOf;
-    this.#budgets = options.budgets;
+    this.#budgetsOf = options.budgetsOf;
     this.#onBug = options.onBug;
   }
 
@@ -56,7 +57,8 @@ export class BlobRoutes {
     request.setTimeout(stallMs, () => request.destroy());
     try {
       if (request.method === "PUT") await this.#put(request, response, hash.data, bearer.minerId);
-      else if (request.method === "GET" || request.method === "HEAD") await this.#get(request, response, hash.data);
+      else if (request.method === "GET" || request.method === "HEAD")
+        await this.#get(request, response, hash.data, bearer.minerId);
       else end(request, response, 405, "GET, HEAD or PUT");
     } catch (error) {
       this.#fail(request, response, error);
@@ -64,28 +66,29 @@ export class BlobRoutes {
   }
 
   async #put(request: IncomingMessage, response: ServerResponse, hash: BlobHash, minerId: MinerId): Promise<void> {
-    const remainingBytes = this.#budgets.remainingBytes(minerId);
-    if (remainingBytes === undefined) return end(request, response, 403, "only members of the epoch store blobs");
+    const budgets = this.#budgetsOf(minerId);
+    const remainingBytes = budgets?.remainingBytes(minerId);
+    if (budgets === undefined || remainingBytes === undefined)
+      return end(request, response, 403, "only members of the epoch store blobs");
     const bytes = Number(request.headers["content-length"] ?? 0);
     if (bytes > remainingBytes) return end(request, response, 413, overBudget);
     if (bytes > this.#blobs.maxBlobBytes)
       return end(request, response, 413, `a blob has at most ${this.#blobs.maxBlobBytes} bytes`);
     // Not destroyed when it is refused half-way: the connection still has to carry the answer.
-    await this.#blobs.receive(hash, this.#charged(minerId, request.iterator({ destroyOnReturn: false })));
+    const chunks = request.iterator({ destroyOnReturn: false });
+    await this.#blobs.receive(
+      hash,
+      charged(chunks, (chunkBytes) => budgets.spend(minerId, chunkBytes)),
+    );
+    budgets.rely(hash);
     end(request, response, 201, "stored");
   }
 
-  /** Bytes count when they come, also those of an upload that breaks off: until then nobody knows how many there are. */
-  async *#charged(minerId: MinerId, chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-    for await (const chunk of chunks) {
-      if (!this.#budgets.spend(minerId, chunk.length)) throw new FailureError("message-too-large", overBudget);
-      yield chunk;
-    }
-  }
-
-  async #get(request: IncomingMessage, response: ServerResponse, hash: BlobHash): Promise<void> {
+  async #get(request: IncomingMessage, response: ServerResponse, hash: BlobHash, minerId: MinerId): Promise<void> {
     const bytes = (await this.#blobs.isIntact(hash)) ? this.#blobs.bytesOf(hash) : undefined;
     if (bytes === undefined) return end(request, response, 404, "no such blob");
+    // Who asks whether it is there may not upload it again.
+    if (request.method === "HEAD") this.#budgetsOf(minerId)?.rely(hash);
     const range = parseRange(request.headers.range, bytes);
     response.setHeader("accept-ranges", "bytes");
     response.setHeader("content-type", "application/octet-stream");
@@ -107,6 +110,17 @@ export class BlobRoutes {
     if (failure === undefined && !connectionLost) this.#onBug(error);
     if (connectionLost || response.headersSent) response.destroy();
     else end(request, response, (failure && statusOf[failure.code]) ?? 500, failure?.message ?? "a bug in the network");
+  }
+}
+
+/** Bytes count when they come, also those of an upload that breaks off: until then nobody knows how many there are. */
+async function* charged(
+  chunks: AsyncIterable<Uint8Array>,
+  spend: (bytes: number) => boolean,
+): AsyncGenerator<Uint8Array> {
+  for await (const chunk of chunks) {
+    if (!spend(chunk.length)) throw new FailureError("message-too-large", overBudget);
+    yield chunk;
   }
 }
 

@@ -1,24 +1,27 @@
-/** Tells everyone who is connected what is new of the run, and twice a second how it is getting on. */
-import { encodeMessage } from "../../protocol/messages.ts";
-import type { RunUpdate } from "../../protocol/run-view.ts";
+/** Tells everyone who is connected what is new of the runs, and twice a second how each of them is getting on. */
+import type { RunId } from "../../protocol/ids.ts";
+import { encodeMessage, type GatewayMessage } from "../../protocol/messages.ts";
+import type { RunSummary, RunUpdate } from "../../protocol/run-view.ts";
 import { epochRuns, type RunState } from "../orchestrator/core/state.ts";
 import { viewOf } from "../orchestrator/core/view.ts";
-import type { Relay } from "./relay.ts";
+import type { Runs } from "../runs/runs.ts";
+import type { ServedRun } from "../runs/served-run.ts";
+import type { Flow, Relay } from "./relay.ts";
 import { runChanges, wholeRun } from "./run-feed.ts";
 import type { Session } from "./session.ts";
 import type { TelemetryDesk } from "./telemetry.ts";
 
 const telemetryIntervalMs = 500;
-/** Views that follow each other more closely are sent as one. */
+/** Changes that follow each other more closely are sent as one. */
 const updateIntervalMs = 100;
 
 export interface BroadcasterOptions {
-  readonly state: () => RunState;
+  readonly runs: Runs;
   readonly sessions: () => Iterable<Session>;
   readonly telemetry: TelemetryDesk;
   readonly relay: Relay;
   readonly clock: () => number;
-  /** Everything that is broadcast, for whoever shares this process. */
+  /** Everything that is broadcast of a run, for whoever shares this process. */
   readonly onRunUpdate?: (update: RunUpdate) => void;
 }
 
@@ -26,31 +29,34 @@ export class Broadcaster {
   readonly #options: BroadcasterOptions;
   readonly #telemetryTimer: NodeJS.Timeout;
   #updateTimer: NodeJS.Timeout | undefined;
-  /** The state that clients have been told of. */
-  #told: RunState;
-  #wasActive = false;
+  /** What clients have been told: the states of the runs, and all of them at a glance. */
+  readonly #told = new Map<RunId, RunState>();
+  #listed: readonly RunSummary[] = [];
+  /** Those whose members had something to do at the last telemetry. */
+  #active: ReadonlySet<RunId> = new Set();
 
   constructor(options: BroadcasterOptions) {
     this.#options = options;
-    this.#told = options.state();
+    for (const { runId, state } of options.runs.all) this.#told.set(runId, state);
+    this.#listed = this.#summaries();
     this.#telemetryTimer = setInterval(() => this.#sendTelemetry(), telemetryIntervalMs);
   }
 
-  /** The run has changed. */
+  /** A run has changed, or which runs there are. */
   changed(): void {
     this.#updateTimer ??= setTimeout(() => this.#sendChanges(), updateIntervalMs);
   }
 
   /** The run cannot change at present, which its state does not know. */
-  stoodStill(reason: string): void {
-    const state = this.#options.state();
-    this.#send({ runId: state.definition.runId, view: { ...viewOf(state), reason } });
+  stoodStill({ runId, state }: ServedRun, reason: string): void {
+    this.#sendUpdate({ runId, view: { ...viewOf(state), reason } });
   }
 
   /** A session has just opened: it gets everything, and from then on what the others get. */
   welcome(session: Session): void {
     this.#sendChanges(session);
-    session.send({ type: "run-update", update: wholeRun(this.#told) });
+    session.send({ type: "runs", runs: this.#listed });
+    for (const state of this.#told.values()) session.send({ type: "run-update", update: wholeRun(state) });
   }
 
   close(): void {
@@ -58,29 +64,50 @@ export class Broadcaster {
     clearTimeout(this.#updateTimer);
   }
 
+  /** The list goes first, so that nobody hears of a run that is not on it. */
   #sendChanges(except?: Session): void {
     clearTimeout(this.#updateTimer);
     this.#updateTimer = undefined;
-    const state = this.#options.state();
-    const update = runChanges(this.#told, state);
-    this.#told = state;
-    if (update !== null) this.#send(update, except);
+    const listed = this.#summaries();
+    if (JSON.stringify(listed) !== JSON.stringify(this.#listed)) this.#send({ type: "runs", runs: listed }, except);
+    this.#listed = listed;
+    for (const runId of this.#told.keys()) if (this.#options.runs.find(runId) === undefined) this.#told.delete(runId);
+    for (const { runId, state } of this.#options.runs.all) {
+      const told = this.#told.get(runId);
+      this.#told.set(runId, state);
+      const update = told === undefined ? wholeRun(state) : runChanges(told, state);
+      if (update !== null) this.#sendUpdate(update, except);
+    }
+  }
+
+  #summaries(): readonly RunSummary[] {
+    const { all, workforce } = this.#options.runs;
+    return all.map((run) => run.summary(workforce.countOf(run)));
   }
 
   #sendTelemetry(): void {
-    const { telemetry, relay, clock } = this.#options;
-    const state = this.#options.state();
-    const active = epochRuns(state);
+    const { runs, relay } = this.#options;
     const flows = relay.takeFlows();
+    const active = runs.all.filter(({ state }) => epochRuns(state));
     // Once more after the epoch has ended, so that nobody is left with the speed of a run that stands still.
-    if (active || this.#wasActive)
-      this.#send({ runId: state.definition.runId, telemetry: telemetry.sum(state, flows, clock()) });
-    this.#wasActive = active;
+    const ended = runs.all.filter((run) => this.#active.has(run.runId) && !active.includes(run));
+    for (const run of [...active, ...ended]) this.#sendUpdate(this.#telemetryOf(run, flows));
+    this.#active = new Set(active.map(({ runId }) => runId));
   }
 
-  #send(update: RunUpdate, except?: Session): void {
-    const bytes = encodeMessage({ type: "run-update", update });
-    for (const session of this.#options.sessions()) if (session !== except) session.sendEncoded(bytes);
+  #telemetryOf(run: ServedRun, flows: readonly Flow[]): RunUpdate {
+    const { telemetry, clock } = this.#options;
+    const own = flows.filter(({ from }) => run.isInEpoch(from));
+    return { runId: run.runId, telemetry: telemetry.sum(run.state, own, clock()) };
+  }
+
+  #sendUpdate(update: RunUpdate, except?: Session): void {
+    this.#send({ type: "run-update", update }, except);
     this.#options.onRunUpdate?.(update);
+  }
+
+  #send(message: GatewayMessage, except?: Session): void {
+    const bytes = encodeMessage(message);
+    for (const session of this.#options.sessions()) if (session !== except) session.sendEncoded(bytes);
   }
 }

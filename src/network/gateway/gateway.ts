@@ -1,8 +1,9 @@
 /**
  * The network's door: sessions and frames over WebSocket, blobs over HTTP, on one port. Messages that decide something become
- * events of the orchestrator; frames are passed on; progress is summed up and broadcast. Nothing that comes in is trusted.
+ * events of the run that they are about; frames are passed on; progress is summed up and broadcast. Nothing that comes in is
+ * trusted.
  *
- * This folder may import `protocol`, `transport` and the orchestrator; it alone opens sockets.
+ * This folder may import `protocol`, `transport`, the runs and the orchestrator; it alone opens sockets.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
@@ -15,25 +16,23 @@ import { protocolVersion } from "../../protocol/messages.ts";
 import type { RunUpdate } from "../../protocol/run-view.ts";
 import type { FileBlobStore } from "../../transport/blobs/file-blob-store.ts";
 import type { MinerMessage } from "../orchestrator/core/event.ts";
-import { epochMembers } from "../orchestrator/core/replicas.ts";
-import type { RunState } from "../orchestrator/core/state.ts";
-import type { Orchestrator } from "../orchestrator/orchestrator.ts";
+import { OwnerDesk } from "../runs/owner-desk.ts";
+import type { Runs } from "../runs/runs.ts";
 import { type Bearer, BlobRoutes } from "./blob-routes.ts";
 import { Broadcaster } from "./broadcaster.ts";
 import { isForeignPage } from "./foreign-page.ts";
 import { Relay } from "./relay.ts";
 import { defaultSessionLimits, type Hello, Session, type SessionLimits, type SessionMessage } from "./session.ts";
 import { TelemetryDesk } from "./telemetry.ts";
-import { UploadBudgets } from "./upload-budgets.ts";
 
 export interface GatewayOptions {
   readonly host: string;
   /** 0: any free one. */
   readonly port: number;
   readonly networkId: string;
-  readonly orchestrator: Orchestrator;
+  readonly runs: Runs;
   readonly blobs: FileBlobStore;
-  /** Keys that may steer the run. */
+  /** Keys that may create, steer and delete runs. */
   readonly owners: ReadonlySet<MinerId>;
   readonly clock: () => number;
   readonly log: (text: string) => void;
@@ -41,6 +40,8 @@ export interface GatewayOptions {
   readonly onRunUpdate?: (update: RunUpdate) => void;
   readonly limits?: Partial<SessionLimits>;
 }
+
+type Command = Extract<SessionMessage, { type: "owner-command" }>;
 
 const pingIntervalMs = 5000;
 /** Well under the open files that an ordinary system allows a process. */
@@ -60,28 +61,29 @@ export class Gateway {
   });
   /** All connections, and among them those that have proven who they are. */
   readonly #connections = new Set<Session>();
-  readonly #sessions = new Map<MinerId, Session>();
+  /** One of each role for each key: an owner may look and steer while its miner trains. */
+  readonly #sessions = { miner: new Map<MinerId, Session>(), observer: new Map<MinerId, Session>() };
   readonly #blobTokens = new Map<string, Bearer>();
   readonly #relay: Relay;
   readonly #telemetry = new TelemetryDesk();
   readonly #broadcaster: Broadcaster;
   readonly #blobRoutes: BlobRoutes;
+  readonly #ownerDesk: OwnerDesk;
   #pingTimer: NodeJS.Timeout | undefined;
-  /** Those who may reach each other, as long as the replicas are these. */
-  #members: { readonly of: RunState["replicas"]; readonly miners: ReadonlySet<MinerId> } = {
-    of: [],
-    miners: new Set(),
-  };
 
   private constructor(options: GatewayOptions) {
     this.#options = options;
+    const { runs } = options;
     this.#relay = new Relay(
-      (minerId) => this.#sessions.get(minerId),
-      (minerId) => this.#epochMembers().has(minerId),
+      (minerId) => this.#sessions.miner.get(minerId),
+      (minerId) => {
+        const run = runs.workforce.runOf(minerId);
+        return run?.isInEpoch(minerId) ? run.runId : null;
+      },
     );
     this.#broadcaster = new Broadcaster({
-      state: () => options.orchestrator.state,
-      sessions: () => this.#sessions.values(),
+      runs,
+      sessions: () => [...this.#sessions.miner.values(), ...this.#sessions.observer.values()],
       telemetry: this.#telemetry,
       relay: this.#relay,
       clock: options.clock,
@@ -90,9 +92,10 @@ export class Gateway {
     this.#blobRoutes = new BlobRoutes({
       blobs: options.blobs,
       bearerOf: (token) => this.#blobTokens.get(token),
-      budgets: new UploadBudgets(() => options.orchestrator.state),
+      budgetsOf: (minerId) => runs.workforce.runOf(minerId)?.uploads,
       onBug: this.#logBug,
     });
+    this.#ownerDesk = new OwnerDesk({ runs, owners: options.owners, onBug: this.#logBug });
     this.#http = createServer({ requestTimeout: 0 }, (request, response) => this.#serve(request, response));
     this.#http.maxConnections = maxConnections;
     this.#http.on("upgrade", (request: IncomingMessage, socket: Socket, head: Buffer) =>
@@ -154,12 +157,18 @@ export class Gateway {
   }
 
   #start(): void {
-    this.#options.orchestrator.listen({
-      send: (to, message) => this.#sessions.get(to)?.send(message),
-      receipt: ({ receipt, signature }) =>
-        this.#sessions.get(receipt.minerId)?.send({ type: "receipt", receipt, signature }),
+    const miners = this.#sessions.miner;
+    this.#options.runs.listen({
+      send: (to, message) => miners.get(to)?.send(message),
+      receipt: ({ receipt, signature }) => miners.get(receipt.minerId)?.send({ type: "receipt", receipt, signature }),
+      assigned: (minerId, run) => {
+        miners.get(minerId)?.send({ type: "assigned", runId: run?.runId ?? null });
+        if (run === null) miners.get(minerId)?.send({ type: "idle", reason: "No run of this network needs miners." });
+        this.#broadcaster.changed();
+      },
       changed: () => this.#broadcaster.changed(),
-      stoodStill: (reason) => this.#broadcaster.stoodStill(reason),
+      stoodStill: (run, reason) => this.#broadcaster.stoodStill(run, reason),
+      listed: () => this.#broadcaster.changed(),
     });
     this.#pingTimer = setInterval(() => this.#checkAlive(), pingIntervalMs);
   }
@@ -192,14 +201,14 @@ export class Gateway {
   #opened(session: Session): void {
     const { hello } = session;
     if (hello === null) return;
-    const { minerId } = hello;
-    const older = this.#sessions.get(minerId);
+    const sessions = this.#sessions[hello.role];
+    const older = sessions.get(hello.minerId);
     if (older !== undefined) {
-      this.#leave(older, minerId);
+      this.#leave(older, hello);
       const message = "A newer session with the same key replaces this one.";
       older.refuse({ code: "duplicate-session", message, action: "", retry: false }, closeCodes.replaced);
     }
-    this.#sessions.set(minerId, session);
+    sessions.set(hello.minerId, session);
     this.#blobTokens.set(session.blobToken, hello);
     session.send({ type: "welcome", blobToken: session.blobToken });
     this.#broadcaster.welcome(session);
@@ -207,39 +216,46 @@ export class Gateway {
 
   #closed(session: Session): void {
     this.#connections.delete(session);
-    const { minerId } = session;
-    if (minerId !== undefined && this.#sessions.get(minerId) === session) this.#leave(session, minerId);
+    const { hello } = session;
+    if (hello !== null && this.#isCurrent(session, hello)) this.#leave(session, hello);
   }
 
-  #leave(session: Session, minerId: MinerId): void {
-    this.#sessions.delete(minerId);
+  #leave(session: Session, { minerId, role }: Hello): void {
+    this.#sessions[role].delete(minerId);
     this.#blobTokens.delete(session.blobToken);
+    if (role === "observer") return;
     this.#telemetry.forget(minerId);
     this.#relay.forget(minerId);
-    if (session.hello?.role === "miner") this.#options.orchestrator.submit({ type: "session-closed", minerId });
+    this.#options.runs.workforce.lose(minerId);
+  }
+
+  /** Otherwise it has been replaced, and is about to close. */
+  #isCurrent(session: Session, { role, minerId }: Hello): boolean {
+    return this.#sessions[role].get(minerId) === session;
   }
 
   #message(session: Session, message: SessionMessage): void {
     const { hello } = session;
-    if (hello === null || this.#sessions.get(hello.minerId) !== session) return; // replaced, and about to close
-    if (message.type === "steer") this.#steer(hello, message);
+    if (hello === null || !this.#isCurrent(session, hello)) return;
+    if (message.type === "owner-command") void this.#obey(session, hello, message);
     else if (hello.role === "observer") throw new FailureError("not-authorised", "Observers do not train.");
     else if (message.type === "progress") this.#telemetry.record(hello.minerId, message);
+    else this.#pass(hello, message);
+  }
+
+  /** To the run that the message is about. One about a run that is not there is late, and ignored like all that are. */
+  #pass({ minerId, name }: Hello, message: MinerMessage): void {
+    const { runs } = this.#options;
+    if (message.type === "join") runs.workforce.join(minerId, name, message);
+    else if (message.type === "leave") runs.workforce.leave(minerId, message);
     else {
       for (const blob of blobsOf(message)) this.#mustHold(blob);
-      this.#options.orchestrator.submit({ type: "message", from: hello.minerId, name: hello.name, message });
+      runs.find(message.at.runId)?.orchestrator.submit({ type: "message", from: minerId, name, message });
     }
   }
 
-  #steer(hello: Hello, message: Extract<SessionMessage, { type: "steer" }>): void {
-    const { orchestrator, owners } = this.#options;
-    if (!owners.has(hello.minerId))
-      throw new FailureError("not-authorised", "Only the network's owner steers its runs.", {
-        action: "Serve the network with --owner and this miner's key.",
-      });
-    if (message.runId !== orchestrator.state.definition.runId)
-      throw new FailureError("not-found", `There is no run ${message.runId}.`);
-    orchestrator.submit({ type: "steered", action: message.action });
+  async #obey(session: Session, { minerId }: Hello, { id, command }: Command): Promise<void> {
+    session.send({ type: "owner-answer", id, answer: await this.#ownerDesk.answer(minerId, command) });
   }
 
   #mustHold({ hash, bytes }: BlobRef): void {
@@ -252,15 +268,9 @@ export class Gateway {
 
   #frame(session: Session, bytes: Uint8Array): void {
     const { hello } = session;
-    if (hello === null || this.#sessions.get(hello.minerId) !== session) return;
+    if (hello === null || !this.#isCurrent(session, hello)) return;
     if (hello.role === "observer") throw new FailureError("not-authorised", "Observers send no frames.");
     this.#relay.forward(hello.minerId, session, bytes);
-  }
-
-  #epochMembers(): ReadonlySet<MinerId> {
-    const { state } = this.#options.orchestrator;
-    if (this.#members.of !== state.replicas) this.#members = { of: state.replicas, miners: epochMembers(state) };
-    return this.#members.miners;
   }
 
   #checkAlive(): void {
@@ -272,9 +282,9 @@ export class Gateway {
     if (isForeignPage(request)) response.writeHead(403, { connection: "close" }).end();
     else if (path.startsWith("/blobs/")) void this.#blobRoutes.handle(request, response, path.slice("/blobs/".length));
     else if (path === "/health" && request.method === "GET") {
-      const { networkId, orchestrator } = this.#options;
-      const { definition, phase } = orchestrator.state;
-      const health = { networkId, protocol: protocolVersion, runId: definition.runId, phase: phase.name };
+      const { networkId, runs } = this.#options;
+      const phases = runs.all.map(({ runId, state }) => ({ runId, phase: state.phase.name }));
+      const health = { networkId, protocol: protocolVersion, runs: phases };
       response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(health));
     } else response.writeHead(404, { connection: "close" }).end();
   }

@@ -1,10 +1,10 @@
 /**
  * Passes frames on from miner to miner. The peer field is rewritten to the sender that the session has proven, and only
- * members of the same epoch reach each other. A slow receiver slows its senders: they are not read from until it has caught
+ * miners with a place in the same epoch reach each other. A slow receiver slows its senders: they are not read from until it has caught
  * up, so that memory stays bounded.
  */
 import { decodeFrame, type Frame, readdressFrame } from "../../protocol/frames.ts";
-import type { MinerId } from "../../protocol/ids.ts";
+import type { MinerId, RunId } from "../../protocol/ids.ts";
 import type { Telemetry } from "../../protocol/run-view.ts";
 import type { Session } from "./session.ts";
 
@@ -16,28 +16,31 @@ export type Flow = Telemetry["flows"][number];
 
 export class Relay {
   readonly #sessionOf: (minerId: MinerId) => Session | undefined;
-  readonly #inEpoch: (minerId: MinerId) => boolean;
+  /** The run in whose current epoch the miner has a place. */
+  readonly #runOf: (minerId: MinerId) => RunId | null;
   /** Senders that wait, by receiver. */
   readonly #held = new Map<MinerId, Set<Session>>();
   /** The last message of each sender that could not be delivered: it is told once, not once per chunk. */
   readonly #undelivered = new WeakMap<Session, { readonly peer: MinerId; readonly messageNumber: number }>();
   #flows = new Map<string, Flow>();
 
-  constructor(sessionOf: (minerId: MinerId) => Session | undefined, inEpoch: (minerId: MinerId) => boolean) {
+  constructor(sessionOf: (minerId: MinerId) => Session | undefined, runOf: (minerId: MinerId) => RunId | null) {
     this.#sessionOf = sessionOf;
-    this.#inEpoch = inEpoch;
+    this.#runOf = runOf;
   }
 
   /** Throws `FailureError` (malformed-message, message-too-large). Changes `bytes`. */
   forward(from: MinerId, sender: Session, bytes: Uint8Array): void {
     const frame = decodeFrame(bytes);
     const receiver = this.#sessionOf(frame.peer);
-    if (receiver === undefined || !this.#inEpoch(frame.peer)) {
+    const run = this.#runOf(from);
+    const receiverRun = this.#runOf(frame.peer);
+    if (receiver === undefined || receiverRun === null || (run !== null && run !== receiverRun)) {
       this.#sayUndeliverable(sender, frame);
       return;
     }
     // Its place was given up a moment ago; that says nothing about the receiver.
-    if (!this.#inEpoch(from)) return;
+    if (run === null) return;
     readdressFrame(bytes, from);
     receiver.sendEncoded(bytes, () => this.#sent(frame.peer, receiver));
     this.#count(from, frame);

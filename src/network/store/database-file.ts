@@ -22,6 +22,7 @@ const tables = `
     entry INTEGER PRIMARY KEY, miner_id TEXT NOT NULL, body TEXT NOT NULL, signature BLOB NOT NULL
   ) STRICT;
   CREATE INDEX receipts_by_miner ON receipts (miner_id);
+  CREATE TABLE weights (run_id TEXT PRIMARY KEY, weight INTEGER NOT NULL CHECK (weight > 0)) STRICT, WITHOUT ROWID;
 `;
 
 /** A process that was just killed may take a moment to let go of its files. */

@@ -19,6 +19,7 @@ const defaultKeptEvents = 100_000;
 const sequenceRow = z.object({ sequence: z.number().nullable() });
 const bodyRow = z.object({ body: z.string() });
 const runRow = z.object({ run_id: runIdSchema });
+const weightRow = runRow.extend({ weight: z.number() });
 const balanceRow = z.object({ account: z.string(), balance: z.bigint() });
 const receiptRow = bodyRow.extend({ signature: z.instanceof(Uint8Array) });
 
@@ -82,6 +83,23 @@ export class EmbeddedStore implements Store {
       for (const { receipt, signature } of receipts)
         insertReceipt.run(receipt.minerId, JSON.stringify(receipt), signature);
       if (snapshot !== null) this.#insertSnapshot(runId, sequence, snapshot);
+    });
+  }
+
+  async weights(): Promise<ReadonlyMap<RunId, number>> {
+    const rows = this.#all(weightRow, "SELECT run_id, weight FROM weights");
+    return new Map(rows.map(({ run_id, weight }) => [run_id, weight]));
+  }
+
+  async setWeight(runId: RunId, weight: number): Promise<void> {
+    const upsert = "INSERT OR REPLACE INTO weights (run_id, weight) VALUES (?, ?)";
+    this.#transaction(() => this.#database.prepare(upsert).run(runId, weight));
+  }
+
+  async deleteRun(runId: RunId): Promise<void> {
+    this.#transaction(() => {
+      for (const table of ["events", "snapshots", "weights"])
+        this.#database.prepare(`DELETE FROM ${table} WHERE run_id = ?`).run(runId);
     });
   }
 

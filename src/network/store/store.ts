@@ -59,6 +59,11 @@ export interface Store {
   readLog(runId: RunId): Promise<StoredLog>;
   /** Resolves when everything is on disk. A transfer whose reference is already entered is a bug and rejects. */
   commit(commit: Commit): Promise<void>;
+  /** By run, of those that were given one. */
+  weights(): Promise<ReadonlyMap<RunId, number>>;
+  setWeight(runId: RunId, weight: number): Promise<void>;
+  /** Forgets events, snapshots and weight; transfers and receipts stay. */
+  deleteRun(runId: RunId): Promise<void>;
   /** Enters transfers that belong to no event: payouts. All or none. */
   enter(transfers: readonly Transfer[]): Promise<void>;
   /** Of all accounts that ever had a transfer. */

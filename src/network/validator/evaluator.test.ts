@@ -8,11 +8,11 @@ import { stageLayout } from "../../compute/model/layout.ts";
 import { wholeModel } from "../../compute/model/stages.ts";
 import { FailureError } from "../../protocol/failure.ts";
 import { bytesOf, hashBytes } from "../../protocol/identity.ts";
-import type { BlobHash } from "../../protocol/ids.ts";
+import { type BlobHash, runIdSchema } from "../../protocol/ids.ts";
 import type { Checkpoint, Evaluation } from "../../protocol/run-view.ts";
 import { planStages } from "../orchestrator/core/definition.ts";
 import { fakeDefinition, fakeHash } from "../orchestrator/core/fake-swarm.ts";
-import { Evaluator, type EvaluatorOptions } from "./evaluator.ts";
+import { type EvaluatedRun, Evaluator, type EvaluatorOptions } from "./evaluator.ts";
 import { joinStages } from "./join-stages.ts";
 
 const definition = fakeDefinition();
@@ -49,37 +49,44 @@ describe("stages", () => {
 describe("the evaluator", () => {
   let evaluator: Evaluator;
   let evaluations: Evaluation[];
+  let evaluated: string[];
   let notes: string[];
   let changed: () => void;
   beforeEach(() => {
     evaluations = [];
+    evaluated = [];
     notes = [];
     changed = () => undefined;
   });
   afterEach(() => evaluator.close());
 
-  const open = (options: Partial<EvaluatorOptions> = {}) => {
+  const openEvaluator = (options: Partial<EvaluatorOptions> = {}) => {
     evaluator = new Evaluator({
-      definition,
-      manifest,
       backend: "reference",
       sequences: 2,
       sampleTokens: 12,
       prompt: "The ",
       memoryLimitBytes: 1 << 30,
       blobs: { get: async (hash) => blobs.get(hash) ?? Promise.reject(new FailureError("blob-not-found", hash)) },
-      onEvaluation: (evaluation) => {
-        evaluations.push(evaluation);
-        changed();
-      },
-      onNote: (_level, note) => {
-        notes.push(note);
-        changed();
-      },
       log: (line) => expect.fail(line),
       ...options,
     });
   };
+  const runNamed = (name: string): EvaluatedRun => ({
+    runId: runIdSchema.parse(name),
+    definition,
+    manifest,
+    onEvaluation: (evaluation) => {
+      evaluations.push(evaluation);
+      evaluated.push(`${name} ${evaluation.epoch}`);
+      changed();
+    },
+    onNote: (_level, note) => {
+      notes.push(note);
+      changed();
+    },
+  });
+  const run = runNamed("one");
   const until = async (condition: () => boolean) => {
     while (!condition())
       await new Promise<void>((resolve) => {
@@ -88,29 +95,47 @@ describe("the evaluator", () => {
   };
 
   it("measures an untrained model near ln 256, writes with it, and finds the same again", async () => {
-    open();
-    evaluator.evaluate(checkpointOf(1));
+    openEvaluator();
+    evaluator.evaluate(run, checkpointOf(1));
     await until(() => evaluations.length === 1);
     const [first] = evaluations;
     expect(first).toMatchObject({ epoch: 1, tokens: 100, validationTokens: 2 * definition.training.sequenceLength });
     expect(first?.validationLossNats).toBeCloseTo(Math.log(256), 0);
     expect(first?.sample?.prompt).toBe("The ");
     expect(first?.sample?.text.length).toBeGreaterThan(0);
-    evaluator.evaluate(checkpointOf(1));
+    evaluator.evaluate(run, checkpointOf(1));
     await until(() => evaluations.length === 2);
     expect(evaluations[1]).toEqual(first);
   });
 
   it("skips checkpoints that came and went while it was busy", async () => {
-    open();
-    for (const epoch of [1, 2, 3, 4]) evaluator.evaluate(checkpointOf(epoch));
+    openEvaluator();
+    for (const epoch of [1, 2, 3, 4]) evaluator.evaluate(run, checkpointOf(epoch));
     await until(() => evaluations.length === 2);
     expect(evaluations.map(({ epoch }) => epoch)).toEqual([1, 4]);
   });
 
+  it("lets runs take turns, with one worker at a time", async () => {
+    let open = 0;
+    let most = 0;
+    const createHost = () => {
+      most = Math.max(most, ++open);
+      return fakeHost({ onClose: () => open-- });
+    };
+    openEvaluator({ createHost });
+    const other = runNamed("other");
+    evaluator.evaluate(run, checkpointOf(1));
+    evaluator.evaluate(other, checkpointOf(2));
+    evaluator.evaluate(run, checkpointOf(3));
+    evaluator.evaluate(other, checkpointOf(4));
+    await until(() => evaluations.length === 3);
+    expect(evaluated).toEqual(["one 1", "other 4", "one 3"]);
+    expect(most).toBe(1);
+  });
+
   it("says so when the model does not fit into memory", async () => {
-    open({ memoryLimitBytes: 1 << 20 });
-    evaluator.evaluate(checkpointOf(1));
+    openEvaluator({ memoryLimitBytes: 1 << 20 });
+    evaluator.evaluate(run, checkpointOf(1));
     await until(() => notes.length === 1);
     expect(notes[0]).toContain("is not evaluated: the whole model needs");
     expect(evaluator.pid).toBeUndefined();
@@ -118,29 +143,37 @@ describe("the evaluator", () => {
 
   it("says so when its worker dies, and evaluates the next checkpoint with a new one", async () => {
     let hosts = 0;
-    const fakeHost = (fails: boolean) => {
-      const results: Record<string, unknown> = {
-        evaluate: { lossSumNats: 64 },
-        generate: { tokens: Int32Array.of(65, 66) },
-      };
-      const host = {
-        pid: 1,
-        exited: new Promise(() => undefined),
-        close: async () => undefined,
-        call: async (method: string) => {
-          if (fails) throw new FailureError("compute-crashed", "the worker ended");
-          return results[method];
-        },
-      };
-      return host as unknown as ComputeHost;
-    };
-    open({ createHost: () => fakeHost(hosts++ === 0) });
-    evaluator.evaluate(checkpointOf(1));
+    openEvaluator({ createHost: () => fakeHost({ fails: hosts++ === 0 }) });
+    evaluator.evaluate(run, checkpointOf(1));
     await until(() => notes.length === 1);
-    evaluator.evaluate(checkpointOf(2));
+    evaluator.evaluate(run, checkpointOf(2));
     await until(() => evaluations.length === 1);
     expect(notes).toEqual(["The checkpoint of epoch 1 could not be evaluated: the worker ended"]);
     expect(evaluations[0]).toMatchObject({ epoch: 2, validationLossNats: 1, sample: { text: "AB" } });
     expect(hosts).toBe(2);
   });
 });
+
+/** A worker that finds every model equally good, or ends at its first call. */
+function fakeHost({
+  fails = false,
+  onClose = () => undefined,
+}: {
+  fails?: boolean;
+  onClose?: () => void;
+}): ComputeHost {
+  const results: Record<string, unknown> = {
+    evaluate: { lossSumNats: 64 },
+    generate: { tokens: Int32Array.of(65, 66) },
+  };
+  const host = {
+    pid: 1,
+    exited: new Promise(() => undefined),
+    close: async () => onClose(),
+    call: async (method: string) => {
+      if (fails) throw new FailureError("compute-crashed", "the worker ended");
+      return results[method];
+    },
+  };
+  return host as unknown as ComputeHost;
+}

@@ -1,7 +1,7 @@
 /**
  * Finds out what each checkpoint is worth: joins its stages to the whole model in a compute worker of low priority, measures
- * the loss on text that nobody trains on, and lets the model write. It evaluates the newest checkpoint there is; those that
- * came and went while it was busy are skipped.
+ * the loss on text that nobody trains on, and lets the model write. Runs take turns; of each it evaluates the newest checkpoint
+ * there is, and those that came and went while it was busy are skipped.
  */
 import type { Manifest } from "../../compute/data/manifest.ts";
 import { readSample, type Sample, validationCrops } from "../../compute/data/samples.ts";
@@ -12,15 +12,13 @@ import { optimizerStateLength } from "../../compute/model/optimizer-state.ts";
 import { wholeModel } from "../../compute/model/stages.ts";
 import type { OpenOptions } from "../../compute/worker-protocol.ts";
 import { type Failure, failureOf } from "../../protocol/failure.ts";
-import type { BlobHash } from "../../protocol/ids.ts";
+import type { BlobHash, RunId } from "../../protocol/ids.ts";
 import type { Checkpoint, Evaluation } from "../../protocol/run-view.ts";
 import type { FileBlobStore } from "../../transport/blobs/file-blob-store.ts";
 import { modelParameters, planStages, type RunDefinition } from "../orchestrator/core/definition.ts";
 import { joinStages } from "./join-stages.ts";
 
 export interface EvaluatorOptions {
-  readonly definition: RunDefinition;
-  readonly manifest: Manifest;
   readonly blobs: Pick<FileBlobStore, "get">;
   readonly backend: OpenOptions["backend"];
   /** Sequences of the validation text, always the same ones. */
@@ -30,12 +28,32 @@ export interface EvaluatorOptions {
   readonly prompt: string;
   /** What the evaluation may use of this machine's memory. */
   readonly memoryLimitBytes: number;
-  readonly onEvaluation: (evaluation: Evaluation) => void;
-  /** Something that people should know: why there is no evaluation. */
-  readonly onNote: (level: "warning" | "error", text: string) => void;
   /** Bugs, with their stack. */
   readonly log: (text: string) => void;
   readonly createHost?: () => Pick<ComputeHost, "call" | "close" | "pid" | "exited">;
+}
+
+/** Whose checkpoints are evaluated. */
+export interface EvaluatedRun {
+  readonly runId: RunId;
+  readonly definition: RunDefinition;
+  readonly manifest: Manifest;
+  readonly onEvaluation: (evaluation: Evaluation) => void;
+  /** Something that people should know: why there is no evaluation. */
+  readonly onNote: (level: "warning" | "error", text: string) => void;
+}
+
+/** A checkpoint that waits for its turn. */
+interface Task {
+  readonly run: EvaluatedRun;
+  readonly checkpoint: Checkpoint;
+}
+
+/** What a run's checkpoints are measured with. */
+interface Measure {
+  readonly runId: RunId;
+  readonly sample: Sample;
+  readonly tokenizer: Tokenizer;
 }
 
 const temperature = 0.8;
@@ -48,10 +66,13 @@ type Host = Pick<ComputeHost, "call" | "close" | "pid" | "exited">;
 
 export class Evaluator {
   readonly #options: EvaluatorOptions;
-  #next: Checkpoint | null = null;
+  /** At most one of each run, the longest waiting first. */
+  readonly #waiting = new Map<RunId, Task>();
   #working: Promise<void> | null = null;
+  /** The worker, and the run whose model it holds. */
   #host: Host | null = null;
-  #measure: { readonly sample: Sample; readonly tokenizer: Tokenizer } | null = null;
+  #hostRunId: RunId | null = null;
+  #measure: Measure | null = null;
   #closed = false;
   #wake: () => void = () => undefined;
 
@@ -64,10 +85,10 @@ export class Evaluator {
     return this.#host?.pid;
   }
 
-  /** Replaces a checkpoint that has not been looked at yet. */
-  evaluate(checkpoint: Checkpoint): void {
+  /** Replaces a checkpoint of the run that has not been looked at yet. */
+  evaluate(run: EvaluatedRun, checkpoint: Checkpoint): void {
     if (this.#closed) return;
-    this.#next = checkpoint;
+    this.#waiting.set(run.runId, { run, checkpoint });
     this.#working ??= this.#work().finally(() => {
       this.#working = null;
     });
@@ -75,7 +96,7 @@ export class Evaluator {
 
   async close(): Promise<void> {
     this.#closed = true;
-    this.#next = null;
+    this.#waiting.clear();
     this.#wake();
     await this.#host?.close();
     await this.#working;
@@ -83,43 +104,44 @@ export class Evaluator {
 
   async #work(): Promise<void> {
     let failures = 0;
-    for (let checkpoint = this.#take(); checkpoint !== null; checkpoint = this.#take()) {
+    for (let task = this.#take(); task !== undefined; task = this.#take()) {
+      const { run, checkpoint } = task;
       try {
-        const evaluation = await this.#evaluate(checkpoint);
-        if (evaluation !== null) this.#options.onEvaluation(evaluation);
+        const evaluation = await this.#evaluate(task);
+        if (evaluation !== null) run.onEvaluation(evaluation);
         failures = 0;
       } catch (error) {
         if (this.#closed) return;
-        this.#explain(checkpoint, error);
+        this.#explain(task, error);
         await this.#dropHost();
         const pauseMs = retryPausesMs[failures++];
-        if (pauseMs === undefined || failureOf(error)?.code === "memory-full") continue;
+        if (pauseMs === undefined || isHopeless(error)) continue;
         await this.#pause(pauseMs);
-        this.#next ??= this.#closed ? null : checkpoint;
+        if (!this.#waiting.has(run.runId)) this.evaluate(run, checkpoint);
       }
     }
   }
 
-  #take(): Checkpoint | null {
-    const checkpoint = this.#next;
-    this.#next = null;
-    return checkpoint;
+  #take(): Task | undefined {
+    const [task] = this.#waiting.values();
+    if (task !== undefined) this.#waiting.delete(task.run.runId);
+    return task;
   }
 
   /** Null when the model is too large for this machine. */
-  async #evaluate(checkpoint: Checkpoint): Promise<Evaluation | null> {
-    const { definition, blobs, memoryLimitBytes } = this.#options;
+  async #evaluate({ run, checkpoint }: Task): Promise<Evaluation | null> {
+    const { blobs, memoryLimitBytes } = this.#options;
+    const { definition } = run;
     const neededBytes = modelParameters(definition) * bytesPerParameter;
     if (neededBytes > memoryLimitBytes) {
-      this.#options.onNote("warning", tooLarge(checkpoint, neededBytes, memoryLimitBytes));
+      run.onNote("warning", tooLarge(checkpoint, neededBytes, memoryLimitBytes));
       return null;
     }
     const stages = planStages(definition).map((plan) => plan.spec);
     const vectors = await Promise.all(checkpoint.stages.map(({ weights }) => blobs.get(weights.hash)));
     const weights = joinStages(definition.model, stages, vectors);
-    this.#measure ??= await this.#prepare();
-    const { sample, tokenizer } = this.#measure;
-    const host = this.#host ?? (await this.#openHost());
+    const { sample, tokenizer } = await this.#measureOf(run);
+    const host = await this.#hostFor(run);
     await host.call("load", { weights, optimizer: new Float32Array(optimizerStateLength("sync", weights.length)) });
     const { lossSumNats } = await host.call("evaluate", sample);
     return {
@@ -139,8 +161,10 @@ export class Evaluator {
     return { prompt, text: tokenizer.decode(tokens) };
   }
 
-  async #prepare(): Promise<{ sample: Sample; tokenizer: Tokenizer }> {
-    const { definition, manifest, blobs, sequences } = this.#options;
+  /** Kept as long as checkpoints of the same run follow each other. */
+  async #measureOf({ runId, definition, manifest }: EvaluatedRun): Promise<Measure> {
+    if (this.#measure?.runId === runId) return this.#measure;
+    const { blobs, sequences } = this.#options;
     const { sequenceLength } = definition.training;
     const crops = validationCrops(manifest, sequenceLength, sequences);
     const shards = new Map<BlobHash, TokenArray>();
@@ -150,16 +174,19 @@ export class Evaluator {
       if (shard === undefined) throw new Error(`shard ${hash} was not read`);
       return shard;
     };
-    return {
-      sample: readSample(crops, sequenceLength, shardOf),
-      tokenizer: await loadTokenizer(tokenizerIdSchema.parse(definition.tokenizer)),
-    };
+    const tokenizer = await loadTokenizer(tokenizerIdSchema.parse(definition.tokenizer));
+    this.#measure = { runId, sample: readSample(crops, sequenceLength, shardOf), tokenizer };
+    return this.#measure;
   }
 
-  async #openHost(): Promise<Host> {
-    const { definition, backend, createHost } = this.#options;
+  /** A worker that has opened the run's model: another run's model takes another worker, one at a time. */
+  async #hostFor({ runId, definition }: EvaluatedRun): Promise<Host> {
+    if (this.#host !== null && this.#hostRunId === runId) return this.#host;
+    await this.#dropHost();
+    const { backend, createHost } = this.#options;
     const host = createHost?.() ?? new ComputeHost({ lowPriority: true });
     this.#host = host;
+    this.#hostRunId = runId;
     void host.exited.then(() => {
       if (this.#host === host) this.#host = null;
     });
@@ -180,10 +207,10 @@ export class Evaluator {
     await host?.close();
   }
 
-  #explain(checkpoint: Checkpoint, error: unknown): void {
+  #explain({ run, checkpoint }: Task, error: unknown): void {
     const failure: Failure | undefined = failureOf(error);
     const why = failure?.message ?? (error instanceof Error ? error.message.split("\n")[0] : String(error));
-    this.#options.onNote("warning", `The checkpoint of epoch ${checkpoint.epoch} could not be evaluated: ${why}`);
+    run.onNote("warning", `The checkpoint of epoch ${checkpoint.epoch} could not be evaluated: ${why}`);
     if (failure === undefined) this.#options.log(error instanceof Error ? (error.stack ?? "") : String(error));
   }
 
@@ -196,6 +223,12 @@ export class Evaluator {
       };
     });
   }
+}
+
+/** The blobs of a checkpoint that has been superseded, or whose run was deleted, do not come back. */
+function isHopeless(error: unknown): boolean {
+  const code = failureOf(error)?.code;
+  return code === "memory-full" || code === "blob-not-found";
 }
 
 function tooLarge(checkpoint: Checkpoint, neededBytes: number, limitBytes: number): string {

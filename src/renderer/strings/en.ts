@@ -90,6 +90,15 @@ export const english = {
     noCheckpoint: "none yet",
   },
 
+  runs: {
+    title: "Runs of this network",
+    isShown: (run: string) => `${run} (shown here)`,
+    figures: (count: number, miners: string, weight: string, tokens: string, loss: string) =>
+      `${miners} ${plural(count, "miner", "miners")} · weight ${weight} · ${tokens} tokens · loss ${loss}`,
+    pause: (run: string) => `Pause ${run}`,
+    resume: (run: string) => `Resume ${run}`,
+  },
+
   headline: {
     label: "At a glance",
     validation: [

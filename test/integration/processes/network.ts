@@ -13,9 +13,11 @@ export interface NetworkProcessMessage {
 
 const options = JSON.parse(process.argv[2] ?? "") as NetworkProcessOptions;
 const network = await serveNetwork({ ...options, log: () => {} });
+const [first] = network.states.values();
+if (first === undefined) throw new Error("a test's network has a run");
 process.send?.({
   url: network.url,
-  manifest: network.state.definition.dataset.manifest,
+  manifest: first.definition.dataset.manifest,
 } satisfies NetworkProcessMessage);
 // A network must not outlive its test.
 process.once("disconnect", () => process.exit(0));

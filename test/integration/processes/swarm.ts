@@ -7,20 +7,32 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Manifest, manifestSchema } from "../../../src/compute/data/manifest.ts";
 import { systemClock } from "../../../src/miner/session/clock.ts";
+import { OwnerCommands } from "../../../src/miner/session/owner-commands.ts";
 import { Session } from "../../../src/miner/session/session.ts";
+import type { RunOptions } from "../../../src/network/run-options.ts";
 import { createIdentity } from "../../../src/protocol/identity.ts";
-import type { EpochRecord, RunView } from "../../../src/protocol/run-view.ts";
+import { type RunId, runIdSchema } from "../../../src/protocol/ids.ts";
+import type { OwnerCommand } from "../../../src/protocol/owner-commands.ts";
+import type { EpochRecord, RunSummary, RunUpdate, RunView } from "../../../src/protocol/run-view.ts";
 import { BlobClient } from "../../../src/transport/blobs/blob-client.ts";
 import type { MinerProcessMessage, MinerProcessOptions } from "./miner.ts";
 import type { NetworkProcessMessage, NetworkProcessOptions } from "./network.ts";
 
-export type SwarmOptions = Omit<NetworkProcessOptions, "stateFolder" | "port" | "owners" | "preset" | "evaluator">;
+const firstRunId = runIdSchema.parse("tiny");
+
+export type SwarmOptions = Omit<RunOptions, "preset">;
 
 export interface MinerProcess {
   readonly child: ChildProcess;
   /** What it said last. */
   latest: MinerProcessMessage | null;
   readonly log: string[];
+}
+
+/** A run as the network last showed it. */
+interface WatchedRun {
+  readonly view: RunView;
+  readonly epochs: readonly EpochRecord[];
 }
 
 export class Swarm {
@@ -32,9 +44,10 @@ export class Swarm {
   #listening: NetworkProcessMessage | null = null;
   #session: Session | null = null;
   #blobs: BlobClient | null = null;
-  /** As the network last showed it. */
-  view: RunView | null = null;
-  epochs: EpochRecord[] = [];
+  /** All runs at a glance. */
+  summaries: readonly RunSummary[] = [];
+  readonly runs = new Map<RunId, WatchedRun>();
+  readonly #ownerCommands = new OwnerCommands((message) => this.#session?.send(message) ?? false);
   #changed = Promise.withResolvers<void>();
 
   private constructor(folder: string, options: SwarmOptions) {
@@ -51,6 +64,19 @@ export class Swarm {
 
   get port(): number {
     return Number(new URL(this.#address.url).port);
+  }
+
+  /** The run that the network began with. */
+  get view(): RunView | null {
+    return this.#first?.view ?? null;
+  }
+
+  get epochs(): readonly EpochRecord[] {
+    return this.#first?.epochs ?? [];
+  }
+
+  get #first(): WatchedRun | undefined {
+    return this.runs.get(firstRunId);
   }
 
   /** The run's dataset. */
@@ -76,9 +102,8 @@ export class Swarm {
 
   async startNetwork(port: number): Promise<void> {
     const options: NetworkProcessOptions = {
-      ...this.#options,
+      run: { ...this.#options, preset: "tiny" },
       owners: [this.#owner.minerId],
-      preset: "tiny",
       evaluator: null,
       stateFolder: join(this.folder, "network"),
       port,
@@ -112,8 +137,9 @@ export class Swarm {
     await this.until(() => this.epochs.length >= count);
   }
 
-  steer(action: "pause" | "resume"): void {
-    if (this.view !== null) this.#session?.send({ type: "steer", runId: this.view.runId, action });
+  /** As the network's owner. */
+  command(command: OwnerCommand): Promise<RunId> {
+    return this.#ownerCommands.call(command);
   }
 
   async close(): Promise<void> {
@@ -128,13 +154,12 @@ export class Swarm {
     const session = new Session(
       { url: this.#address.url, credentials, clock: systemClock, log },
       {
-        opened: () => {
-          this.epochs = []; // the whole run follows
-        },
+        opened: () => this.runs.clear(), // all of it follows
         message: (message) => {
-          if (message.type !== "run-update") return;
-          if (message.update.view !== undefined) this.view = message.update.view;
-          this.epochs.push(...(message.update.epochs ?? []));
+          if (message.type === "owner-answer") this.#ownerCommands.answered(message);
+          else if (message.type === "runs") this.summaries = message.runs;
+          else if (message.type === "run-update") this.#updated(message.update);
+          else return;
           this.#tellChange();
         },
         lost: () => {},
@@ -148,6 +173,12 @@ export class Swarm {
       maxCacheBytes: 1e9,
     });
     session.open();
+  }
+
+  #updated({ runId, view, epochs = [] }: RunUpdate): void {
+    const known = this.runs.get(runId);
+    const latest = view ?? known?.view;
+    if (latest !== undefined) this.runs.set(runId, { view: latest, epochs: [...(known?.epochs ?? []), ...epochs] });
   }
 
   #tellChange(): void {

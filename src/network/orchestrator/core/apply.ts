@@ -10,9 +10,10 @@
  * This folder may import `protocol`, `placement` and the pure model layout of `compute`; nothing else.
  */
 import { assertNever } from "../../../protocol/assert-never.ts";
+import type { SteerAction } from "../../../protocol/owner-commands.ts";
 import type { Evaluation } from "../../../protocol/run-view.ts";
 import { recordCheckpoint } from "./checkpoint.ts";
-import type { RunEvent, SteerAction, Transition } from "./event.ts";
+import type { RunEvent, Transition } from "./event.ts";
 import { fallBack } from "./fall-back.ts";
 import { historyLimits, remember } from "./history.ts";
 import { expireGraces, lose, loseAll } from "./membership.ts";

@@ -1,12 +1,11 @@
 /** What happens to a run, and what the run wants done: the two ends of `apply`. */
 import type { MinerId } from "../../../protocol/ids.ts";
 import type { ClientMessage, GatewayMessage, Receipt } from "../../../protocol/messages.ts";
+import type { SteerAction } from "../../../protocol/owner-commands.ts";
 import type { Checkpoint, Evaluation, RunLogEntry } from "../../../protocol/run-view.ts";
 
-/** The accepted client messages that decide anything. `hello`, `progress` and `steer` end at the gateway. */
-export type MinerMessage = Exclude<ClientMessage, { type: "hello" | "progress" | "steer" }>;
-
-export type SteerAction = Extract<ClientMessage, { type: "steer" }>["action"];
+/** The accepted client messages that decide anything. `hello`, `progress` and `owner-command` end at the gateway. */
+export type MinerMessage = Exclude<ClientMessage, { type: "hello" | "progress" | "owner-command" }>;
 
 /** `atMs` is the orchestrator's time in milliseconds since 1970; it never runs backwards while a process lives. */
 export type RunEvent = { readonly atMs: number } & (

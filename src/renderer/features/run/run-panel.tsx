@@ -5,14 +5,16 @@ import { Panel } from "../../components/panel.tsx";
 import { useAppState } from "../../state/store.ts";
 import { format, strings } from "../../strings/strings.ts";
 import { minerCounts } from "../network/network-view.ts";
-import { RunSteering } from "./run-steering.tsx";
+import { RunSteering, useOwnsNetwork } from "./run-steering.tsx";
 
 /** What is being trained. */
 export function RunPanel() {
   const run = useAppState((state) => state.run);
+  const owned = useOwnsNetwork();
   const texts = strings.run;
+  const steering = { pause: texts.pauseForAll, resume: texts.resumeForAll };
   return (
-    <Panel title={texts.title} className="run" actions={run && <RunSteering run={run} />}>
+    <Panel title={texts.title} className="run" actions={run && owned && <RunSteering run={run} texts={steering} />}>
       {run ? <Facts facts={runFacts(run)} /> : <EmptyState title={texts.none} detail={texts.noneDetail} />}
     </Panel>
   );

@@ -1,7 +1,7 @@
-/** Files that are either the old or the new version, never half of one, whenever the power goes. */
+/** Files that are either the old or the new version, never half of one, whenever the power goes. This folder imports `protocol` only. */
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
-import { FailureError } from "../../protocol/failure.ts";
+import { FailureError } from "../protocol/failure.ts";
 
 /** Replaces `file` by `text`, readable by its owner only. Throws `FailureError` disk-full, file-unreadable. */
 export function writeFileAtomically(file: string, text: string): void {

@@ -1,0 +1,168 @@
+/**
+ * Who works for which run. A miner asks the network for work, not a run; it is assigned to one, and may be moved to another
+ * between that run's epochs. To the two runs that is one member leaving and another one joining.
+ */
+import type { MinerId, RunId } from "../../protocol/ids.ts";
+import type { MinerMessage } from "../orchestrator/core/event.ts";
+import { type AssignableMiner, assignRuns } from "./assignment.ts";
+import type { ServedRun } from "./served-run.ts";
+
+type Join = Extract<MinerMessage, { type: "join" }>;
+type Leave = Extract<MinerMessage, { type: "leave" }>;
+
+export interface WorkforceOptions {
+  readonly runs: () => readonly ServedRun[];
+  readonly clock: () => number;
+  /** Null: there is nothing for it to do. Called before the run itself says anything to the miner. */
+  readonly assigned: (minerId: MinerId, run: ServedRun | null) => void;
+}
+
+interface Worker {
+  readonly name: string;
+  readonly join: Join;
+  run: ServedRun | null;
+}
+
+/** A miner that is not there, and the run to which it should come back: there it had its weights. */
+interface Former {
+  readonly runId: RunId;
+  readonly tokensPerSecond: number | null;
+  /** Until then it counts as if it were still there. */
+  readonly missedUntilMs: number;
+}
+
+/** Most miners whose connection is lost come back after a moment; nobody else moves because of them meanwhile. */
+const graceMs = 30_000;
+const keptFormer = 4096;
+
+export class Workforce {
+  readonly #options: WorkforceOptions;
+  readonly #workers = new Map<MinerId, Worker>();
+  /** The one that left first is the first. */
+  readonly #former = new Map<MinerId, Former>();
+  #graceTimer: NodeJS.Timeout | undefined;
+
+  constructor(options: WorkforceOptions) {
+    this.#options = options;
+  }
+
+  runOf(minerId: MinerId): ServedRun | null {
+    return this.#workers.get(minerId)?.run ?? null;
+  }
+
+  countOf(run: ServedRun): number {
+    return [...this.#workers.values()].filter((worker) => worker.run === run).length;
+  }
+
+  /** The miner asks for work, for the first time or again. */
+  join(minerId: MinerId, name: string, join: Join): void {
+    const worker = { name, join, run: this.runOf(minerId) };
+    this.#workers.set(minerId, worker);
+    const heldRun = this.#runHeldBy(join);
+    if (worker.run !== null) worker.run.orchestrator.submit({ type: "message", from: minerId, name, message: join });
+    else if (heldRun !== null) this.#assign(minerId, worker, heldRun);
+    else {
+      this.reassign();
+      if (this.runOf(minerId) === null) this.#options.assigned(minerId, null);
+    }
+    this.#former.delete(minerId);
+  }
+
+  /** The miner wants no more work. */
+  leave(minerId: MinerId, message: Leave): void {
+    const worker = this.#workers.get(minerId);
+    this.#workers.delete(minerId);
+    if (worker?.run == null) return;
+    const { run, name, join } = worker;
+    this.#remember(minerId, { runId: run.runId, tokensPerSecond: join.device.blockTokensPerSecond, missedUntilMs: 0 });
+    run.orchestrator.submit({ type: "message", from: minerId, name, message });
+    this.reassign();
+  }
+
+  /** Its connection closed. */
+  lose(minerId: MinerId): void {
+    const worker = this.#workers.get(minerId);
+    this.#workers.delete(minerId);
+    if (worker?.run == null) return;
+    this.expect(minerId, worker.run, worker.join.device.blockTokensPerSecond);
+    worker.run.orchestrator.submit({ type: "session-closed", minerId });
+  }
+
+  /** The miner worked for this run, and probably comes back to it. */
+  expect(minerId: MinerId, { runId }: ServedRun, tokensPerSecond: number | null): void {
+    this.#remember(minerId, { runId, tokensPerSecond, missedUntilMs: this.#options.clock() + graceMs });
+    clearTimeout(this.#graceTimer);
+    this.#graceTimer = setTimeout(() => this.reassign(), graceMs);
+  }
+
+  /** The run is no longer there. */
+  dismiss(run: ServedRun): void {
+    for (const [minerId, worker] of this.#workers) if (worker.run === run) this.#assign(minerId, worker, null);
+    this.reassign();
+  }
+
+  /** Moves everyone who should work for another run and can be spared where it is; the others follow at a later call. */
+  reassign(): void {
+    const runFor = this.#assignment();
+    for (const [minerId, worker] of this.#workers) {
+      const run = runFor(minerId, worker);
+      if (run === worker.run || worker.run?.canRelease(minerId) === false) continue;
+      this.#takeAway(minerId, worker, run);
+      this.#assign(minerId, worker, run);
+    }
+  }
+
+  close(): void {
+    clearTimeout(this.#graceTimer);
+  }
+
+  /** The run whose state the miner still holds after its session was lost. */
+  #runHeldBy({ held }: Join): ServedRun | null {
+    const [place] = held;
+    return this.#options.runs().find((run) => run.runId === place?.runId && run.isActive) ?? null;
+  }
+
+  #assignment(): (minerId: MinerId, worker: Worker) => ServedRun | null {
+    const runs = this.#options.runs();
+    const active = runs.filter((run) => run.isActive);
+    // While all rest nobody moves, and who comes waits with the others.
+    if (active.length === 0) return (_, { run }) => run ?? runs.toSorted((a, b) => b.weight - a.weight)[0] ?? null;
+    const assignment = assignRuns(active, [...this.#present(), ...this.#missed()]);
+    return (minerId) => active.find(({ runId }) => runId === assignment.get(minerId)) ?? null;
+  }
+
+  #present(): readonly AssignableMiner[] {
+    return [...this.#workers].map(([minerId, { run, join }]) => ({
+      minerId,
+      runId: run?.runId ?? this.#former.get(minerId)?.runId ?? null,
+      tokensPerSecond: join.device.blockTokensPerSecond,
+      busy: run?.isInEpoch(minerId) ?? false,
+    }));
+  }
+
+  #missed(): readonly AssignableMiner[] {
+    const nowMs = this.#options.clock();
+    return [...this.#former]
+      .filter(([minerId, { missedUntilMs }]) => missedUntilMs > nowMs && !this.#workers.has(minerId))
+      .map(([minerId, { runId, tokensPerSecond }]) => ({ minerId, runId, tokensPerSecond, busy: true }));
+  }
+
+  #remember(minerId: MinerId, former: Former): void {
+    this.#former.delete(minerId);
+    this.#former.set(minerId, former);
+    const [oldest] = this.#former.keys();
+    if (this.#former.size > keptFormer && oldest !== undefined) this.#former.delete(oldest);
+  }
+
+  #takeAway(from: MinerId, { run, name }: Worker, to: ServedRun | null): void {
+    const reason = to === null ? "" : `it works for ${to.runId} now.`;
+    run?.orchestrator.submit({ type: "message", from, name, message: { type: "leave", reason } });
+  }
+
+  #assign(minerId: MinerId, worker: Worker, run: ServedRun | null): void {
+    worker.run = run;
+    this.#options.assigned(minerId, run);
+    const { name, join } = worker;
+    run?.orchestrator.submit({ type: "message", from: minerId, name, message: join });
+  }
+}
