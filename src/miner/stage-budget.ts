@@ -15,11 +15,11 @@ type Budget = Required<Pick<OpenOptions, "memoryLimitBytes" | "microbatchesInFli
 const programsBytes = 160 << 20;
 
 /**
- * A source keeps the microbatches of its own step until they are back; a stage in the middle also those of other sources, which
+ * A source keeps the microbatches of its own steps, as many as may overlap, until they are back; a stage in the middle also those of other sources, which
  * do not come evenly; the last stage keeps none.
  */
 export function stageBudget({ stage, training }: Work, memoryLimitBytes: number): Budget {
-  const ofOneSource = training.microbatchesPerStep;
+  const ofOneSource = training.microbatchesPerStep * (1 + training.maximumStaleness);
   const beforeTheLast = isFirstStage(stage) ? ofOneSource : 2 * ofOneSource;
   return {
     memoryLimitBytes: Math.max(0, memoryLimitBytes - programsBytes),

@@ -18,6 +18,7 @@ export class FakeEngine implements ComputeEngine {
   readonly history: { readonly method: ComputeMethod; readonly microbatch: number | null }[] = [];
   /** Returns the failure of the next call, if it shall fail. */
   failing: (method: ComputeMethod, call: number) => FailureError | null;
+  readonly #turnsPerCall: () => number;
   #options: OpenOptions | null = null;
   #weights = new Float32Array(0);
   #merged = new Float32Array(0);
@@ -27,8 +28,10 @@ export class FakeEngine implements ComputeEngine {
   #moved = 0;
   #tokens = 0;
 
-  constructor(failing: FakeEngine["failing"] = () => null) {
+  /** `turnsPerCall`: of the event loop that each call takes. */
+  constructor(failing: FakeEngine["failing"] = () => null, turnsPerCall = () => 1) {
     this.failing = failing;
+    this.#turnsPerCall = turnsPerCall;
   }
 
   /** Microbatches that wait for their gradient. */
@@ -37,7 +40,7 @@ export class FakeEngine implements ComputeEngine {
   }
 
   async call<M extends ComputeMethod>(method: M, ...args: ComputeArguments<M>): Promise<ComputeResult<M>> {
-    await new Promise((resolve) => setImmediate(resolve));
+    for (let turn = 0; turn < this.#turnsPerCall(); turn++) await new Promise((resolve) => setImmediate(resolve));
     this.calls.push(method);
     const failure = this.failing(method, this.calls.filter((called) => called === method).length);
     if (failure !== null) throw failure;
@@ -170,12 +173,17 @@ export class FakeEngine implements ComputeEngine {
 export class FakeEngines implements EngineSource {
   readonly made: FakeEngine[] = [];
   failing: FakeEngine["failing"] = () => null;
+  /** How slow it is. */
+  turnsPerCall = 1;
   #live: FakeEngine | null = null;
   #onCrash: (explanation: string) => void = () => {};
 
   engine(): FakeEngine {
     if (this.#live === null) {
-      this.#live = new FakeEngine((method, call) => this.failing(method, call));
+      this.#live = new FakeEngine(
+        (method, call) => this.failing(method, call),
+        () => this.turnsPerCall,
+      );
       this.made.push(this.#live);
     }
     return this.#live;

@@ -5,6 +5,7 @@
 
 import { byteTokenizer } from "../../compute/data/byte-tokenizer.ts";
 import { buildDataset } from "../../compute/data/manifest.ts";
+import { stageLayout } from "../../compute/model/layout.ts";
 import { cutIntoStages } from "../../compute/model/stages.ts";
 import { FailureError } from "../../protocol/failure.ts";
 import { hashBytes } from "../../protocol/identity.ts";
@@ -18,6 +19,7 @@ import {
   runIdSchema,
 } from "../../protocol/ids.ts";
 import { type ClientMessage, type Roster, rosterBytes } from "../../protocol/messages.ts";
+import { ownersPerPartition, partitionsOf } from "../../protocol/partitions.ts";
 import type { ModelConfig, TrainingConfig } from "../../protocol/run-config.ts";
 import { MemoryNetwork } from "../../transport/memory-link.ts";
 import { PeerBlobs } from "../../transport/peer-blobs.ts";
@@ -64,6 +66,7 @@ const training: TrainingConfig = {
 export const tokensPerMicrobatch = training.sequenceLength * training.sequencesPerMicrobatch;
 
 type MessageOf<T extends ClientMessage["type"]> = Extract<ClientMessage, { type: T }>;
+type ApplyOrder = Extract<EpochMessage, { type: "apply" }>;
 /** What is said to a replica of any stage. */
 type Order = EpochMessage extends infer M ? (M extends { at: PlaceRef } ? Omit<M, "at"> : never) : never;
 
@@ -143,11 +146,11 @@ export class FakeSwarm {
     return member;
   }
 
-  /** The engine of the member's replica, of its lowest stage unless given. */
+  /** The member's newest engine, whether it lives or not, of its lowest stage unless given. */
   engine(member: FakeMember, stage = member.stages[0]): FakeEngine {
-    const engines = member.engines[member.stages.indexOf(stage ?? 0)];
-    if (engines === undefined) throw new Error(`no replica of stage ${stage}`);
-    return engines.engine();
+    const engine = member.engines[member.stages.indexOf(stage ?? 0)]?.made.at(-1);
+    if (engine === undefined) throw new Error(`no replica of stage ${stage}`);
+    return engine;
   }
 
   /** How often each microbatch's gradient was added in a stage, over all its replicas that are given. */
@@ -229,6 +232,59 @@ export class FakeSwarm {
     member.places.connected(member.link);
   }
 
+  /** Lets every stage merge what these members trained, as the protocol says. */
+  async merge(members = this.members): Promise<MessageOf<"merged">[]> {
+    for (let stage = 0; stage < this.#stages; stage++) {
+      const replicas = this.inStage(stage, members);
+      await this.apply(stage, replicas, await this.reduced(stage, replicas));
+    }
+    return Promise.all(members.map((member) => this.heard(member, "merged")));
+  }
+
+  /** Lets these replicas of a stage contribute and average; what they are to apply. */
+  async reduced(stage: number, members: readonly FakeMember[]): Promise<ApplyOrder> {
+    const at = { ...this.at, stage };
+    const replicas = members.map(({ id }) => id);
+    for (const { places } of members) places.handle({ type: "upload", at, replicas });
+    const contributed = await Promise.all(members.map((member) => this.heard(member, "contributed", stage)));
+    const contributions = contributed.map(({ manifest, tokens }, index) => ({
+      minerId: replicas[index] ?? memberId(0),
+      manifest,
+      tokens,
+    }));
+    const partitions = partitionsOf(at, replicas, stageLayout(model, this.#stageSpec(stage)).length);
+    for (const { places, id } of members) {
+      const owned = partitions.filter(({ order }) => order.slice(0, ownersPerPartition).includes(id));
+      const order = { replicas, contributions, partitions: owned.map(({ index }) => index) };
+      places.handle({ type: "reduce", at, ...order });
+    }
+    const slices = partitions.map(() => ({ hash: null as BlobHash | null, holders: [] as MinerId[] }));
+    for (const member of members)
+      for (const { partition, hash } of (await this.heard(member, "reduced", stage)).slices) {
+        const slice = slices[partition];
+        if (slice === undefined || hash === null) throw new Error(`partition ${partition} was not averaged`);
+        slice.hash ??= hash;
+        if (slice.hash === hash) slice.holders.push(member.id);
+      }
+    return {
+      type: "apply",
+      at,
+      replicas,
+      tokens: contributions.reduce((sum, { tokens }) => sum + tokens, 0),
+      slices: slices.map(({ hash, holders }) => (hash === null ? null : { hash, holders })),
+    };
+  }
+
+  async apply(stage: number, members: readonly FakeMember[], order: ApplyOrder): Promise<MessageOf<"merged">[]> {
+    for (const { places } of members) places.handle(order);
+    return Promise.all(members.map((member) => this.heard(member, "merged", stage)));
+  }
+
+  async stored(member: FakeMember, stage = member.stages[0]): Promise<MessageOf<"stored">> {
+    member.places.handle({ type: "store-checkpoint", at: { ...this.at, stage: stage ?? 0 } });
+    return this.heard(member, "stored", stage);
+  }
+
   async trained(members = this.inStage(0)): Promise<MessageOf<"source-done">[]> {
     return Promise.all(members.map((member) => this.heard(member, "source-done")));
   }
@@ -262,7 +318,7 @@ export class FakeSwarm {
   }
 
   #member(index: number, stages: readonly number[]): FakeMember {
-    const id = minerIdSchema.parse(index.toString(16).padStart(64, "0"));
+    const id = memberId(index);
     const engines: FakeEngines[] = [];
     const sent: ClientMessage[] = [];
     const log: string[] = [];
@@ -309,6 +365,10 @@ export class FakeSwarm {
     for (const file of files.values()) await this.blobs.put(file);
     return this.blobs.put(new TextEncoder().encode(JSON.stringify(manifest)));
   }
+}
+
+function memberId(index: number): MinerId {
+  return minerIdSchema.parse(index.toString(16).padStart(64, "0"));
 }
 
 const mostTurns = 300_000;

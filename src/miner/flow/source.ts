@@ -66,10 +66,10 @@ export class Source implements Role {
   /** Begins the source's share of a step, a bounded number at a time. */
   async #beginStep(step: number): Promise<void> {
     const { place, routes, self, react } = this.#epoch.options;
-    const { microbatchesPerStep } = place.training;
+    const { microbatchesPerStep, maximumStaleness } = place.training;
     const { first, count } = routes.shareOf(self) ?? { first: 0, count: 0 };
     const inStep = microbatchesInStep(routes.sources.length, microbatchesPerStep);
-    const mostUnderWay = Math.min(microbatchesPerStep, place.stage.count + 1);
+    const mostUnderWay = Math.min(microbatchesPerStep * (1 + maximumStaleness), place.stage.count + 1);
     this.#underWay.push(0);
     for (let turn = 0; turn < count; turn++) {
       await this.#until(() => this.#isWindingDown || sum(this.#underWay) < mostUnderWay);
