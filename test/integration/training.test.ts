@@ -19,9 +19,9 @@ it("three stages of two miners, each with its own processes, learn and stay iden
   expect(epochs.every(({ contributors }) => contributors === 6)).toBe(true);
   expect(view?.microbatchesLost).toBe(0);
 
-  // The two replicas of a stage say the same weights after every merge.
-  const merges = miners.map(({ log }) => log.filter((line) => line.startsWith("Merged")).join("\n"));
-  expect(merges[0]?.split("\n")).toHaveLength(epochs.length);
-  expect(new Set(merges).size).toBe(3);
+  // All replicas of a stage say the same weights after every merge: one line for each stage and epoch, said by two miners or more.
+  const merges = miners.flatMap(({ log }) => log.filter((line) => line.startsWith("Merged")));
+  expect(new Set(merges).size).toBe(3 * epochs.length);
+  expect(merges.length).toBeGreaterThanOrEqual(2 * 3 * epochs.length);
   expect(Object.keys(view?.credits ?? {})).toHaveLength(6);
 });

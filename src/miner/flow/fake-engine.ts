@@ -49,6 +49,11 @@ export class FakeEngine implements ComputeEngine {
     return answer;
   }
 
+  /** That it is open for; null while it is not. */
+  get stage(): number | null {
+    return this.#options?.stage.index ?? null;
+  }
+
   /** The microbatches whose gradients were added, in order. */
   get trained(): readonly number[] {
     return this.history.flatMap(({ method, microbatch }) =>

@@ -77,8 +77,10 @@ export interface FakeMember {
   readonly places: Places;
   readonly sent: ClientMessage[];
   readonly log: string[];
-  /** Of each stage that it was ever given a place in, in that order. */
+  /** Of each place that it was ever given, in that order. */
   readonly engines: FakeEngines[];
+  /** Lets the others fetch these bytes from it. */
+  readonly offer: PeerBlobs["offer"];
   /** Its current link. */
   link: PeerLink;
 }
@@ -148,7 +150,7 @@ export class FakeSwarm {
 
   /** The member's newest engine, whether it lives or not, of its lowest stage unless given. */
   engine(member: FakeMember, stage = member.stages[0]): FakeEngine {
-    const engine = member.engines[member.stages.indexOf(stage ?? 0)]?.made.at(-1);
+    const engine = member.engines.flatMap(({ made }) => made).findLast((made) => made.stage === stage);
     if (engine === undefined) throw new Error(`no replica of stage ${stage}`);
     return engine;
   }
@@ -322,6 +324,7 @@ export class FakeSwarm {
     const engines: FakeEngines[] = [];
     const sent: ClientMessage[] = [];
     const log: string[] = [];
+    const peerBlobs = new PeerBlobs({ clock: this.clock, dropped: (_, { message }) => log.push(message) });
     const places = new Places({
       self: id,
       device: {
@@ -343,14 +346,15 @@ export class FakeSwarm {
       },
       isSigned: (bytes, signature) => Buffer.compare(signature, fakeSignature(bytes)) === 0,
       blobs: this.blobs,
-      peerBlobs: new PeerBlobs({ clock: this.clock, dropped: (_, { message }) => log.push(message) }),
+      peerBlobs,
       activity: new Activity(),
       clock: this.clock,
       send: (message) => sent.push(message),
       onState: () => {},
       log: (_level, text) => log.push(text),
     });
-    return { id, stages, places, engines, link: this.network.link(id), sent, log };
+    const offer = (bytes: Uint8Array) => peerBlobs.offer(bytes);
+    return { id, stages, places, engines, link: this.network.link(id), sent, log, offer };
   }
 
   #stageSpec(stage: number) {

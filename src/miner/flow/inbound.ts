@@ -2,17 +2,13 @@
  * Checks every message that comes from another replica: nothing in it is believed until it fits the epoch, the stage's shapes, and
  * what the roster lets its sender say.
  */
-import { type AnsweredKind, answeredKinds } from "../../protocol/answer.ts";
+import type { AnsweredKind } from "../../protocol/answer.ts";
 import { FailureError } from "../../protocol/failure.ts";
 import type { MinerId } from "../../protocol/ids.ts";
 import type { MicrobatchMessage } from "../../protocol/microbatch.ts";
 import { microbatchesInStep } from "../../protocol/source-shares.ts";
 import { holdsFirstStage, holdsLastStage, type Place, tokensPerMicrobatch } from "./place.ts";
 import type { Routes } from "./routes.ts";
-
-export function isAnsweredKind(kind: string): kind is AnsweredKind {
-  return answeredKinds.some((answered) => answered === kind);
-}
 
 /** Throws `FailureError` (unexpected-message). */
 export function checkInbound(

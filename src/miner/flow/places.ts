@@ -209,7 +209,9 @@ export class Places {
   }
 
   #takePostponed(): void {
-    for (const place of [...this.#postponed.values()]) {
+    const isKnown = ({ stage }: Place) => Number(this.#entries.has(stage.index));
+    // Those that stay first: then it is clear whether some make way.
+    for (const place of [...this.#postponed.values()].toSorted((a, b) => isKnown(b) - isKnown(a))) {
       const { index } = place.stage;
       const replica = this.#entries.get(index)?.replica;
       const isNew = replica === undefined;
@@ -225,7 +227,7 @@ export class Places {
   #outdated(): readonly number[] {
     const newest = this.#newest;
     return [...this.#entries].flatMap(([stage, { replica }]) =>
-      newest === null || sameEpoch(replica.phase.place.at, newest) ? [] : [stage],
+      newest === null || this.#postponed.has(stage) || sameEpoch(replica.phase.place.at, newest) ? [] : [stage],
     );
   }
 

@@ -10,6 +10,7 @@ import { type MinerId, type PlaceRef, samePlace, shortId } from "../../protocol/
 import type { MergeMessage } from "../../protocol/merge-messages.ts";
 import type { ClientMessage, GatewayMessage } from "../../protocol/messages.ts";
 import { partitionsOf } from "../../protocol/partitions.ts";
+import { stageNames } from "../../protocol/stage-names.ts";
 import type { Offered } from "../../transport/blob-serving.ts";
 import type { BlobClient } from "../../transport/blobs/blob-client.ts";
 import type { ComputeEngine } from "../compute-host/compute-worker.ts";
@@ -170,7 +171,10 @@ export class MergeActs {
       this.#holding.current = { ...held, epoch: place.at.epoch + 1, weightsHash };
       this.#withdrawCheckpoint();
       this.#onMerged();
-      this.#options.log("debug", `Merged epoch ${place.at.epoch}: weights ${shortId(weightsHash)}.`);
+      this.#options.log(
+        "debug",
+        `Merged epoch ${place.at.epoch} of ${stageNames([place.stage.index])}: weights ${shortId(weightsHash)}.`,
+      );
       this.#phases.enter({ kind: "merged", place });
       this.#options.send({ type: "merged", at: place.at, weightsHash });
     });
