@@ -19,7 +19,7 @@ import { PublishedLlama } from "../compute/published-llama.ts";
 import { temporaryFolder } from "../contract/local-api-world.ts";
 import { jsonResult, runTahProcess } from "./captured-streams.ts";
 import { DemoProcess } from "./demo-process.ts";
-import { askTransformers, named, skipReason } from "./transformers.ts";
+import { askTransformers, named, skipReason } from "./python-transformers.ts";
 
 /** As many as the evaluator measures. */
 const sequences = 16;
