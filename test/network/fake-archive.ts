@@ -43,7 +43,7 @@ export async function exportFakeModel(folder: string, part: Partial<RunDefinitio
   const { signal } = new AbortController();
   const stateFolder = join(folder, "exporter");
   const archived = await fakeArchive(stateFolder, { model: byteModel, ...part });
-  const checkpoint = await openCheckpoint(stateFolder, archived, signal);
+  const checkpoint = await openCheckpoint(stateFolder, archived);
   const model = join(folder, "model");
   await exportCheckpoint(checkpoint, { format: "hf", type: "f32", folder: model, signal, onProgress: () => undefined });
   await checkpoint.close();

@@ -150,6 +150,18 @@ export async function readArchive(stateFolder: string): Promise<readonly Archive
   }
 }
 
+/** The newest with this name, or the newest of all. Throws `FailureError` (not-found). */
+export function findCheckpoint(
+  checkpoints: readonly ArchivedCheckpoint[],
+  name: string | undefined,
+): ArchivedCheckpoint {
+  const found = checkpoints.findLast(({ manifest }) => name === undefined || manifest.hash.startsWith(name));
+  if (found !== undefined) return found;
+  throw new FailureError("not-found", `There is no checkpoint${name === undefined ? "" : ` ${name}`}.`, {
+    action: "tah run checkpoints lists those that there are.",
+  });
+}
+
 function isOf({ epoch, weights }: ArchivedCheckpoint, checkpoint: Checkpoint): boolean {
   return (
     epoch === checkpoint.epoch && weights.every(({ hash }, stage) => hash === checkpoint.stages[stage]?.weights.hash)
