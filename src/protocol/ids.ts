@@ -30,6 +30,10 @@ export const checkpointNameSchema = z
   .string()
   .regex(/^[0-9a-f]{8,64}$/, "expected a checkpoint's name, or at least its first eight digits");
 
+export function isCheckpointName(text: string): boolean {
+  return checkpointNameSchema.safeParse(text).success;
+}
+
 /** Names one attempt at one epoch. A failed epoch is tried again from the last checkpoint with the next attempt number. */
 export const epochRefSchema = z.strictObject({
   runId: runIdSchema,

@@ -68,6 +68,10 @@ export class CheckpointArchive {
     return new CheckpointArchive(options, await readArchive(options.stateFolder));
   }
 
+  get stateFolder(): string {
+    return this.#options.stateFolder;
+  }
+
   /** What the kept checkpoints consist of. */
   get blobs(): readonly BlobHash[] {
     return this.#checkpoints.flatMap(({ manifest, weights, optimizer }) =>

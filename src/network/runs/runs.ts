@@ -115,11 +115,11 @@ export class Runs {
       mustBeSameRun(known.definition, options);
       return known;
     }
-    const { store, blobs, log } = this.#options;
+    const { store, log } = this.#options;
     const runId = await this.#reserve(options);
     try {
       log(`${runId}: preparing the dataset.`);
-      const definition = await prepareRun({ ...options, runId }, blobs);
+      const definition = await prepareRun({ ...options, runId }, this.#options);
       await store.setWeight(runId, weight);
       const run = await this.#serve(definition, weight);
       this.#listed();
