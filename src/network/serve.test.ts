@@ -180,7 +180,7 @@ describe("a served network", () => {
   it.each(["manifest", "shard"])(
     "says that its dataset's %s was damaged, before anybody trains on it",
     async (part) => {
-      const { state } = await restart();
+      const state = stateOf(await restart());
       const { manifest } = state.definition.dataset;
       await network?.close();
       network = undefined;
