@@ -116,6 +116,7 @@ export const outputSchemas = {
   "run show": runDetailsSchema,
   "run placement": placementReportSchema,
   "run create": ofRun,
+  "run import": ofRun,
   "run pause": ofRun,
   "run resume": ofRun,
   "run stop": ofRun,

@@ -30,7 +30,12 @@ export function withRunOptions(command: Command, preset: Option): Command {
         "train on your own .txt or .jsonl text, on the orchestrator's computer, instead of the public-domain one",
       ),
     )
-    .addOption(new Option("--from <folder>", "go on with this model there, as tah run export or transformers wrote it"))
+    .addOption(
+      new Option(
+        "--from <model>",
+        "go on with it: a folder there, as tah run export or transformers wrote it, or a checkpoint of this network",
+      ),
+    )
     .addOption(
       new Option("--tokenizer <name>", "of that model, where its folder does not say").choices(
         tokenizerIdSchema.options,

@@ -4,7 +4,7 @@ import type { TokenizerId } from "../compute/data/tokenizer.ts";
 import type { ModelConfig } from "../compute/model/config.ts";
 import { type PresetName, presets } from "../compute/model/presets.ts";
 import { FailureError } from "../protocol/failure.ts";
-import { type RunId, runIdSchema } from "../protocol/ids.ts";
+import { isCheckpointName, type RunId, runIdSchema } from "../protocol/ids.ts";
 import type { TrainingConfig } from "../protocol/run-config.ts";
 import { defaultTimeouts, planStages, type RunDefinition, type Timeouts } from "./orchestrator/core/definition.ts";
 
@@ -18,7 +18,7 @@ export interface RunOptions {
   readonly replicas: number;
   /** A .txt or .jsonl file or a folder of them; undefined: the public-domain text that comes along. */
   readonly data?: string;
-  /** A folder with a model to go on with; undefined: weights drawn from the seed. */
+  /** A folder with a model to go on with, or the name of one of the network's checkpoints; undefined: weights drawn from the seed. */
   readonly from?: string;
   /** Of that model, where its folder does not say. */
   readonly tokenizer?: TokenizerId;
@@ -50,6 +50,11 @@ export function runIdOf({ runId, preset }: Pick<RunOptions, "runId" | "preset">)
   return runId ?? runIdSchema.parse(preset);
 }
 
+/** `from` as it means the same everywhere on this computer. */
+export function absoluteStart(from: string): string {
+  return isCheckpointName(from) ? from : resolve(from);
+}
+
 /**
  * `parts`: what does not follow from the options alone. Throws `FailureError` (invalid-option) when the model cannot be cut into
  * as many stages.
@@ -65,7 +70,8 @@ export function defineRun(
       action: `Choose at most ${model.layers} stages.`,
     });
   const largestStage = Math.max(...planStages({ model, stages }).map(({ parameters }) => parameters));
-  const start = from === undefined ? preset : basename(resolve(from));
+  const start =
+    from === undefined ? preset : isCheckpointName(from) ? `checkpoint ${from.slice(0, 8)}` : basename(resolve(from));
   return {
     runId: runIdOf(options),
     name: `${start} on ${data === undefined ? "public-domain English" : "own text"}`.slice(0, 64),
@@ -75,7 +81,7 @@ export function defineRun(
     tokenizer,
     dataset,
     dataPath: data === undefined ? null : resolve(data),
-    from: from === undefined ? null : resolve(from),
+    from: from === undefined ? null : absoluteStart(from),
     stages,
     minimumReplicas: options.replicas,
     targetTokens: options.tokens ?? null,

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, stat, writeFile } from "node:fs/promises";
+import { appendFile, mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -176,6 +176,23 @@ describe("a served network", () => {
     await other.close();
     await restart({}, { port: other.port });
   });
+
+  it.each(["manifest", "shard"])(
+    "says that its dataset's %s was damaged, before anybody trains on it",
+    async (part) => {
+      const state = stateOf(await restart());
+      const { manifest } = state.definition.dataset;
+      await network?.close();
+      network = undefined;
+      const blobs = join(folder, "state", "blobs");
+      const damaged = (await readdir(blobs)).find((name) => (name === manifest.hash) === (part === "manifest")) ?? "";
+      await appendFile(join(blobs, damaged), "!");
+      expect(await failureWith({})).toMatchObject({
+        code: "state-corrupt",
+        message: expect.stringContaining("dataset"),
+      });
+    },
+  );
 
   it("says that its key was damaged", async () => {
     await restart();

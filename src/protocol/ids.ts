@@ -25,6 +25,15 @@ export type RunId = z.infer<typeof runIdSchema>;
 export const blobRefSchema = z.strictObject({ hash: blobHashSchema, bytes: z.int().nonnegative() });
 export type BlobRef = Readonly<z.infer<typeof blobRefSchema>>;
 
+/** A checkpoint as people name it: by its manifest's hash, or the first digits of it. */
+export const checkpointNameSchema = z
+  .string()
+  .regex(/^[0-9a-f]{8,64}$/, "expected a checkpoint's name, or at least its first eight digits");
+
+export function isCheckpointName(text: string): boolean {
+  return checkpointNameSchema.safeParse(text).success;
+}
+
 /** Names one attempt at one epoch. A failed epoch is tried again from the last checkpoint with the next attempt number. */
 export const epochRefSchema = z.strictObject({
   runId: runIdSchema,

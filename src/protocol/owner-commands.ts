@@ -17,7 +17,7 @@ export const newRunSchema = z.strictObject({
   replicas: z.int().positive().default(2),
   /** A text file or folder on the orchestrator's own computer; undefined: the public-domain text that comes along. */
   data: z.string().min(1).max(4096).optional(),
-  /** A folder there, with a model to go on with; undefined: weights drawn from the seed. */
+  /** A folder there, with a model to go on with, or the name of a checkpoint of the network; undefined: weights drawn from the seed. */
   from: z.string().min(1).max(4096).optional(),
   /** Of that model, where its folder does not say. */
   tokenizer: z.string().max(64).optional(),

@@ -53,6 +53,7 @@ describe("tah, with a daemon", { timeout }, () => {
     ["run weight", ["demo", "3"]],
     ["run delete", ["demo", "--yes"]],
     ["run create", ["--preset", "tiny", "--id", "poems", "--weight", "2"]],
+    ["run import", ["my-model", "--preset", "tiny"]],
     ["stop", []],
     ["version", []],
   ] as const)(

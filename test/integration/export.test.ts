@@ -19,7 +19,7 @@ import { PublishedLlama } from "../compute/published-llama.ts";
 import { temporaryFolder } from "../contract/local-api-world.ts";
 import { jsonResult, runTahProcess } from "./captured-streams.ts";
 import { DemoProcess } from "./demo-process.ts";
-import { askTransformers, named, skipReason } from "./transformers.ts";
+import { askTransformers, named, skipReason } from "./python-transformers.ts";
 
 /** As many as the evaluator measures. */
 const sequences = 16;
@@ -124,7 +124,7 @@ describe("a model that the demo trained", () => {
 
   it.each([
     ["a run that is not there", ["checkpoints", "other"], "not-found"],
-    ["a checkpoint that is not there", ["export", "--checkpoint", "0000000", "--out", join(state, "x")], "not-found"],
+    ["a checkpoint that is not there", ["export", "--checkpoint", "00000000", "--out", join(state, "x")], "not-found"],
     ["a folder that is taken", ["export", "--out", folder], "invalid-option"],
     ["a prompt that is empty", ["sample", "--prompt", ""], "invalid-option"],
     ["a folder without a model", ["sample", "--prompt", "a", "--from", stateFolder], "file-unreadable"],

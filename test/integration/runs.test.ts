@@ -187,6 +187,8 @@ describe("an owner's session", () => {
     ["a preset that there is not", { preset: "enormous" }, "invalid-option", "demo"],
     ["a path that only its own computer knows", { data: "notes.txt" }, "invalid-option", "orchestrator's computer"],
     ["text that is not there", { data: "/nowhere/notes.txt" }, "file-unreadable", "orchestrator's computer"],
+    ["a model that is not there", { from: "/nowhere/model" }, "file-unreadable", "orchestrator's computer"],
+    ["a checkpoint that was forgotten", { from: "0123456789abcdef" }, "not-found", "tah run checkpoints"],
   ] as const)("is told why %s makes no run", async (_, part, code, action) => {
     const owner = await openOwned();
     expect(await owner.command({ type: "create-run", run: newRun(part) })).toMatchObject({

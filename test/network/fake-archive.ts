@@ -39,11 +39,11 @@ export async function fakeArchive(
 }
 
 /** A folder as `tah run export` writes it, of a model that nobody trained. Returns its path below `folder`. */
-export async function exportFakeModel(folder: string): Promise<string> {
+export async function exportFakeModel(folder: string, part: Partial<RunDefinition> = {}): Promise<string> {
   const { signal } = new AbortController();
   const stateFolder = join(folder, "exporter");
-  const archived = await fakeArchive(stateFolder, { model: byteModel });
-  const checkpoint = await openCheckpoint(stateFolder, archived, signal);
+  const archived = await fakeArchive(stateFolder, { model: byteModel, ...part });
+  const checkpoint = await openCheckpoint(stateFolder, archived);
   const model = join(folder, "model");
   await exportCheckpoint(checkpoint, { format: "hf", type: "f32", folder: model, signal, onProgress: () => undefined });
   await checkpoint.close();

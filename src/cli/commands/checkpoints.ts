@@ -2,11 +2,9 @@
 import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import { type Command, Option } from "commander";
-import { z } from "zod";
 import { type TokenizerId, tokenizerIdSchema } from "../../compute/data/tokenizer.ts";
-import type { ArchivedCheckpoint } from "../../network/checkpoints/archive.ts";
-import { FailureError } from "../../protocol/failure.ts";
-import { type RunId, runIdSchema, shortId } from "../../protocol/ids.ts";
+import { type ArchivedCheckpoint, findCheckpoint } from "../../network/checkpoints/archive.ts";
+import { checkpointNameSchema, type RunId, runIdSchema, shortId } from "../../protocol/ids.ts";
 import { countText, lossText } from "../formats.ts";
 import { cancelledWhenStopped } from "../lifetime.ts";
 import { findArchive } from "../network-folders.ts";
@@ -22,9 +20,7 @@ import type { Output } from "../output.ts";
 import type { CheckpointList, CheckpointView, ExportedModel, WrittenText } from "../output-schemas.ts";
 
 const runIdValue = valueParser(runIdSchema);
-const checkpointValue = valueParser(
-  z.string().regex(/^[0-9a-f]{6,64}$/, "expected a checkpoint's name, or at least its first six digits"),
-);
+const checkpointValue = valueParser(checkpointNameSchema);
 
 interface CheckpointOptions extends CommonOptions {
   readonly checkpoint?: string;
@@ -147,11 +143,7 @@ async function openChosen(
 ) {
   const { openCheckpoint } = await import("../../network/checkpoints/open-checkpoint.ts");
   const { stateFolder, checkpoints } = await findArchive(runId, state);
-  const archived = checkpoints.findLast(({ manifest }) => name === undefined || manifest.hash.startsWith(name));
-  if (archived === undefined)
-    throw new FailureError("not-found", `there is no checkpoint ${name} in ${stateFolder}`, {
-      action: "tah run checkpoints lists those that there are.",
-    });
+  const archived = findCheckpoint(checkpoints, name);
   output.note(
     `Checkpoint ${shortId(archived.manifest.hash)}: epoch ${archived.epoch} of ${archived.runId}, from ${stateFolder}`,
   );

@@ -1,9 +1,10 @@
-/** `tah run create|pause|resume|stop|weight|delete`: what only a network's owner may do. */
+/** `tah run create|import|pause|resume|stop|weight|delete`: what only a network's owner may do. */
 import { resolve } from "node:path";
 import { type Command, Option } from "commander";
 import { commandNetwork } from "../../miner/session/observe.ts";
 import { loadIdentity } from "../../miner/store/identity-file.ts";
 import { openStateFolder, stateFolderPath } from "../../miner/store/state-folder.ts";
+import { absoluteStart } from "../../network/run-options.ts";
 import { assertNever } from "../../protocol/assert-never.ts";
 import { FailureError } from "../../protocol/failure.ts";
 import { type RunId, runIdSchema } from "../../protocol/ids.ts";
@@ -39,23 +40,23 @@ const steering = {
 export function addOwnerCommands(run: Command, output: Output): void {
   const told = (runId: RunId, text: string) => output.result({ runId }, () => `${runId} ${text}.`);
 
-  withRunOptions(ownerCommand(run, "create", "create-run"), presetOption().makeOptionMandatory())
-    .addOption(
-      new Option("--weight <number>", "share of the miners, against other runs'").argParser(weightValue).default(1),
-    )
-    .option("--id <run>", "what to call it; by default as its preset, with a number where that is taken", runIdValue)
-    .action(async (options: CreateOptions) => {
-      const { id, weight, network } = options;
-      const run = { ...runOptionsOf(options), runId: id, weight };
-      // On a network elsewhere a path means what it means there.
-      const path = (given: string | undefined) =>
-        network === undefined && given !== undefined ? resolve(given) : given;
-      const paths = { data: path(run.data), from: path(run.from) };
-      told(
-        await send(options, { type: "create-run", run: { ...run, ...paths } }),
-        "is created, and trains when it has miners",
-      );
-    });
+  const create = async (options: CreateOptions, from: string | undefined) => {
+    const { id, weight, network } = options;
+    const run = { ...runOptionsOf(options), runId: id, weight };
+    // On a network elsewhere a path means what it means there.
+    const isHere = network === undefined;
+    const data = isHere && run.data !== undefined ? resolve(run.data) : run.data;
+    const start = isHere && from !== undefined ? absoluteStart(from) : from;
+    const runId = await send(options, { type: "create-run", run: { ...run, data, from: start } });
+    told(runId, "is created, and trains when it has miners");
+  };
+  withCreateOptions(ownerCommand(run, "create", "create-run")).action((options: CreateOptions) =>
+    create(options, options.from),
+  );
+  withCreateOptions(ownerCommand(run, "import", "create-run"))
+    .argument("<model>", "as --from has it")
+    .description("Add a run that goes on with a model that there is already, as run create --from does.")
+    .action((model: string, options: CreateOptions) => create(options, model));
 
   for (const [name, { action, local, done }] of Object.entries(steering))
     ownerCommand(run, name, local)
@@ -81,6 +82,14 @@ export function addOwnerCommands(run: Command, output: Output): void {
         });
       told(await send(options, { type: "delete-run", runId }), "is deleted");
     });
+}
+
+function withCreateOptions(command: Command): Command {
+  return withRunOptions(command, presetOption().makeOptionMandatory())
+    .addOption(
+      new Option("--weight <number>", "share of the miners, against other runs'").argParser(weightValue).default(1),
+    )
+    .option("--id <run>", "what to call it; by default as its preset, with a number where that is taken", runIdValue);
 }
 
 function ownerCommand(run: Command, name: string, local: keyof typeof commands): Command {

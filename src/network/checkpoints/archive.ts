@@ -68,6 +68,10 @@ export class CheckpointArchive {
     return new CheckpointArchive(options, await readArchive(options.stateFolder));
   }
 
+  get stateFolder(): string {
+    return this.#options.stateFolder;
+  }
+
   /** What the kept checkpoints consist of. */
   get blobs(): readonly BlobHash[] {
     return this.#checkpoints.flatMap(({ manifest, weights, optimizer }) =>
@@ -148,6 +152,18 @@ export async function readArchive(stateFolder: string): Promise<readonly Archive
       cause,
     });
   }
+}
+
+/** The newest with this name, or the newest of all. Throws `FailureError` (not-found). */
+export function findCheckpoint(
+  checkpoints: readonly ArchivedCheckpoint[],
+  name: string | undefined,
+): ArchivedCheckpoint {
+  const found = checkpoints.findLast(({ manifest }) => name === undefined || manifest.hash.startsWith(name));
+  if (found !== undefined) return found;
+  throw new FailureError("not-found", `There is no checkpoint${name === undefined ? "" : ` ${name}`}.`, {
+    action: "tah run checkpoints lists those that there are.",
+  });
 }
 
 function isOf({ epoch, weights }: ArchivedCheckpoint, checkpoint: Checkpoint): boolean {

@@ -25,7 +25,7 @@ const hashPieceBytes = 8 << 20;
 export async function openCheckpoint(
   stateFolder: string,
   archived: ArchivedCheckpoint,
-  signal: AbortSignal,
+  signal?: AbortSignal,
 ): Promise<OpenCheckpoint> {
   const folder = blobsFolder(stateFolder);
   const files: FileHandle[] = [];
@@ -76,11 +76,11 @@ async function readManifest(folder: string, hash: BlobHash): Promise<CheckpointM
   });
 }
 
-async function checkHash(file: FileHandle, expected: BlobHash, signal: AbortSignal): Promise<void> {
+async function checkHash(file: FileHandle, expected: BlobHash, signal: AbortSignal | undefined): Promise<void> {
   const hash = createHash("sha256");
   const piece = new Uint8Array(hashPieceBytes);
   for (let position = 0; ; ) {
-    signal.throwIfAborted();
+    signal?.throwIfAborted();
     const { bytesRead } = await file.read(piece, 0, piece.length, position);
     if (bytesRead === 0) break;
     hash.update(piece.subarray(0, bytesRead));

@@ -1,4 +1,5 @@
 /** Lets a stored model go on with a text, in a compute worker of its own. */
+import { totalmem } from "node:os";
 import { loadTokenizer } from "../../compute/data/tokenizer.ts";
 import { ComputeHost } from "../../compute/host.ts";
 import { optimizerStateLength } from "../../compute/model/optimizer-state.ts";
@@ -18,7 +19,10 @@ export interface WritingOptions {
   readonly backend: OpenOptions["backend"];
   readonly threads: number;
   readonly signal: AbortSignal;
+  readonly createHost?: () => Host;
 }
+
+type Host = Pick<ComputeHost, "call" | "close">;
 
 /** Tokens between two pieces; the text so far is read in again for each. */
 const tokensPerPiece = 16;
@@ -33,7 +37,7 @@ export async function* writeText(stored: StoredModel, options: WritingOptions): 
   if (prompt.length === 0)
     throw new FailureError("invalid-option", "The prompt is empty.", { action: "Give --prompt some text." });
   const window = Math.min(stored.model.context, longestWindow);
-  const host = new ComputeHost();
+  const host: Host = options.createHost?.() ?? new ComputeHost();
   const stop = () => void host.close();
   signal.addEventListener("abort", stop);
   try {
@@ -41,6 +45,7 @@ export async function* writeText(stored: StoredModel, options: WritingOptions): 
     const written: number[] = [];
     let shown = 0;
     for (let ended = false; !ended; ) {
+      signal.throwIfAborted();
       const count = Math.min(tokensPerPiece, most - written.length);
       const context = [...prompt, ...written];
       // Of a full window the later half is kept, so that not every piece fills it again.
@@ -71,7 +76,7 @@ export async function* writeText(stored: StoredModel, options: WritingOptions): 
 }
 
 async function openModel(
-  host: ComputeHost,
+  host: Host,
   stored: StoredModel,
   { backend, threads }: WritingOptions,
   window: number,
@@ -85,7 +90,9 @@ async function openModel(
     sequencesPerMicrobatch: 1,
     sequenceLength: window,
   } as const;
-  await host.call("open", { backend, threads, model, stage, training });
+  // Weights are also on their way here, and in a message: half of the memory is what the worker may take.
+  const memoryLimitBytes = totalmem() / 2;
+  await host.call("open", { backend, threads, model, stage, training, memoryLimitBytes });
   const weights = await readStage(stored, stage);
   await host.call("load", { weights, optimizer: new Float32Array(optimizerStateLength("sync", weights.length)) });
 }

@@ -11,6 +11,7 @@ import { hashBytes } from "../../protocol/identity.ts";
 import type { BlobHash, BlobRef } from "../../protocol/ids.ts";
 import type { ModelConfig, TrainingConfig } from "../../protocol/run-config.ts";
 import type { FileBlobStore } from "../../transport/blobs/file-blob-store.ts";
+import type { RunDefinition } from "../orchestrator/core/definition.ts";
 import { readBundledTexts } from "./bundled-texts.ts";
 import { readOwnTexts } from "./own-texts.ts";
 
@@ -51,6 +52,30 @@ export async function readManifest(ref: BlobRef, blobs: Pick<FileBlobStore, "get
   const manifest = manifestSchema.safeParse(JSON.parse(text));
   if (!manifest.success) throw new FailureError("dataset-invalid", `The dataset's manifest ${ref.hash} is not one.`);
   return manifest.data;
+}
+
+/**
+ * The manifest of a run's dataset, all of which is looked at: a miner that asks for a damaged shard can do nothing about it. Rejects
+ * with `FailureError` (state-corrupt).
+ */
+export async function openDataset(
+  { runId, dataset }: Pick<RunDefinition, "runId" | "dataset">,
+  blobs: FileBlobStore,
+): Promise<Manifest> {
+  const mustBeIntact = async (hash: BlobHash) => {
+    if (await blobs.isIntact(hash)) return;
+    throw new FailureError(
+      "state-corrupt",
+      `Parts of the dataset of ${runId} are missing or damaged in its state folder.`,
+      {
+        action: "Restore them from a backup, or begin anew in another state folder.",
+      },
+    );
+  };
+  await mustBeIntact(dataset.manifest.hash);
+  const manifest = await readManifest(dataset.manifest, blobs);
+  for (const hash of datasetBlobs(dataset.manifest, manifest)) await mustBeIntact(hash);
+  return manifest;
 }
 
 /** The manifest's shards, and itself. */

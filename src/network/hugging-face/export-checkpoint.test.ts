@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -29,7 +29,7 @@ describe("an exported checkpoint", () => {
   beforeEach(async () => {
     folder = await mkdtemp(join(tmpdir(), "export-"));
     archived = await fakeArchive(folder, { model: smallModel, training });
-    checkpoint = await openCheckpoint(folder, archived, never);
+    checkpoint = await openCheckpoint(folder, archived);
   });
   afterEach(async () => {
     await checkpoint.close();
@@ -121,12 +121,14 @@ describe("an exported checkpoint", () => {
     expect((await readdir(folder)).filter((name) => name.includes(".part-"))).toEqual([]);
     await mkdir(join(folder, "empty"));
     await exportTo("empty");
+    await mkdir(join(folder, "other"));
+    expect((await stat(join(folder, "empty"))).mode).toBe((await stat(join(folder, "other"))).mode);
   });
 
   it("is read to its end even if the network forgets the checkpoint meanwhile", async () => {
     for (const { hash } of archived.weights) await rm(join(blobsFolder(folder), hash));
     await exportTo("model");
-    const forgotten = openCheckpoint(folder, archived, never);
+    const forgotten = openCheckpoint(folder, archived);
     expect(await failureFrom(forgotten)).toMatchObject({
       code: "not-found",
       message: expect.stringContaining("forgotten"),
@@ -136,6 +138,6 @@ describe("an exported checkpoint", () => {
   it("is not made of weights that were damaged on disk", async () => {
     const path = join(blobsFolder(folder), archived.weights[1]?.hash ?? "");
     await truncate(path, 100);
-    expect(await failureFrom(openCheckpoint(folder, archived, never))).toMatchObject({ code: "blob-corrupt" });
+    expect(await failureFrom(openCheckpoint(folder, archived))).toMatchObject({ code: "blob-corrupt" });
   });
 });

@@ -1,5 +1,5 @@
 /** A folder that appears whole or not at all. */
-import { mkdir, mkdtemp, readdir, rename, rm, rmdir, statfs } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readdir, rename, rm, rmdir, statfs } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { FailureError, failureOf } from "../../protocol/failure.ts";
 
@@ -21,6 +21,8 @@ export async function createFolder(
     const draft = await mkdtemp(`${target}.part-`);
     try {
       await write(draft);
+      // Drafts are nobody else's; what becomes of them is a folder like others.
+      await chmod(draft, 0o777 & ~process.umask());
       await rmdir(target).catch(unlessMissing);
       await rename(draft, target);
     } catch (error) {

@@ -4,7 +4,7 @@ import { tokenizerIdSchema } from "../../compute/data/tokenizer.ts";
 import { type PresetName, presets } from "../../compute/model/presets.ts";
 import { assertNever } from "../../protocol/assert-never.ts";
 import { FailureError, failureOf } from "../../protocol/failure.ts";
-import type { MinerId, RunId } from "../../protocol/ids.ts";
+import { isCheckpointName, type MinerId, type RunId } from "../../protocol/ids.ts";
 import type { NewRun, OwnerAnswer, OwnerCommand, SteerAction } from "../../protocol/owner-commands.ts";
 import type { RunOptions } from "../run-options.ts";
 import type { Runs } from "./runs.ts";
@@ -67,7 +67,8 @@ async function carryOut(runs: Runs, command: OwnerCommand): Promise<RunId> {
 }
 
 async function createRun(runs: Runs, { weight, ...asked }: NewRun): Promise<RunId> {
-  for (const path of [asked.data, asked.from])
+  const folder = asked.from !== undefined && isCheckpointName(asked.from) ? undefined : asked.from;
+  for (const path of [asked.data, folder])
     if (path !== undefined && !isAbsolute(path))
       throw new FailureError("invalid-option", `${path} is no absolute path.`, { action: onOrchestratorsComputer });
   const options: RunOptions = {

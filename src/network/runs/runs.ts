@@ -12,7 +12,7 @@ import type { GatewayMessage } from "../../protocol/messages.ts";
 import type { FileBlobStore } from "../../transport/blobs/file-blob-store.ts";
 import type { CheckpointArchive } from "../checkpoints/archive.ts";
 import { fallBackIfDamaged } from "../checkpoints/fall-back.ts";
-import { datasetBlobs, readManifest } from "../dataset/prepare-dataset.ts";
+import { openDataset } from "../dataset/prepare-dataset.ts";
 import { accounts } from "../ledger/ledger.ts";
 import { largestBlobBytes, type RunDefinition } from "../orchestrator/core/definition.ts";
 import type { Effect } from "../orchestrator/core/event.ts";
@@ -116,11 +116,11 @@ export class Runs {
       mustBeSameRun(known.definition, options);
       return known;
     }
-    const { store, blobs, log } = this.#options;
+    const { store, log } = this.#options;
     const runId = await this.#reserve(options);
     try {
       log(`${runId}: preparing the dataset.`);
-      const definition = await prepareRun({ ...options, runId }, blobs);
+      const definition = await prepareRun({ ...options, runId }, this.#options);
       await store.setWeight(runId, weight);
       const run = await this.#serve(definition, weight);
       this.#listed();
@@ -190,18 +190,7 @@ export class Runs {
   /** Creates or takes up the run's orchestrator. */
   async #serve(definition: RunDefinition, weight: number): Promise<ServedRun> {
     const { blobs, archive } = this.#options;
-    const manifest = await readManifest(definition.dataset.manifest, blobs);
-    const isMissing = datasetBlobs(definition.dataset.manifest, manifest).some(
-      (hash) => blobs.bytesOf(hash) === undefined,
-    );
-    if (isMissing)
-      throw new FailureError(
-        "state-corrupt",
-        `Parts of the dataset of ${definition.runId} are missing from its state folder.`,
-        {
-          action: "Restore them from a backup, or begin anew in another state folder.",
-        },
-      );
+    const manifest = await openDataset(definition, blobs);
     blobs.raiseLimit(largestBlobBytes(definition));
     const orchestrator = await Orchestrator.open({ ...this.#options, definition });
     const run = new ServedRun(orchestrator, manifest, weight);

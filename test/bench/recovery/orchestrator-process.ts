@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { streamKey, uniform } from "../../../src/compute/random.ts";
 import { creditTransfer } from "../../../src/network/ledger/ledger.ts";
 import { FakeSwarm, fakeDefinition } from "../../../src/network/orchestrator/core/fake-swarm.ts";
-import { monotonicClock, Orchestrator } from "../../../src/network/orchestrator/orchestrator.ts";
+import { Orchestrator } from "../../../src/network/orchestrator/orchestrator.ts";
 import { EmbeddedStore } from "../../../src/network/store/embedded-store.ts";
 import { importIdentity } from "../../../src/protocol/identity.ts";
 import type { EpochRef } from "../../../src/protocol/ids.ts";
@@ -20,16 +20,18 @@ const snapshotInterval = 40;
 
 const [folder = "", seed = "0", notesBefore = "0"] = process.argv.slice(2);
 const key = streamKey(Number(seed), "orchestrator");
-const clock = monotonicClock();
 const identity = importIdentity(readFileSync(join(folder, keyFile), "utf8"));
 const definition = fakeDefinition();
 const blobs = await FileBlobStore.open({ folder: join(folder, blobFolder), maxBlobBytes: 1 << 20 });
+const store = await EmbeddedStore.open(join(folder, databaseFile));
+// The swarm's time runs faster than a clock; it goes on where the last life ended.
+let nowMs = Math.max(Date.now(), (await store.loadRun(definition.runId))?.lastEventAtMs ?? 0);
 const orchestrator = await Orchestrator.open({
-  store: await EmbeddedStore.open(join(folder, databaseFile)),
+  store,
   identity,
   networkId: identity.minerId,
   definition,
-  clock,
+  clock: () => nowMs,
   log: () => undefined,
   onFailed(error) {
     throw error;
@@ -44,15 +46,16 @@ orchestrator.listen({
   },
 });
 
+const swarm = new FakeSwarm(definition);
+swarm.state = orchestrator.state;
+swarm.nowMs = nowMs;
+swarm.join(1, 2, 3, 4, 5, 6);
 let notes = Number(notesBefore);
 for (let draws = 0; ; ) {
-  const swarm = new FakeSwarm(definition);
-  swarm.state = orchestrator.state;
-  swarm.nowMs = clock();
-  if (swarm.state.members.length === 0) swarm.join(1, 2, 3, 4, 5, 6);
   swarm.finishEpoch();
-  for (const { atMs: _, ...event } of swarm.events) {
+  for (const { atMs, ...event } of swarm.events.splice(0)) {
     if (event.type === "message" && event.message.type === "stored") await upload(event.message.at);
+    nowMs = atMs;
     orchestrator.submit(event);
     // Sometimes one tick takes several events, sometimes one.
     if (uniform(key, 0, draws++) < 0.5) continue;

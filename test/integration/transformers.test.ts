@@ -1,7 +1,8 @@
-/** A model that `transformers` wrote, as our engine computes it. */
+/** Folders that `transformers` wrote, as our engine computes them, and folders for it, with tokenizers of every kind. */
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, expect, it } from "vitest";
+import { loadTokenizer } from "../../src/compute/data/tokenizer.ts";
 import { openDevice } from "../../src/compute/device.ts";
 import { createEngine } from "../../src/compute/engine.ts";
 import { optimizerStateLength } from "../../src/compute/model/optimizer-state.ts";
@@ -9,9 +10,10 @@ import { presets } from "../../src/compute/model/presets.ts";
 import { wholeModel } from "../../src/compute/model/stages.ts";
 import { readStage } from "../../src/network/checkpoints/stored-model.ts";
 import { openModelFolder } from "../../src/network/hugging-face/open-model.ts";
-import { randomTokens } from "../compute/small-model.ts";
+import { randomTokens, smallModel } from "../compute/small-model.ts";
 import { temporaryFolder } from "../contract/local-api-world.ts";
-import { askTransformers, named, skipReason } from "./transformers.ts";
+import { exportFakeModel } from "../network/fake-archive.ts";
+import { askTransformers, named, skipReason } from "./python-transformers.ts";
 
 const folder = temporaryFolder();
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -29,6 +31,25 @@ const configuration = {
   // Larger than by default, so that attention is not all but even.
   initializer_range: 0.3,
 };
+
+it.skipIf(skipReason !== undefined).each([
+  ["bytes", 256],
+  ["gpt2", 50_257],
+  ["cl100k", 100_277],
+] as const)(
+  named("the tokenizer %s has the same tokens there as here"),
+  { timeout: 120_000 },
+  async (tokenizer, vocabulary) => {
+    const text = "Call me Ishmael. I'll don't WE'LL 12345 --  Größe 鯨 🐋 \u0000\r\n\n\t tab Ā  ";
+    const exported = await exportFakeModel(join(folder, tokenizer), {
+      tokenizer,
+      model: { ...smallModel, vocabulary },
+    });
+    const answer = askTransformers({ folder: exported, create: null, tokens: [[1, 2]], targets: [[2, 3]], text });
+    expect(answer.ids).toEqual([...(await loadTokenizer(tokenizer)).encode(text)]);
+    expect(answer.decoded).toBe(text);
+  },
+);
 
 it.skipIf(skipReason !== undefined).each([false, true])(
   named("a model of transformers, with its head tied to the embedding: %s, has the same loss here"),

@@ -49,5 +49,6 @@ function whatIsMissing(): string | undefined {
 
 function runPython(args: readonly string[], input: string) {
   const offline = { HF_HUB_OFFLINE: "1", TRANSFORMERS_VERBOSITY: "error" };
-  return spawnSync(python, args, { input, encoding: "utf8", env: { ...process.env, ...offline } });
+  // The logits of a large vocabulary are some megabytes of text.
+  return spawnSync(python, args, { input, encoding: "utf8", maxBuffer: 2 ** 26, env: { ...process.env, ...offline } });
 }
