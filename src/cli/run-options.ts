@@ -4,7 +4,8 @@ import { tokenizerIdSchema } from "../compute/data/tokenizer.ts";
 import { type PresetName, presets } from "../compute/model/presets.ts";
 import type { RunOptions as NetworkRunOptions } from "../network/run-options.ts";
 import { FailureError } from "../protocol/failure.ts";
-import { countValue, seedValue } from "./option-types.ts";
+import { trainingConfigSchema } from "../protocol/run-config.ts";
+import { countValue, seedValue, stalenessValue } from "./option-types.ts";
 
 /** Where a network that other computers join listens, unless told otherwise. */
 export const defaultNetworkPort = 7700;
@@ -43,23 +44,46 @@ export function withRunOptions(command: Command, preset: Option): Command {
     )
     .addOption(new Option("--tokens <number>", "stop after so many trained tokens").argParser(countValue))
     .addOption(new Option("--seed <number>", "of the first weights and the order of the text").argParser(seedValue))
-    .addOption(new Option("--mode <name>", "how replicas learn from each other").choices(["sync", "local-steps"]));
+    .addOption(new Option("--mode <name>", "how replicas learn from each other").choices(["sync", "local-steps"]))
+    .addOption(
+      new Option(
+        "--steps-per-epoch <number>",
+        "optimizer steps between two merges: more cost less traffic, and some loss; 1 in sync mode",
+      ).argParser(countValue),
+    )
+    .addOption(
+      new Option(
+        "--max-staleness <number>",
+        "optimizer steps by which a microbatch may run ahead of a slower replica: 0, the best for the loss, keeps all in step",
+      ).argParser(stalenessValue),
+    )
+    .addOption(
+      new Option("--optimizer <name>", "nadam makes staleness cost less").choices(
+        trainingConfigSchema.shape.optimizer.unwrap().options,
+      ),
+    );
 }
+
+/** All but `preset`: they say nothing without one. */
+const describing = [
+  ...["stages", "replicas", "data", "from", "tokenizer", "tokens", "seed"],
+  ...["mode", "optimizer", "stepsPerEpoch", "maxStaleness"],
+];
 
 /** Nothing but them: other options may come with them. */
 export function runOptionsOf(options: RunOptions): RunOptions {
   const { preset, stages, replicas, data, from, tokenizer, tokens, seed, mode } = options;
-  return { preset, stages, replicas, data, from, tokenizer, tokens, seed, mode };
+  const { optimizer, stepsPerEpoch, maxStaleness } = options;
+  const how = { mode, optimizer, stepsPerEpoch, maxStaleness };
+  return { preset, stages, replicas, data, from, tokenizer, tokens, seed, ...how };
 }
 
 /** Undefined where no run is asked for. Throws `FailureError` (invalid-option) where one is described without its preset. */
 export function askedRun({ preset, ...options }: OptionalRunOptions, command: Command): RunOptions | undefined {
   if (preset !== undefined) return runOptionsOf({ ...options, preset });
-  const stray = ["stages", "replicas", "data", "from", "tokenizer", "tokens", "seed", "mode"].find(
-    (name) => command.getOptionValueSource(name) === "cli",
-  );
+  const stray = describing.find((name) => command.getOptionValueSource(name) === "cli");
   if (stray === undefined) return undefined;
-  throw new FailureError("invalid-option", `--${stray} says how a run is trained, but not which.`, {
+  throw new FailureError("invalid-option", `${flagOf(stray)} says how a run is trained, but not which.`, {
     action: "Add --preset.",
   });
 }
@@ -67,6 +91,11 @@ export function askedRun({ preset, ...options }: OptionalRunOptions, command: Co
 /** The same options as flags, for a child process. */
 export function runArguments(options: RunOptions): string[] {
   return Object.entries(runOptionsOf(options)).flatMap(([name, value]) =>
-    value === undefined ? [] : [`--${name}`, String(value)],
+    value === undefined ? [] : [flagOf(name), String(value)],
   );
+}
+
+/** stepsPerEpoch → --steps-per-epoch */
+function flagOf(name: string): string {
+  return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 }

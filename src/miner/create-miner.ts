@@ -109,6 +109,7 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
         emit({ type: "runs", runs: message.runs });
         break;
       case "assigned":
+        places.assigned(message.runId);
         emit({ type: "assigned", runId: message.runId });
         break;
       case "owner-answer":

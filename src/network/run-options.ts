@@ -26,22 +26,39 @@ export interface RunOptions {
   readonly tokens?: number;
   readonly seed?: number;
   readonly mode?: TrainingConfig["mode"];
+  readonly optimizer?: TrainingConfig["optimizer"];
+  readonly stepsPerEpoch?: number;
+  /** `maximumStaleness` of the training. */
+  readonly maxStaleness?: number;
   /** Replace what the preset says. */
   readonly training?: Partial<TrainingConfig>;
   readonly timeouts?: Partial<Timeouts>;
 }
 
-/** An imported model may have a shorter context than the preset's sequences. */
+/**
+ * An imported model may have a shorter context than the preset's sequences. Throws `FailureError` (invalid-option) for what `sync`
+ * mode cannot do.
+ */
 export function trainingOf(options: RunOptions, model: ModelConfig = presets[options.preset].model): TrainingConfig {
   const preset = presets[options.preset].training;
-  const mode = options.mode ?? preset.mode;
+  const { mode = preset.mode, stepsPerEpoch, maxStaleness, optimizer, seed } = options;
+  // In sync mode replicas merge at every step.
+  if (mode === "sync" && ((stepsPerEpoch ?? 1) > 1 || (maxStaleness ?? 0) > 0))
+    throw new FailureError(
+      "invalid-option",
+      "In sync mode an epoch is one step, and nothing is computed ahead of it.",
+      {
+        action: "Leave --steps-per-epoch and --max-staleness out, or choose --mode local-steps.",
+      },
+    );
   return {
     ...preset,
     sequenceLength: Math.min(preset.sequenceLength, model.context),
     mode,
-    // In sync mode replicas merge at every step.
-    ...(mode === "sync" ? { stepsPerEpoch: 1 } : {}),
-    ...(options.seed === undefined ? {} : { seed: options.seed }),
+    optimizer: optimizer ?? preset.optimizer,
+    stepsPerEpoch: mode === "sync" ? 1 : (stepsPerEpoch ?? preset.stepsPerEpoch),
+    maximumStaleness: mode === "sync" ? 0 : (maxStaleness ?? preset.maximumStaleness),
+    seed: seed ?? preset.seed,
     ...options.training,
   };
 }

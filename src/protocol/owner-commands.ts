@@ -25,6 +25,10 @@ export const newRunSchema = z.strictObject({
   tokens: z.int().positive().optional(),
   seed: z.int().nonnegative().optional(),
   mode: z.enum(["sync", "local-steps"]).optional(),
+  /** As in `trainingConfigSchema`; undefined: as the preset has them. */
+  optimizer: z.enum(["adamw", "nadam"]).optional(),
+  stepsPerEpoch: z.int().positive().optional(),
+  maxStaleness: z.int().nonnegative().optional(),
 });
 export type NewRun = Readonly<z.infer<typeof newRunSchema>>;
 

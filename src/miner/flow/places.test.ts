@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { bytesOf, hashBytes } from "../../protocol/identity.ts";
+import { runIdSchema } from "../../protocol/ids.ts";
 import { type FakeMember, FakeSwarm } from "./fake-swarm.ts";
 
 const joinsOf = (member: FakeMember) => member.sent.filter(({ type }) => type === "join");
@@ -85,6 +86,17 @@ describe("a miner's places", () => {
     await swarm.heard(member, "ready", 1);
     expect(swarm.clock.nowMs() - atMs).toBeLessThan(500);
     expect(member.engines.map(({ isClosed }) => isClosed)).toEqual([false, false]);
+  });
+
+  it("end at once when the miner is to work for another run", async () => {
+    const swarm = new FakeSwarm(1, 1);
+    const member = alone(swarm);
+    await swarm.prepare();
+    member.places.assigned(swarm.at.runId);
+    expect(member.places.places).toHaveLength(1);
+    member.places.assigned(runIdSchema.parse("another"));
+    expect(member.places.places).toEqual([]);
+    expect(member.engines.map(({ isClosed }) => isClosed)).toEqual([true]);
   });
 
   it("all end when there is none left", async () => {

@@ -4,7 +4,7 @@
  * messages and peers, not sockets or processes.
  */
 import type { Failure } from "../../protocol/failure.ts";
-import { type EpochRef, sameEpoch, samePlace } from "../../protocol/ids.ts";
+import { type EpochRef, type RunId, sameEpoch, samePlace } from "../../protocol/ids.ts";
 import type { MinerState } from "../../protocol/local-api.ts";
 import { type GatewayMessage, rosterBytes } from "../../protocol/messages.ts";
 import type { PeerLink } from "../../transport/peer-link.ts";
@@ -166,6 +166,13 @@ export class Places {
     )
       log("warning", `A roster for epoch ${message.at.epoch} is not signed by this network.`);
     else this.#advance(message);
+  }
+
+  /** The miner works for this run from here on, or for none: what it has of others ends. */
+  assigned(runId: RunId | null): void {
+    for (const [stage, { replica }] of [...this.#entries]) if (replica.phase.place.at.runId !== runId) this.#end(stage);
+    for (const [stage, { at }] of [...this.#postponed]) if (at.runId !== runId) this.#postponed.delete(stage);
+    this.#changed();
   }
 
   /** Ends everything, at once. */
