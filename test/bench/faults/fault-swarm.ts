@@ -129,9 +129,6 @@ export class FaultSwarm {
   #record(minerId: MinerId, bytes: Uint8Array): void {
     if (isFrame(bytes)) return;
     const message = decodeClientMessage(bytes);
-    if (message.type !== "progress") return;
-    const stages = this.watcher.view?.stages ?? [];
-    const stage = stages.findIndex(({ replicas }) => replicas.some((replica) => replica.minerId === minerId));
-    if (stage !== -1) this.book.record(minerId, stage, message, performance.now());
+    if (message.type === "progress") this.book.record(minerId, message, performance.now());
   }
 }

@@ -8,7 +8,7 @@ import { Lots } from "../../lab/lots.ts";
 import { progress, rounded } from "../shared/report.ts";
 import { readBooks } from "./books.ts";
 import { FaultSwarm, type SwarmOptions } from "./fault-swarm.ts";
-import { judge, type ScenarioResult, type Span } from "./judge.ts";
+import { judge, type ScenarioResult } from "./judge.ts";
 import type { Scenario } from "./scenario.ts";
 import { SmallDisk } from "./small-disk.ts";
 
@@ -47,15 +47,15 @@ async function measure(
   scenario: Scenario,
   swarm: FaultSwarm,
   disk: SmallDisk | null,
-  { minutes = scenario.minutes, seed, stages }: ScenarioOptions,
+  { minutes = scenario.minutes, seed }: ScenarioOptions,
 ): Promise<ScenarioResult> {
   const { watcher, book } = swarm;
   const say = (text: string) => progress(`${scenario.name}: ${text}`);
   say("the swarm is starting");
   const begin = await epochEnd(swarm, () => true);
-  const before = spanOf(begin, await epochEnd(swarm, isAfter(begin, undisturbedSeconds)));
+  const calm = await epochEnd(swarm, isAfter(begin, undisturbedSeconds));
 
-  say(`${before.tokensPerSecond} tokens/s undisturbed; now ${scenario.about}, for ${rounded(minutes * 60, 0)} s`);
+  say(`${scenario.about}, for ${rounded(minutes * 60, 0)} s`);
   const faultsAtMs: number[] = [];
   const disturbedFromMs = performance.now();
   const details = await scenario.disturb({
@@ -66,17 +66,21 @@ async function measure(
     disk,
   });
   const overMs = Date.now();
-  const disturbed = spanOf(before.to, await epochEnd(swarm, ({ finishedAtMs }) => finishedAtMs > overMs));
-  const after = spanOf(disturbed.to, await epochEnd(swarm, isAfter(disturbed.to, undisturbedSeconds)));
-  say(`${disturbed.tokensPerSecond} tokens/s disturbed, ${after.tokensPerSecond} afterwards`);
+  const recovered = await epochEnd(swarm, ({ finishedAtMs }) => finishedAtMs > overMs);
+  say("let alone again");
+  const end = await epochEnd(swarm, isAfter(recovered, undisturbedSeconds));
   await swarm.stop();
 
   const { findings } = await auditNetwork(swarm.orchestratorFolder);
   const { credits: creditsShown, contradictions } = watcher;
-  return judge(scenario, await readBooks(swarm.orchestratorFolder), {
-    stages,
+  return judge(scenario, {
+    books: await readBooks(swarm.orchestratorFolder),
     details,
-    spans: { before, disturbed, after },
+    spans: {
+      before: { from: begin, to: calm },
+      disturbed: { from: calm, to: recovered },
+      after: { from: recovered, to: end },
+    },
     disturbedFromMs,
     faultsAtMs,
     book,
@@ -84,11 +88,6 @@ async function measure(
     contradictions,
     findings: findings.map(({ what }) => what),
   });
-}
-
-function spanOf(from: EpochRecord, to: EpochRecord): Span {
-  const seconds = (to.finishedAtMs - from.finishedAtMs) / 1000;
-  return { to, tokensPerSecond: rounded((to.tokens - from.tokens) / seconds, 1), seconds: rounded(seconds, 1) };
 }
 
 function isAfter({ finishedAtMs }: EpochRecord, seconds: number): (epoch: EpochRecord) => boolean {

@@ -13,6 +13,8 @@ export interface Scenario {
   readonly goodputAtLeast?: number;
   /** Of the slowest recovery. */
   readonly recoverySecondsAtMost?: number;
+  /** Slices of the model that may keep their previous value because nobody could average them. */
+  readonly partitionsLostAtMost?: number;
   /** The orchestrator's state lies on a disk of its own. */
   readonly smallDisk?: boolean;
   /** Disturbs the swarm, for about `seconds`, and resolves when everything is as it was. Returns what is worth saying of it. */

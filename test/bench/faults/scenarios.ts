@@ -16,6 +16,7 @@ export const scenarios: readonly Scenario[] = [
     about: "one miner of each stage in turn is killed in mid-training, and started again by its service manager",
     minutes: 1,
     recoverySecondsAtMost: 3,
+    partitionsLostAtMost: 0,
     async disturb({ swarm, seconds: total, lots, mark }) {
       const { stages } = swarm.options;
       for (let stage = 0; stage < stages; stage++) {

@@ -5,14 +5,27 @@ import { type Flow, flowRate, recoverySeconds, WorkBook } from "./work-book.ts";
 const [one, other] = ["1", "2"].map((digit) => minerIdSchema.parse(digit.repeat(64)));
 const runId = runIdSchema.parse("run");
 
+const silentProgress = {
+  type: "progress",
+  tokensBackward: 0,
+  microbatchesDone: 0,
+  microbatchesLost: 0,
+  microbatchesInFlight: 0,
+  microbatchesRerouted: 0,
+  microbatchesStale: 0,
+  stalenessSum: 0,
+  stalenessMost: 0,
+  tokensPerSecond: 0,
+  memoryBytes: 0,
+  lossSumNats: null,
+} as const;
+
 describe("the work book", () => {
   function report(book: WorkBook, atMs: number, miner: typeof one, stage: number, done: number, attempt = 0): void {
     if (miner === undefined) throw new Error("no miner");
-    const counts = { microbatchesDone: done, microbatchesLost: 0, microbatchesInFlight: 0, tokensBackward: 10 * done };
-    const routing = { microbatchesRerouted: 0, microbatchesStale: 0, stalenessSum: 0, stalenessMost: 0 };
-    const rest = { tokensPerSecond: 0, memoryBytes: 0, lossSumNats: null };
     const at = { runId, epoch: 3, attempt, stage };
-    book.record(miner, stage, { type: "progress", at, ...counts, ...routing, ...rest }, atMs);
+    const counts = { microbatchesDone: done, tokensBackward: 10 * done };
+    book.record(miner, { ...silentProgress, at, ...counts }, atMs);
   }
 
   it("counts what comes back to sources as flow, once", () => {

@@ -22,10 +22,10 @@ export class WorkBook {
   /** By replica and attempt at an epoch. */
   readonly #shares = new Map<string, Share>();
 
-  record(minerId: MinerId, stage: number, progress: Progress, atMs: number): void {
-    const { at, tokensBackward, microbatchesDone } = progress;
-    const key = `${minerId} ${stage} ${at.epoch} ${at.attempt}`;
-    const share = this.#shares.get(key) ?? { stage, epoch: at.epoch, tokens: 0, microbatches: 0 };
+  record(minerId: MinerId, { at, tokensBackward, microbatchesDone }: Progress, atMs: number): void {
+    const { epoch, attempt, stage } = at;
+    const key = `${minerId} ${stage} ${epoch} ${attempt}`;
+    const share = this.#shares.get(key) ?? { stage, epoch, tokens: 0, microbatches: 0 };
     this.#shares.set(key, share);
     if (stage === 0 && microbatchesDone > share.microbatches)
       this.flow.push({ atMs, microbatches: microbatchesDone - share.microbatches });
