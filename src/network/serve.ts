@@ -103,6 +103,7 @@ export async function serveNetwork(options: NetworkOptions): Promise<RunningNetw
       maxBlobBytes: smallestBlobLimitBytes,
     });
     const archive = await CheckpointArchive.open({ stateFolder, blobs, policy: options.retention, log });
+    ends.push(() => archive.settled());
     const runs = await Runs.open({ store, blobs, archive, identity, networkId, clock, log, onFailed });
     ends.push(() => runs.close());
     if (options.run !== undefined) await findOrCreate(runs, options.run);
@@ -112,6 +113,13 @@ export async function serveNetwork(options: NetworkOptions): Promise<RunningNetw
     const evaluate = (run: ServedRun, checkpoint: Checkpoint) => {
       const noteWorth = (evaluation: Evaluation) => archive.noteEvaluation(run.runId, evaluation).catch(onFailed);
       evaluator?.evaluate(evaluated(run, noteWorth), checkpoint);
+    };
+    /** After a start, and when a run was created that goes on with a model. What is measured twice counts once. */
+    const evaluateUnmeasured = () => {
+      for (const run of runs.all) {
+        const { checkpoint, evaluations } = run.state;
+        if (checkpoint !== null && evaluations.at(-1)?.epoch !== checkpoint.epoch) evaluate(run, checkpoint);
+      }
     };
     const keep = async (state: RunState) => {
       await archive.record(state);
@@ -125,11 +133,9 @@ export async function serveNetwork(options: NetworkOptions): Promise<RunningNetw
           keep(run.state).catch(onFailed);
         }
       },
+      listed: evaluateUnmeasured,
     });
-    for (const run of runs.all) {
-      const { checkpoint, evaluations } = run.state;
-      if (checkpoint !== null && evaluations.at(-1)?.epoch !== checkpoint.epoch) evaluate(run, checkpoint);
-    }
+    evaluateUnmeasured();
 
     const owners = new Set(options.owners);
     const { port, onRunUpdate } = options;

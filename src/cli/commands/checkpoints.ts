@@ -179,5 +179,5 @@ function exportText({ folder, checkpoint, files, weightsBytes }: ExportedModel):
 }
 
 function megabytes(bytes: number): string {
-  return `${countText(bytes / 1e6)} MB`;
+  return `${(bytes / 1e6).toFixed(1)} MB`;
 }

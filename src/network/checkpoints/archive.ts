@@ -111,6 +111,11 @@ export class CheckpointArchive {
     return this.#oneByOne(async () => this.#write(this.#checkpoints.filter((one) => one.runId !== runId)));
   }
 
+  /** Resolves when everything asked for so far is on disk. */
+  settled(): Promise<void> {
+    return this.#writing;
+  }
+
   #retained(checkpoints: readonly ArchivedCheckpoint[]): readonly ArchivedCheckpoint[] {
     const runs = new Set(checkpoints.map(({ runId }) => runId));
     return [...runs].flatMap((run) =>
