@@ -26,8 +26,10 @@ export interface FetchOptions {
 /** What a fetch needs of the world. */
 export interface FetchSurroundings {
   ask(holder: MinerId, request: BlobRequest): void;
-  /** How long a part of this holder took last, if one came before. */
+  /** How long a part of a holder took last. */
   readonly partMs: Map<MinerId, number>;
+  /** Holders that were silent when they were last asked: others are asked first. */
+  readonly silent: Set<MinerId>;
   nowMs(): number;
   after(delayMs: number, action: () => void): () => void;
 }
@@ -115,6 +117,7 @@ export class BlobFetch {
   }
 
   received(from: MinerId, { offset, totalBytes, bytes }: BlobPart): void {
+    this.#surroundings.silent.delete(from);
     if (this.#ended || !this.#silences.has(from)) return;
     if (from !== this.#holder && !this.#mayMix) return;
     if (bytes === null) {
@@ -166,8 +169,10 @@ export class BlobFetch {
   }
 
   #silent(holder: MinerId): void {
-    for (const silent of new Set([holder, ...this.#lost]))
+    for (const silent of new Set([holder, ...this.#lost])) {
       if (this.#silences.has(silent)) this.#silences.set(silent, this.#silencesOf(silent) + 1);
+      this.#surroundings.silent.add(silent);
+    }
     this.#lost.clear();
     this.#askNext();
   }
@@ -178,8 +183,9 @@ export class BlobFetch {
     const after = this.#holder === null ? 0 : holders.indexOf(this.#holder) + 1;
     const inTurn = [...holders.slice(after), ...holders.slice(0, after)];
     const reachable = inTurn.filter((holder) => !this.#lost.has(holder));
+    const wasSilent = (holder: MinerId) => Number(this.#surroundings.silent.has(holder));
     const [next] = (reachable.length > 0 ? reachable : inTurn).toSorted(
-      (a, b) => this.#silencesOf(a) - this.#silencesOf(b),
+      (a, b) => this.#silencesOf(a) - this.#silencesOf(b) || wasSilent(a) - wasSilent(b),
     );
     if (next === undefined)
       this.#fail(new FailureError("blob-not-found", `Nobody has the blob ${this.#ref.hash}.`, { retry: true }));

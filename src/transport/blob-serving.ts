@@ -46,6 +46,10 @@ export class BlobServing {
     this.#send = send;
   }
 
+  get offeredBlobs(): number {
+    return this.#offered.size;
+  }
+
   offer(hash: BlobHash, source: BlobSource): Offered {
     const blob = this.#offered.get(hash) ?? { source, offers: 0, sentBytes: new Map() };
     blob.offers += 1;

@@ -207,6 +207,20 @@ describe("a holder that is lost on the way", () => {
     },
   );
 
+  it("is asked last for the next blob, until it is heard again", async () => {
+    const world = new World();
+    const [asker, first, second] = [world.peer(), world.peer(), world.peer()];
+    const blobs = [1, 2].map((salt) => blobOf(1000, salt));
+    for (const { blobs: offering } of [first, second]) for (const blob of blobs) offering.offer(blob);
+    world.network.fate = ({ from }) => (from === first.id ? "drop" : "deliver");
+    const get = (blob: Buffer | undefined) => asker.blobs.get(refOf(blob ?? large), [first.id, second.id]);
+    await world.settled(get(blobs[0]));
+    const afterFirstMs = world.clock.nowMs();
+    await world.settled(get(blobs[1]));
+    expect(afterFirstMs).toBeGreaterThanOrEqual(2000);
+    expect(world.clock.nowMs() - afterFirstMs).toBeLessThan(1000);
+  });
+
   it("is asked again when there is nobody else, and given up in the end", async () => {
     const world = new World();
     const [asker, holder] = [world.peer(), world.peer()];

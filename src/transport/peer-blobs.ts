@@ -27,10 +27,16 @@ export class PeerBlobs {
   readonly #serving = new BlobServing((to, part) => this.#send(to, "blob-part", encodeBody(part)));
   readonly #fetches = new Map<BlobHash, Set<BlobFetch>>();
   readonly #partMs = new Map<MinerId, number>();
+  readonly #silent = new Set<MinerId>();
   #link: PeerLink | null = null;
 
   constructor(options: PeerBlobsOptions) {
     this.#options = options;
+  }
+
+  /** How many blobs are offered at the moment. */
+  get offeredBlobs(): number {
+    return this.#serving.offeredBlobs;
   }
 
   connected(link: PeerLink): void {
@@ -74,6 +80,7 @@ export class PeerBlobs {
       {
         ask: (holder, request) => void this.#send(holder, "blob-request", encodeBody(request)),
         partMs: this.#partMs,
+        silent: this.#silent,
         nowMs: () => clock.nowMs(),
         after: (delayMs, action) => clock.after(delayMs, action),
       },

@@ -29,8 +29,8 @@ const targets = { ofTheory: { atMost: 1.1 }, error: { atMost: 1e-6 }, lost: { at
 const mostParametersPerDropout = 1024;
 /** If all moments together took more deliveries than this, which they do among more than eight replicas … */
 const mostDeliveries = 2_000_000;
-/** … every so many-th is tried, for about as many as this. */
-const sampledDeliveries = 200_000;
+/** … so many are tried, evenly spaced, with another replica each time. */
+const sampledMoments = 100;
 
 const rows = [];
 for (const replicas of flags.replicas) {
@@ -72,24 +72,31 @@ printResult({
 async function eachDropout(given: MergeShape) {
   const shape = { ...given, parameters: Math.min(given.parameters, mostParametersPerDropout) };
   const { deliveries } = await measureMerge(shape);
-  const allDeliveries = deliveries ** 2 * shape.replicas;
-  const stride = allDeliveries <= mostDeliveries ? 1 : Math.ceil(allDeliveries / sampledDeliveries);
-  const moments = Array.from({ length: Math.floor(deliveries / stride) }, (_, index) => 1 + index * stride);
-  const dropouts = moments.flatMap((moment) =>
-    Array.from({ length: shape.replicas }, (_, replica) => [{ replica, moment }]),
+  const isSampled = deliveries ** 2 * shape.replicas > mostDeliveries;
+  const moments = isSampled ? evenlySpaced(sampledMoments, deliveries) : evenlySpaced(deliveries, deliveries);
+  const dropouts = moments.flatMap((moment, index) =>
+    isSampled
+      ? [{ replica: index % shape.replicas, moment }]
+      : each(shape.replicas).map((replica) => ({ replica, moment })),
   );
-  return {
-    ...(await summaryOf(shape, shape.replicas === 1 ? [] : dropouts)),
-    moments: deliveries,
-    momentsTried: moments.length,
-  };
+  const runs = shape.replicas === 1 ? [] : dropouts.map((dropout) => [dropout]);
+  return { ...(await summaryOf(shape, runs)), moments: deliveries, momentsTried: moments.length };
+}
+
+/** From 1 to `last`. */
+function evenlySpaced(number: number, last: number): readonly number[] {
+  return each(number).map((index) => 1 + Math.floor((index * last) / number));
+}
+
+function each(number: number): readonly number[] {
+  return Array.from({ length: number }, (_, index) => index);
 }
 
 async function randomDropouts(shape: MergeShape, number: number) {
   if (number === 0) return summaryOf(shape, []);
   const { deliveries } = await measureMerge(shape);
   const key = streamKey(shape.seed, "dropouts");
-  const victims = Array.from({ length: shape.replicas }, (_, replica) => replica)
+  const victims = each(shape.replicas)
     .toSorted((a, b) => uniform(key, 0, a) - uniform(key, 0, b))
     .slice(0, number);
   const dropouts = victims.map((replica) => ({

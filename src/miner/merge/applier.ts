@@ -1,7 +1,7 @@
 /** The end of a merge: brings the merged slices to the engine, one by one, and steps on them. */
 import { failureOf } from "../../protocol/failure.ts";
 import { floatsOf } from "../../protocol/identity.ts";
-import type { BlobHash } from "../../protocol/ids.ts";
+import type { BlobHash, MinerId } from "../../protocol/ids.ts";
 import type { GatewayMessage } from "../../protocol/messages.ts";
 import type { Partition } from "../../protocol/partitions.ts";
 import type { ComputeEngine } from "../compute-host/compute-worker.ts";
@@ -73,13 +73,14 @@ export class Applier {
   }
 
   /** Null when it is no longer asked for. */
-  async #fetch({ index, length }: Partition, hash: BlobHash, version: number): Promise<Float32Array | null> {
+  async #fetch(partition: Partition, hash: BlobHash, version: number): Promise<Float32Array | null> {
     const { peerBlobs, clock, signal } = this.#scope;
+    const bytes = 4 * partition.length;
     const onWrong = namingLiars(this.#scope);
     for (;;) {
-      const holders = inOrderOfHope(this.#scope, this.#order.slices[index]?.holders ?? []);
+      const holders = inOrderOfHope(this.#scope, this.#holdersInTurn(partition));
       try {
-        return floatsOf(await peerBlobs.get({ hash, bytes: 4 * length }, holders, { signal, onWrong }));
+        return floatsOf(await peerBlobs.get({ hash, bytes }, holders, { signal, onWrong }));
       } catch (error) {
         if (signal.aborted || failureOf(error) === undefined) throw error;
       }
@@ -87,5 +88,13 @@ export class Applier {
       signal.throwIfAborted();
       if (version !== this.#version) return null;
     }
+  }
+
+  /** Replicas turn to one holder or the other by their place in line, so that all of them serve as much. */
+  #holdersInTurn({ index, order }: Partition): readonly MinerId[] {
+    const holders = this.#order.slices[index]?.holders ?? [];
+    const inLine = order.filter((miner) => holders.includes(miner));
+    const first = inLine.length === 0 ? 0 : order.indexOf(this.#scope.self) % inLine.length;
+    return [...inLine.slice(first), ...inLine.slice(0, first)];
   }
 }

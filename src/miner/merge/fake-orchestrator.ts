@@ -1,6 +1,6 @@
 /**
  * For tests and the benchmark: what `docs/protocol.md` says of the orchestrator's part in the merge of one stage, for replicas that
- * are honest but may die. It hears of a death at once.
+ * are honest but may die, or be away. It hears of that at once, and waits for nobody who is.
  */
 import type { BlobHash, MinerId } from "../../protocol/ids.ts";
 import type { ClientMessage } from "../../protocol/messages.ts";
@@ -47,18 +47,22 @@ export class FakeOrchestrator {
     swarm.onReport = (from, message) => this.#reported(from, message);
   }
 
+  get partitions(): readonly Partition[] {
+    return this.#decisions.map(({ partition }) => partition);
+  }
+
   /** Leads the swarm through one merge. */
   async merge(): Promise<MergeOutcome> {
     const swarm = this.#swarm;
     for (const id of swarm.live) swarm.order(id, { type: "upload", at: fakePlace.at, replicas: this.#replicas });
-    await swarm.until(() => this.#allLive((id) => this.#contributions.has(id)));
+    await swarm.until(() => [...swarm.live].every((id) => swarm.away.has(id) || this.#contributions.has(id)));
     const contributions = this.#replicas.flatMap((id) => this.#contributions.get(id) ?? []);
     await swarm.until(() => {
       this.#ask(contributions);
       return this.#decisions.every(({ settled }) => settled !== undefined);
     });
     this.#apply(contributions.reduce((sum, { tokens }) => sum + tokens, 0));
-    await swarm.until(() => this.#allLive((id) => this.#merged.has(id)));
+    await swarm.until(() => [...swarm.live].every((id) => this.#merged.has(id)));
     return {
       weightsHashes: new Set([...this.#merged].filter(([id]) => swarm.live.has(id)).map(([, hash]) => hash)),
       partitions: this.#decisions.length,
@@ -94,15 +98,15 @@ export class FakeOrchestrator {
 
   /** As many as there are to be two reports, if those that were asked and live agree. */
   #nextInLine({ partition, asked, reports }: Decision): readonly MinerId[] {
-    const waitsFor = [...asked].filter((id) => this.#swarm.live.has(id) && !reports.has(id)).length;
+    const waitsFor = [...asked].filter((id) => this.#swarm.isOnRoster(id) && !reports.has(id)).length;
     const votes = Math.max(0, ...[...reports.values()].map((hash) => countOf(reports, hash)));
-    const others = partition.order.filter((id) => this.#swarm.live.has(id) && !asked.has(id));
+    const others = partition.order.filter((id) => this.#swarm.isOnRoster(id) && !asked.has(id));
     return others.slice(0, Math.max(0, ownersPerPartition - votes - waitsFor));
   }
 
-  #decide({ partition, asked, reports }: Decision): BlobHash | null | undefined {
+  #decide({ partition, reports }: Decision): BlobHash | null | undefined {
     for (const hash of reports.values()) if (countOf(reports, hash) >= ownersPerPartition) return hash;
-    const isAnyoneLeft = partition.order.some((id) => this.#swarm.live.has(id) && !(asked.has(id) && reports.has(id)));
+    const isAnyoneLeft = partition.order.some((id) => this.#swarm.isOnRoster(id) && !reports.has(id));
     if (isAnyoneLeft) return undefined;
     const [standing = null] = [...reports].filter(([id]) => this.#swarm.live.has(id)).map(([, hash]) => hash);
     return standing;
@@ -116,10 +120,6 @@ export class FakeOrchestrator {
     });
     for (const id of this.#swarm.live)
       this.#swarm.order(id, { type: "apply", at: fakePlace.at, replicas: this.#replicas, tokens, slices });
-  }
-
-  #allLive(isSo: (id: MinerId) => boolean): boolean {
-    return [...this.#swarm.live].every(isSo);
   }
 }
 

@@ -83,6 +83,8 @@ export class FakeSwarm {
   readonly network = new MemoryNetwork();
   readonly members: readonly FakeMember[];
   readonly live = new Set<MinerId>();
+  /** Those of the live who are away, as the orchestrator sees it. */
+  readonly away = new Set<MinerId>();
   /** What becomes of messages between replicas. */
   fate: (message: AddressedMessage) => Fate = () => "deliver";
   /** Gets what replicas report. */
@@ -107,6 +109,10 @@ export class FakeSwarm {
   /** Deliveries so far, between replicas or to and from the orchestrator. */
   get moments(): number {
     return this.#moments;
+  }
+
+  isOnRoster(id: MinerId): boolean {
+    return this.live.has(id) && !this.away.has(id);
   }
 
   member(id: MinerId): FakeMember {
@@ -185,7 +191,7 @@ export class FakeSwarm {
         blobs: new FakeBlobs(),
         clock: this.clock,
         tell: (to, message) => void link.send(to, "merge", encodeBody(message)).catch(() => undefined),
-        isLive: (miner) => this.live.has(miner),
+        isLive: (miner) => this.isOnRoster(miner),
         send: (message) => this.#report(id, message),
         log: (_, text) => log.push(text),
       },

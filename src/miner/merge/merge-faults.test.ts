@@ -1,0 +1,241 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { bytesOf, hashBytes } from "../../protocol/identity.ts";
+import type { ClientMessage } from "../../protocol/messages.ts";
+import { ownersPerPartition } from "../../protocol/partitions.ts";
+import type { Fate } from "../../transport/memory-link.ts";
+import { fakeContributions, largestError } from "./fake-contributions.ts";
+import { FakeOrchestrator } from "./fake-orchestrator.ts";
+import { FakeSwarm, fakePlace } from "./fake-swarm.ts";
+
+const seed = 20_261_126;
+const parameters = 64;
+
+function swarmOf(replicas: number) {
+  const contributions = fakeContributions(replicas, parameters, seed);
+  const swarm = new FakeSwarm(contributions);
+  return { swarm, contributions, orchestrator: new FakeOrchestrator(swarm, parameters) };
+}
+
+/** Lets a test see reports, after the orchestrator has seen them. */
+function onReports(swarm: FakeSwarm, look: FakeSwarm["onReport"]): void {
+  const { onReport } = swarm;
+  swarm.onReport = (from, message) => {
+    onReport(from, message);
+    look(from, message);
+  };
+}
+
+function first<T>(list: readonly T[]): T {
+  const [one] = list;
+  if (one === undefined) throw new Error("an empty list");
+  return one;
+}
+
+describe("a merge among unreliable links", () => {
+  it("comes to the same, whatever is lost, doubled or late", { timeout: 120_000 }, async () => {
+    const fates = fc.array(fc.constantFrom<Fate>("deliver", "deliver", "deliver", "drop", "double", "hold"), {
+      minLength: 20,
+      maxLength: 200,
+    });
+    await fc.assert(
+      fc.asyncProperty(fates, async (order) => {
+        const { swarm, contributions, orchestrator } = swarmOf(3);
+        let message = 0;
+        swarm.fate = () => {
+          const fate = order[message++] ?? "deliver";
+          if (fate !== "hold") swarm.network.release();
+          return fate;
+        };
+        const outcome = await orchestrator.merge();
+        expect(outcome).toMatchObject({ lost: 0, partitions: 3 });
+        expect(outcome.contributors).toHaveLength(3);
+        expect(largestError(swarm, contributions, outcome)).toBeLessThan(1e-6);
+      }),
+      { seed, numRuns: 50 },
+    );
+  });
+
+  it("goes on over new links after all were lost at once", async () => {
+    for (const moment of [10, 20, 30, 40, 50]) {
+      const { swarm, contributions, orchestrator } = swarmOf(3);
+      swarm.fate = () => {
+        if (swarm.moments === moment) for (const member of swarm.members) member.peerBlobs.disconnected();
+        return swarm.moments >= moment && swarm.clock.nowMs() < 30_000 ? "drop" : "deliver";
+      };
+      swarm.clock.after(30_000, () => {
+        for (const { peerBlobs, link, acts } of swarm.members) {
+          peerBlobs.connected(link);
+          acts.lookAgain();
+        }
+      });
+      const outcome = await orchestrator.merge();
+      expect(outcome.lost).toBe(0);
+      expect(outcome.contributors).toHaveLength(3);
+      expect(largestError(swarm, contributions, outcome)).toBeLessThan(1e-6);
+    }
+  });
+
+  it("waits for a replica that falls silent no longer than its own patience, once it is off the roster", async () => {
+    const { swarm, contributions, orchestrator } = swarmOf(4);
+    const { id } = first(swarm.members);
+    const silentFrom = 60;
+    swarm.fate = ({ from, to }) => (swarm.moments > silentFrom && (from === id || to === id) ? "drop" : "deliver");
+    swarm.clock.after(15_000, () => swarm.kill(id));
+    const outcome = await orchestrator.merge();
+    expect(outcome.lost).toBe(0);
+    expect(largestError(swarm, contributions, outcome)).toBeLessThan(1e-6);
+    expect(swarm.clock.nowMs()).toBeLessThan(30_000);
+  });
+});
+
+describe("an order that is repeated", () => {
+  it("changes nothing", async () => {
+    const { swarm, contributions, orchestrator } = swarmOf(3);
+    const { order } = swarm;
+    swarm.order = (to, message) => {
+      for (let time = 0; time < 3; time++) order.call(swarm, to, message);
+    };
+    const outcome = await orchestrator.merge();
+    expect(largestError(swarm, contributions, outcome)).toBeLessThan(1e-6);
+  });
+
+  it("to average is answered again, but not at once: the answer may have been lost", async () => {
+    const { swarm, orchestrator } = swarmOf(2);
+    const reports: ClientMessage[] = [];
+    onReports(swarm, (_, message) => {
+      if (message.type === "reduced") reports.push(message);
+    });
+    const { order } = swarm;
+    const reduce = Promise.withResolvers<Parameters<typeof order>>();
+    swarm.order = (...given) => {
+      if (given[1].type === "reduce") reduce.resolve(given);
+      order.apply(swarm, given);
+    };
+    await orchestrator.merge();
+    const given = await reduce.promise;
+    const before = reports.length;
+    order.apply(swarm, given);
+    swarm.clock.advance(4000);
+    order.apply(swarm, given);
+    order.apply(swarm, given);
+    await swarm.until(() => reports.length > before);
+    for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve));
+    expect(reports.length).toBe(before + 1);
+  });
+});
+
+describe("owners that disagree", () => {
+  it("are decided between by the next replica in line, from what it fetches of the others", async () => {
+    const { swarm, contributions, orchestrator } = swarmOf(4);
+    const liar = first(swarm.members);
+    const onReport = swarm.onReport;
+    swarm.onReport = (from, message) => {
+      if (message.type !== "reduced" || from !== liar.id) onReport(from, message);
+      else {
+        const slices = message.slices.map(({ partition }) => ({ partition, hash: hashBytes(Buffer.from("a lie")) }));
+        onReport(from, { ...message, slices });
+      }
+    };
+    const outcome = await orchestrator.merge();
+    expect(outcome.lost).toBe(0);
+    expect(largestError(swarm, contributions, outcome)).toBeLessThan(1e-6);
+  });
+
+  it("may have missed every offer: what was contributed can be found out, even of the dead", async () => {
+    const { swarm, contributions, orchestrator } = swarmOf(5);
+    const late = first(swarm.members).id;
+    // A partition that both own would have had two dropouts.
+    const owners = orchestrator.partitions.map(({ order }) => order.slice(0, ownersPerPartition));
+    const victim = first(
+      swarm.members.filter(({ id }) => !owners.some((both) => both.includes(late) && both.includes(id))),
+    ).id;
+    swarm.fate = ({ to, kind }) => (to === late && kind === "merge" && swarm.away.has(late) ? "drop" : "deliver");
+    swarm.away.add(late);
+    let contributed = 0;
+    onReports(swarm, (_, { type }) => {
+      if (type === "contributed") contributed += 1;
+      if (contributed < 4) return;
+      swarm.away.delete(late);
+      swarm.kill(victim);
+    });
+    const outcome = await orchestrator.merge();
+    expect(outcome.lost).toBe(0);
+    expect(outcome.contributors).toContain(victim);
+    expect(largestError(swarm, contributions, outcome)).toBeLessThan(1e-6);
+  });
+});
+
+describe("a replica", () => {
+  it("that comes too late to contribute is in step again after the merge", async () => {
+    const { swarm, contributions, orchestrator } = swarmOf(3);
+    const late = first(swarm.members);
+    swarm.away.add(late.id);
+    const { order } = swarm;
+    swarm.order = (to, message) => {
+      if (to !== late.id || message.type === "apply") order.call(swarm, to, message);
+    };
+    const outcome = await orchestrator.merge();
+    expect(outcome.contributors).not.toContain(late.id);
+    expect(outcome.weightsHashes.size).toBe(1);
+    expect(largestError(swarm, contributions, outcome)).toBeLessThan(1e-6);
+    expect(late.phases.phase.kind).toBe("merged");
+  });
+
+  it("that has nothing to contribute says so, and nobody waits for it", async () => {
+    const contributions = fakeContributions(3, parameters, seed).with(1, {
+      values: new Float32Array(parameters),
+      tokens: 0,
+    });
+    const swarm = new FakeSwarm(contributions);
+    const outcome = await new FakeOrchestrator(swarm, parameters).merge();
+    expect(outcome.lost).toBe(0);
+    expect(largestError(swarm, contributions, outcome)).toBeLessThan(1e-6);
+    expect(swarm.clock.nowMs()).toBeLessThan(2000);
+  });
+
+  it("whose contribution is an outlier is left out and named", async () => {
+    const contributions = fakeContributions(4, parameters, seed);
+    const loud = { tokens: 100, values: new Float32Array(parameters).fill(1e6) };
+    const swarm = new FakeSwarm([...contributions, loud]);
+    const outcome = await new FakeOrchestrator(swarm, parameters).merge();
+    const { id } = swarm.members[4] ?? {};
+    expect([...outcome.outliers]).toEqual([id]);
+    expect(outcome.lost).toBe(0);
+    const honest = { ...outcome, contributors: outcome.contributors.filter((contributor) => contributor !== id) };
+    expect(largestError(swarm, contributions, honest)).toBeLessThan(1e-6);
+  });
+
+  it("that stores the checkpoint serves it to joiners until the next merge", async () => {
+    const { swarm, orchestrator } = swarmOf(2);
+    await orchestrator.merge();
+    const [storer, joiner] = swarm.members;
+    if (storer === undefined || joiner === undefined) throw new Error("two members");
+    const stored = Promise.withResolvers<Extract<ClientMessage, { type: "stored" }>>();
+    onReports(swarm, (_, message) => {
+      if (message.type === "stored") stored.resolve(message);
+    });
+    swarm.order(storer.id, { type: "store-checkpoint", at: fakePlace.at });
+    const { weights } = await stored.promise;
+    expect(weights.hash).toBe(hashBytes(bytesOf(storer.engine.weights)));
+    storer.phases.enter({ kind: "preparing", place: { ...fakePlace, at: { ...fakePlace.at, epoch: 4 } } });
+    let fetched: Uint8Array | null = null;
+    void joiner.peerBlobs.get(weights, [storer.id]).then((bytes) => {
+      fetched = bytes;
+    });
+    await swarm.until(() => fetched !== null);
+    expect(hashBytes(fetched ?? new Uint8Array())).toBe(weights.hash);
+  });
+
+  it("that is prepared for the next epoch keeps nothing of this one's merge", async () => {
+    const { swarm, orchestrator } = swarmOf(2);
+    await orchestrator.merge();
+    const [member, other] = swarm.members;
+    if (member === undefined || other === undefined) throw new Error("two members");
+    const { hash } = member.peerBlobs.offer(new Uint8Array(1)).ref;
+    expect(member.peerBlobs.offeredBlobs).toBeGreaterThan(1);
+    member.phases.enter({ kind: "preparing", place: { ...fakePlace, at: { ...fakePlace.at, epoch: 4 } } });
+    expect(member.peerBlobs.offeredBlobs).toBe(1);
+    expect(hash).toHaveLength(64);
+  });
+});
