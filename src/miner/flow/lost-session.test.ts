@@ -141,24 +141,24 @@ describe("a miner whose session is lost", () => {
 });
 
 describe("a report", () => {
-  it("is said again every 5 s until the next command comes", async () => {
+  it("is said again, ever more seldom, until the next command comes", async () => {
     const swarm = new FakeSwarm(1, 1);
     const [member] = swarm.members;
     if (member === undefined) throw new Error("a member");
     await swarm.prepare();
     await swarm.turns(11_000);
-    expect(reportsOf(member, "ready")).toHaveLength(3);
+    expect(reportsOf(member, "ready")).toHaveLength(4);
     swarm.start();
     await swarm.trained();
     await swarm.turns(11_000);
-    expect(reportsOf(member, "ready")).toHaveLength(3);
-    expect(reportsOf(member, "source-done")).toHaveLength(3);
+    expect(reportsOf(member, "ready")).toHaveLength(4);
+    expect(reportsOf(member, "source-done")).toHaveLength(4);
     const order = await swarm.reduced(0, [member]);
     await swarm.turns(11_000);
-    expect(reportsOf(member, "source-done")).toHaveLength(3);
-    expect(reportsOf(member, "reduced").length).toBeGreaterThanOrEqual(3);
+    expect(reportsOf(member, "source-done")).toHaveLength(4);
+    expect(reportsOf(member, "reduced").length).toBeGreaterThanOrEqual(4);
     await swarm.apply(0, [member], order);
     await swarm.turns(11_000);
-    expect(reportsOf(member, "merged")).toHaveLength(3);
+    expect(reportsOf(member, "merged")).toHaveLength(4);
   });
 });

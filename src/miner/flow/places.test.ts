@@ -12,22 +12,22 @@ function alone(swarm: FakeSwarm): FakeMember {
 }
 
 describe("asking for places", () => {
-  it("is repeated every 5 s until it is answered, and more seldom when there is none", async () => {
+  it("is repeated, ever more seldom, until it is answered, and after a minute where there are none", async () => {
     const member = alone(new FakeSwarm(1, 1));
     const swarm = new FakeSwarm(1, 1);
     const asking = alone(swarm);
     expect(joinsOf(member)).toHaveLength(1);
     await swarm.turns(11_000);
-    expect(joinsOf(asking)).toHaveLength(3);
+    expect(joinsOf(asking)).toHaveLength(4);
     asking.places.handle({ type: "idle", reason: "Every stage has enough miners." });
     expect(asking.places.state).toEqual({ kind: "waiting", reason: "Every stage has enough miners." });
     await swarm.turns(59_000);
-    expect(joinsOf(asking)).toHaveLength(3);
-    await swarm.turns(2000);
     expect(joinsOf(asking)).toHaveLength(4);
+    await swarm.turns(2000);
+    expect(joinsOf(asking)).toHaveLength(5);
     await swarm.prepare();
     await swarm.turns(61_000);
-    expect(joinsOf(asking)).toHaveLength(4);
+    expect(joinsOf(asking)).toHaveLength(5);
   });
 
   it("is not done while a person wants none, whatever the network says", async () => {

@@ -16,7 +16,7 @@ import { Peers } from "./peers.ts";
 import { holdsState, workingState } from "./phase.ts";
 import { isOlder, type Place } from "./place.ts";
 import { Recovery } from "./recovery.ts";
-import { Repetition } from "./repetition.ts";
+import { type Pauses, Repetition } from "./repetition.ts";
 import { type EpochMessage, Replica } from "./replica.ts";
 
 type IdleMessage = Extract<GatewayMessage, { type: "idle" }>;
@@ -43,9 +43,9 @@ interface Entry {
   readonly engines: EngineSource;
 }
 
-const rejoinMs = 5000;
+const rejoinPauses: Pauses = { firstMs: 1000, longestMs: 5000 };
 /** Who was told that there is no place asks again all the same: the message that there is one may be lost. */
-const idleRejoinMs = 60_000;
+const idleRejoinPauses: Pauses = { firstMs: 60_000, longestMs: 60_000 };
 /** All prepare messages of an epoch come together: a stage that is not among them is not this miner's any more. */
 const settleMs = 1000;
 
@@ -197,7 +197,7 @@ export class Places {
   }
 
   #idle(reason: string): void {
-    this.#asking.begin(() => this.#join(), idleRejoinMs, "later");
+    this.#asking.begin(() => this.#join(), idleRejoinPauses, "later");
     this.#endAll();
     if (!this.#recovery.isPausing) this.#standing = { kind: "waiting", reason };
     this.#changed();
@@ -301,7 +301,7 @@ export class Places {
   }
 
   #ask(): void {
-    if (this.#offline === null) this.#asking.begin(() => this.#join(), rejoinMs);
+    if (this.#offline === null) this.#asking.begin(() => this.#join(), rejoinPauses);
   }
 
   #join(): void {

@@ -15,7 +15,7 @@ import type { Phase } from "./phase.ts";
 import { PhaseKeeper } from "./phase-keeper.ts";
 import { isOlder, type Place } from "./place.ts";
 import { crash, failureFrom } from "./recovery.ts";
-import { Repetition } from "./repetition.ts";
+import { type Pauses, Repetition } from "./repetition.ts";
 import type { Routes } from "./routes.ts";
 import { Holding } from "./starting-state.ts";
 
@@ -33,7 +33,8 @@ export interface ReplicaListener {
   merged(): void;
 }
 
-const repeatMs = 5000;
+/** One message in a hundred is lost on a bad link, and a whole stage waits for it: the first time soon. */
+const reportPauses: Pauses = { firstMs: 1000, longestMs: 5000 };
 const reports: readonly ClientMessage["type"][] = [
   "ready",
   "source-done",
@@ -203,7 +204,7 @@ export class Replica {
     // What was averaged may take several reports.
     this.#said = message.type === "reduced" ? [...this.#said, message] : [message];
     send(message);
-    this.#report.begin(() => this.#said.forEach(send), repeatMs, "later");
+    this.#report.begin(() => this.#said.forEach(send), reportPauses, "later");
   }
 
   #entered(phase: Phase): void {
