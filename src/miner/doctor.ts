@@ -4,9 +4,9 @@ import { createNativeDevice, nativeAvailability } from "../compute/backends/nati
 import { stageWorkspaceBytes } from "../compute/model/workspace.ts";
 import type { CommandResult } from "../protocol/local-api.ts";
 import { readSensors } from "./machine.ts";
+import { exampleWork, type MemoryReport, memoryReport, type Work } from "./memory-report.ts";
 import { minimumFreeDiskBytes, minimumFreeMemoryBytes } from "./policy.ts";
 import { detectDevices, examineDevices } from "./probe/probe-devices.ts";
-import { exampleWork, type MemoryReport, memoryReport, type Work } from "./stage-budget.ts";
 
 export type DoctorReport = CommandResult<"doctor">;
 type Check = DoctorReport["checks"][number];

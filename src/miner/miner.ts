@@ -8,7 +8,7 @@ import type { LogLine, MachineView, MinerState } from "../protocol/local-api.ts"
 import type { DeviceReport, Receipt } from "../protocol/messages.ts";
 import type { OwnerCommand } from "../protocol/owner-commands.ts";
 import type { RunSummary, RunUpdate } from "../protocol/run-view.ts";
-import type { Work } from "./stage-budget.ts";
+import type { Work } from "./memory-report.ts";
 
 export interface MinerOptions {
   readonly identity: Identity;

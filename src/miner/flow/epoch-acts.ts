@@ -2,6 +2,8 @@
  * What a replica does in an epoch until it merges, act by act: it loads the starting weights and trains; `../merge/merge-acts.ts`
  * goes on from there. Each act is a phase of the replica, and its work ends with the phase.
  */
+
+import { stageBudget } from "../../compute/model/stage-budget.ts";
 import type { MinerId } from "../../protocol/ids.ts";
 import type { LogLine } from "../../protocol/local-api.ts";
 import type { ClientMessage, DeviceReport, Roster } from "../../protocol/messages.ts";
@@ -10,7 +12,6 @@ import type { PeerBlobs } from "../../transport/peer-blobs.ts";
 import type { EngineSource } from "../compute-host/compute-worker.ts";
 import { openSamples } from "../data/samples-from-blobs.ts";
 import type { Clock } from "../session/clock.ts";
-import { stageBudget } from "../stage-budget.ts";
 import type { Activity } from "./activity.ts";
 import { ComputeQueue } from "./compute-queue.ts";
 import { DropLog } from "./drop-log.ts";

@@ -3,6 +3,7 @@
  * exactly that already because it merged it a moment ago. A checkpoint comes from a miner that holds it, else from the blob store.
  */
 import { optimizerStateLength } from "../../compute/model/optimizer-state.ts";
+import { stageBudget } from "../../compute/model/stage-budget.ts";
 import type { DeviceChoice } from "../../protocol/device-report.ts";
 import { FailureError, failureOf } from "../../protocol/failure.ts";
 import { floatsOf } from "../../protocol/identity.ts";
@@ -11,7 +12,6 @@ import type { BlobClient } from "../../transport/blobs/blob-client.ts";
 import type { PeerBlobs } from "../../transport/peer-blobs.ts";
 import type { ComputeEngine } from "../compute-host/compute-worker.ts";
 import { deviceOptions } from "../probe/device-options.ts";
-import { stageBudget } from "../stage-budget.ts";
 import { type Place, sameStage } from "./place.ts";
 
 /** What an engine was opened for, and the epoch whose starting weights it holds, if any. */

@@ -64,7 +64,7 @@ describe("the start", () => {
     const swarm = new FakeSwarm();
     swarm.joinWith(1, { ...fakeDevice(fakeDefinition()), memoryLimitBytes: 1 << 10 });
     expect(swarm.sent("idle").at(-1)?.message.reason).toBe(
-      "No stage fits into 1 MiB of memory: the smallest one takes 1 MiB.",
+      "No stage fits into 1 MiB of memory: the smallest one takes 161 MiB.",
     );
   });
 
@@ -148,17 +148,38 @@ describe("an epoch", () => {
     expect(roster?.version).toBeGreaterThan(swarm.sent("start")[0]?.message.roster.version ?? 0);
   });
 
-  it("shares a stage's work out by what its replicas were measured to do", () => {
+  it("shares a stage's work out by how fast its replicas are, once one is clearly slower for some epochs", () => {
     const swarm = fullSwarm();
-    swarm.reach("uploading");
-    const { at, ...slow } = swarm.report(1, "contributed");
-    swarm.say(fakeMiner(1), { ...slow, at, computeMs: 4 * slow.computeMs });
-    swarm.finishEpoch();
-    swarm.reach("training");
-    const replicas = swarm.sent("start").at(-1)?.message.roster.stages.flat() ?? [];
-    const weights = new Map(replicas.map(({ minerId, weight }) => [minerId, weight]));
-    expect(weights.get(fakeMiner(1))).toBe(250);
-    expect(weights.get(fakeMiner(5))).toBe(1000);
+    const weights = () => {
+      const replicas = swarm.sent("start").at(-1)?.message.roster.stages.flat() ?? [];
+      return new Map(replicas.map(({ minerId, weight }) => [Number.parseInt(minerId, 16), weight]));
+    };
+    const courses: (number | undefined)[] = [];
+    for (let epoch = 0; epoch < 8; epoch++) {
+      swarm.reach("uploading");
+      courses.push(weights().get(1));
+      const report = swarm.report(1, "contributed");
+      swarm.say(fakeMiner(1), { ...report, computeMs: 4 * report.computeMs });
+      swarm.finishEpoch();
+    }
+    expect(courses.slice(0, 2)).toEqual([1000, 1000]);
+    expect(courses.at(-1)).toBeLessThan(400);
+  });
+
+  it("moves nobody because measurements scatter", () => {
+    const swarm = fullSwarm();
+    const places = () => swarm.state.members.map(({ stages: held }) => held);
+    const before = places();
+    for (let epoch = 0; epoch < 12; epoch++) {
+      swarm.reach("uploading");
+      for (const index of everyone) {
+        const report = swarm.report(index, "contributed");
+        const scatter = [0.5, 1, 2][(index * 7 + epoch * 5) % 3] ?? 1;
+        swarm.say(fakeMiner(index), { ...report, computeMs: Math.round(scatter * report.computeMs) });
+      }
+      swarm.finishEpoch();
+    }
+    expect(places()).toEqual(before);
   });
 
   it("shares it out evenly in sync mode, whatever was measured", () => {

@@ -5,6 +5,7 @@ import { modelParameters } from "./definition.ts";
 import { historyLimits, remember } from "./history.ts";
 import { confirmedOutliers } from "./merging.ts";
 import { isLive } from "./replicas.ts";
+import { measuredMembers } from "./speed.ts";
 import type { StageMerge } from "./stage-merge.ts";
 import { type Contribution, type Member, type Replica, type RunState, stageName, targetReached } from "./state.ts";
 import type { Turn } from "./turn.ts";
@@ -139,21 +140,12 @@ function membersAfter({ members, replicas, needs }: RunState): readonly Member[]
         reliably: before.reliably && isLive(replica),
       });
     }
-  return members.map((member) => {
-    const work = worked.get(member.minerId);
-    if (work === undefined) return member;
-    return {
-      ...member,
-      unreliable: member.unreliable && !work.reliably,
-      blockTokensPerSecond: smoothed(member.blockTokensPerSecond, (1000 * work.blocks) / work.computeMs),
-    };
-  });
-}
-
-/** Half of what was known, half of what was measured: a machine that its owner needs for a minute is not taken for a slow one. */
-function smoothed(known: number | null, measured: number): number | null {
-  if (!Number.isFinite(measured) || measured === 0) return known;
-  return known === null ? measured : (known + measured) / 2;
+  const rates = new Map<MinerId, number>();
+  for (const [minerId, { blocks, computeMs }] of worked)
+    if (blocks > 0 && computeMs > 0) rates.set(minerId, (1000 * blocks) / computeMs);
+  return measuredMembers(members, rates).map((member) =>
+    member.unreliable && worked.get(member.minerId)?.reliably ? { ...member, unreliable: false } : member,
+  );
 }
 
 function meanLossNats(contributions: readonly Contribution[]): number | null {

@@ -8,6 +8,7 @@ import type { ClientMessage, DeviceReport } from "../../../protocol/messages.ts"
 import { tellMember } from "./commands.ts";
 import { stagesForNewcomer } from "./placing.ts";
 import { warmUp } from "./preparing.ts";
+import { speedOfNewcomer } from "./speed.ts";
 import { epochRuns, isAway, type Member, memberOf, placeRef, type RunState, stageName } from "./state.ts";
 import type { Turn } from "./turn.ts";
 import { placeSoon } from "./waiting.ts";
@@ -33,9 +34,18 @@ export function join(
 
 function admit(turn: Turn, minerId: MinerId, name: string, device: DeviceReport): void {
   const { members, departed } = turn.state;
-  const { memoryLimitBytes, blockTokensPerSecond } = device;
-  const stages = departed.find((one) => one.minerId === minerId)?.stages ?? [];
-  const member = { minerId, name, memoryLimitBytes, blockTokensPerSecond, stages, unreliable: false, outliers: 0 };
+  const { memoryLimitBytes, blockTokensPerSecond: probedRate } = device;
+  const member: Member = {
+    minerId,
+    name,
+    memoryLimitBytes,
+    probedRate,
+    measuredRate: null,
+    speed: speedOfNewcomer(members, probedRate),
+    stages: departed.find((one) => one.minerId === minerId)?.stages ?? [],
+    unreliable: false,
+    outliers: 0,
+  };
   turn.change({
     members: [...members, member],
     departed: departed.filter((one) => one.minerId !== minerId),
@@ -48,10 +58,9 @@ function admit(turn: Turn, minerId: MinerId, name: string, device: DeviceReport)
 
 /** What the device's owner allows may have changed; what it can do is known better from its work. */
 function updateDevice(turn: Turn, member: Member, device: DeviceReport): void {
-  const { memoryLimitBytes } = device;
-  const blockTokensPerSecond = member.blockTokensPerSecond ?? device.blockTokensPerSecond;
-  if (memoryLimitBytes === member.memoryLimitBytes && blockTokensPerSecond === member.blockTokensPerSecond) return;
-  turn.changeMember(member.minerId, { memoryLimitBytes, blockTokensPerSecond });
+  const { memoryLimitBytes, blockTokensPerSecond: probedRate } = device;
+  if (memoryLimitBytes === member.memoryLimitBytes && probedRate === member.probedRate) return;
+  turn.changeMember(member.minerId, { memoryLimitBytes, probedRate });
   placeSoon(turn);
 }
 

@@ -1,3 +1,4 @@
+/** From members to places and back: what the placer is asked, and what becomes of its answer. */
 import { placementView } from "../placement/explain.ts";
 import {
   type Assignment,
@@ -6,10 +7,11 @@ import {
   place,
   placeNewcomer,
 } from "../placement/placement.ts";
+import { typicalRate } from "./speed.ts";
 import type { Member, Replica, RunState } from "./state.ts";
 import type { Turn } from "./turn.ts";
 
-/** The fastest replica's, and everyone's where speeds are unknown or must not matter. */
+/** The fastest replica's, and everyone's where speeds must not matter. */
 const fullWeight = 1000;
 
 /** Places everyone anew whose session is open. */
@@ -17,7 +19,7 @@ export function placeMembers(turn: Turn): void {
   const { members, away } = turn.state;
   const absent = new Set(away.map(({ minerId }) => minerId));
   const present = members.filter(({ minerId }) => !absent.has(minerId));
-  const request = requestFor(turn.state, present, typicalRate(present));
+  const request = requestFor(turn.state, present);
   const placement = place(request);
   const stagesOf = new Map(placement.assignments.map(({ minerId, stages }) => [minerId, stages]));
   turn.change({
@@ -29,11 +31,12 @@ export function placeMembers(turn: Turn): void {
 /** Stages for one more, while the others stay where they are. */
 export function stagesForNewcomer(state: RunState, newcomer: Member): readonly number[] {
   const others = state.members.filter(({ minerId }) => minerId !== newcomer.minerId);
-  const typical = typicalRate(others);
-  return placeNewcomer(requestFor(state, others, typical), resourcesOf(newcomer, typical), newcomer.stages);
+  const typical = typicalOf(others);
+  return placeNewcomer(requestFor(state, others), resourcesOf(newcomer, typical), newcomer.stages);
 }
 
-function requestFor(state: RunState, members: readonly Member[], typical: number): PlacementRequest {
+function requestFor(state: RunState, members: readonly Member[]): PlacementRequest {
+  const typical = typicalOf(members);
   // Before the first epoch nobody has anything to keep.
   const holding = state.epoch > 0 || state.phase.name !== "waiting";
   return {
@@ -43,20 +46,20 @@ function requestFor(state: RunState, members: readonly Member[], typical: number
   };
 }
 
+/** Tokens per second through one block, by the median member. */
+function typicalOf(members: readonly Member[]): number {
+  const measured = typicalRate(members.map(({ measuredRate }) => measuredRate));
+  return measured ?? typicalRate(members.map(({ probedRate }) => probedRate)) ?? 1;
+}
+
 function resourcesOf(member: Member, typical: number): MinerResources {
   return {
     minerId: member.minerId,
     memoryBytes: member.memoryLimitBytes,
-    blockTokensPerSecond: member.blockTokensPerSecond ?? typical,
+    blockTokensPerSecond: member.speed * typical,
     linkBytesPerSecond: null,
     reliable: !member.unreliable,
   };
-}
-
-/** What is assumed of who was not measured: the median of the others. */
-function typicalRate(members: readonly Member[]): number {
-  const rates = members.flatMap(({ blockTokensPerSecond }) => blockTokensPerSecond ?? []).sort((a, b) => a - b);
-  return rates[Math.floor(rates.length / 2)] ?? 1;
 }
 
 /** A member's replica of a stage, with the part of its memory that the stage may take: in proportion to what its stages need. */
@@ -77,23 +80,23 @@ export function newReplica(state: RunState, member: Member, stage: number, part:
 }
 
 /**
- * How a stage's work is shared out among its replicas: by what each one's miner has time for beside its other stages. While some are
- * not measured, and in `sync` mode, where a run is not to depend on measurements, everybody gets as much.
+ * How a stage's work is shared out among its replicas: by what each one's miner has time for beside its other stages. In `sync` mode,
+ * where a run is not to depend on measurements, everybody gets as much.
  */
 export function weigh(state: RunState, stages: readonly (readonly Replica[])[]): readonly (readonly Replica[])[] {
-  const members = new Map(state.members.map((member) => [member.minerId, member]));
-  const work = (stage: number) => state.needs[stage]?.work ?? 0;
-  const spareRate = ({ minerId }: Replica) => {
-    const { blockTokensPerSecond = null, stages: held = [] } = members.get(minerId) ?? {};
-    return blockTokensPerSecond && blockTokensPerSecond / held.reduce((sum, stage) => sum + work(stage), 0);
-  };
+  if (state.definition.training.mode === "sync") return stages;
+  const spare = new Map(
+    state.members.map(({ minerId, speed, stages: held }) => [
+      minerId,
+      speed / held.reduce((sum, stage) => sum + (state.needs[stage]?.work ?? 0), 0),
+    ]),
+  );
   return stages.map((replicas) => {
-    const rates = replicas.map(spareRate);
-    const fastest = Math.max(...rates.map((rate) => rate ?? 0));
-    const areEqual = state.definition.training.mode === "sync" || rates.includes(null) || !(fastest > 0);
+    const rates = replicas.map(({ minerId }) => spare.get(minerId) ?? 0);
+    const fastest = Math.max(...rates);
     return replicas.map((replica, index) => {
-      const weight = areEqual ? fullWeight : Math.max(1, Math.round((fullWeight * (rates[index] ?? 0)) / fastest));
-      return { ...replica, weight };
+      const share = (rates[index] ?? 0) / fastest;
+      return { ...replica, weight: Math.max(1, Math.round(fullWeight * share)) };
     });
   });
 }

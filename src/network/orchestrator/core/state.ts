@@ -62,8 +62,12 @@ export interface Member {
   readonly minerId: MinerId;
   readonly name: string;
   readonly memoryLimitBytes: number;
-  /** Through one block, forward and backward: as its epochs showed, before that as its probe said; null: not known. */
-  readonly blockTokensPerSecond: number | null;
+  /** Tokens per second through one block, forward and backward, as its device's probe said; null: not known. */
+  readonly probedRate: number | null;
+  /** Likewise, as its epochs showed. */
+  readonly measuredRate: number | null;
+  /** How fast it is taken to be, in comparison with a typical member (`speed.ts`). */
+  readonly speed: number;
   /** Ascending; none: it fits nowhere, or is not placed yet. */
   readonly stages: readonly number[];
   /** It failed, or was late, the last time it was counted on: no stage depends on it alone if that can be helped. */

@@ -1,5 +1,6 @@
 /** What each stage of a run asks of a miner, from the run's definition alone. */
 import { stageMemory } from "../../../compute/model/memory-plan.ts";
+import { programsBytes, stageBudget } from "../../../compute/model/stage-budget.ts";
 import { blockParameterCount, cutIntoStages, isFirstStage, isLastStage } from "../../../compute/model/stages.ts";
 import type { ModelConfig, StageSpec } from "../../../protocol/run-config.ts";
 import type { RunDefinition } from "../core/definition.ts";
@@ -9,19 +10,24 @@ import { mostStages } from "./stage-set.ts";
 /** Activations and their gradients cross a boundary as f32. */
 const bytesPerChannel = 4;
 
-/** Throws `RangeError` when the model cannot be cut so. `microbatchesInFlight`: that a replica keeps at once, at least. */
-export function stageNeeds(
-  { model, training, stages }: Pick<RunDefinition, "model" | "training" | "stages">,
-  microbatchesInFlight = 1,
-): readonly StageNeed[] {
+/** For what a back end's kernels take for themselves, which differs from miner to miner. */
+const workspaceShare = 0.1;
+
+/** Throws `RangeError` when the model cannot be cut so. */
+export function stageNeeds({
+  model,
+  training,
+  stages,
+}: Pick<RunDefinition, "model" | "training" | "stages">): readonly StageNeed[] {
   if (stages > mostStages) throw new RangeError(`a model can be cut into ${mostStages} stages at most`);
   return cutIntoStages(model, stages).map((stage) => {
-    // What a back end's kernels take for themselves is little beside the stage, and differs from miner to miner.
+    const work = { model, stage, training };
+    const { microbatchesInFlight } = stageBudget(work, 0);
     const needs = { microbatchesInFlight, workspaceBytes: 0 };
-    const plans = [true, false].map((recompute) => stageMemory({ model, stage, training }, needs, recompute));
+    const plans = [true, false].map((recompute) => stageMemory(work, needs, recompute).totalBytes);
     const boundaries = Number(!isFirstStage(stage)) + Number(!isLastStage(stage));
     return {
-      memoryBytes: Math.min(...plans.map(({ totalBytes }) => totalBytes)),
+      memoryBytes: programsBytes + Math.ceil((1 + workspaceShare) * Math.min(...plans)),
       work: stageWork(model, stage),
       bytesPerToken: 2 * boundaries * model.width * bytesPerChannel,
     };

@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { presets } from "../compute/model/presets.ts";
+import { stageBudget } from "../compute/model/stage-budget.ts";
 import { cutIntoStages } from "../compute/model/stages.ts";
-import { exampleWork, memoryReport, stageBudget } from "./stage-budget.ts";
+import { exampleWork, memoryReport } from "./memory-report.ts";
 
 const { model, training } = presets["25m"];
 const works = cutIntoStages(model, 4).map((stage) => ({ model, training, stage }));

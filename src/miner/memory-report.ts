@@ -1,31 +1,15 @@
-/** What of the user's memory limit a stage may have, what it must have room for, and whether that fits. */
+/** How much of the user's memory limit a stage takes, and whether it fits. */
 import { DeviceMemoryError } from "../compute/kernels.ts";
 import { type MemoryPlan, planStageMemory } from "../compute/model/memory-plan.ts";
 import { presets } from "../compute/model/presets.ts";
-import { cutIntoStages, isFirstStage, isLastStage, wholeModel } from "../compute/model/stages.ts";
+import { programsBytes, stageBudget } from "../compute/model/stage-budget.ts";
+import { cutIntoStages, wholeModel } from "../compute/model/stages.ts";
 import type { OpenOptions } from "../compute/worker-protocol.ts";
 import type { CommandResult } from "../protocol/local-api.ts";
 
 /** What is trained. */
 export type Work = Pick<OpenOptions, "model" | "stage" | "training">;
 export type MemoryReport = CommandResult<"doctor">["memory"];
-type Budget = Required<Pick<OpenOptions, "memoryLimitBytes" | "microbatchesInFlight">>;
-
-/** The daemon and its compute worker without a stage: code, heaps, and messages on their way. */
-const programsBytes = 160 << 20;
-
-/**
- * A source keeps the microbatches of its own steps, as many as may overlap, until they are back; a stage in the middle also those of other sources, which
- * do not come evenly; the last stage keeps none.
- */
-export function stageBudget({ stage, training }: Work, memoryLimitBytes: number): Budget {
-  const ofOneSource = training.microbatchesPerStep * (1 + training.maximumStaleness);
-  const beforeTheLast = isFirstStage(stage) ? ofOneSource : 2 * ofOneSource;
-  return {
-    memoryLimitBytes: Math.max(0, memoryLimitBytes - programsBytes),
-    microbatchesInFlight: isLastStage(stage) ? 1 : beforeTheLast,
-  };
-}
 
 /**
  * How the stage's memory is made up, and whether it fits; where it does not, what it would be without a limit. `workspaceBytes` is
