@@ -5,16 +5,18 @@ import { fakeMiner } from "../orchestrator/core/fake-swarm.ts";
 import { type AssignableMiner, type AssignableRun, assignRuns } from "./assignment.ts";
 
 const runId = (name: string): RunId => runIdSchema.parse(name);
-const run = (name: string, weight = 1, minimumMiners = 1): AssignableRun => ({
+/** Each stage fills the memory of one of the `miners` below. */
+const run = (name: string, weight = 1, stages = 1): AssignableRun => ({
   runId: runId(name),
   weight,
-  minimumMiners,
+  stageBytes: new Array(stages).fill(1),
 });
 const miners = (count: number, part: Partial<AssignableMiner> = {}, first = 0): readonly AssignableMiner[] =>
   Array.from({ length: count }, (_, index) => ({
     minerId: fakeMiner(first + index),
     runId: null,
     tokensPerSecond: 100,
+    memoryBytes: 1,
     busy: false,
     ...part,
   }));
@@ -66,6 +68,21 @@ describe("the assignment of miners to runs", () => {
     expect(countOf(assignRuns([run("a", 5, 9), run("b", 1, 3)], split), "b")).toBe(5);
   });
 
+  it("counts on a miner for as many stages as its memory holds", () => {
+    const [large] = miners(1, { memoryBytes: 4 });
+    const small = miners(3, {}, 1);
+    const assignment = assignRuns([run("a", 1, 3), run("b", 1, 3)], [...(large ? [large] : []), ...small]);
+    expect([countOf(assignment, "a"), countOf(assignment, "b")].sort()).toEqual([1, 3]);
+  });
+
+  it("never moves the only miner that has room for a stage", () => {
+    const wide: AssignableRun = { runId: runId("wide"), weight: 1, stageBytes: [3, 1] };
+    const swarm = [...miners(1, { memoryBytes: 4, runId: runId("wide") }), ...miners(1, { runId: runId("wide") }, 1)];
+    const assignment = assignRuns([wide, run("narrow", 9)], swarm);
+    expect(assignment.get(fakeMiner(0))).toBe("wide");
+    expect(assignment.get(fakeMiner(1))).toBe("narrow");
+  });
+
   it("gathers everybody in one run where none can train yet", () => {
     expect(countOf(assignRuns([run("a", 5, 9), run("b", 1, 3)], miners(2)), "b")).toBe(2);
   });
@@ -95,16 +112,17 @@ describe("the assignment of miners to runs", () => {
   });
 
   const someRuns = fc
-    .array(fc.record({ weight: fc.integer({ min: 1, max: 20 }), minimumMiners: fc.integer({ min: 1, max: 5 }) }), {
+    .array(fc.record({ weight: fc.integer({ min: 1, max: 20 }), stages: fc.integer({ min: 1, max: 5 }) }), {
       minLength: 1,
       maxLength: 4,
     })
-    .map((parts) => parts.map((part, index) => ({ ...part, runId: runId(`run-${index}`) })));
+    .map((parts) => parts.map(({ weight, stages }, index) => run(`run-${index}`, weight, stages)));
   const someMiners = fc
     .array(
       fc.record({
         runId: fc.option(fc.integer({ min: 0, max: 4 }).map((index) => runId(`run-${index}`))),
         tokensPerSecond: fc.option(fc.integer({ min: 1, max: 1000 })),
+        memoryBytes: fc.integer({ min: 0, max: 3 }),
         busy: fc.boolean(),
       }),
       { maxLength: 24 },
@@ -117,10 +135,15 @@ describe("the assignment of miners to runs", () => {
         const assignment = assignRuns(runs, swarm);
         expect([...assignment.keys()].sort()).toEqual(swarm.map(({ minerId }) => minerId).sort());
         const served = runs.filter((one) => countOf(assignment, one.runId) > 0);
-        const starved = served.filter((one) => countOf(assignment, one.runId) < one.minimumMiners);
-        if (runs.some(({ minimumMiners }) => minimumMiners <= swarm.length)) expect(starved).toEqual([]);
-        const needed = runs.reduce((sum, { minimumMiners }) => sum + minimumMiners, 0);
-        if (needed <= swarm.length) expect(served).toEqual(runs);
+        const room = (some: readonly AssignableMiner[]) => some.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0);
+        const starved = served.filter(
+          ({ runId: id, stageBytes }) =>
+            room(swarm.filter(({ minerId }) => assignment.get(minerId) === id)) < stageBytes.length,
+        );
+        if (runs.some(({ stageBytes }) => stageBytes.length <= room(swarm))) expect(starved).toEqual([]);
+        const alike = swarm.map((one) => ({ ...one, memoryBytes: 1 }));
+        const needed = runs.reduce((sum, { stageBytes }) => sum + stageBytes.length, 0);
+        if (needed <= swarm.length) expect(new Set(assignRuns(runs, alike).values()).size).toBe(runs.length);
       }),
       { numRuns: 1000 },
     );
@@ -140,7 +163,7 @@ describe("the assignment of miners to runs", () => {
   it("leaves no run further above its share than its slowest miner, or the tolerance", () => {
     fc.assert(
       fc.property(someRuns, someMiners, (runs, swarm) => {
-        const measured = swarm.map((one) => ({ ...one, tokensPerSecond: one.tokensPerSecond ?? 1 }));
+        const measured = swarm.map((one) => ({ ...one, tokensPerSecond: one.tokensPerSecond ?? 1, memoryBytes: 1 }));
         const assignment = assignRuns(runs, measured);
         const served = runs.filter((one) => countOf(assignment, one.runId) > 0);
         const rate = (some: readonly { tokensPerSecond: number }[]) =>
@@ -148,7 +171,8 @@ describe("the assignment of miners to runs", () => {
         const weights = served.reduce((sum, { weight }) => sum + weight, 0);
         for (const one of served) {
           const own = measured.filter(({ minerId }) => assignment.get(minerId) === one.runId);
-          if (own.length <= one.minimumMiners) continue;
+          // Those who hold its stages stay, whatever its share.
+          if (own.length <= one.stageBytes.length) continue;
           const share = (rate(measured) * one.weight) / weights;
           const slowest = Math.min(...own.map(({ tokensPerSecond }) => tokensPerSecond));
           expect(rate(own) - share).toBeLessThanOrEqual(Math.max(slowest, share / 10) * (1 + 1e-6));

@@ -1,6 +1,7 @@
 /**
  * Which run each miner works for. Runs have shares of the swarm's measured capacity in proportion to their weights; first,
- * though, each gets the miners without which it cannot train at all. A pure function: the same runs and miners, in whatever
+ * though, each gets miners whose memory holds all its stages, without which it cannot train at all. Which of them then holds
+ * which stage is the run's own business (`orchestrator/placement`). A pure function: the same runs and miners, in whatever
  * order, have the same answer, and the answer to an answer is itself.
  */
 import type { MinerId, RunId } from "../../protocol/ids.ts";
@@ -8,8 +9,8 @@ import type { MinerId, RunId } from "../../protocol/ids.ts";
 export interface AssignableRun {
   readonly runId: RunId;
   readonly weight: number;
-  /** With fewer it cannot train. */
-  readonly minimumMiners: number;
+  /** Memory that a replica of each stage takes. */
+  readonly stageBytes: readonly number[];
 }
 
 export interface AssignableMiner {
@@ -18,6 +19,8 @@ export interface AssignableMiner {
   readonly runId: RunId | null;
   /** Through one block, forward and backward; null: not measured, taken for the median of the others. */
   readonly tokensPerSecond: number | null;
+  /** That its stages may take together. */
+  readonly memoryBytes: number;
   /** Has a place in an epoch that is under way: between equals, the others move. */
   readonly busy: boolean;
 }
@@ -27,26 +30,41 @@ const tolerance = 0.1;
 /** Sums of capacities are not exact: a smaller part of the whole is no gain. */
 const roundingShare = 1e-9;
 
+/** Who can hold what depends on who is where: so often the answer is asked for again, at most. */
+const mostRounds = 8;
+
 /** Has every miner in it, unless there are no runs. */
 export function assignRuns(
   runs: readonly AssignableRun[],
   miners: readonly AssignableMiner[],
 ): ReadonlyMap<MinerId, RunId> {
-  const workers = workersOf(miners);
-  const teams = formTeams(runsToServe(runs, miners), workers);
-  placeFree(teams, workers);
-  fillMinimums(teams);
-  if (teams.some(({ capacity, share }) => Math.abs(capacity - share) > tolerance * share)) level(teams);
-  return new Map(
-    teams.flatMap(({ run, workers: own }) => [...own].map(({ minerId }) => [minerId, run.runId] as const)),
-  );
+  let workers = workersOf(miners);
+  for (let round = 0; round < mostRounds; round++) {
+    const teams = assign(runs, workers);
+    const runOf = new Map(
+      teams.flatMap(({ run, workers: own }) => [...own].map((worker) => [worker, run.runId] as const)),
+    );
+    if (workers.every((worker) => worker.runId === runOf.get(worker))) break;
+    workers = workers.map((worker) => ({ ...worker, runId: runOf.get(worker) ?? null }));
+  }
+  return new Map(workers.flatMap(({ minerId, runId }) => (runId === null ? [] : [[minerId, runId] as const])));
 }
 
-interface Worker {
-  readonly minerId: MinerId;
-  readonly runId: RunId | null;
+function assign(runs: readonly AssignableRun[], workers: readonly Worker[]): readonly Team[] {
+  const teams = formTeams(runsToServe(runs, workers), workers);
+  placeFree(teams, workers);
+  if (teams.some(({ capacity, share }) => Math.abs(capacity - share) > tolerance * share)) level(teams);
+  return teams;
+}
+
+interface Worker extends Omit<AssignableMiner, "tokensPerSecond"> {
   readonly capacity: number;
-  readonly busy: boolean;
+}
+
+/** A run, and a few miners that can hold its stages. */
+interface Crew {
+  readonly run: AssignableRun;
+  readonly workers: readonly Worker[];
 }
 
 /** Those assigned to a run so far. */
@@ -71,32 +89,90 @@ function workersOf(miners: readonly AssignableMiner[]): readonly Worker[] {
   const rates = miners.flatMap(({ tokensPerSecond }) => tokensPerSecond || []).sort((a, b) => a - b);
   const median = rates[Math.floor(rates.length / 2)] ?? 1;
   return miners
-    .map(({ minerId, runId, tokensPerSecond, busy }) => ({ minerId, runId, capacity: tokensPerSecond || median, busy }))
+    .map(({ tokensPerSecond, ...miner }) => ({ ...miner, capacity: tokensPerSecond || median }))
     .sort((a, b) => b.capacity - a.capacity || byText(a.minerId, b.minerId));
 }
 
 /**
- * As many runs as can be served, the heaviest first, among equals those that have miners already. Where none has enough, the
- * one that lacks the fewest gathers them all.
+ * As many runs as can be served, the heaviest first, among equals those that have miners already. Where none can, the one that
+ * takes the least memory gathers them all.
  */
-function runsToServe(runs: readonly AssignableRun[], miners: readonly AssignableMiner[]): readonly AssignableRun[] {
-  const present = (run: AssignableRun) => miners.filter(({ runId }) => runId === run.runId).length;
+function runsToServe(runs: readonly AssignableRun[], workers: readonly Worker[]): readonly Crew[] {
+  const present = (run: AssignableRun) => workers.filter(({ runId }) => runId === run.runId).length;
   const ranked = [...runs].sort((a, b) => b.weight - a.weight || present(b) - present(a) || byText(a.runId, b.runId));
-  let free = miners.length;
-  const served = ranked.filter(({ minimumMiners }) => {
-    if (minimumMiners > free) return false;
-    free -= minimumMiners;
-    return true;
+  const taken = new Set<Worker>();
+  const crews = ranked.flatMap((run) => {
+    const free = workers.filter((worker) => !taken.has(worker));
+    const crew = smallestCrew(run, inOrderOfPreference(run, ranked, free));
+    for (const worker of crew ?? []) taken.add(worker);
+    return crew === undefined ? [] : [{ run, workers: crew }];
   });
-  if (served.length > 0) return served;
-  return [...ranked].sort((a, b) => a.minimumMiners - b.minimumMiners).slice(0, 1);
+  if (crews.length > 0) return crews;
+  const leanest = [...ranked].sort((a, b) => sum(a.stageBytes) - sum(b.stageBytes)).slice(0, 1);
+  return leanest.map((run) => ({ run, workers: [] }));
 }
 
-function formTeams(runs: readonly AssignableRun[], workers: readonly Worker[]): readonly Team[] {
+/** A run's own miners, those of none, and others'; the largest first. */
+function inOrderOfPreference(
+  { runId }: AssignableRun,
+  runs: readonly AssignableRun[],
+  workers: readonly Worker[],
+): readonly (readonly Worker[])[] {
+  const isOwn = (worker: Worker) => worker.runId === runId;
+  const isOthers = (worker: Worker) => runs.some((run) => run.runId !== runId && run.runId === worker.runId);
+  const groups = [isOwn, (worker: Worker) => !isOwn(worker) && !isOthers(worker), isOthers];
+  return groups.map((belongs) => workers.filter(belongs).sort((a, b) => b.memoryBytes - a.memoryBytes));
+}
+
+/** Some that can hold every stage and none too many, those of the first groups if possible; undefined where nobody can. */
+function smallestCrew(
+  { stageBytes }: AssignableRun,
+  groups: readonly (readonly Worker[])[],
+): readonly Worker[] | undefined {
+  const [leastBytes, largestBytes] = [Math.min(...stageBytes), Math.max(...stageBytes)];
+  const largest = Math.max(...groups.map(([first]) => first?.memoryBytes ?? 0));
+  if (largest < largestBytes) return undefined;
+  const crew: Worker[] = [];
+  for (const group of groups)
+    for (const worker of group) {
+      if (worker.memoryBytes < leastBytes) break;
+      if (!canHold(stageBytes, [...crew, worker])) crew.push(worker);
+      else {
+        // What is too large for this may be just right for another run.
+        const last = group.findLast((one) => !crew.includes(one) && canHold(stageBytes, [...crew, one])) ?? worker;
+        return withoutSpare(stageBytes, [...crew, last]);
+      }
+    }
+  return undefined;
+}
+
+function withoutSpare(stageBytes: readonly number[], crew: readonly Worker[]): readonly Worker[] {
+  return crew.reduceRight((rest, worker) => {
+    const without = rest.filter((one) => one !== worker);
+    return canHold(stageBytes, without) ? without : rest;
+  }, crew);
+}
+
+/** Best fit decreasing: each stage, the largest first, to whom it leaves the least room. */
+function canHold(stageBytes: readonly number[], workers: readonly Worker[]): boolean {
+  const room = workers.map(({ memoryBytes }) => memoryBytes).sort((a, b) => a - b);
+  for (const bytes of stageBytes.toSorted((a, b) => b - a)) {
+    const index = room.findIndex((free) => free >= bytes);
+    const [free] = index === -1 ? [] : room.splice(index, 1);
+    if (free === undefined) return false;
+    const left = free - bytes;
+    room.splice(room.findLastIndex((other) => other <= left) + 1, 0, left);
+  }
+  return true;
+}
+
+/** Everyone stays where they are, except for those without whom another run cannot train. */
+function formTeams(crews: readonly Crew[], workers: readonly Worker[]): readonly Team[] {
   const capacity = sum(workers.map((worker) => worker.capacity));
-  const weights = sum(runs.map(({ weight }) => weight));
-  return runs.map((run) => {
-    const own = workers.filter(({ runId }) => runId === run.runId);
+  const weights = sum(crews.map(({ run }) => run.weight));
+  const wanted = new Map(crews.flatMap(({ run, workers: crew }) => crew.map((worker) => [worker, run] as const)));
+  return crews.map(({ run }) => {
+    const own = workers.filter((worker) => (wanted.get(worker)?.runId ?? worker.runId) === run.runId);
     return {
       run,
       share: (capacity * run.weight) / weights,
@@ -106,31 +182,21 @@ function formTeams(runs: readonly AssignableRun[], workers: readonly Worker[]): 
   });
 }
 
-/** Each goes to the run that lacks the most miners of its minimum or, when none does, the most of its share. */
+/** Each goes to the run that lacks the most of its share. */
 function placeFree(teams: readonly Team[], workers: readonly Worker[]): void {
   const taken = new Set(teams.flatMap((team) => [...team.workers]));
   for (const worker of workers) {
     if (taken.has(worker)) continue;
-    const neediest = [...teams].sort((a, b) => missing(b) - missing(a) || surplus(a) - surplus(b))[0];
+    const neediest = teams.toSorted((a, b) => surplus(a) - surplus(b))[0];
     if (neediest !== undefined) add(neediest, worker);
   }
-}
-
-/** Takes from those that can spare somebody, whatever their shares. */
-function fillMinimums(teams: readonly Team[]): void {
-  for (const to of teams)
-    while (missing(to) > 0) {
-      const move = bestMove(teams.filter(canSpare), [to]);
-      if (move === undefined) return;
-      carryOut(move);
-    }
 }
 
 /** Moves one miner after the other as long as that brings runs closer to their shares. */
 function level(teams: readonly Team[]): void {
   const least = roundingShare * sum(teams.map(({ share }) => share));
   for (;;) {
-    const givers = teams.filter((team) => canSpare(team) && surplus(team) > 0);
+    const givers = teams.filter((team) => surplus(team) > 0);
     const takers = teams.filter((team) => surplus(team) < 0);
     const move = bestMove(givers, takers);
     if (move === undefined || move.gain <= least) return;
@@ -144,7 +210,7 @@ function bestMove(givers: readonly Team[], takers: readonly Team[]): Move | unde
     for (const to of takers)
       for (const worker of from.workers) {
         const move = { worker, from, to, gain: gainOf(worker, from, to) };
-        if (best === undefined || isBetter(move, best)) best = move;
+        if ((best === undefined || isBetter(move, best)) && canSpare(from, worker)) best = move;
       }
   return best;
 }
@@ -171,12 +237,17 @@ function add(team: Team, worker: Worker): void {
   team.capacity += worker.capacity;
 }
 
-function missing({ run, workers }: Team): number {
-  return Math.max(0, run.minimumMiners - workers.size);
-}
-
-function canSpare({ run, workers }: Team): boolean {
-  return workers.size > run.minimumMiners;
+function canSpare({ run, workers }: Team, leaving: Worker): boolean {
+  const { stageBytes } = run;
+  const largestBytes = Math.max(...stageBytes);
+  // In a large swarm there is somebody for each stage, and no need to try.
+  let ample = 0;
+  for (const worker of workers) if (worker !== leaving && worker.memoryBytes >= largestBytes) ample++;
+  if (ample >= stageBytes.length) return true;
+  return canHold(
+    stageBytes,
+    [...workers].filter((worker) => worker !== leaving),
+  );
 }
 
 function surplus({ capacity, share }: Team): number {

@@ -51,7 +51,7 @@ export interface RunsListener {
 const defaultWeight = 1;
 
 export class Runs {
-  readonly workforce: Workforce;
+  readonly workforce: Workforce<ServedRun>;
   readonly #options: RunsOptions;
   readonly #runs = new Map<RunId, ServedRun>();
   readonly #listeners: Partial<RunsListener>[] = [];
@@ -197,7 +197,7 @@ export class Runs {
     this.#runs.set(run.runId, run);
     await fallBackIfDamaged(orchestrator, blobs);
     await archive.record(run.state);
-    for (const minerId of run.lostMiners) this.workforce.expect(minerId, run, null);
+    for (const { minerId, ...abilities } of run.absent) this.workforce.expect(minerId, run, abilities);
     this.#listenTo(run);
     return run;
   }

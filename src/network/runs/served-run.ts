@@ -5,21 +5,27 @@ import type { Checkpoint, RunSummary } from "../../protocol/run-view.ts";
 import { datasetBlobs } from "../dataset/prepare-dataset.ts";
 import type { RunDefinition } from "../orchestrator/core/definition.ts";
 import { reasonOf } from "../orchestrator/core/reason.ts";
-import { epochMembers } from "../orchestrator/core/replicas.ts";
-import type { RunState } from "../orchestrator/core/state.ts";
+import { epochMembers, isLive } from "../orchestrator/core/replicas.ts";
+import { isAway, type RunState } from "../orchestrator/core/state.ts";
 import type { Orchestrator } from "../orchestrator/orchestrator.ts";
 import { UploadBudgets } from "./upload-budgets.ts";
+import type { Abilities, Employer } from "./workforce.ts";
 
-export class ServedRun {
+export class ServedRun implements Employer {
   readonly orchestrator: Orchestrator;
   readonly manifest: Manifest;
   /** In proportion to it the run gets a share of the network's capacity. */
   weight: number;
   readonly uploads = new UploadBudgets(() => this.state);
-  /** Of the epoch, as long as the replicas are these. */
-  #members: { readonly of: RunState["replicas"]; readonly miners: ReadonlySet<MinerId> } = {
+  /** Who is in the epoch, as long as its replicas are these. */
+  #epoch: {
+    readonly of: RunState["replicas"];
+    readonly members: ReadonlySet<MinerId>;
+    readonly live: ReadonlySet<MinerId>;
+  } = {
     of: [],
-    miners: new Set(),
+    members: new Set(),
+    live: new Set(),
   };
 
   constructor(orchestrator: Orchestrator, manifest: Manifest, weight: number) {
@@ -40,7 +46,6 @@ export class ServedRun {
     return this.orchestrator.state;
   }
 
-  /** Trains, or would if it had the miners. */
   get isActive(): boolean {
     return this.state.intent === "run" && !this.isAtRest;
   }
@@ -51,28 +56,34 @@ export class ServedRun {
     return name === "paused" || name === "finished";
   }
 
-  /** Each of its members holds one stage. */
-  get minimumMiners(): number {
-    return this.state.stages.length;
+  get stageBytes(): readonly number[] {
+    return this.state.needs.map(({ memoryBytes }) => memoryBytes);
   }
 
   /** Whether it has a place in the epoch that is under way. */
   isInEpoch(minerId: MinerId): boolean {
-    const { state } = this;
-    if (this.#members.of !== state.replicas) this.#members = { of: state.replicas, miners: epochMembers(state) };
-    return this.#members.miners.has(minerId);
+    return this.#inEpoch.members.has(minerId);
   }
 
-  /** Whether nothing that the miner has trained for this run would be lost with it. */
+  trains(minerId: MinerId): boolean {
+    return this.#inEpoch.live.has(minerId);
+  }
+
   canRelease(minerId: MinerId): boolean {
     const { name } = this.state.phase;
-    return name === "waiting" || name === "preparing" || this.isAtRest || !this.isInEpoch(minerId);
+    return name === "waiting" || name === "preparing" || this.isAtRest || !this.trains(minerId);
   }
 
-  /** Those that worked for it in this epoch and are gone: after a restart, all that it had. */
-  get lostMiners(): readonly MinerId[] {
-    const { away, departed, epoch } = this.state;
-    return [...away, ...departed.filter((one) => one.epoch === epoch)].map(({ minerId }) => minerId);
+  /** Members whose session is gone: after a restart, all that it had. */
+  get absent(): readonly (Abilities & { readonly minerId: MinerId })[] {
+    const { members } = this.state;
+    return members
+      .filter(({ minerId }) => isAway(this.state, minerId))
+      .map(({ minerId, blockTokensPerSecond, memoryLimitBytes }) => ({
+        minerId,
+        tokensPerSecond: blockTokensPerSecond,
+        memoryBytes: memoryLimitBytes,
+      }));
   }
 
   /** What it refers to: dataset, last two checkpoints, and what is stored of the next one. */
@@ -86,6 +97,17 @@ export class ServedRun {
       ...merges.flatMap(({ step }) => (step.name === "stored" ? [step.weights.hash, step.optimizer.hash] : [])),
       ...this.uploads.hashes,
     ];
+  }
+
+  get #inEpoch(): { readonly members: ReadonlySet<MinerId>; readonly live: ReadonlySet<MinerId> } {
+    const { replicas } = this.state;
+    if (this.#epoch.of !== replicas)
+      this.#epoch = {
+        of: replicas,
+        members: epochMembers(this.state),
+        live: new Set(replicas.flatMap((ofStage) => ofStage.filter(isLive).map(({ minerId }) => minerId))),
+      };
+    return this.#epoch;
   }
 
   summary(miners: number): RunSummary {

@@ -4,29 +4,42 @@
  */
 import type { MinerId, RunId } from "../../protocol/ids.ts";
 import type { MinerMessage } from "../orchestrator/core/event.ts";
-import { type AssignableMiner, assignRuns } from "./assignment.ts";
-import type { ServedRun } from "./served-run.ts";
+import type { Orchestrator } from "../orchestrator/orchestrator.ts";
+import { type AssignableMiner, type AssignableRun, assignRuns } from "./assignment.ts";
 
 type Join = Extract<MinerMessage, { type: "join" }>;
 type Leave = Extract<MinerMessage, { type: "leave" }>;
 
-export interface WorkforceOptions {
-  readonly runs: () => readonly ServedRun[];
+/** A run, as its miners see it. */
+export interface Employer extends AssignableRun {
+  /** Trains, or would if it had the miners. */
+  readonly isActive: boolean;
+  /** Whether it trains in the epoch that is under way. */
+  trains(minerId: MinerId): boolean;
+  /** Whether nothing that the miner has trained for this run would be lost with it. */
+  canRelease(minerId: MinerId): boolean;
+  readonly orchestrator: Pick<Orchestrator, "submit">;
+}
+
+export interface WorkforceOptions<R extends Employer> {
+  readonly runs: () => readonly R[];
   readonly clock: () => number;
   /** Null: there is nothing for it to do. Called before the run itself says anything to the miner. */
-  readonly assigned: (minerId: MinerId, run: ServedRun | null) => void;
+  readonly assigned: (minerId: MinerId, run: R | null) => void;
 }
 
-interface Worker {
+interface Worker<R extends Employer> {
   readonly name: string;
   readonly join: Join;
-  run: ServedRun | null;
+  run: R | null;
 }
 
+/** What a miner is known to be able to do. */
+export type Abilities = Pick<AssignableMiner, "tokensPerSecond" | "memoryBytes">;
+
 /** A miner that is not there, and the run to which it should come back: there it had its weights. */
-interface Former {
+interface Former extends Abilities {
   readonly runId: RunId;
-  readonly tokensPerSecond: number | null;
   /** Until then it counts as if it were still there. */
   readonly missedUntilMs: number;
 }
@@ -35,22 +48,22 @@ interface Former {
 const graceMs = 30_000;
 const keptFormer = 4096;
 
-export class Workforce {
-  readonly #options: WorkforceOptions;
-  readonly #workers = new Map<MinerId, Worker>();
+export class Workforce<R extends Employer> {
+  readonly #options: WorkforceOptions<R>;
+  readonly #workers = new Map<MinerId, Worker<R>>();
   /** The one that left first is the first. */
   readonly #former = new Map<MinerId, Former>();
   #graceTimer: NodeJS.Timeout | undefined;
 
-  constructor(options: WorkforceOptions) {
+  constructor(options: WorkforceOptions<R>) {
     this.#options = options;
   }
 
-  runOf(minerId: MinerId): ServedRun | null {
+  runOf(minerId: MinerId): R | null {
     return this.#workers.get(minerId)?.run ?? null;
   }
 
-  countOf(run: ServedRun): number {
+  countOf(run: R): number {
     return [...this.#workers.values()].filter((worker) => worker.run === run).length;
   }
 
@@ -65,7 +78,7 @@ export class Workforce {
       this.reassign();
       if (this.runOf(minerId) === null) this.#options.assigned(minerId, null);
     }
-    this.#former.delete(minerId);
+    this.#settleWithFormer(minerId);
   }
 
   /** The miner wants no more work. */
@@ -74,7 +87,7 @@ export class Workforce {
     this.#workers.delete(minerId);
     if (worker?.run == null) return;
     const { run, name, join } = worker;
-    this.#remember(minerId, { runId: run.runId, tokensPerSecond: join.device.blockTokensPerSecond, missedUntilMs: 0 });
+    this.#remember(minerId, { runId: run.runId, ...abilitiesOf(join), missedUntilMs: 0 });
     run.orchestrator.submit({ type: "message", from: minerId, name, message });
     this.reassign();
   }
@@ -84,19 +97,19 @@ export class Workforce {
     const worker = this.#workers.get(minerId);
     this.#workers.delete(minerId);
     if (worker?.run == null) return;
-    this.expect(minerId, worker.run, worker.join.device.blockTokensPerSecond);
+    this.expect(minerId, worker.run, abilitiesOf(worker.join));
     worker.run.orchestrator.submit({ type: "session-closed", minerId });
   }
 
   /** The miner worked for this run, and probably comes back to it. */
-  expect(minerId: MinerId, { runId }: ServedRun, tokensPerSecond: number | null): void {
-    this.#remember(minerId, { runId, tokensPerSecond, missedUntilMs: this.#options.clock() + graceMs });
+  expect(minerId: MinerId, { runId }: R, abilities: Abilities): void {
+    this.#remember(minerId, { runId, ...abilities, missedUntilMs: this.#options.clock() + graceMs });
     clearTimeout(this.#graceTimer);
     this.#graceTimer = setTimeout(() => this.reassign(), graceMs);
   }
 
   /** The run is no longer there. */
-  dismiss(run: ServedRun): void {
+  dismiss(run: R): void {
     for (const [minerId, worker] of this.#workers) if (worker.run === run) this.#assign(minerId, worker, null);
     this.reassign();
   }
@@ -117,12 +130,12 @@ export class Workforce {
   }
 
   /** The run whose state the miner still holds after its session was lost. */
-  #runHeldBy({ held }: Join): ServedRun | null {
+  #runHeldBy({ held }: Join): R | null {
     const [place] = held;
     return this.#options.runs().find((run) => run.runId === place?.runId && run.isActive) ?? null;
   }
 
-  #assignment(): (minerId: MinerId, worker: Worker) => ServedRun | null {
+  #assignment(): (minerId: MinerId, worker: Worker<R>) => R | null {
     const runs = this.#options.runs();
     const active = runs.filter((run) => run.isActive);
     // While all rest nobody moves, and who comes waits with the others.
@@ -135,8 +148,8 @@ export class Workforce {
     return [...this.#workers].map(([minerId, { run, join }]) => ({
       minerId,
       runId: run?.runId ?? this.#former.get(minerId)?.runId ?? null,
-      tokensPerSecond: join.device.blockTokensPerSecond,
-      busy: run?.isInEpoch(minerId) ?? false,
+      ...abilitiesOf(join),
+      busy: run?.trains(minerId) ?? false,
     }));
   }
 
@@ -144,7 +157,13 @@ export class Workforce {
     const nowMs = this.#options.clock();
     return [...this.#former]
       .filter(([minerId, { missedUntilMs }]) => missedUntilMs > nowMs && !this.#workers.has(minerId))
-      .map(([minerId, { runId, tokensPerSecond }]) => ({ minerId, runId, tokensPerSecond, busy: true }));
+      .map(([minerId, { runId, tokensPerSecond, memoryBytes }]) => ({
+        minerId,
+        runId,
+        tokensPerSecond,
+        memoryBytes,
+        busy: true,
+      }));
   }
 
   #remember(minerId: MinerId, former: Former): void {
@@ -154,15 +173,30 @@ export class Workforce {
     if (this.#former.size > keptFormer && oldest !== undefined) this.#former.delete(oldest);
   }
 
-  #takeAway(from: MinerId, { run, name }: Worker, to: ServedRun | null): void {
+  /** A run that still keeps the miner's place need not: the miner is back, and works elsewhere. */
+  #settleWithFormer(minerId: MinerId): void {
+    const formerId = this.#former.get(minerId)?.runId;
+    const worker = this.#workers.get(minerId);
+    this.#former.delete(minerId);
+    const former = this.#options.runs().find(({ runId }) => runId === formerId);
+    if (former !== undefined && worker !== undefined && former !== worker.run)
+      this.#takeAway(minerId, { ...worker, run: former }, worker.run);
+  }
+
+  #takeAway(from: MinerId, { run, name }: Worker<R>, to: R | null): void {
     const reason = to === null ? "" : `it works for ${to.runId} now.`;
     run?.orchestrator.submit({ type: "message", from, name, message: { type: "leave", reason } });
   }
 
-  #assign(minerId: MinerId, worker: Worker, run: ServedRun | null): void {
+  #assign(minerId: MinerId, worker: Worker<R>, run: R | null): void {
     worker.run = run;
     this.#options.assigned(minerId, run);
     const { name, join } = worker;
-    run?.orchestrator.submit({ type: "message", from: minerId, name, message: join });
+    const held = join.held.filter((place) => place.runId === run?.runId);
+    run?.orchestrator.submit({ type: "message", from: minerId, name, message: { ...join, held } });
   }
+}
+
+function abilitiesOf({ device }: Join): Abilities {
+  return { tokensPerSecond: device.blockTokensPerSecond, memoryBytes: device.memoryLimitBytes };
 }
