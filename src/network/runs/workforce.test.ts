@@ -125,6 +125,27 @@ describe("the workforce", () => {
     expect(membersOf(b)).toHaveLength(2);
   });
 
+  it("sends a miner back to the run whose state it still holds", () => {
+    const [a, b] = runs;
+    join(1, 2);
+    const held = [{ runId: runIdSchema.parse("b"), epoch: 3, attempt: 0, stage: 1 }];
+    workforce.join(fakeMiner(3), "miner 3", { type: "join", device, held });
+    expect(membersOf(a)).toEqual([1, 2]);
+    expect(membersOf(b)).toEqual([3]);
+  });
+
+  it("tells a run that keeps a lost miner's place when that miner came back to another one", () => {
+    const [a, b] = runs;
+    if (a === undefined || b === undefined) return expect.fail("there are two runs");
+    b.isActive = false;
+    join(1);
+    workforce.lose(fakeMiner(1));
+    [a.isActive, b.isActive] = [false, true];
+    join(1);
+    expect(a.happened).toEqual(["join 1", "lost 1", "leave 1"]);
+    expect(b.happened).toEqual(["join 1"]);
+  });
+
   it("passes a repeated wish for work on to the run that the miner works for", () => {
     join(1, 1);
     expect(told).toHaveLength(1);
