@@ -79,9 +79,9 @@ export class ServedRun implements Employer {
     const { members } = this.state;
     return members
       .filter(({ minerId }) => isAway(this.state, minerId))
-      .map(({ minerId, blockTokensPerSecond, memoryLimitBytes }) => ({
+      .map(({ minerId, probedRate, memoryLimitBytes }) => ({
         minerId,
-        tokensPerSecond: blockTokensPerSecond,
+        tokensPerSecond: probedRate,
         memoryBytes: memoryLimitBytes,
       }));
   }
