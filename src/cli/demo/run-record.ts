@@ -10,10 +10,13 @@ export interface RunRecord {
   readonly since: { readonly atMs: number; readonly tokens: number } | null;
 }
 
-/** The record after `view`. Lists never shrink: a daemon that was just started again has not heard of the run yet. */
+/**
+ * The record after `view`. It stays with the run that it began with, whatever else this computer is given to do. Lists never
+ * shrink: a daemon that was just started again has not heard of the run yet.
+ */
 export function extendRecord(record: RunRecord | undefined, view: AppView, nowMs: number): RunRecord | undefined {
   const { run } = view.state;
-  if (run === null) return record;
+  if (run === null || (record !== undefined && record.run.runId !== run.runId)) return record;
   const { epochs, evaluations } = view.lists;
   const started = run.phase !== "waiting" && run.phase !== "preparing" && run.phase !== "paused";
   return {

@@ -38,6 +38,8 @@ export function assignRuns(
   runs: readonly AssignableRun[],
   miners: readonly AssignableMiner[],
 ): ReadonlyMap<MinerId, RunId> {
+  const [only] = runs;
+  if (only !== undefined && runs.length === 1) return new Map(miners.map(({ minerId }) => [minerId, only.runId]));
   let workers = workersOf(miners);
   for (let round = 0; round < mostRounds; round++) {
     const teams = assign(runs, workers);
@@ -98,12 +100,23 @@ function workersOf(miners: readonly AssignableMiner[]): readonly Worker[] {
  * takes the least memory gathers them all.
  */
 function runsToServe(runs: readonly AssignableRun[], workers: readonly Worker[]): readonly Crew[] {
-  const present = (run: AssignableRun) => workers.filter(({ runId }) => runId === run.runId).length;
-  const ranked = [...runs].sort((a, b) => b.weight - a.weight || present(b) - present(a) || byText(a.runId, b.runId));
+  const present = countBy(workers, ({ runId }) => runId);
+  const ranked = [...runs].sort(
+    (a, b) =>
+      b.weight - a.weight || (present.get(b.runId) ?? 0) - (present.get(a.runId) ?? 0) || byText(a.runId, b.runId),
+  );
+  const known = new Set<RunId | null>(runs.map(({ runId }) => runId));
   const taken = new Set<Worker>();
+  const largestFirst = [...workers].sort((a, b) => b.memoryBytes - a.memoryBytes);
   const crews = ranked.flatMap((run) => {
-    const free = workers.filter((worker) => !taken.has(worker));
-    const crew = smallestCrew(run, inOrderOfPreference(run, ranked, free));
+    const free = largestFirst.filter((worker) => !taken.has(worker));
+    // Its own miners, those of none, and others'.
+    const groups = [
+      free.filter(({ runId }) => runId === run.runId),
+      free.filter(({ runId }) => !known.has(runId)),
+      free.filter(({ runId }) => runId !== run.runId && known.has(runId)),
+    ];
+    const crew = smallestCrew(run, groups);
     for (const worker of crew ?? []) taken.add(worker);
     return crew === undefined ? [] : [{ run, workers: crew }];
   });
@@ -112,19 +125,7 @@ function runsToServe(runs: readonly AssignableRun[], workers: readonly Worker[])
   return leanest.map((run) => ({ run, workers: [] }));
 }
 
-/** A run's own miners, those of none, and others'; the largest first. */
-function inOrderOfPreference(
-  { runId }: AssignableRun,
-  runs: readonly AssignableRun[],
-  workers: readonly Worker[],
-): readonly (readonly Worker[])[] {
-  const isOwn = (worker: Worker) => worker.runId === runId;
-  const isOthers = (worker: Worker) => runs.some((run) => run.runId !== runId && run.runId === worker.runId);
-  const groups = [isOwn, (worker: Worker) => !isOwn(worker) && !isOthers(worker), isOthers];
-  return groups.map((belongs) => workers.filter(belongs).sort((a, b) => b.memoryBytes - a.memoryBytes));
-}
-
-/** Some that can hold every stage and none too many, those of the first groups if possible; undefined where nobody can. */
+/** Some that can hold every stage and none too many, those of the first groups if possible; each has its largest first. */
 function smallestCrew(
   { stageBytes }: AssignableRun,
   groups: readonly (readonly Worker[])[],
@@ -252,6 +253,12 @@ function canSpare({ run, workers }: Team, leaving: Worker): boolean {
 
 function surplus({ capacity, share }: Team): number {
   return capacity - share;
+}
+
+function countBy<T, K>(items: readonly T[], keyOf: (item: T) => K): ReadonlyMap<K, number> {
+  const counts = new Map<K, number>();
+  for (const item of items) counts.set(keyOf(item), (counts.get(keyOf(item)) ?? 0) + 1);
+  return counts;
 }
 
 function byText(a: string, b: string): number {
