@@ -1,7 +1,6 @@
 /**
  * `npm run bench -- merge`: what the butterfly merge costs a replica, how exact it is, and what is lost when replicas die in it. Real
- * are the merge and the exchange of blobs; the links are in memory, the engines hold nothing but a vector, and the orchestrator does
- * what docs/protocol.md says.
+ * are the merge, the exchange of blobs and the orchestrator's core; the links are in memory, and the engines hold nothing but a vector.
  */
 import { z } from "zod";
 import { streamKey, uniform } from "../../src/compute/random.ts";

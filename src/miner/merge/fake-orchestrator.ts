@@ -19,7 +19,6 @@ interface Decision {
 export interface MergeOutcome {
   /** Hashes of the new weights: one, if all replicas agree. */
   readonly weightsHashes: ReadonlySet<BlobHash>;
-  readonly partitions: number;
   /** Those that keep their previous value. */
   readonly lost: number;
   /** Whose work went into the merge, in this order. */
@@ -65,7 +64,6 @@ export class FakeOrchestrator {
     await swarm.until(() => [...swarm.live].every((id) => this.#merged.has(id)));
     return {
       weightsHashes: new Set([...this.#merged].filter(([id]) => swarm.live.has(id)).map(([, hash]) => hash)),
-      partitions: this.#decisions.length,
       lost: this.#decisions.filter(({ settled }) => settled === null).length,
       contributors: contributions.map(({ minerId }) => minerId),
       outliers: this.#outliers,

@@ -3,6 +3,8 @@
  * merge and the exchange of blobs. Whatever is delivered, between replicas or to and from the orchestrator, is a moment at which one may
  * die.
  */
+
+import type { Contribution } from "../../compute/worker-protocol.ts";
 import { FailureError } from "../../protocol/failure.ts";
 import { hashBytes } from "../../protocol/identity.ts";
 import { type BlobRef, type MinerId, minerIdSchema, runIdSchema } from "../../protocol/ids.ts";
@@ -89,12 +91,16 @@ export class FakeSwarm {
   fate: (message: AddressedMessage) => Fate = () => "deliver";
   /** Gets what replicas report. */
   onReport: (from: MinerId, message: ClientMessage) => void = () => {};
+  /** Told of each death. */
+  onDeath: (id: MinerId) => void = () => {};
+  readonly #place: Place;
   #moments = 0;
   /** Who is to die, by moment. */
   readonly #deaths = new Map<number, MinerId[]>();
 
   /** `contributions`: what each replica brings, and its tokens. They start from weights of zero. */
-  constructor(contributions: readonly { readonly values: Float32Array; readonly tokens: number }[]) {
+  constructor(contributions: readonly Contribution[], place: Place = fakePlace) {
+    this.#place = place;
     this.members = contributions.map((contribution, index) => {
       const id = minerIdSchema.parse((index + 1).toString(16).padStart(64, "0"));
       return this.#member(id, new FakeVectorEngine(contribution));
@@ -125,7 +131,7 @@ export class FakeSwarm {
   order(to: MinerId, order: MergeOrder): void {
     setImmediate(() => {
       this.#moment();
-      if (this.live.has(to)) this.member(to).acts.handle(fakePlace, order, { meanLossNats: null, computeMs: 0 });
+      if (this.live.has(to)) this.member(to).acts.handle(this.#place, order, { meanLossNats: null, computeMs: 0 });
     });
   }
 
@@ -137,6 +143,7 @@ export class FakeSwarm {
     peerBlobs.disconnected();
     phases.enter({ kind: "ended", place: fakePlace });
     for (const member of this.members) if (this.live.has(member.id)) member.acts.lookAgain();
+    this.onDeath(id);
   }
 
   /** Ends the replica of this number right before a delivery. */
@@ -169,14 +176,14 @@ export class FakeSwarm {
     const weightsHash = engine.weightsHash();
     holding.current = {
       engine,
-      openedFor: fakePlace,
+      openedFor: this.#place,
       parameters: engine.parameters,
       memoryBytes: 0,
       epoch: 3,
       weightsHash,
     };
     const phases = new PhaseKeeper(
-      { kind: "ready", place: fakePlace, samples: noSamples },
+      { kind: "ready", place: this.#place, samples: noSamples },
       {
         entered: (phase: Phase) => acts.entered(phase),
         failed: (error) => {

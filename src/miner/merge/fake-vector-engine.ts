@@ -1,4 +1,5 @@
 /** For tests and the benchmark: an engine whose stage is a vector of weights, and whose step subtracts the merged vector from it. */
+import { optimizerStateLength } from "../../compute/model/optimizer-state.ts";
 import type { ComputeArguments, ComputeMethod, ComputeResult, Contribution } from "../../compute/worker-protocol.ts";
 import { bytesOf, hashBytes } from "../../protocol/identity.ts";
 import type { BlobHash } from "../../protocol/ids.ts";
@@ -47,7 +48,10 @@ export class FakeVectorEngine implements ComputeEngine {
       case "weightsHash":
         return this.weightsHash();
       case "state":
-        return { weights: this.weights, optimizer: new Float32Array(1) };
+        return {
+          weights: this.weights,
+          optimizer: new Float32Array(optimizerStateLength("local-steps", this.parameters)),
+        };
       default:
         throw new Error(`the fake vector engine has no ${method}`);
     }

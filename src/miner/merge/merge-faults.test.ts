@@ -48,7 +48,7 @@ describe("a merge among unreliable links", () => {
           return fate;
         };
         const outcome = await orchestrator.merge();
-        expect(outcome).toMatchObject({ lost: 0, partitions: 3 });
+        expect(outcome.lost).toBe(0);
         expect(outcome.contributors).toHaveLength(3);
         expect(largestError(swarm, contributions, outcome)).toBeLessThan(1e-6);
       }),
