@@ -47,7 +47,7 @@ const rejoinPauses: Pauses = { firstMs: 1000, longestMs: 5000 };
 /** Who was told that there is no place asks again all the same: the message that there is one may be lost. */
 const idleRejoinPauses: Pauses = { firstMs: 60_000, longestMs: 60_000 };
 /** All prepare messages of an epoch come together: a stage that is not among them is not this miner's any more. */
-const settleMs = 1000;
+const settleMs = 250;
 
 export class Places {
   readonly #options: PlacesOptions;
