@@ -86,8 +86,10 @@ export class Epoch {
 
   /** A microbatch began (+1) or came to its end (−1) here. */
   inFlight(change: 1 | -1): void {
+    const { activity, signal } = this.options;
+    if (signal.aborted) return; // it was forgotten with the epoch
     this.tally.microbatchesInFlight += change;
-    this.options.activity.microbatchesInFlight += change;
+    activity.microbatchesInFlight += change;
     if (this.tally.microbatchesInFlight === 0) for (const tell of this.#whenIdle.splice(0)) tell();
   }
 

@@ -16,6 +16,11 @@ export interface Held {
   returned: Returned | null;
 }
 
+/** The activations have been computed with, and take no more memory from here on. */
+export function releaseInput(held: Held): void {
+  held.message = { ...held.message, values: new Float32Array(0) };
+}
+
 export interface Admission {
   readonly verdict: Verdict;
   readonly held: Held | null;

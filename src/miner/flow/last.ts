@@ -1,6 +1,6 @@
 /** The last stage: forward, loss and backward at once, so that nothing is kept in between; the gradient goes back at once. */
 import type { Epoch } from "./epoch.ts";
-import type { Held } from "./held-microbatches.ts";
+import { type Held, releaseInput } from "./held-microbatches.ts";
 import type { Carrier } from "./later-stage.ts";
 import type { Returned } from "./onward.ts";
 
@@ -11,9 +11,9 @@ export class Last implements Carrier {
     this.#epoch = epoch;
   }
 
-  async carry({ message }: Held): Promise<Returned | null> {
+  async carry(held: Held): Promise<Returned | null> {
     const { compute, samples, place, self, signal } = this.#epoch.options;
-    const { microbatch, sequences, values: activations } = message;
+    const { microbatch, sequences, values: activations } = held.message;
     const { targets } = await samples.sample({ epoch: place.at.epoch, index: microbatch }, signal);
     const result = await compute.attempt("forward", "forwardBackward", {
       microbatch: String(microbatch),
@@ -21,11 +21,12 @@ export class Last implements Carrier {
       activations,
       targets,
     });
+    releaseInput(held);
     if (result?.inputGradient == null) return null;
     this.#epoch.tally.lossSumNats += result.lossSumNats;
     this.#epoch.forwardDone();
     this.#epoch.backwardDone();
-    return { gradient: result.inputGradient, path: [...message.path, self] };
+    return { gradient: result.inputGradient, path: [...held.message.path, self] };
   }
 
   /** Nobody stands behind the last stage. */

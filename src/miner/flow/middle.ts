@@ -2,7 +2,7 @@
 import type { MinerId } from "../../protocol/ids.ts";
 import type { MicrobatchMessage } from "../../protocol/microbatch.ts";
 import type { Epoch } from "./epoch.ts";
-import type { Held } from "./held-microbatches.ts";
+import { type Held, releaseInput } from "./held-microbatches.ts";
 import type { Carrier } from "./later-stage.ts";
 import { Onward, type Returned } from "./onward.ts";
 
@@ -23,6 +23,7 @@ export class Middle implements Carrier {
     const microbatch = String(index);
     const forward = await compute.attempt("forward", "forward", { microbatch, sequences, activations });
     if (forward === null) return null;
+    releaseInput(held);
     this.#epoch.forwardDone();
     const stepsAtForward = this.#epoch.stepsTaken;
     // Its step may have ended while it was computed.

@@ -67,7 +67,7 @@ describe("a miner's places", () => {
     await swarm.prepare();
     swarm.at = { ...swarm.at, epoch: 1 };
     member.places.handle(await swarm.place(1));
-    await swarm.turns(500);
+    await swarm.turns(100);
     expect(member.engines).toHaveLength(1);
     await swarm.heard(member, "ready", 1);
     expect(member.engines.map(({ isClosed }) => isClosed)).toEqual([true, false]);
@@ -84,7 +84,7 @@ describe("a miner's places", () => {
     member.places.handle(await swarm.place(0));
     await swarm.heard(member, "ready", 0);
     await swarm.heard(member, "ready", 1);
-    expect(swarm.clock.nowMs() - atMs).toBeLessThan(500);
+    expect(swarm.clock.nowMs() - atMs).toBeLessThan(100);
     expect(member.engines.map(({ isClosed }) => isClosed)).toEqual([false, false]);
   });
 
@@ -221,7 +221,23 @@ describe("a worker that crashes", () => {
     swarm.start();
     member.engines[1]?.crash();
     await swarm.heard(member, "failed", 1);
+    await swarm.until(() => joinsOf(member).length === 2);
+    // It asks for that place again, and names the one that it still holds.
+    expect(joinsOf(member).at(-1)).toMatchObject({ held: [{ ...swarm.at, stage: 0 }] });
     expect((await swarm.trained())[0]).toMatchObject({ microbatchesDone: 6, microbatchesLost: 0 });
+  });
+
+  it("while a pause is handed over does not make the miner want to train again", async () => {
+    const swarm = new FakeSwarm(2, 1);
+    const member = swarm.member(1, 0);
+    await swarm.prepare();
+    swarm.start();
+    await swarm.until(() => swarm.engine(member).trained.length > 0);
+    const left = member.places.leave("You paused it.", 5000);
+    member.engines[0]?.crash();
+    await left;
+    expect(member.places.state).toEqual({ kind: "paused", reason: "You paused it." });
+    expect(member.sent.at(-1)?.type).toBe("leave");
   });
 
   it("again and again is started after 0, 5, 10, 20 … 300 s, and then no more until somebody asks", async () => {

@@ -1,20 +1,21 @@
 /**
- * A miner's places: a replica for each stage that it was given, made on `prepare` and ended when the place is lost. This file
- * decides whether the miner asks for places at all, and which of its replicas a message is for. The folder trains: it knows
- * messages and peers, not sockets or processes.
+ * A miner's places: whether it asks for any, what it does when the network, a person or a failure takes them away, and which of its
+ * replicas a message is for. `held-places.ts` has the replicas. The folder trains: it knows messages and peers, not sockets or
+ * processes.
  */
 import type { Failure } from "../../protocol/failure.ts";
-import { type EpochRef, type RunId, sameEpoch, samePlace } from "../../protocol/ids.ts";
+import { type RunId, samePlace } from "../../protocol/ids.ts";
 import type { MinerState } from "../../protocol/local-api.ts";
 import { type GatewayMessage, rosterBytes } from "../../protocol/messages.ts";
 import type { PeerLink } from "../../transport/peer-link.ts";
 import type { EngineSource } from "../compute-host/compute-worker.ts";
 import { DropLog } from "./drop-log.ts";
 import type { ReplicaOptions } from "./epoch-acts.ts";
+import { type Held, HeldPlaces } from "./held-places.ts";
 import { Mailroom } from "./mailroom.ts";
 import { Peers } from "./peers.ts";
 import { holdsState, workingState } from "./phase.ts";
-import { isOlder, type Place } from "./place.ts";
+import type { Place } from "./place.ts";
 import { Recovery } from "./recovery.ts";
 import { type Pauses, Repetition } from "./repetition.ts";
 import { type EpochMessage, Replica } from "./replica.ts";
@@ -38,33 +39,20 @@ type Standing =
   /** It failed too often, and needs a person. */
   | { readonly kind: "stopped"; readonly reason: string };
 
-interface Entry {
-  readonly replica: Replica;
-  readonly engines: EngineSource;
-}
-
 const rejoinPauses: Pauses = { firstMs: 1000, longestMs: 5000 };
 /** Who was told that there is no place asks again all the same: the message that there is one may be lost. */
 const idleRejoinPauses: Pauses = { firstMs: 60_000, longestMs: 60_000 };
-/** All prepare messages of an epoch come together: a stage that is not among them is not this miner's any more. */
-const settleMs = 250;
-
 export class Places {
   readonly #options: PlacesOptions;
-  readonly #entries = new Map<number, Entry>();
+  readonly #held: HeldPlaces;
   readonly #peers: Peers;
   readonly #mailroom: Mailroom;
   readonly #recovery: Recovery;
   /** `join`, until it is answered. */
   readonly #asking: Repetition;
-  /** Prepared for, but to be taken only after a pause, or when those have ended that make way. */
-  readonly #postponed = new Map<number, Place>();
-  readonly #endings = new Set<Promise<void>>();
   #standing: Standing = { kind: "paused", reason: "Not asked to train yet." };
   /** Why there is no session; null while there is one. */
   #offline: string | null = "Looking for the network.";
-  #newest: EpochRef | null = null;
-  #stopSettling = () => {};
   /** Resolved when the hand-over before a pause is over. */
   #leaving: PromiseWithResolvers<void> | null = null;
 
@@ -74,10 +62,16 @@ export class Places {
     this.#options = options;
     this.#recovery = new Recovery(clock);
     this.#asking = new Repetition(clock);
+    this.#held = new HeldPlaces({
+      clock,
+      open: (place) => this.#open(place),
+      isPausing: () => this.#recovery.isPausing,
+      changed: () => this.#changed(),
+    });
     this.#peers = new Peers(self, (message) => this.#mailroom.receive(message));
     this.#mailroom = new Mailroom({
       peers: this.#peers,
-      replicaOf: (stage) => this.#entries.get(stage)?.replica,
+      replicaOf: (stage) => this.#held.of(stage),
       receiveBlob: (message) => peerBlobs.receive(message),
       dropped: (from, reason) => drops.dropped(from, reason),
     });
@@ -96,7 +90,7 @@ export class Places {
 
   /** Process ids of the live compute workers. */
   get workers(): readonly number[] {
-    return [...this.#entries.values()].flatMap(({ engines }) => engines.pids);
+    return this.#held.workers;
   }
 
   /** A session was opened. What the replicas hold they hold still. */
@@ -141,7 +135,7 @@ export class Places {
     this.#standing = { kind: "paused", reason };
     this.#asking.end();
     this.#recovery.cancel();
-    this.#postponed.clear();
+    this.#held.forgetWaiting();
     this.#changed();
     if (wasAtWork) {
       const leaving = Promise.withResolvers<void>();
@@ -157,7 +151,7 @@ export class Places {
   handle(message: Place | EpochMessage | IdleMessage): void {
     const { log, isSigned } = this.#options;
     if (message.type === "prepare") {
-      if (this.#isAtWork) this.#prepare(message);
+      if (this.#isAtWork && this.#held.prepare(message)) this.#asking.end();
     } else if (message.type === "idle") {
       if (this.#isAtWork) this.#idle(message.reason);
     } else if (
@@ -170,19 +164,18 @@ export class Places {
 
   /** The miner works for this run from here on, or for none: what it has of others ends. */
   assigned(runId: RunId | null): void {
-    for (const [stage, { replica }] of [...this.#entries]) if (replica.phase.place.at.runId !== runId) this.#end(stage);
-    for (const [stage, { at }] of [...this.#postponed]) if (at.runId !== runId) this.#postponed.delete(stage);
+    this.#held.endOthersThan(runId);
     this.#changed();
   }
 
   /** Ends everything, at once. */
   async close(): Promise<void> {
-    this.#endAll();
-    await Promise.all(this.#endings);
+    this.#held.endAll();
+    await this.#held.ended();
   }
 
   get #replicas(): readonly Replica[] {
-    return [...this.#entries.values()].map(({ replica }) => replica);
+    return this.#held.replicas;
   }
 
   get #isAtWork(): boolean {
@@ -190,7 +183,7 @@ export class Places {
   }
 
   #advance(message: EpochMessage): void {
-    const replica = this.#entries.get(message.at.stage)?.replica;
+    const replica = this.#held.of(message.at.stage);
     if (replica === undefined || !samePlace(replica.phase.place.at, message.at)) return;
     this.#asking.end();
     replica.handle(message);
@@ -198,53 +191,12 @@ export class Places {
 
   #idle(reason: string): void {
     this.#asking.begin(() => this.#join(), idleRejoinPauses, "later");
-    this.#endAll();
+    this.#held.endAll();
     if (!this.#recovery.isPausing) this.#standing = { kind: "waiting", reason };
     this.#changed();
   }
 
-  #prepare(place: Place): void {
-    if (this.#newest !== null && isOlder(place.at, this.#newest)) return;
-    this.#asking.end();
-    if (this.#newest === null || !sameEpoch(place.at, this.#newest)) {
-      this.#newest = place.at;
-      this.#stopSettling();
-      this.#stopSettling = this.#options.clock.after(settleMs, () => this.#settle());
-    }
-    this.#postponed.set(place.stage.index, place);
-    this.#takePostponed();
-  }
-
-  #takePostponed(): void {
-    const isKnown = ({ stage }: Place) => Number(this.#entries.has(stage.index));
-    // Those that stay first: then it is clear whether some make way.
-    for (const place of [...this.#postponed.values()].toSorted((a, b) => isKnown(b) - isKnown(a))) {
-      const { index } = place.stage;
-      const replica = this.#entries.get(index)?.replica;
-      const isNew = replica === undefined;
-      const mustWait = this.#recovery.isPausing && (isNew || replica.phase.kind === "failed");
-      if (mustWait || (isNew && this.#outdated().length > 0)) continue;
-      this.#postponed.delete(index);
-      if (isNew) this.#open(place);
-      else replica.prepare(place);
-    }
-  }
-
-  /** Stages that this miner had in an earlier epoch, and was not prepared for in this one. */
-  #outdated(): readonly number[] {
-    const newest = this.#newest;
-    return [...this.#entries].flatMap(([stage, { replica }]) =>
-      newest === null || this.#postponed.has(stage) || sameEpoch(replica.phase.place.at, newest) ? [] : [stage],
-    );
-  }
-
-  #settle(): void {
-    for (const stage of this.#outdated()) this.#end(stage);
-    this.#takePostponed();
-    this.#changed();
-  }
-
-  #open(place: Place): void {
+  #open(place: Place): Held {
     const { openEngines, onState, isSigned, ...options } = this.#options;
     const engines = openEngines();
     const replica = new Replica({ ...options, engines, peers: this.#peers }, place, {
@@ -252,33 +204,16 @@ export class Places {
       failed: (failure) => this.#failed(failure),
       merged: () => this.#recovery.succeeded(),
     });
-    this.#entries.set(place.stage.index, { replica, engines });
-    if (this.#offline !== null) replica.disconnected();
     replica.prepare(place);
-  }
-
-  #end(stage: number): void {
-    const entry = this.#entries.get(stage);
-    this.#entries.delete(stage);
-    entry?.replica.end();
-    const ending = entry?.engines.close();
-    if (ending === undefined) return;
-    this.#endings.add(ending);
-    void ending.finally(() => this.#endings.delete(ending));
-  }
-
-  #endAll(): void {
-    this.#stopSettling();
-    this.#postponed.clear();
-    for (const stage of [...this.#entries.keys()]) this.#end(stage);
-    this.#newest = null;
+    return { replica, engines };
   }
 
   /** After a pause a place is asked for again, unless replicas have failed too often. */
   #failed(failure: Failure): void {
+    if (!this.#isAtWork) return;
     const triesAgain = this.#recovery.begin(failure, () => {
-      this.#takePostponed();
-      if (this.#replicas.every(({ phase }) => phase.kind === "failed")) this.#ask();
+      this.#held.takeWaiting();
+      if (this.#replicas.some(({ phase }) => phase.kind === "failed")) this.#ask();
     });
     if (triesAgain) this.#standing = { kind: "waiting", reason: `${failure.message} Trying again soon.` };
     else {
@@ -294,7 +229,7 @@ export class Places {
     const leaving = this.#leaving;
     this.#leaving = null;
     leaving?.resolve();
-    this.#endAll();
+    this.#held.endAll();
     this.#asking.end();
     this.#options.send({ type: "leave", reason: reason.slice(0, 200) });
     this.#changed();
