@@ -19,7 +19,7 @@ export function placeMembers(turn: Turn): void {
   const { members, away } = turn.state;
   const absent = new Set(away.map(({ minerId }) => minerId));
   const present = members.filter(({ minerId }) => !absent.has(minerId));
-  const request = requestFor(turn.state, present);
+  const request = requestFor(turn.state, present, typicalOf(present));
   const placement = place(request);
   const stagesOf = new Map(placement.assignments.map(({ minerId, stages }) => [minerId, stages]));
   turn.change({
@@ -31,12 +31,12 @@ export function placeMembers(turn: Turn): void {
 /** Stages for one more, while the others stay where they are. */
 export function stagesForNewcomer(state: RunState, newcomer: Member): readonly number[] {
   const others = state.members.filter(({ minerId }) => minerId !== newcomer.minerId);
-  const typical = typicalOf(others);
-  return placeNewcomer(requestFor(state, others), resourcesOf(newcomer, typical), newcomer.stages);
+  // Where it is needed does not depend on what their speeds are multiples of.
+  return placeNewcomer(requestFor(state, others, 1), resourcesOf(newcomer, 1), newcomer.stages);
 }
 
-function requestFor(state: RunState, members: readonly Member[]): PlacementRequest {
-  const typical = typicalOf(members);
+/** `typical`: tokens per second through one block, of the median member. */
+function requestFor(state: RunState, members: readonly Member[], typical: number): PlacementRequest {
   // Before the first epoch nobody has anything to keep.
   const holding = state.epoch > 0 || state.phase.name !== "waiting";
   return {

@@ -2,7 +2,7 @@
 import type { PlacementReason } from "../../../protocol/placement-view.ts";
 import type { MinerResources, StageNeed } from "./placement.ts";
 import { firstStage, hasStage, isSeveral, mostStages, type StageSet, stagesOf } from "./stage-set.ts";
-import { ceilingOf, type Rates, type Throughput, throughputOf } from "./throughput.ts";
+import { ceilingOf, type Group, type Rates, type Throughput, throughputOf } from "./throughput.ts";
 
 /** How good a placement is. Coverage counts first, then tokens per second, then how few stages are as slow as that. */
 export interface Score {
@@ -37,8 +37,7 @@ export class Draft {
   readonly #work: readonly number[];
   /** By miner and stage: why it was given the stage. */
   readonly #reasons = new Map<number, PlacementReason>();
-  readonly #single: Float64Array;
-  readonly #several = new Map<StageSet, { rate: number; miners: number }>();
+  readonly #groups = new Map<StageSet, { rate: number; miners: number }>();
   readonly #replicas: readonly Replicas[];
 
   constructor(stages: readonly StageNeed[], miners: readonly MinerResources[]) {
@@ -46,7 +45,6 @@ export class Draft {
     this.miners = miners;
     this.held = miners.map(() => 0);
     this.#work = stages.map((stage) => stage.work);
-    this.#single = new Float64Array(stages.length);
     this.#replicas = stages.map(() => ({ all: 0, reliable: 0 }));
   }
 
@@ -57,9 +55,16 @@ export class Draft {
   hold(miner: number, stages: StageSet): void {
     const before = this.heldBy(miner);
     if (before === stages) return;
-    this.#count(miner, before, -1);
-    this.#count(miner, stages, 1);
+    const resources = this.miners[miner];
+    if (resources === undefined) return;
+    this.#count(resources, before, -1);
+    this.#count(resources, stages, 1);
     this.held[miner] = stages;
+  }
+
+  /** Somebody who is not among the draft's miners, and stays. */
+  countSettled(resources: MinerResources, stages: StageSet): void {
+    this.#count(resources, stages, 1);
   }
 
   memoryOf(stages: StageSet): number {
@@ -94,14 +99,7 @@ export class Draft {
    */
   rateOf(miner: number, stages: StageSet): number {
     const resources = this.miners[miner];
-    if (stages === 0 || resources === undefined) return 0;
-    let rate = resources.blockTokensPerSecond;
-    if (resources.linkBytesPerSecond === null) return rate;
-    for (let rest = stages; rest !== 0; rest &= rest - 1) {
-      const { work = 0, bytesPerToken = 0 } = this.stages[firstStage(rest)] ?? {};
-      if (bytesPerToken > 0) rate = Math.min(rate, (resources.linkBytesPerSecond / bytesPerToken) * work);
-    }
-    return rate;
+    return resources === undefined ? 0 : this.#rateWith(resources, stages);
   }
 
   replicasOf(stage: number): Readonly<Replicas> {
@@ -125,7 +123,12 @@ export class Draft {
   }
 
   rates(): Rates {
-    return { single: this.#single, several: Array.from(this.#several, ([stages, { rate }]) => ({ stages, rate })) };
+    const single = new Array<number>(this.stages.length).fill(0);
+    const several: Group[] = [];
+    for (const [stages, { rate }] of this.#groups)
+      if (isSeveral(stages)) several.push({ stages, rate });
+      else single[firstStage(stages)] = rate;
+    return { single, several };
   }
 
   throughput(): Throughput {
@@ -161,21 +164,31 @@ export class Draft {
     return hasStage(bottleneck, stage) ? "bottleneck" : "exchange";
   }
 
-  #count(miner: number, stages: StageSet, sign: 1 | -1): void {
+  #rateWith({ blockTokensPerSecond, linkBytesPerSecond }: MinerResources, stages: StageSet): number {
+    if (stages === 0) return 0;
+    let rate = blockTokensPerSecond;
+    if (linkBytesPerSecond === null) return rate;
+    for (let rest = stages; rest !== 0; rest &= rest - 1) {
+      const { work = 0, bytesPerToken = 0 } = this.stages[firstStage(rest)] ?? {};
+      if (bytesPerToken > 0) rate = Math.min(rate, (linkBytesPerSecond / bytesPerToken) * work);
+    }
+    return rate;
+  }
+
+  #count(resources: MinerResources, stages: StageSet, sign: 1 | -1): void {
     if (stages === 0) return;
-    const rate = sign * this.rateOf(miner, stages);
-    if (isSeveral(stages)) {
-      const group = this.#several.get(stages) ?? { rate: 0, miners: 0 };
-      group.miners += sign;
-      group.rate += rate;
-      if (group.miners === 0) this.#several.delete(stages);
-      else this.#several.set(stages, group);
-    } else this.#single[firstStage(stages)] = (this.#single[firstStage(stages)] ?? 0) + rate;
+    const rate = sign * this.#rateWith(resources, stages);
+    const group = this.#groups.get(stages) ?? { rate: 0, miners: 0 };
+    group.miners += sign;
+    group.rate += rate;
+    this.#groups.set(stages, group);
+    // Sums from which all was taken back again leave a rest that is none.
+    if (group.miners === 0) this.#groups.delete(stages);
     for (let rest = stages; rest !== 0; rest &= rest - 1) {
       const replicas = this.#replicas[firstStage(rest)];
       if (replicas === undefined) continue;
       replicas.all += sign;
-      if (this.miners[miner]?.reliable) replicas.reliable += sign;
+      if (resources.reliable) replicas.reliable += sign;
     }
   }
 }

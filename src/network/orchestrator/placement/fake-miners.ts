@@ -26,7 +26,8 @@ export function anySwarm(limits: { readonly stages: number; readonly miners: num
   });
   const resources = fc.record({
     memoryBytes: fc.integer({ min: 1, max: 24 }),
-    blockTokensPerSecond: fc.integer({ min: 1, max: 100 }),
+    // Fractions, so that sums of them are rounded.
+    blockTokensPerSecond: fc.integer({ min: 1, max: 100 }).map((rate) => rate / 7),
     linkBytesPerSecond: fc.option(fc.integer({ min: 1, max: 100 }), { freq: 4 }),
     reliable: fc.boolean().chain((likely) => (likely ? fc.constant(true) : fc.boolean())),
   });

@@ -101,27 +101,32 @@ function rearrange(draft: Draft, bound: number): void {
 
 /** The cheapest good place for one newcomer while nobody else moves: the former one, unless another is clearly better. */
 export function placeNewcomer(
-  request: PlacementRequest,
+  { stages, miners, current }: PlacementRequest,
   newcomer: MinerResources,
   formerStages: readonly number[],
 ): readonly number[] {
-  const { minerId } = newcomer;
-  const others = request.miners.filter((one) => one.minerId !== minerId);
-  const current = request.current.filter((one) => one.minerId !== minerId);
-  const draft = draftOf(request.stages, [...others, newcomer], current);
-  const miner = others.length;
-  const score = settle(draft, [miner], Number.POSITIVE_INFINITY);
-  const former = stageSet(formerStages.filter((stage) => stage < request.stages.length));
-  if (former !== 0 && draft.fits(miner, former)) {
-    const chosen = draft.heldBy(miner);
-    draft.hold(miner, former);
+  const draft = new Draft(stages, [newcomer]);
+  const all = 2 ** stages.length - 1;
+  const held = new Map(current.map((one) => [one.minerId, stageSet(one.stages) & all]));
+  for (const other of miners)
+    if (other.minerId !== newcomer.minerId) draft.countSettled(other, held.get(other.minerId) ?? 0);
+  dealOut(draft, [0]);
+  let score = draft.score();
+  // In a large swarm one miner makes little difference: it is enough that it is where it is needed most.
+  const gain = newcomer.blockTokensPerSecond / Math.min(...stages.map(({ work }) => work));
+  if (draft.uncovered() !== 0 || gain > (1 - asGood) * score.tokensPerSecond)
+    score = improve(draft, [0], Number.POSITIVE_INFINITY);
+  const chosen = draft.heldBy(0);
+  const former = stageSet(formerStages) & all;
+  if (former !== 0 && draft.fits(0, former)) {
+    draft.hold(0, former);
     const asBefore = draft.score();
     if (asBefore.coverage === score.coverage && asBefore.tokensPerSecond * worthMoving >= score.tokensPerSecond)
       return stagesOf(former);
-    draft.hold(miner, chosen);
+    draft.hold(0, chosen);
   }
-  trim(draft, [miner], asGood * score.tokensPerSecond, () => true);
-  return stagesOf(draft.heldBy(miner));
+  trim(draft, [0], asGood * score.tokensPerSecond, () => true);
+  return stagesOf(draft.heldBy(0));
 }
 
 /** What there is. Who has less memory than before gives up what others hold most. */

@@ -35,6 +35,11 @@ describe("throughput", () => {
     expect(bottleneck).toBe(first);
   });
 
+  it("ends when what is left of a stage's rate is less than nothing by rounding", () => {
+    const { tokensPerSecond } = throughputOf([1, 1], { single: [5, -1e-13], several: [] });
+    expect(tokensPerSecond).toBeCloseTo(0);
+  });
+
   it("is nothing while a stage has no miner", () => {
     const { tokensPerSecond, bottleneck } = throughputOf([1, 1, 1], { single: [5, 5, 0], several: [] });
     expect(tokensPerSecond).toBe(0);

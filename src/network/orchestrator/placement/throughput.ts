@@ -39,7 +39,7 @@ export function throughputOf(work: readonly number[], rates: Rates): Throughput 
     const flow = new Flow(work, rates, tokensPerSecond);
     const short = flow.saturate();
     const smaller = short === 0 ? tokensPerSecond : capacity(work, rates, short);
-    if (smaller >= tokensPerSecond * (1 - negligible))
+    if (!(smaller < tokensPerSecond * (1 - negligible)))
       return { tokensPerSecond, bottleneck: flow.stagesWithoutSlack(), allotted: flow.allotted };
     tokensPerSecond = smaller;
   }
