@@ -174,7 +174,7 @@ describe("an epoch", () => {
       swarm.reach("uploading");
       for (const index of everyone) {
         const report = swarm.report(index, "contributed");
-        const scatter = [0.5, 1, 2][(index * 7 + epoch * 5) % 3] ?? 1;
+        const scatter = [0.25, 1, 4][(index * 7 + epoch * 5) % 3] ?? 1;
         swarm.say(fakeMiner(index), { ...report, computeMs: Math.round(scatter * report.computeMs) });
       }
       swarm.finishEpoch();

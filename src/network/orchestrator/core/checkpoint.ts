@@ -11,6 +11,9 @@ import { type Contribution, type Member, type Replica, type RunState, stageName,
 import type { Turn } from "./turn.ts";
 import { standBy } from "./waiting.ts";
 
+/** What else a computer does shows most in short times. */
+const shortestMeasurementMs = 1000;
+
 /** What a token that passed through the whole model earns. */
 const microCreditsPerToken = 1000;
 
@@ -142,7 +145,7 @@ function membersAfter({ members, replicas, needs }: RunState): readonly Member[]
     }
   const rates = new Map<MinerId, number>();
   for (const [minerId, { blocks, computeMs }] of worked)
-    if (blocks > 0 && computeMs > 0) rates.set(minerId, (1000 * blocks) / computeMs);
+    if (blocks > 0 && computeMs >= shortestMeasurementMs) rates.set(minerId, (1000 * blocks) / computeMs);
   return measuredMembers(members, rates).map((member) =>
     member.unreliable && worked.get(member.minerId)?.reliably ? { ...member, unreliable: false } : member,
   );

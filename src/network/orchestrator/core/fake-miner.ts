@@ -10,7 +10,7 @@ import type { MinerMessage, OrchestratorMessage } from "./event.ts";
 export type Report = Extract<MinerMessage, { readonly at: PlaceRef }>;
 
 /** How fast it is. */
-const blockTokensPerSecond = 256;
+const blockTokensPerSecond = 64;
 /** In one `reduced` message. */
 const mostSlices = 256;
 

@@ -35,13 +35,15 @@ export function join(
 function admit(turn: Turn, minerId: MinerId, name: string, device: DeviceReport): void {
   const { members, departed } = turn.state;
   const { memoryLimitBytes, blockTokensPerSecond: probedRate } = device;
+  const speed = speedOfNewcomer(members, probedRate);
   const member: Member = {
     minerId,
     name,
     memoryLimitBytes,
     probedRate,
     measuredRate: null,
-    speed: speedOfNewcomer(members, probedRate),
+    speed,
+    placedSpeed: speed,
     stages: departed.find((one) => one.minerId === minerId)?.stages ?? [],
     unreliable: false,
     outliers: 0,

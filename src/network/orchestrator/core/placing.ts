@@ -56,7 +56,7 @@ function resourcesOf(member: Member, typical: number): MinerResources {
   return {
     minerId: member.minerId,
     memoryBytes: member.memoryLimitBytes,
-    blockTokensPerSecond: member.speed * typical,
+    blockTokensPerSecond: member.placedSpeed * typical,
     linkBytesPerSecond: null,
     reliable: !member.unreliable,
   };

@@ -1,15 +1,16 @@
 /**
- * How fast members are, relative to each other: all that placement and shares of work need to know. Single measurements scatter, most
- * of all on a computer that its owner uses meanwhile, and whoever moves to another stage warms up for an epoch: so a member's speed
- * changes only when what was measured over some epochs is clearly different.
+ * How fast members are, relative to each other: all that placement and shares of work need to know. Measurements scatter, most of all
+ * on a computer that its owner uses meanwhile. So a speed changes only when what was measured over some epochs is clearly different;
+ * and the one that places members, of whom each that moves warms up for an epoch, only when it is very different.
  */
 import type { MinerId } from "../../../protocol/ids.ts";
 import type { Member } from "./state.ts";
 
 /** Of a new measurement, so much counts, on a logarithmic scale: a tenth and ten times the speed are equally far away. */
 const measurementShare = 0.25;
-/** Speeds that differ by less count as equal. */
-const clearlyDifferent = 1.5;
+/** Speeds that differ by a smaller factor count as equal. */
+const clearly = 1.5;
+const greatly = 3;
 
 /** The median; null of none. */
 export function typicalRate(rates: readonly (number | null)[]): number | null {
@@ -20,7 +21,7 @@ export function typicalRate(rates: readonly (number | null)[]): number | null {
 /** What a newcomer is taken for: what its device's probe said in comparison with the others'. */
 export function speedOfNewcomer(members: readonly Member[], probedRate: number | null): number {
   const typical = typicalRate(members.map((member) => member.probedRate));
-  return probedRate === null || typical === null || typical === 0 ? 1 : settled(1, probedRate / typical);
+  return probedRate === null || typical === null || typical === 0 ? 1 : settled(1, probedRate / typical, clearly);
 }
 
 /** The members after an epoch in which those in `rates` were measured, in tokens per second through one block. */
@@ -34,13 +35,13 @@ export function measuredMembers(members: readonly Member[], rates: ReadonlyMap<M
   });
   const typical = typicalRate(measured.map(({ measuredRate }) => measuredRate)) ?? 1;
   return measured.map((member) => {
-    const { minerId, speed, measuredRate } = member;
-    return measuredRate === null || !rates.has(minerId)
-      ? member
-      : { ...member, speed: settled(speed, measuredRate / typical) };
+    const { minerId, speed, placedSpeed, measuredRate } = member;
+    if (measuredRate === null || !rates.has(minerId)) return member;
+    const now = measuredRate / typical;
+    return { ...member, speed: settled(speed, now, clearly), placedSpeed: settled(placedSpeed, now, greatly) };
   });
 }
 
-function settled(before: number, now: number): number {
-  return Math.max(now / before, before / now) < clearlyDifferent ? before : now;
+function settled(before: number, now: number, different: number): number {
+  return Math.max(now / before, before / now) < different ? before : now;
 }

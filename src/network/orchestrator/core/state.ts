@@ -66,8 +66,9 @@ export interface Member {
   readonly probedRate: number | null;
   /** Likewise, as its epochs showed. */
   readonly measuredRate: number | null;
-  /** How fast it is taken to be, in comparison with a typical member (`speed.ts`). */
+  /** How fast it is taken to be in comparison with a typical member when work is shared out, and when it is placed (`speed.ts`). */
   readonly speed: number;
+  readonly placedSpeed: number;
   /** Ascending; none: it fits nowhere, or is not placed yet. */
   readonly stages: readonly number[];
   /** It failed, or was late, the last time it was counted on: no stage depends on it alone if that can be helped. */
