@@ -24,6 +24,10 @@ const flags = readFlags(
 );
 const { scenario: wanted, json: _, ...options } = flags;
 
+/** As shells have it for an interruption. */
+const interruptedExitCode = 130;
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(interruptedExitCode));
+
 const results: ScenarioResult[] = [];
 for (const scenario of scenarios) {
   if (wanted !== "all" && wanted !== scenario.name) continue;

@@ -12,6 +12,7 @@ import { decodeClientMessage } from "../../../src/protocol/messages.ts";
 import { ChaosProxy } from "../../lab/chaos/chaos-proxy.ts";
 import { RunWatcher } from "./run-watcher.ts";
 import { ServiceProcess } from "./service-process.ts";
+import { SmallDisk } from "./small-disk.ts";
 import { WorkBook } from "./work-book.ts";
 
 export interface SwarmOptions {
@@ -42,9 +43,19 @@ export class FaultSwarm {
   #url: URL | null = null;
   #watcher: RunWatcher | null = null;
 
+  /** Of the orchestrator's state, where it was asked for. */
+  #disk: SmallDisk | null = null;
+  /** When this process is ended in the middle, nothing of the swarm stays behind. */
+  readonly #abandon = () => {
+    for (const { service } of this.miners) service.kill();
+    this.orchestrator.kill();
+    this.dispose();
+  };
+
   private constructor(options: SwarmOptions, folder: string) {
     this.options = options;
     this.folder = folder;
+    process.once("exit", this.#abandon);
     this.orchestrator = new ServiceProcess({
       args: () => this.#orchestratorArguments(),
       logFile: join(folder, "logs", "orchestrator.log"),
@@ -55,12 +66,11 @@ export class FaultSwarm {
     });
   }
 
-  /** `prepareFolder` may put the orchestrator's state folder on a disk of its own. */
-  static async start(options: SwarmOptions, prepareFolder?: (folder: string) => void): Promise<FaultSwarm> {
+  static async start(options: SwarmOptions, { smallDisk = false } = {}): Promise<FaultSwarm> {
     const swarm = new FaultSwarm(options, mkdtempSync(join(tmpdir(), "train-at-home-faults-")));
     mkdirSync(join(swarm.folder, "logs"));
     mkdirSync(swarm.orchestratorFolder);
-    prepareFolder?.(swarm.orchestratorFolder);
+    if (smallDisk) swarm.#disk = SmallDisk.mount(swarm.orchestratorFolder);
     swarm.orchestrator.start();
     swarm.#url = await swarm.#listening.promise;
     swarm.#watcher = new RunWatcher(swarm.#url);
@@ -70,6 +80,10 @@ export class FaultSwarm {
 
   get orchestratorFolder(): string {
     return join(this.folder, "orchestrator");
+  }
+
+  get disk(): SmallDisk | null {
+    return this.#disk;
   }
 
   get watcher(): RunWatcher {
@@ -112,6 +126,8 @@ export class FaultSwarm {
   }
 
   dispose(): void {
+    process.off("exit", this.#abandon);
+    this.#disk?.unmount();
     rmSync(this.folder, { recursive: true, force: true });
   }
 

@@ -28,25 +28,25 @@ export async function measureScenario(scenario: Scenario, options: ScenarioOptio
   const { name, about } = scenario;
   const impossible = scenario.smallDisk ? SmallDisk.impossibleBecause() : null;
   if (impossible !== null) return { scenario: name, about, skippedBecause: impossible, verdict: "not measured" };
-  const disks: SmallDisk[] = [];
-  const mount = (folder: string) => void disks.push(SmallDisk.mount(folder));
-  const swarm = await FaultSwarm.start(options, scenario.smallDisk ? mount : undefined);
+  const swarm = await FaultSwarm.start(options, scenario);
   try {
-    return await measure(scenario, swarm, disks[0] ?? null, options);
+    return await measure(scenario, swarm, options);
+  } catch (error) {
+    if (!(error instanceof Standstill)) throw error;
+    return { scenario: name, about, violations: [error.message], verdict: "missed" };
   } finally {
     await swarm.stop();
     if (options.keep) progress(`${name}: all logs and states are in ${swarm.folder}`);
-    else {
-      for (const disk of disks) disk.unmount();
-      swarm.dispose();
-    }
+    else swarm.dispose();
   }
 }
+
+/** There is nothing to disturb. */
+class Standstill extends Error {}
 
 async function measure(
   scenario: Scenario,
   swarm: FaultSwarm,
-  disk: SmallDisk | null,
   { minutes = scenario.minutes, seed }: ScenarioOptions,
 ): Promise<ScenarioResult> {
   const { watcher, book } = swarm;
@@ -63,7 +63,6 @@ async function measure(
     seconds: minutes * 60,
     lots: new Lots(seed, scenario.name),
     mark: () => faultsAtMs.push(performance.now()),
-    disk,
   });
   const overMs = Date.now();
   const recovered = await epochEnd(swarm, ({ finishedAtMs }) => finishedAtMs > overMs);
@@ -99,6 +98,6 @@ async function epochEnd({ watcher }: FaultSwarm, isMeant: (epoch: EpochRecord) =
   const { epochs } = watcher;
   await watcher.until(() => epochs.some(isMeant), patienceMs);
   const last = epochs.at(-1);
-  if (last === undefined) throw new Error("the swarm does not train: no epoch ended");
+  if (last === undefined) throw new Standstill(`undisturbed, no epoch ended within ${patienceMs / 1000} s`);
   return epochs.find(isMeant) ?? { ...last, finishedAtMs: Date.now() };
 }

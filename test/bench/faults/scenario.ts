@@ -2,7 +2,6 @@
 import { setTimeout as pause } from "node:timers/promises";
 import type { Lots } from "../../lab/lots.ts";
 import type { FaultSwarm, SwarmMiner } from "./fault-swarm.ts";
-import type { SmallDisk } from "./small-disk.ts";
 
 export interface Scenario {
   readonly name: string;
@@ -27,7 +26,6 @@ export interface Disturbance {
   readonly lots: Lots;
   /** A fault happens now, from which the flow should recover. */
   readonly mark: () => void;
-  readonly disk: SmallDisk | null;
 }
 
 export function seconds(count: number): Promise<void> {

@@ -154,7 +154,7 @@ export const scenarios: readonly Scenario[] = [
     about: "the orchestrator's disk is full for half of the time",
     minutes: 1,
     smallDisk: true,
-    async disturb({ seconds: total, disk }) {
+    async disturb({ swarm: { disk }, seconds: total }) {
       disk?.fill();
       await seconds(total / 2);
       disk?.free();
