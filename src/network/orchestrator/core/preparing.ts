@@ -7,9 +7,8 @@ import { everyLive, replicaOf, stageWithout } from "./replicas.ts";
 import { type Member, type PhaseOf, perStage, type Replica, type RunState, stageName } from "./state.ts";
 import type { Turn } from "./turn.ts";
 
-/** Who still loads when the others are ready is waited for as long again as this part of the last epoch, or a moment. */
-const lingerShare = 0.1;
-const lingerMs = 5000;
+/** Who still loads when the others are ready is waited for, before an epoch has shown what it costs to train without. */
+const firstLingerMs = 5000;
 
 /**
  * Everyone with a place takes part. Where some hold the checkpoint already, the phase waits for them; the others come along if they
@@ -81,9 +80,13 @@ export function advancePreparing(state: RunState, phase: PhaseOf<"preparing">, a
 }
 
 export function linger(turn: Turn): void {
-  const { phase, epochs } = turn.state;
+  const { phase, epochs, replicas } = turn.state;
   if (phase.name !== "preparing") return;
-  const waitMs = Math.max(lingerMs, lingerShare * (epochs.at(-1)?.durationMs ?? 0));
+  const taking = replicas.flat().filter(({ part }) => part !== "out");
+  const late = taking.filter(({ ready }) => ready === null).length;
+  const [last] = epochs.slice(-1);
+  // To wait costs everybody's time; to go on costs the epoch's time of those who only warm up meanwhile.
+  const waitMs = last === undefined ? firstLingerMs : (last.durationMs * late) / taking.length;
   turn.change({ phase: { ...phase, lingerUntilMs: Math.min(phase.deadlineMs, Math.ceil(turn.atMs + waitMs)) } });
 }
 
