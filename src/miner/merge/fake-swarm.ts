@@ -91,6 +91,10 @@ export class FakeSwarm {
   fate: (message: AddressedMessage) => Fate = () => "deliver";
   /** Gets what replicas report. */
   onReport: (from: MinerId, message: ClientMessage) => void = () => {};
+  /** Told when something in a replica's merge went wrong. */
+  onFailed: (id: MinerId, error: unknown) => void = (_, error) => {
+    throw error;
+  };
   /** Told of each death. */
   onDeath: (id: MinerId) => void = () => {};
   readonly #place: Place;
@@ -186,9 +190,7 @@ export class FakeSwarm {
       { kind: "ready", place: this.#place, samples: noSamples },
       {
         entered: (phase: Phase) => acts.entered(phase),
-        failed: (error) => {
-          throw error;
-        },
+        failed: (error) => this.onFailed(id, error),
       },
     );
     const acts = new MergeActs(

@@ -14,7 +14,7 @@ import { stageNames } from "../../protocol/stage-names.ts";
 import type { Offered } from "../../transport/blob-serving.ts";
 import type { BlobClient } from "../../transport/blobs/blob-client.ts";
 import type { ComputeEngine } from "../compute-host/compute-worker.ts";
-import { type Phase, placeOf } from "../flow/phase.ts";
+import { holdsState, type Phase, placeOf } from "../flow/phase.ts";
 import type { PhaseKeeper } from "../flow/phase-keeper.ts";
 import type { Place } from "../flow/place.ts";
 import type { Holding } from "../flow/starting-state.ts";
@@ -101,10 +101,10 @@ export class MergeActs {
     this.#current?.merge.lookAgain();
   }
 
-  /** The replica is in another phase: perhaps of another epoch, or of none. */
+  /** The replica is in another phase: perhaps of another epoch, or it has lost what it held. */
   entered(phase: Phase): void {
-    const place = placeOf(phase);
-    const isOver = (at: PlaceRef) => place === null || !samePlace(place.at, at);
+    const isOver = (at: PlaceRef) => !holdsState(phase) || !samePlace(phase.place.at, at);
+    if (phase.kind === "ended") this.#withdrawCheckpoint();
     for (const [from, { at }] of this.#early) if (isOver(at)) this.#early.delete(from);
     if (this.#current === null || !isOver(this.#current.place.at)) return;
     this.#current.ending.abort();

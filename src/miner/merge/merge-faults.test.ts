@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { FailureError } from "../../protocol/failure.ts";
 import { bytesOf, hashBytes } from "../../protocol/identity.ts";
 import type { ClientMessage } from "../../protocol/messages.ts";
 import { ownersPerPartition } from "../../protocol/partitions.ts";
@@ -180,6 +181,30 @@ describe("a replica", () => {
     expect(outcome.weightsHashes.size).toBe(1);
     expect(largestError(swarm, contributions, outcome)).toBeLessThan(1e-6);
     expect(late.phases.phase.kind).toBe("merged");
+  });
+
+  it("whose worker crashes in the merge takes part again once it is prepared anew", async () => {
+    const { swarm, contributions, orchestrator } = swarmOf(3);
+    const { id, engine, phases } = first(swarm.members);
+    const call = engine.call.bind(engine);
+    const crash = new FailureError("compute-crashed", "The fake worker crashed.");
+    engine.call = (method, ...args) => (method === "applyMerged" ? Promise.reject(crash) : call(method, ...args));
+    const { order } = swarm;
+    let apply: Parameters<typeof order>[1] | null = null;
+    swarm.order = (to, message) => {
+      if (to === id && message.type === "apply") apply = message;
+      order.call(swarm, to, message);
+    };
+    swarm.onFailed = (_, error) => {
+      expect(error).toBe(crash);
+      phases.enter({ kind: "failed", place: fakePlace, failure: crash.failure });
+      engine.call = call;
+      phases.enter({ kind: "ready", place: fakePlace, samples: { sample: () => Promise.reject(crash) } });
+      if (apply !== null) order.call(swarm, id, apply);
+    };
+    const outcome = await orchestrator.merge();
+    expect(outcome.weightsHashes.size).toBe(1);
+    expect(largestError(swarm, contributions, outcome)).toBeLessThan(1e-6);
   });
 
   it("that has nothing to contribute says so, and nobody waits for it", async () => {
