@@ -7,6 +7,7 @@ import { type GatewayMessage, gatewayMessageSchema } from "../../../protocol/mes
 import { runViewSchema } from "../../../protocol/run-view.ts";
 import { apply } from "./apply.ts";
 import type { MinerMessage, OrchestratorMessage } from "./event.ts";
+import type { Report } from "./fake-miner.ts";
 import { FakeSwarm, fakeDefinition, fakeDevice, fakeHash, fakeMiner } from "./fake-swarm.ts";
 import { brokenRules } from "./rules.ts";
 import { nextDeadlineMs, placeRef, type RunState } from "./state.ts";
@@ -23,7 +24,10 @@ const miners = 7;
 type Forgery = (at: ReturnType<typeof placeRef>) => MinerMessage;
 
 type Command =
-  | { readonly do: "join" | "answer" | "unheard-answer" | "leave" | "lose" | "start-anew"; readonly miner: number }
+  | {
+      readonly do: "join" | "answer" | "unheard-answer" | "lie" | "leave" | "lose" | "start-anew";
+      readonly miner: number;
+    }
   | { readonly do: "everyone-answers" | "deadline" | "early-deadline" | "restart" | "evaluate" | "damage" }
   /** A message that came so many events ago comes again. */
   | { readonly do: "repeat"; readonly back: number }
@@ -83,7 +87,13 @@ const forgery: fc.Arbitrary<Forgery> = fc.oneof(
 const command: fc.Arbitrary<Command> = fc.oneof(
   { weight: 8, arbitrary: fc.record({ do: fc.constant("join" as const), miner }) },
   { weight: 30, arbitrary: fc.record({ do: fc.constant("everyone-answers" as const) }) },
-  { weight: 8, arbitrary: fc.record({ do: fc.constantFrom("answer" as const, "unheard-answer" as const), miner }) },
+  {
+    weight: 10,
+    arbitrary: fc.record({
+      do: fc.constantFrom("answer" as const, "answer" as const, "unheard-answer" as const, "lie" as const),
+      miner,
+    }),
+  },
   {
     weight: 4,
     arbitrary: fc.record({
@@ -191,7 +201,8 @@ function goOn(swarm: FakeSwarm, step: (name: string, work: () => void) => void):
         swarm.answer(fakeMiner(index));
       }
     });
-    step("deadline", () => swarm.happen({ type: "deadline" }));
+    const deadlineMs = nextDeadlineMs(swarm.state);
+    if (deadlineMs !== null && swarm.nowMs >= deadlineMs) step("deadline", () => swarm.happen({ type: "deadline" }));
   }
 }
 
@@ -207,6 +218,10 @@ function carryOut(swarm: FakeSwarm, command: Command): void {
       for (let index = 0; index < miners; index++) swarm.unreachable.add(fakeMiner(index));
       swarm.answer(fakeMiner(command.miner));
       swarm.unreachable.clear();
+      break;
+    case "lie":
+      for (const report of swarm.miner(fakeMiner(command.miner)).reports())
+        swarm.say(fakeMiner(command.miner), lieOf(report));
       break;
     case "everyone-answers":
       for (const { minerId } of swarm.state.members) swarm.answer(minerId);
@@ -258,6 +273,17 @@ function carryOut(swarm: FakeSwarm, command: Command): void {
       break;
     }
   }
+}
+
+/** What the miner had to say, with other hashes. */
+function lieOf(report: Report): Report {
+  if (report.type === "reduced") {
+    const slices = report.slices.map((one) => ({ ...one, hash: fakeHash(`lie ${one.partition}`) }));
+    return { ...report, slices };
+  }
+  if (report.type === "ready" || report.type === "merged") return { ...report, weightsHash: fakeHash("lie") };
+  if (report.type === "stored") return { ...report, weights: { ...report.weights, hash: fakeHash("lie") } };
+  return report;
 }
 
 function sum(values: readonly number[]): number {

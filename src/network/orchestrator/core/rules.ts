@@ -37,8 +37,9 @@ export function brokenRules(before: RunState, state: RunState): readonly string[
           ofStage.length > 0 || (phase.name === "merging" && phase.stages[stage]?.step.name === "stored"),
       ),
     "a phase that waits for answers ends by itself": !epochRuns(state) || phase.deadlineMs !== null,
-    "a partition is decided by two equal hashes, or by one that nobody contradicts":
-      phase.name !== "merging" || phase.stages.every(({ partitions }) => partitions.every(isSound)),
+    "a partition is decided by two equal hashes, or by one where nobody else can be asked":
+      phase.name !== "merging" ||
+      phase.stages.every(({ partitions, order }) => partitions.every((partition) => isSound(partition, order.length))),
     "tokens never fall, but with a checkpoint that was lost": state.tokens >= before.tokens || fellBack(before, state),
     "credits and lost partitions never fall":
       creditsGrow(before, state) && state.partitionsLost >= before.partitionsLost,
@@ -52,10 +53,11 @@ export function brokenRules(before: RunState, state: RunState): readonly string[
   return Object.entries(rules).flatMap(([rule, holds]) => (holds ? [] : [rule]));
 }
 
-function isSound({ open, hash, reports }: PartitionMerge): boolean {
+function isSound({ open, hash, reports, asked }: PartitionMerge, listed: number): boolean {
   if (open || hash === null) return true;
   const votes = reports.filter((report) => report.hash === hash).length;
-  return votes >= ownersPerPartition || (votes === 1 && reports.every((one) => one.hash === null || one.hash === hash));
+  const isAlone = asked === listed && reports.every((one) => one.hash === null || one.hash === hash);
+  return votes >= ownersPerPartition || (votes === 1 && isAlone);
 }
 
 function fellBack(before: RunState, state: RunState): boolean {
