@@ -15,9 +15,8 @@ export interface SingleProcessRun extends Pick<OpenOptions, "backend" | "threads
   readonly training: TrainingConfig;
   readonly manifest: Manifest;
   readonly shardOf: (hash: Manifest["trainShards"][number]["hash"]) => TokenArray;
-  /** First-stage replicas of the run to be equalled: a step takes sources · microbatchesPerStep microbatches. */
-  readonly sources: number;
-  readonly steps: number;
+  /** At each step, first-stage replicas of the run to be equalled: it takes sources · microbatchesPerStep microbatches. */
+  readonly sources: readonly number[];
 }
 
 export interface SingleProcessResult {
@@ -32,13 +31,13 @@ export interface SingleProcessResult {
  * computed as local steps of a replica that never merges: the same optimizer on the same mean gradient, without moving it about.
  */
 export async function trainSingleProcess(engine: ComputeEngine, run: SingleProcessRun): Promise<SingleProcessResult> {
-  const { model, manifest, sources, steps, shardOf, backend, threads, precision } = run;
+  const { model, manifest, sources, shardOf, backend, threads, precision } = run;
   const training: TrainingConfig = { ...run.training, mode: "local-steps" };
   await engine.open({ backend, threads, precision, model, training, stage: wholeModel(model) });
   const lossesNats: number[] = [];
-  for (let epoch = 0; epoch < steps; epoch++) {
+  for (const [epoch, sourcesInStep] of sources.entries()) {
     let lossSumNats = 0;
-    for (let index = 0; index < sources * training.microbatchesPerStep; index++) {
+    for (let index = 0; index < sourcesInStep * training.microbatchesPerStep; index++) {
       const sample = readSample(trainingCrops(manifest, training, { epoch, index }), training.sequenceLength, shardOf);
       const result = await engine.forwardBackward({ microbatch: `${epoch}/${index}`, ...sample });
       lossSumNats += result.lossSumNats;

@@ -57,8 +57,7 @@ for (const engine of flags.engines) {
     threads: flags.threads,
     model: preset.model,
     training,
-    sources: 1,
-    steps: flags.steps,
+    sources: Array(flags.steps).fill(1),
   });
   curves.push({ engine, seconds: (performance.now() - startMs) / 1000, lossesNats });
   progress(`${engine}: ended at ${mean(lossesNats.slice(-smoothedSteps)).toFixed(4)} nats`);
