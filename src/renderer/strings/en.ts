@@ -78,6 +78,14 @@ export const english = {
       stages: ["Stages", "Parts the model is cut into, and the machines that hold them."],
       epoch: ["Epoch", "The span between two merges. A failed epoch is tried again from the last checkpoint."],
       lost: ["Microbatches lost", "Pieces of work given up because a machine went away; others go on without them."],
+      partitionsLost: [
+        "Parts not merged",
+        "Parts of the model that kept their value in a merge because too many machines went away.",
+      ],
+      staleness: [
+        "Staleness",
+        "Optimizer steps between a microbatch's way forth and its way back, in the epoch in progress.",
+      ],
       checkpoint: ["Checkpoint", "The stored state that the run would go on from."],
       phaseSince: ["Phase since", "When the present phase began."],
     } satisfies Record<string, readonly [string, string]>,
@@ -88,6 +96,7 @@ export const english = {
     attempt: (epoch: string, attempt: string) => `${epoch}, attempt ${attempt}`,
     checkpoint: (epoch: string, tokens: string) => `epoch ${epoch}, ${tokens} tokens`,
     noCheckpoint: "none yet",
+    staleness: (mean: string, most: string) => `${mean} on average, ${most} at most`,
   },
 
   runs: {

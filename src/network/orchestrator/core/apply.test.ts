@@ -167,6 +167,20 @@ describe("an epoch", () => {
     expect(courses.at(-1)).toBeLessThan(400);
   });
 
+  it("does not wait for ever for a source that has become much slower than the others, and merges what that one did", () => {
+    const swarm = fullSwarm();
+    swarm.reach("training");
+    swarm.nowMs += 100_000;
+    swarm.answer(fakeMiner(1));
+    const doneMs = swarm.nowMs;
+    expect(swarm.state.phase.name).toBe("training");
+    swarm.runOutOfTime();
+    expect(swarm.nowMs - doneMs).toBe(50_000);
+    expect(swarm.state.phase.name).toBe("uploading");
+    swarm.finishEpoch();
+    expect(swarm.state.epochs[0]?.contributors).toBe(6);
+  });
+
   it("moves nobody because measurements scatter", () => {
     const swarm = fullSwarm();
     const places = () => swarm.state.members.map(({ stages: held }) => held);

@@ -7,6 +7,10 @@ import { announceStart } from "./roster.ts";
 import { type PhaseOf, type Replica, type RunState, stageName } from "./state.ts";
 import type { Turn } from "./turn.ts";
 
+/** Once half of the sources are done, the others get so much of the time again that it took, or a moment. */
+const stragglerShare = 0.5;
+const stragglerMs = 30_000;
+
 /** All that are ready train; the others warm up. */
 export function beginTraining(turn: Turn): void {
   const { definition } = turn.state;
@@ -37,7 +41,17 @@ export function recordSourceDone(
   if (stage !== 0 || !isLive(replica) || replica.sourceDone) return false;
   turn.change({ microbatchesLost: turn.state.microbatchesLost + report.microbatchesLost });
   turn.changeReplica(stage, replica.minerId, { sourceDone: true });
+  hurryStragglers(turn);
   return true;
+}
+
+/** What a source that has become slow got through by then is merged, and it will be given less the next time. */
+function hurryStragglers(turn: Turn): void {
+  const { phase, phaseSinceMs, replicas } = turn.state;
+  const live = replicas[0]?.filter(isLive) ?? [];
+  if (phase.name !== "training" || 2 * live.filter(({ sourceDone }) => sourceDone).length < live.length) return;
+  const patienceMs = Math.max(stragglerMs, Math.ceil(stragglerShare * (turn.atMs - phaseSinceMs)));
+  turn.change({ phase: { ...phase, deadlineMs: Math.min(phase.deadlineMs, turn.atMs + patienceMs) } });
 }
 
 export function advanceTraining(state: RunState, phase: PhaseOf<"training">): Next | null {

@@ -1,4 +1,4 @@
-import type { RunView } from "../../../protocol/run-view.ts";
+import type { RunView, Telemetry } from "../../../protocol/run-view.ts";
 import { EmptyState } from "../../components/empty-state.tsx";
 import { type Fact, Facts } from "../../components/facts.tsx";
 import { Panel } from "../../components/panel.tsx";
@@ -10,17 +10,18 @@ import { RunSteering, useOwnsNetwork } from "./run-steering.tsx";
 /** What is being trained. */
 export function RunPanel() {
   const run = useAppState((state) => state.run);
+  const staleness = useAppState((state) => state.telemetry?.staleness);
   const owned = useOwnsNetwork();
   const texts = strings.run;
   const steering = { pause: texts.pauseForAll, resume: texts.resumeForAll };
   return (
     <Panel title={texts.title} className="run" actions={run && owned && <RunSteering run={run} texts={steering} />}>
-      {run ? <Facts facts={runFacts(run)} /> : <EmptyState title={texts.none} detail={texts.noneDetail} />}
+      {run ? <Facts facts={runFacts(run, staleness)} /> : <EmptyState title={texts.none} detail={texts.noneDetail} />}
     </Panel>
   );
 }
 
-function runFacts(run: RunView): readonly Fact[] {
+function runFacts(run: RunView, staleness: Telemetry["staleness"] | undefined): readonly Fact[] {
   const texts = strings.run;
   const { facts } = texts;
   const { checkpoint } = run;
@@ -41,6 +42,11 @@ function runFacts(run: RunView): readonly Fact[] {
           : texts.attempt(format.count(run.epoch), format.count(run.attempt + 1)),
     },
     { text: facts.lost, value: format.count(run.microbatchesLost) },
+    { text: facts.partitionsLost, value: format.count(run.partitionsLost) },
+    {
+      text: facts.staleness,
+      value: staleness ? texts.staleness(format.short(staleness.mean), format.count(staleness.most)) : strings.unknown,
+    },
     {
       text: facts.checkpoint,
       value: checkpoint
