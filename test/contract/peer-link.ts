@@ -62,8 +62,11 @@ export function describePeerLink(name: string, openNetwork: () => Promise<PeerLi
       await Promise.all(kinds.map((kind) => fromAlice.send(bob, kind, patternBytes(6 * maxChunkBytes, 1))));
       const arrived: MessageKind[] = [];
       while (arrived.length < kinds.length) arrived.push((await toBob.next()).kind);
-      // Of the least urgent kind the first one may have been on its way already, and is overtaken in its middle.
-      expect(arrived).toEqual(["answer", "flush", "backward", "forward", "forward", "blob-part", "blob-part"]);
+      // The first may have left before there was anything more urgent.
+      const urgent = arrived.filter((kind) => kind !== "forward" && kind !== "blob-part");
+      expect(urgent).toEqual(["answer", "flush", "backward"]);
+      expect(arrived.at(-1)).toBe("blob-part");
+      expect(arrived.indexOf("answer")).toBeLessThan(arrived.lastIndexOf("forward"));
     });
 
     it("keeps senders apart", async () => {
