@@ -56,7 +56,7 @@ export function tellReplica(turn: Turn, stage: number, minerId: MinerId): void {
   if (command) turn.send(minerId, command);
 }
 
-export function prepareMessage(state: RunState, stage: number, replica: Replica): OrchestratorMessage | null {
+function prepareMessage(state: RunState, stage: number, replica: Replica): OrchestratorMessage | null {
   const { definition, stages, checkpoint, holders } = state;
   const plan = stages[stage];
   if (plan === undefined) return null;

@@ -2,8 +2,7 @@
  * Who is there: members come with `join` and go with `leave`. Who merely loses its session keeps its places for a grace, and goes on
  * where it was if it still holds their state.
  */
-import type { MinerId, PlaceRef } from "../../../protocol/ids.ts";
-import { samePlace } from "../../../protocol/ids.ts";
+import { type MinerId, type PlaceRef, samePlace } from "../../../protocol/ids.ts";
 import type { ClientMessage, DeviceReport } from "../../../protocol/messages.ts";
 import { tellMember } from "./commands.ts";
 import { stagesForNewcomer } from "./placing.ts";

@@ -90,18 +90,16 @@ export function linger(turn: Turn): void {
   turn.change({ phase: { ...phase, lingerUntilMs: Math.min(phase.deadlineMs, Math.ceil(turn.atMs + waitMs)) } });
 }
 
-/** Who is late may get in step for the next epoch. */
+/** Who is late may get in step for the next epoch; where nobody is in time, the attempt has failed. */
 export function expirePreparing(turn: Turn): void {
   for (const [stage, replicas] of turn.state.replicas.entries()) {
-    if (!replicas.some((one) => one.part !== "out" && one.ready !== null)) {
-      for (const one of replicas)
-        if (one.part !== "out") turn.dropAsUnreliable(stage, one.minerId, "it was not ready in time.");
-      continue;
-    }
-    for (const { minerId, part, ready } of replicas) {
-      if (part !== "live" || ready !== null) continue;
+    const taking = replicas.filter(({ part }) => part !== "out");
+    const late = taking.filter(({ ready }) => ready === null);
+    const hasFailed = late.length === taking.length;
+    for (const { minerId, part } of late) {
+      if (part === "warming" && !hasFailed) continue;
       turn.dropAsUnreliable(stage, minerId, "it was not ready in time.");
-      turn.changeReplica(stage, minerId, { part: "warming" });
+      if (!hasFailed) turn.changeReplica(stage, minerId, { part: "warming" });
     }
   }
 }

@@ -27,7 +27,7 @@ export function holdersOf(partition: PartitionMerge, replicas: readonly Replica[
 }
 
 /** The partition decided, or put to as many more replicas as it takes. */
-export function judge(
+function judge(
   partition: PartitionMerge,
   number: number,
   order: readonly number[],
