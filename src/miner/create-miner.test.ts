@@ -36,6 +36,7 @@ it("a miner counts only receipts that its network signed for it", async () => {
       cores: 1,
       memoryBytes: 1,
       memoryLimitBytes: 1,
+      maximumStages: 64,
       backend: "reference",
       precision: "f32",
       adapter: null,

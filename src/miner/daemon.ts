@@ -90,7 +90,7 @@ function compose(options: DaemonOptions, database: StateDatabase, log: Log, comp
   const { stateFolder, settings, createMiner, initialIntent = "run" } = options;
   const identity = loadIdentity(stateFolder);
   const { name, networkUrl, threads } = settings;
-  const device = reportDevice(settings.memoryLimitBytes, computing);
+  const device = reportDevice(settings, computing);
   const miner = createMiner({ identity, name, networkUrl, stateFolder, device, threads, log: log.write });
   const policy = createPolicyLoop(miner, stateFolder, initialIntent, log);
   const feed = createFeed(

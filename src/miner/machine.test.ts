@@ -7,12 +7,15 @@ import { readSensors, reportDevice, residentBytes } from "./machine.ts";
 
 describe("machine", () => {
   it("reports itself in the shape that the network takes", () => {
-    const report = reportDevice(1 << 30, {
-      backend: "native",
-      precision: "bf16",
-      adapter: null,
-      blockTokensPerSecond: 9000,
-    });
+    const report = reportDevice(
+      { memoryLimitBytes: 1 << 30, maximumStages: 2 },
+      {
+        backend: "native",
+        precision: "bf16",
+        adapter: null,
+        blockTokensPerSecond: 9000,
+      },
+    );
     expect(deviceReportSchema.parse(report)).toEqual(report);
     expect(report.memoryBytes).toBeGreaterThan(report.cores);
   });

@@ -11,13 +11,17 @@ const run = promisify(execFile);
 /** What computes here, and how fast. */
 export type ComputingDevice = DeviceChoice & Pick<DeviceReport, "blockTokensPerSecond">;
 
-export function reportDevice(memoryLimitBytes: number, computing: ComputingDevice): DeviceReport {
+/** What the machine's owner allows. */
+type Limits = Pick<DeviceReport, "memoryLimitBytes" | "maximumStages">;
+
+export function reportDevice({ memoryLimitBytes, maximumStages }: Limits, computing: ComputingDevice): DeviceReport {
   return {
     platform: `${platform()} ${arch()} ${release()}`.slice(0, 64),
     cpu: (cpus()[0]?.model.trim() || "unknown processor").slice(0, 128),
     cores: availableParallelism(),
     memoryBytes: totalmem(),
     memoryLimitBytes,
+    maximumStages,
     ...computing,
   };
 }

@@ -20,6 +20,8 @@ export const deviceReportSchema = z.strictObject({
   memoryBytes: count,
   /** What the miner may use of it. */
   memoryLimitBytes: count,
+  /** Stages that the miner may be given at once: memory is not the only limit that a machine's owner may set. */
+  maximumStages: z.int().positive().default(64),
   ...deviceChoiceSchema.shape,
   /** Through one representative block, forward and backward, as the probe measured it; null where the device was not measured. */
   blockTokensPerSecond: z.number().nonnegative().nullable().default(null),

@@ -32,6 +32,7 @@ const clientMessages: readonly ClientMessage[] = [
       cores: 2,
       memoryBytes: 1 << 30,
       memoryLimitBytes: 1 << 29,
+      maximumStages: 64,
       backend: "native",
       precision: "f32",
       adapter: null,

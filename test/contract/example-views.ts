@@ -114,6 +114,7 @@ export function exampleState(): AppState {
       cores: 1,
       memoryBytes: 1 << 30,
       memoryLimitBytes: 1 << 29,
+      maximumStages: 64,
       backend: "reference",
       precision: "f32",
       adapter: null,

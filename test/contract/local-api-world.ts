@@ -23,6 +23,7 @@ export async function startDaemonWorld(options: Partial<DaemonOptions> = {}): Pr
       name: "test machine",
       threads: 1,
       memoryLimitBytes: 1 << 30,
+      maximumStages: 64,
       apiPort: 0,
     },
     device: { backend: "reference", precision: "f32", adapter: null },

@@ -18,6 +18,7 @@ const device: DeviceReport = {
   cores: 1,
   memoryBytes: 1 << 30,
   memoryLimitBytes: 1 << 30,
+  maximumStages: 64,
   backend: "reference",
   precision: "f32",
   adapter: null,

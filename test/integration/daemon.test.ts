@@ -84,7 +84,8 @@ describe("a daemon", () => {
     await once(taken, "listening");
     const place = taken.address();
     const apiPort = typeof place === "object" && place !== null ? place.port : 0;
-    const settings = { networkUrl: "ws://127.0.0.1:9", name: "test", threads: 1, memoryLimitBytes: 1 << 30, apiPort };
+    const limits = { threads: 1, memoryLimitBytes: 1 << 30, maximumStages: 64 };
+    const settings = { networkUrl: "ws://127.0.0.1:9", name: "test", ...limits, apiPort };
     await expect(start({ settings })).rejects.toMatchObject({ failure: { code: "port-in-use" } });
     taken.close();
     await start();

@@ -17,6 +17,7 @@ interface MineOptions extends CommonOptions {
   readonly network?: string;
   readonly name?: string;
   readonly threads?: number;
+  readonly maximumStages?: number;
   readonly apiPort?: number;
   readonly backend?: DeviceChoice["backend"];
   readonly precision?: DeviceChoice["precision"];
@@ -29,6 +30,7 @@ export function addMineCommand(program: Command, output: Output): void {
     .option("--network <url>", "the network's address, ws://HOST:PORT", networkUrlValue)
     .option("--name <name>", "what people call this machine")
     .option("--threads <number>", "processor threads to train with", countValue)
+    .option("--maximum-stages <number>", "stages to train at once, if memory holds them", countValue)
     .option("--api-port <port>", "of the local API; 0: any free one", portValue)
     .addOption(new Option("--backend <name>", "what computes; by default what tah bench chooses").choices(backends))
     .addOption(new Option("--precision <name>", "of products; f32 unless chosen by tah bench").choices(precisions))
@@ -53,8 +55,8 @@ export function addMineCommand(program: Command, output: Output): void {
 
 function daemonOptions(options: MineOptions, output: Output): Omit<DaemonOptions, "createMiner"> {
   const stateFolder = options.state ?? stateFolderPath();
-  const { network: networkUrl, name, threads, apiPort } = options;
-  const flags: SettingSources["flags"] = { networkUrl, name, threads, apiPort };
+  const { network: networkUrl, name, threads, maximumStages, apiPort } = options;
+  const flags: SettingSources["flags"] = { networkUrl, name, threads, maximumStages, apiPort };
   const uiFolder = findUiFolder();
   return {
     stateFolder,

@@ -158,8 +158,10 @@ export class LocalNetwork {
     const network = ["--network", loopbackAddress(this.#url), "--name", name];
     // Six miners need no probe to share one processor, and all compute alike, so that the same demo gives the same numbers.
     const device = ["--backend", "native", "--precision", "f32", "--threads", "1"];
-    const place = ["--api-port", String(apiPort), "--state", this.#path(folder)];
-    return ["mine", "--supervised", ...network, ...device, ...place];
+    // As they share it, a second stage would make none of them faster.
+    const limits = ["--maximum-stages", "1"];
+    const own = ["--api-port", String(apiPort), "--state", this.#path(folder)];
+    return ["mine", "--supervised", ...network, ...device, ...limits, ...own];
   }
 
   #tellOwnMiner(): void {

@@ -333,6 +333,7 @@ export class FakeSwarm {
         cores: 1,
         memoryBytes: 2 ** 30,
         memoryLimitBytes: 2 ** 30,
+        maximumStages: 64,
         backend: "reference",
         precision: "f32",
         adapter: null,

@@ -22,6 +22,7 @@ describe("settings", () => {
       networkUrl: network,
       threads: Math.max(1, availableParallelism() - 1),
       memoryLimitBytes: Math.floor(totalmem() * 0.75),
+      maximumStages: 64,
       apiPort: 0,
     });
   });

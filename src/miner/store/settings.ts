@@ -19,6 +19,8 @@ const settingsSchema = z.strictObject({
   name: z.string().min(1).max(64),
   threads: integer(z.int().min(1).max(1024)),
   memoryLimitBytes: integer(z.int().min(256 << 20)),
+  /** Stages that this machine trains at once, if its memory holds them. */
+  maximumStages: integer(z.int().min(1).max(64)),
   /** Of the local API; 0: any free one. */
   apiPort: integer(z.int().min(0).max(65_535)),
 });
@@ -85,6 +87,7 @@ function defaultSettings(): MachineSettings {
     name: hostname().slice(0, 64) || "this machine",
     threads: Math.max(1, availableParallelism() - 1),
     memoryLimitBytes: Math.floor(totalmem() * 0.75),
+    maximumStages: 64,
     apiPort: 0,
   };
 }

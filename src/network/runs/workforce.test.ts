@@ -10,6 +10,7 @@ const device = {
   cores: 1,
   memoryBytes: 1,
   memoryLimitBytes: 1,
+  maximumStages: 64,
   backend: "reference",
   precision: "f32",
   adapter: null,

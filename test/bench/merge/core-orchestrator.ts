@@ -24,6 +24,7 @@ const device: DeviceReport = {
   cores: 1,
   memoryBytes: 2 ** 40,
   memoryLimitBytes: 2 ** 40,
+  maximumStages: 64,
   backend: "reference",
   precision: "f32",
   adapter: null,

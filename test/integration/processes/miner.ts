@@ -33,8 +33,9 @@ const miner = createMiner({
     cpu: "test",
     cores: 1,
     memoryBytes: 0,
-    // For one stage: who holds what then depends on nothing that is measured.
     memoryLimitBytes: 2 ** 28,
+    // Who holds what then depends on nothing that is measured.
+    maximumStages: 1,
     backend: "native",
     precision: "f32",
     adapter: null,

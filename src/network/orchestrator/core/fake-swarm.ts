@@ -48,6 +48,7 @@ function deviceFor(needs: readonly StageNeed[], stages: number): DeviceReport {
     cores: 1,
     memoryBytes: 1 << 30,
     memoryLimitBytes: stages * largest,
+    maximumStages: 64,
     backend: "reference",
     precision: "f32",
     adapter: null,

@@ -33,12 +33,13 @@ export function join(
 
 function admit(turn: Turn, minerId: MinerId, name: string, device: DeviceReport): void {
   const { members, departed } = turn.state;
-  const { memoryLimitBytes, blockTokensPerSecond: probedRate } = device;
+  const { memoryLimitBytes, maximumStages, blockTokensPerSecond: probedRate } = device;
   const speed = speedOfNewcomer(members, probedRate);
   const member: Member = {
     minerId,
     name,
     memoryLimitBytes,
+    maximumStages,
     probedRate,
     measuredRate: null,
     speed,
@@ -59,9 +60,10 @@ function admit(turn: Turn, minerId: MinerId, name: string, device: DeviceReport)
 
 /** What the device's owner allows may have changed; what it can do is known better from its work. */
 function updateDevice(turn: Turn, member: Member, device: DeviceReport): void {
-  const { memoryLimitBytes, blockTokensPerSecond: probedRate } = device;
-  if (memoryLimitBytes === member.memoryLimitBytes && probedRate === member.probedRate) return;
-  turn.changeMember(member.minerId, { memoryLimitBytes, probedRate });
+  const { memoryLimitBytes, maximumStages, blockTokensPerSecond: probedRate } = device;
+  const now = { memoryLimitBytes, maximumStages, probedRate };
+  if (Object.entries(now).every(([key, value]) => member[key as keyof typeof now] === value)) return;
+  turn.changeMember(member.minerId, now);
   placeSoon(turn);
 }
 

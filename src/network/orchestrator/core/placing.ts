@@ -56,6 +56,7 @@ function resourcesOf(member: Member, typical: number): MinerResources {
   return {
     minerId: member.minerId,
     memoryBytes: member.memoryLimitBytes,
+    maximumStages: member.maximumStages,
     blockTokensPerSecond: member.placedSpeed * typical,
     linkBytesPerSecond: null,
     reliable: !member.unreliable,

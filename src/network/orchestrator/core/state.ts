@@ -62,6 +62,7 @@ export interface Member {
   readonly minerId: MinerId;
   readonly name: string;
   readonly memoryLimitBytes: number;
+  readonly maximumStages: number;
   /** Tokens per second through one block, forward and backward, as its device's probe said; null: not known. */
   readonly probedRate: number | null;
   /** Likewise, as its epochs showed. */

@@ -1,7 +1,7 @@
 /** A placement while it is being worked out: changed miner by miner, measured after each change. */
 import type { PlacementReason } from "../../../protocol/placement-view.ts";
 import type { MinerResources, StageNeed } from "./placement.ts";
-import { firstStage, hasStage, isSeveral, mostStages, type StageSet, stagesOf } from "./stage-set.ts";
+import { countStages, firstStage, hasStage, isSeveral, mostStages, type StageSet, stagesOf } from "./stage-set.ts";
 import { ceilingOf, type Group, type Rates, type Throughput, throughputOf } from "./throughput.ts";
 
 /** How good a placement is. Coverage counts first, then tokens per second, then how few stages are as slow as that. */
@@ -74,12 +74,13 @@ export class Draft {
   }
 
   fits(miner: number, stages: StageSet): boolean {
-    return this.memoryOf(stages) <= (this.miners[miner]?.memoryBytes ?? 0);
+    const { memoryBytes = 0, maximumStages = 0 } = this.miners[miner] ?? {};
+    return countStages(stages) <= maximumStages && this.memoryOf(stages) <= memoryBytes;
   }
 
   /** Each stage for which there is room beside what is held: one of them, not all. */
   roomBeside(miner: number, held: StageSet): StageSet {
-    const freeBytes = (this.miners[miner]?.memoryBytes ?? 0) - this.memoryOf(held);
+    const freeBytes = this.#freeBytes(miner, held);
     let set: StageSet = held;
     for (let stage = 0; stage < this.stages.length; stage++)
       if ((this.stages[stage]?.memoryBytes ?? 0) <= freeBytes) set |= 1 << stage;
@@ -87,10 +88,16 @@ export class Draft {
   }
 
   countRoomBeside(miner: number, held: StageSet): number {
-    const freeBytes = (this.miners[miner]?.memoryBytes ?? 0) - this.memoryOf(held);
+    const freeBytes = this.#freeBytes(miner, held);
     let count = 0;
     for (const { memoryBytes } of this.stages) if (memoryBytes <= freeBytes) count++;
     return count;
+  }
+
+  /** For one more stage; less than any stage takes where its owner allows no more. */
+  #freeBytes(miner: number, held: StageSet): number {
+    const { memoryBytes = 0, maximumStages = 0 } = this.miners[miner] ?? {};
+    return countStages(held) < maximumStages ? memoryBytes - this.memoryOf(held) : -1;
   }
 
   /**

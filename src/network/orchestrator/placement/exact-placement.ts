@@ -1,8 +1,9 @@
 /**
- * The best placement of a few miners, by trying all: what tests hold the search to. It shares no arithmetic with it: tokens per
+ * The best placement of a few miners, by trying all: what tests hold the search to. It shares no arithmetic of speeds with it: tokens per
  * second are the smallest ratio over all sets of stages, straight from the min-cut theorem.
  */
 import type { Assignment, MinerResources, PlacementRequest, StageNeed } from "./placement.ts";
+import { countStages } from "./stage-set.ts";
 
 export interface ExactScore {
   /** Stages with a replica, with a reliable one, with two reliable ones. */
@@ -50,7 +51,9 @@ export function scoreOf(swarm: Swarm, assignments: readonly Assignment[]): Exact
 
 function choicesOf(stages: readonly StageNeed[], miner: MinerResources): Choice[] {
   return Array.from({ length: 2 ** stages.length }, (_, set) => ({ set, rate: rateOf(stages, miner, set) })).filter(
-    ({ set }) => total(stages, set, ({ memoryBytes }) => memoryBytes) <= miner.memoryBytes,
+    ({ set }) =>
+      countStages(set) <= miner.maximumStages &&
+      total(stages, set, ({ memoryBytes }) => memoryBytes) <= miner.memoryBytes,
   );
 }
 

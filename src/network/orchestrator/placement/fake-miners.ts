@@ -9,7 +9,13 @@ export function fakeMinerId(index: number): MinerId {
 
 /** Holds one stage of `fakeStages`, and computes 100 tokens per second through it. */
 export function fakeMiner(index: number, changed: Partial<MinerResources> = {}): MinerResources {
-  const usual = { memoryBytes: 10, blockTokensPerSecond: 100, linkBytesPerSecond: null, reliable: true };
+  const usual = {
+    memoryBytes: 10,
+    maximumStages: 8,
+    blockTokensPerSecond: 100,
+    linkBytesPerSecond: null,
+    reliable: true,
+  };
   return { minerId: fakeMinerId(index), ...usual, ...changed };
 }
 
@@ -26,6 +32,7 @@ export function anySwarm(limits: { readonly stages: number; readonly miners: num
   });
   const resources = fc.record({
     memoryBytes: fc.integer({ min: 1, max: 24 }),
+    maximumStages: fc.constant(8),
     // Fractions, so that sums of them are rounded.
     blockTokensPerSecond: fc.integer({ min: 1, max: 100 }).map((rate) => rate / 7),
     linkBytesPerSecond: fc.option(fc.integer({ min: 1, max: 100 }), { freq: 4 }),

@@ -253,6 +253,22 @@ describe("placing one newcomer", () => {
     expect(placeNewcomer(alone, fakeMiner(3, { memoryBytes: 30 }), [])).toEqual([0, 1, 2]);
   });
 
+  it("gives a miner no more stages than its owner allows, however much memory it has", () => {
+    const miners = [
+      fakeMiner(1, { memoryBytes: 100, maximumStages: 2 }),
+      fakeMiner(2, { memoryBytes: 100, maximumStages: 1 }),
+    ];
+    const { assignments } = place({ stages: fakeStages(3), miners, current: [] });
+    expect(assignments.map(({ stages }) => stages.length)).toEqual([2, 1]);
+    expect(
+      placeNewcomer(
+        { stages: fakeStages(3), miners: [], current: [] },
+        fakeMiner(3, { memoryBytes: 100, maximumStages: 1 }),
+        [],
+      ),
+    ).toHaveLength(1);
+  });
+
   it("gives none to one that no stage fits", () => {
     expect(placeNewcomer(request(3, three, current), fakeMiner(3, { memoryBytes: 9 }), [0])).toEqual([]);
   });

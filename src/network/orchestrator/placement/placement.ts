@@ -32,6 +32,8 @@ export interface StageNeed {
 export interface MinerResources {
   readonly minerId: MinerId;
   readonly memoryBytes: number;
+  /** Stages that its owner allows it at once. */
+  readonly maximumStages: number;
   /** Through one block, forward and backward, as measured. */
   readonly blockTokensPerSecond: number;
   /** As measured; null: not known, taken as no limit. */
