@@ -14,7 +14,8 @@ const greatly = 3;
 
 /** The median; null of none. */
 export function typicalRate(rates: readonly (number | null)[]): number | null {
-  const known = rates.filter((rate) => rate !== null).sort((a, b) => a - b);
+  // As a typed array, for it is asked at each arrival in a large swarm, and numbers sort several times as fast there.
+  const known = Float64Array.from(rates.filter((rate) => rate !== null)).sort();
   return known[Math.floor(known.length / 2)] ?? null;
 }
 
