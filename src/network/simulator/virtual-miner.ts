@@ -70,6 +70,7 @@ export class VirtualMiner {
       cores: 8,
       memoryBytes,
       memoryLimitBytes: memoryBytes,
+      maximumStages: this.#run.stages.length,
       backend: "native",
       precision: "f32",
       adapter: null,
