@@ -125,8 +125,13 @@ export class FaultSwarm {
     await Promise.all(this.miners.map(({ link }) => link.close()));
   }
 
-  dispose(): void {
+  /** Leaves what was written where it is, to be looked at. */
+  keep(): void {
     process.off("exit", this.#abandon);
+  }
+
+  dispose(): void {
+    this.keep();
     this.#disk?.unmount();
     rmSync(this.folder, { recursive: true, force: true });
   }

@@ -36,8 +36,10 @@ export async function measureScenario(scenario: Scenario, options: ScenarioOptio
     return { scenario: name, about, violations: [error.message], verdict: "missed" };
   } finally {
     await swarm.stop();
-    if (options.keep) progress(`${name}: all logs and states are in ${swarm.folder}`);
-    else swarm.dispose();
+    if (options.keep) {
+      swarm.keep();
+      progress(`${name}: all logs and states are in ${swarm.folder}`);
+    } else swarm.dispose();
   }
 }
 
