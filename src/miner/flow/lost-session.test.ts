@@ -161,4 +161,30 @@ describe("a report", () => {
     await swarm.turns(11_000);
     expect(reportsOf(member, "merged")).toHaveLength(4);
   });
+
+  it("is made out of turn by who trains and finds the others merging: its own command may be lost", async () => {
+    const swarm = new FakeSwarm(2, 2);
+    await swarm.prepare();
+    swarm.start();
+    await swarm.trained();
+    const [told, untold] = swarm.inStage(1);
+    if (told === undefined || untold === undefined) throw new Error("two replicas");
+    const readyBefore = reportsOf(untold, "ready").length;
+    told.places.handle({ type: "upload", at: { ...swarm.at, stage: 1 }, replicas: [told.id, untold.id] });
+    await swarm.until(() => reportsOf(untold, "ready").length > readyBefore);
+    expect(swarm.clock.nowMs()).toBeLessThan(10_000);
+  });
+
+  it("is made out of turn by who trains when nothing comes any more", async () => {
+    const swarm = new FakeSwarm(2, 1);
+    await swarm.prepare();
+    swarm.start();
+    await swarm.trained();
+    const last = swarm.member(1, 0);
+    const readyBefore = reportsOf(last, "ready").length;
+    await swarm.turns(14_000);
+    expect(reportsOf(last, "ready")).toHaveLength(readyBefore);
+    await swarm.turns(2_000);
+    expect(reportsOf(last, "ready").length).toBeGreaterThan(readyBefore);
+  });
 });

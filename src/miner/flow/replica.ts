@@ -35,6 +35,8 @@ export interface ReplicaListener {
 
 /** One message in a hundred is lost on a bad link, and a whole stage waits for it: the first time soon. */
 const reportPauses: Pauses = { firstMs: 1000, longestMs: 5000 };
+/** Who trains has nothing to report; but when nothing comes any more, what should have come next may be lost. */
+const silencePauses: Pauses = { firstMs: 15_000, longestMs: 15_000 };
 const reports: readonly ClientMessage["type"][] = [
   "ready",
   "source-done",
@@ -126,6 +128,7 @@ export class Replica {
       case "start":
         if (phase.kind === "ready") this.#routes = this.#epochActs.start(message.roster);
         else this.#updateRoster(message.roster);
+        this.#askAfterSilence();
         break;
       case "roster":
         this.#updateRoster(message.roster);
@@ -145,6 +148,7 @@ export class Replica {
     const { phase } = this;
     switch (phase.kind) {
       case "training":
+        this.#askAfterSilence();
         phase.training.receive(from, kind, message);
         return null;
       case "preparing":
@@ -167,6 +171,8 @@ export class Replica {
   }
 
   receiveMerge(from: MinerId, message: MergeMessage): void {
+    // Others merge already: this replica was told so, too, and has not heard it.
+    if (this.phase.kind === "training") this.#report.again();
     this.#mergeActs.receive(from, message);
   }
 
@@ -205,6 +211,12 @@ export class Replica {
     this.#said = message.type === "reduced" ? [...this.#said, message] : [message];
     send(message);
     this.#report.begin(() => this.#said.forEach(send), reportPauses, "later");
+  }
+
+  #askAfterSilence(): void {
+    const { kind, place } = this.phase;
+    if (kind !== "training" || this.#said.some(({ type }) => type !== "ready")) return;
+    this.#report.begin(() => this.#epochActs.sayReady(place), silencePauses, "later");
   }
 
   #entered(phase: Phase): void {
