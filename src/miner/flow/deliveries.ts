@@ -9,9 +9,14 @@ import type { Clock } from "../session/clock.ts";
 import type { Peers } from "./peers.ts";
 import type { Routes } from "./routes.ts";
 
-/** An answer is waited for by what was measured of the peer, within these: a laptop may be busy for a while, a person does not wait longer. */
-const shortestTimeoutMs = 2000;
+/**
+ * An answer is waited for by what was measured of the peer, within these, and twice as long each time that it is asked again: a
+ * laptop may be busy for a while, and everybody waits for what is lost.
+ */
+const shortestTimeoutMs = 400;
 const longestTimeoutMs = 10_000;
+/** While nothing was measured. */
+const firstTimeoutMs = 2000;
 
 /** `silent`: it did not answer as often as it was asked. `gone`: it was lost. */
 export type Outcome = Verdict | "silent" | "gone";
@@ -121,7 +126,7 @@ export class Deliveries {
     }
     // It may have been answered, called off or sent again meanwhile.
     if (this.#pending.get(key) !== pending || pending.sends !== sends || !pending.isUnderWay) return;
-    pending.stopTimer = clock.after(this.#roundTrip(pending.to).timeoutMs, () => {
+    pending.stopTimer = clock.after(this.#roundTrip(pending.to).timeoutMs(sends), () => {
       if (pending.sends >= pending.mostSends) this.#settle(key, pending, "silent");
       else void this.#send(key, pending);
     });
@@ -148,7 +153,7 @@ export class Deliveries {
   }
 }
 
-/** How long an answer of a peer takes, and how long to wait for one: as TCP does it (RFC 6298, section 2). */
+/** How long an answer of a peer takes, and how long to wait for one: as TCP does it (RFC 6298, sections 2 and 5). */
 class RoundTrip {
   #smoothedMs: number | null = null;
   #variationMs = 0;
@@ -163,9 +168,10 @@ class RoundTrip {
     this.#smoothedMs += (roundTripMs - this.#smoothedMs) / 8;
   }
 
-  get timeoutMs(): number {
-    const neededMs = (this.#smoothedMs ?? 0) + 4 * this.#variationMs;
-    return Math.min(longestTimeoutMs, Math.max(shortestTimeoutMs, neededMs));
+  /** `sends`: how often it was sent by now. */
+  timeoutMs(sends: number): number {
+    const neededMs = this.#smoothedMs === null ? firstTimeoutMs : this.#smoothedMs + 4 * this.#variationMs;
+    return Math.min(longestTimeoutMs, Math.max(shortestTimeoutMs, neededMs) * 2 ** (sends - 1));
   }
 }
 
