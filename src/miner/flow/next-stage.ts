@@ -54,14 +54,11 @@ export class NextStage {
     return (chosen ?? candidates.at(-1))?.minerId ?? null;
   }
 
-  /** How long until somebody who said that it was full may be asked again; null when nobody did. */
+  /** How long until somebody may be asked again; null while nobody is there. It may be over by now, although `choose` found nobody. */
   restMs(): number | null {
     const nowMs = this.#clock.nowMs();
-    const rests = this.#routes
-      .live(this.#stage)
-      .map(({ minerId }) => this.#peer(minerId).restsUntilMs - nowMs)
-      .filter((restMs) => restMs > 0);
-    return rests.length === 0 ? null : Math.min(...rests);
+    const rests = this.#routes.live(this.#stage).map(({ minerId }) => this.#peer(minerId).restsUntilMs - nowMs);
+    return rests.length === 0 ? null : Math.max(0, Math.min(...rests));
   }
 
   began(miner: MinerId): void {
