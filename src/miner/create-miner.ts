@@ -2,7 +2,6 @@
 import { join } from "node:path";
 import { assertNever } from "../protocol/assert-never.ts";
 import { FailureError } from "../protocol/failure.ts";
-import { shortId } from "../protocol/ids.ts";
 import type { MachineView } from "../protocol/local-api.ts";
 import type { GatewayMessage } from "../protocol/messages.ts";
 import { BlobClient } from "../transport/blobs/blob-client.ts";
@@ -11,6 +10,7 @@ import type { RelayLink } from "../transport/relay-link.ts";
 import { ComputeWorker } from "./compute-host/compute-worker.ts";
 import { isGranted } from "./credits.ts";
 import { Activity } from "./flow/activity.ts";
+import { DropLog } from "./flow/drop-log.ts";
 import { Places } from "./flow/places.ts";
 import type { Miner, MinerEvent, MinerOptions } from "./miner.ts";
 import { type Clock, systemClock } from "./session/clock.ts";
@@ -49,10 +49,8 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
     { opened, message: handle, lost: (failure) => lost(failure.message) },
   );
   const ownerCommands = new OwnerCommands((message) => session.send(message));
-  const peerBlobs = new PeerBlobs({
-    clock,
-    dropped: (from, { message }) => log("warning", "session", `Dropped a message of ${shortId(from)}: ${message}`),
-  });
+  const drops = new DropLog((text) => log("warning", "session", text));
+  const peerBlobs = new PeerBlobs({ clock, dropped: (from, { message }) => drops.dropped(from, message) });
   const places = new Places({
     self: identity.minerId,
     device,
