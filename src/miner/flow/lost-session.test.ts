@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { encodeBody } from "../../protocol/merge-messages.ts";
 import { type FakeMember, FakeSwarm } from "./fake-swarm.ts";
 
 const onceEach = (count: number) => new Map(Array.from({ length: count }, (_, microbatch) => [microbatch, 1]));
@@ -173,6 +174,26 @@ describe("a report", () => {
     told.places.handle({ type: "upload", at: { ...swarm.at, stage: 1 }, replicas: [told.id, untold.id] });
     await swarm.until(() => reportsOf(untold, "ready").length > readyBefore);
     expect(swarm.clock.nowMs()).toBeLessThan(10_000);
+  });
+
+  it("is not made more often for a replica that speaks of merging all the time, nor for one that does not belong", async () => {
+    const swarm = new FakeSwarm(2, 2);
+    await swarm.prepare();
+    swarm.start();
+    await swarm.trained();
+    const [rogue, honest] = swarm.inStage(1);
+    const [stranger] = swarm.inStage(0);
+    if (rogue === undefined || honest === undefined || stranger === undefined) throw new Error("three miners");
+    const readyBefore = reportsOf(honest, "ready").length;
+    const flood = async ({ link }: typeof rogue, stage: number) => {
+      const offer = encodeBody({ type: "offer", at: { ...swarm.at, stage }, tokens: 1, slices: [] });
+      for (let count = 0; count < 100; count++) await link.send(honest.id, "merge", offer);
+      await swarm.turns(500);
+    };
+    await flood(stranger, 1);
+    expect(reportsOf(honest, "ready")).toHaveLength(readyBefore);
+    await flood(rogue, 1);
+    expect(reportsOf(honest, "ready")).toHaveLength(readyBefore + 1);
   });
 
   it("is made out of turn by who trains when nothing comes any more", async () => {

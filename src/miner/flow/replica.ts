@@ -59,6 +59,7 @@ export class Replica {
   #trained = nothingTrained;
   /** The last report, in as many messages as it took. */
   #said: readonly ClientMessage[] = [];
+  #askedOutOfTurnMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: ReplicaOptions, place: Place, listener: ReplicaListener) {
     this.#options = options;
@@ -171,8 +172,9 @@ export class Replica {
   }
 
   receiveMerge(from: MinerId, message: MergeMessage): void {
+    const { kind, place } = this.phase;
     // Others merge already: this replica was told so, too, and has not heard it.
-    if (this.phase.kind === "training") this.#report.again();
+    if (kind === "training" && samePlace(message.at, place.at) && this.#isLive(from)) this.#askOutOfTurn();
     this.#mergeActs.receive(from, message);
   }
 
@@ -217,6 +219,14 @@ export class Replica {
     const { kind, place } = this.phase;
     if (kind !== "training" || this.#said.some(({ type }) => type !== "ready")) return;
     this.#report.begin(() => this.#epochActs.sayReady(place), silencePauses, "later");
+  }
+
+  /** Not so often that another replica could make the network take this miner for a nuisance. */
+  #askOutOfTurn(): void {
+    const nowMs = this.#options.clock.nowMs();
+    if (nowMs - this.#askedOutOfTurnMs < reportPauses.firstMs) return;
+    this.#askedOutOfTurnMs = nowMs;
+    this.#report.again();
   }
 
   #entered(phase: Phase): void {
