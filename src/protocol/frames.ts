@@ -30,7 +30,16 @@ const magic = 0x31484154; // "TAH1"
  * In order of urgency, the most urgent first: what frees memory and lets others go on before what begins new work, and bulk
  * last. The bodies: `microbatch.ts` (backward, forward, flush), `answer.ts`, `merge-messages.ts` (merge, blob-request, blob-part).
  */
-export const messageKinds = ["answer", "flush", "backward", "merge", "blob-request", "forward", "blob-part"] as const;
+export const messageKinds = [
+  "answer",
+  "flush",
+  "exchange",
+  "backward",
+  "merge",
+  "blob-request",
+  "forward",
+  "blob-part",
+] as const;
 export type MessageKind = (typeof messageKinds)[number];
 
 export interface Frame {

@@ -58,7 +58,15 @@ const clientMessages: readonly ClientMessage[] = [
     lossSumNats: null,
   },
   { type: "source-done", at, microbatchesDone: 4, microbatchesLost: 0 },
-  { type: "contributed", at, manifest: hash, tokens: 4096, lossSumNats: 8123.25, computeMs: 1200 },
+  {
+    type: "contributed",
+    at,
+    manifest: hash,
+    tokens: 4096,
+    lossSumNats: 8123.25,
+    computeMs: 1200,
+    boundary: { rms: 1.5, relativeError: 0.01 },
+  },
   {
     type: "reduced",
     at,
@@ -73,7 +81,13 @@ const clientMessages: readonly ClientMessage[] = [
 ];
 const gatewayMessages: readonly GatewayMessage[] = [
   { type: "challenge", protocol: 1, networkId: "home", nonce: new Uint8Array(32).fill(9) },
-  { type: "start", at, roster: { version: 4, stages: [[replica], [replica]], sources: [replica] }, signature },
+  {
+    type: "start",
+    at,
+    roster: { version: 4, stages: [[replica], [replica]], sources: [replica] },
+    signature,
+    boundary: { forward: "int8", backward: "int4" },
+  },
   { type: "roster", at, roster: { version: 5, stages: [[], [replica]], sources: [replica] }, signature },
   { type: "upload", at, replicas: [minerId] },
   {

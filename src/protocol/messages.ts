@@ -17,13 +17,13 @@ import {
   runIdSchema,
 } from "./ids.ts";
 import { ownerAnswerSchema, ownerCommandSchema } from "./owner-commands.ts";
-import { modelConfigSchema, stageSpecSchema, trainingConfigSchema } from "./run-config.ts";
+import { boundaryFormatsSchema, modelConfigSchema, stageSpecSchema, trainingConfigSchema } from "./run-config.ts";
 import { runSummarySchema, runUpdateSchema } from "./run-view.ts";
 
 export type { DeviceReport } from "./device-report.ts";
 
 /** Raised whenever an older peer could misunderstand a newer one. */
-export const protocolVersion = 2;
+export const protocolVersion = 3;
 /** A control message is small; anything longer is an attack or a bug. Sent the other way, an update may carry a whole run's history. */
 export const maxClientMessageBytes = 64 << 10;
 export const maxServerMessageBytes = 16 << 20;
@@ -52,6 +52,15 @@ export type Roster = Readonly<z.infer<typeof rosterSchema>>;
 
 /** `signature` is the network's, over `rosterBytes(at, roster)`. */
 const signedRosterShape = { at: placeRefSchema, roster: rosterSchema, signature: z.instanceof(Uint8Array) };
+
+/** How a stage's output looked where it was squeezed through its boundary: a norm that runs away shows there first. */
+export const boundaryHealthSchema = z.strictObject({
+  /** Root mean square of the stream's values. */
+  rms: z.number().nonnegative(),
+  /** Of what was rounded away, relative to `rms`. */
+  relativeError: z.number().nonnegative(),
+});
+export type BoundaryHealth = Readonly<z.infer<typeof boundaryHealthSchema>>;
 
 const datasetSchema = z.strictObject({ manifest: blobRefSchema });
 
@@ -117,6 +126,8 @@ export const clientMessageSchema = z.discriminatedUnion("type", [
     lossSumNats: z.number().nullable(),
     /** That the compute worker was busy in this epoch. */
     computeMs: count,
+    /** Of the stream that this replica sent on, the mean over the epoch's microbatches; null: it sent none on. */
+    boundary: boundaryHealthSchema.nullable(),
   }),
   /** Slices that this replica averaged, at most 256 at once. Null: it has the contributions of nobody. */
   z.strictObject({
@@ -169,8 +180,11 @@ export const gatewayMessageSchema = z.discriminatedUnion("type", [
     /** Of the miner's memory limit, what this place may take. */
     memoryLimitBytes: count,
   }),
-  /** Train. Sources send their shares (`source-shares.ts`). A replica that comes back in mid-epoch is sent it again. */
-  z.strictObject({ type: z.literal("start"), ...signedRosterShape }),
+  /**
+   * Train. Sources send their shares (`source-shares.ts`). A replica that comes back in mid-epoch is sent it again. `boundary`: what to
+   * send at stage boundaries in this epoch; receivers take any format.
+   */
+  z.strictObject({ type: z.literal("start"), ...signedRosterShape, boundary: boundaryFormatsSchema }),
   /** Somebody left or came back in mid-epoch. */
   z.strictObject({ type: z.literal("roster"), ...signedRosterShape }),
   /** Stop training, offer the contribution to the owners (`partitions.ts`, over these replicas), answer `contributed`. */

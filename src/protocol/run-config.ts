@@ -22,11 +22,30 @@ export const modelConfigSchema = z
     context: count.max(1 << 20),
     rotaryBase: z.number().positive(),
     normEpsilon: z.number().positive(),
+    /**
+     * Residual bottlenecks: before each of these layers the stream is squeezed to `rank` channels, so that a stage boundary there has
+     * no more to send. They are part of the model, wherever it is cut. Left out: there are none.
+     */
+    bottleneck: z
+      .strictObject({
+        rank: count.max(1 << 16),
+        /** Channels inside the encoder and the decoder. */
+        hidden: count.max(1 << 16),
+        /** Ascending, each behind the first layer. */
+        beforeLayers: z.array(count.max(1024)).max(1024).readonly(),
+      })
+      .optional(),
   })
   .refine((config) => config.width % config.heads === 0, { error: "width must be a multiple of heads" })
   .refine((config) => (config.width / config.heads) % 2 === 0, { error: "channels per head must be even" })
   .refine((config) => config.heads % config.keyValueHeads === 0, {
     error: "heads must be a multiple of keyValueHeads",
+  })
+  .refine(({ bottleneck, width }) => bottleneck === undefined || bottleneck.rank < width, {
+    error: "a bottleneck is narrower than the model",
+  })
+  .refine(({ bottleneck, layers }) => isAscendingWithin(bottleneck?.beforeLayers ?? [], layers), {
+    error: "bottlenecks lie before layers 1 … layers − 1, in order",
   });
 export type ModelConfig = Readonly<z.infer<typeof modelConfigSchema>>;
 
@@ -43,6 +62,47 @@ export const stageSpecSchema = z
   })
   .refine((stage) => stage.index < stage.count && stage.fromLayer < stage.toLayer, { error: "not a stage" });
 export type StageSpec = Readonly<z.infer<typeof stageSpecSchema>>;
+
+/** How the numbers of a row cross a stage boundary: as they are, rounded, or in so many bits with a scale per row (`src/compute/codec/rows.ts`). */
+export const rowFormatSchema = z.enum(["f32", "bf16", "int8", "int4", "int2"]);
+export type RowFormat = z.infer<typeof rowFormatSchema>;
+
+/** Of the activations on their way forward, and of their gradients on their way back. */
+export const boundaryFormatsSchema = z.strictObject({ forward: rowFormatSchema, backward: rowFormatSchema });
+export type BoundaryFormats = Readonly<z.infer<typeof boundaryFormatsSchema>>;
+
+/**
+ * How a long vector crosses between replicas (`src/compute/codec/vector.ts`). All but `f32` come with error feedback: what was rounded
+ * away goes along the next time (Karimireddy 2019).
+ */
+export const vectorCodecSchema = z.discriminatedUnion("kind", [
+  z.strictObject({ kind: z.literal("f32") }),
+  /** Every number in so many bits. */
+  z.strictObject({ kind: z.literal("dense"), bits: z.union([z.literal(1), z.literal(2), z.literal(4), z.literal(8)]) }),
+  /** The largest numbers of each chunk, in two bits each: SparseLoCo (Sarfi 2025). `share`: of the numbers. */
+  z.strictObject({ kind: z.literal("top-k"), share: z.number().positive().max(0.5) }),
+]);
+export type VectorCodec = Readonly<z.infer<typeof vectorCodecSchema>>;
+
+export const compressionSchema = z.strictObject({
+  boundary: boundaryFormatsSchema,
+  /**
+   * The replicas of a stage average what each optimizer step moved, at every step, next to the merge at the epoch's end
+   * (`local-steps` only). `lag` 0: they wait for each other; 1: they go on meanwhile, and make up for it one step later. Null: they
+   * meet at the merge only.
+   */
+  exchange: z.strictObject({ codec: vectorCodecSchema, lag: z.union([z.literal(0), z.literal(1)]) }).nullable(),
+  /** Of the slices of a merge, on the way to their owners and back. */
+  merge: vectorCodecSchema,
+});
+export type Compression = Readonly<z.infer<typeof compressionSchema>>;
+
+/** Everything as it is. */
+export const noCompression: Compression = {
+  boundary: { forward: "f32", backward: "f32" },
+  exchange: null,
+  merge: { kind: "f32" },
+};
 
 /** What the learning rate does behind its warm-up. `floor`: the share of it that is left in the end. */
 const learningRateScheduleSchema = z.discriminatedUnion("kind", [
@@ -98,7 +158,12 @@ export const trainingConfigSchema = z.strictObject({
   /** Outer Nesterov step on the averaged pseudo-gradient; 1 and 0 is a plain average. Unused in `sync` mode. */
   outerLearningRate: z.number().positive(),
   outerMomentum: z.number().min(0).lt(1),
+  compression: compressionSchema.default(noCompression),
   /** Seeds the initial weights and the order of the samples. */
   seed: z.int().nonnegative(),
 });
 export type TrainingConfig = Readonly<z.infer<typeof trainingConfigSchema>>;
+
+function isAscendingWithin(layers: readonly number[], end: number): boolean {
+  return layers.every((layer, index) => layer < end && layer > (layers[index - 1] ?? 0));
+}

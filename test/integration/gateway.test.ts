@@ -265,7 +265,7 @@ describe("an epoch over the wire", () => {
     for (const [stage, member] of members.entries()) {
       const { at, replicas } = await member.next("upload");
       expect([at, replicas]).toEqual([places[stage], [member.identity.minerId]]);
-      const share = { tokens: 256, lossSumNats: stage === 1 ? 512 : null, computeMs: 1000 };
+      const share = { tokens: 256, lossSumNats: stage === 1 ? 512 : null, computeMs: 1000, boundary: null };
       member.send({ type: "contributed", at, manifest: fakeHash(`contribution ${stage}`), ...share });
     }
     for (const [stage, member] of members.entries()) {

@@ -1,4 +1,5 @@
 /** Models that a run can be started with by name, each with training settings to go with it. */
+import { noCompression } from "../../protocol/run-config.ts";
 import type { TokenizerId } from "../data/tokenizer.ts";
 import type { ModelConfig, TrainingConfig } from "./config.ts";
 
@@ -37,6 +38,7 @@ const training: TrainingConfig = {
   clipGradientNorm: null,
   outerLearningRate: 0.7,
   outerMomentum: 0.6,
+  compression: noCompression,
   seed: 1,
 };
 

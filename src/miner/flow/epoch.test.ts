@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { noCompression } from "../../protocol/run-config.ts";
 import { FakeSwarm, tokensPerMicrobatch } from "./fake-swarm.ts";
 
 /** Each of the first `count` microbatches, once. */
@@ -139,7 +140,12 @@ describe("an epoch", () => {
     const swarm = new FakeSwarm(2, 1);
     await swarm.prepare();
     const roster = swarm.roster();
-    swarm.tell(swarm.members, { type: "start", roster, signature: new Uint8Array(64) });
+    swarm.tell(swarm.members, {
+      type: "start",
+      roster,
+      signature: new Uint8Array(64),
+      boundary: noCompression.boundary,
+    });
     for (const { places, log } of swarm.members) {
       expect(places.state.kind).toBe("preparing");
       expect(log.join()).toContain("not signed by this network");

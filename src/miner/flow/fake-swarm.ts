@@ -21,6 +21,7 @@ import {
 import { type ClientMessage, type Roster, rosterBytes } from "../../protocol/messages.ts";
 import { ownersPerPartition, partitionsOf } from "../../protocol/partitions.ts";
 import type { ModelConfig, TrainingConfig } from "../../protocol/run-config.ts";
+import { noCompression } from "../../protocol/run-config.ts";
 import { MemoryNetwork } from "../../transport/memory-link.ts";
 import { PeerBlobs } from "../../transport/peer-blobs.ts";
 import type { PeerLink } from "../../transport/peer-link.ts";
@@ -61,6 +62,7 @@ const training: TrainingConfig = {
   clipGradientNorm: null,
   outerLearningRate: 1,
   outerMomentum: 0,
+  compression: noCompression,
   seed: 1,
 };
 export const tokensPerMicrobatch = training.sequenceLength * training.sequencesPerMicrobatch;
@@ -204,7 +206,9 @@ export class FakeSwarm {
   /** `start` or `roster`, as the network signs it. */
   announce(type: "start" | "roster", members: readonly FakeMember[], roster: Roster): void {
     const signature = fakeSignature(rosterBytes({ ...this.at, stage: 0 }, roster));
-    this.tell(members, { type, roster, signature });
+    const signed = { roster, signature };
+    const { boundary } = noCompression;
+    this.tell(members, type === "start" ? { type, ...signed, boundary } : { type, ...signed });
   }
 
   /** Begins the epoch for these members, and tells them; or, where some start late, only some of them. */

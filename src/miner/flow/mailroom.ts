@@ -54,6 +54,8 @@ export class Mailroom {
         this.#options.replicaOf(merge.at.stage)?.receiveMerge(from, merge);
         break;
       }
+      case "exchange":
+        break;
       case "blob-request":
       case "blob-part":
         this.#options.receiveBlob(message);

@@ -10,6 +10,7 @@ import { hashBytes } from "../../protocol/identity.ts";
 import { type BlobRef, type MinerId, minerIdSchema, runIdSchema } from "../../protocol/ids.ts";
 import { decodeBody, encodeBody, mergeMessageSchema } from "../../protocol/merge-messages.ts";
 import type { ClientMessage } from "../../protocol/messages.ts";
+import { noCompression } from "../../protocol/run-config.ts";
 import { type AddressedMessage, type Fate, MemoryNetwork } from "../../transport/memory-link.ts";
 import { PeerBlobs } from "../../transport/peer-blobs.ts";
 import type { PeerLink } from "../../transport/peer-link.ts";
@@ -55,6 +56,7 @@ export const fakePlace: Place = {
     clipGradientNorm: null,
     outerLearningRate: 1,
     outerMomentum: 0,
+    compression: noCompression,
     seed: 1,
   },
   dataset: { manifest: { hash: hashBytes(new Uint8Array()), bytes: 0 } },

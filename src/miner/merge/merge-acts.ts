@@ -128,7 +128,15 @@ export class MergeActs {
       signal.throwIfAborted();
       const lossSumNats = meanLossNats === null ? null : meanLossNats * tokens;
       this.#phases.enter({ kind: "contributed", place });
-      this.#options.send({ type: "contributed", at: place.at, manifest, tokens, lossSumNats, computeMs });
+      this.#options.send({
+        type: "contributed",
+        at: place.at,
+        manifest,
+        tokens,
+        lossSumNats,
+        computeMs,
+        boundary: null,
+      });
     });
   }
 

@@ -182,6 +182,7 @@ export class VirtualMiner {
       tokens: Math.floor(tokens),
       lossSumNats: null,
       computeMs: Math.round((1000 * tokens * work * this.slowness) / this.#blockTokensPerSecond),
+      boundary: null,
     };
   }
 

@@ -79,7 +79,9 @@ function prepareMessage(state: RunState, stage: number, replica: Replica): Orche
 function startMessage(state: RunState, stage: number, { minerId }: Replica): OrchestratorMessage | null {
   const { announced } = state.roster;
   const isOnRoster = announced.stages[stage]?.some((one) => one.minerId === minerId);
-  return isOnRoster ? { type: "start", at: placeRef(state, stage), roster: announced } : null;
+  if (!isOnRoster) return null;
+  const { boundary } = state.definition.training.compression;
+  return { type: "start", at: placeRef(state, stage), roster: announced, boundary };
 }
 
 function uploadMessage(state: RunState, stage: number): OrchestratorMessage | null {

@@ -83,7 +83,7 @@ export class FakeMiner {
         const lossSumNats = at.stage === definition.stages - 1 ? 2 * tokens : null;
         const manifest = fakeHash(`contribution of ${this.minerId} ${JSON.stringify(at)}`);
         const computeMs = Math.round((1000 * tokens * (this.#needs[at.stage]?.work ?? 0)) / blockTokensPerSecond);
-        return [{ type: "contributed", at, manifest, tokens, lossSumNats, computeMs }];
+        return [{ type: "contributed", at, manifest, tokens, lossSumNats, computeMs, boundary: null }];
       }
       case "reduce": {
         const slices = message.partitions.map((partition) => ({ partition, hash: sliceHash(message, partition) }));

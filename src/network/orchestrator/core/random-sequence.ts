@@ -66,6 +66,7 @@ const forgery: fc.Arbitrary<Forgery> = fc.oneof(
       tokens: fc.nat({ max: 5000 }),
       lossSumNats: fc.constantFrom(null, 1e3, -1),
       computeMs: fc.nat(),
+      boundary: fc.constant(null),
     })
     .map(
       (share): Forgery =>

@@ -46,10 +46,17 @@ function announce(
     stages: replicas.map((ofStage) => ofStage.filter((one) => isLive(one) && !one.away).map(entryOf)),
     sources,
   };
+  const { boundary } = turn.state.definition.training.compression;
   turn.change({ roster: { announced, dueMs: null, notBeforeMs } });
   for (const [stage, ofStage] of announced.stages.entries()) {
     const at = placeRef(turn.state, stage);
-    for (const { minerId } of ofStage) turn.send(minerId, { type: type(stage, minerId), at, roster: announced });
+    for (const { minerId } of ofStage) {
+      const signed = { at, roster: announced };
+      turn.send(
+        minerId,
+        type(stage, minerId) === "start" ? { type: "start", ...signed, boundary } : { type: "roster", ...signed },
+      );
+    }
   }
 }
 
