@@ -3,7 +3,7 @@ import type { BoundaryHealth } from "../protocol/messages.ts";
 import type { RowFormat } from "../protocol/run-config.ts";
 import { decodeRows, type EncodeRowsOptions, encodeRows, type RowsShape } from "./codec/rows.ts";
 import type { Device, Slice } from "./kernels.ts";
-import { channelsBefore } from "./model/boundary.ts";
+import { channelsBefore } from "./model/parts.ts";
 import type { Stage, StagePass } from "./model/stage.ts";
 import { NonFiniteError } from "./non-finite.ts";
 import type { GradientFormat } from "./worker-protocol.ts";
@@ -32,7 +32,7 @@ export class BoundaryCodec {
 
   /** Throws `MalformedPayloadError`. */
   uploadGradient(pass: StagePass, payload: Uint8Array): void {
-    this.#upload(pass.dx, payload, this.#shape(pass, this.#stage.spec.toLayer));
+    this.#upload(pass.dOutput, payload, this.#shape(pass, this.#stage.spec.toLayer));
   }
 
   /** `rms`: of the stream behind the stage's last block. Throws `NonFiniteError`. */
@@ -49,7 +49,7 @@ export class BoundaryCodec {
 
   /** Throws `NonFiniteError`. */
   async encodeGradient(pass: StagePass, { format, noise }: GradientFormat): Promise<Uint8Array> {
-    const values = await this.#download(pass.dx);
+    const values = await this.#download(pass.dInput);
     const shape = this.#shape(pass, this.#stage.spec.fromLayer);
     return encodeNamed("input gradient", values, shape, { format, noise });
   }

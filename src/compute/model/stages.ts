@@ -8,14 +8,23 @@ export function blockParameterCount(model: ModelConfig): number {
   return attention + 3 * model.width * model.feedForward + 2 * model.width;
 }
 
-/** Parameters of the whole model: blocks, embedding, head and the final norm's gain. */
+/** Parameters of one bottleneck: the encoder's and the decoder's three matrices and norm gain. */
+export function bottleneckParameterCount({ width, bottleneck }: ModelConfig): number {
+  if (bottleneck === undefined) return 0;
+  const { rank, hidden } = bottleneck;
+  return (3 * hidden + 1) * (width + rank);
+}
+
+/** Parameters of the whole model: blocks, bottlenecks, embedding, head and the final norm's gain. */
 export function parameterCount(model: ModelConfig): number {
-  return model.layers * blockParameterCount(model) + 2 * model.vocabulary * model.width + model.width;
+  const bottlenecks = (model.bottleneck?.beforeLayers.length ?? 0) * bottleneckParameterCount(model);
+  return model.layers * blockParameterCount(model) + bottlenecks + 2 * model.vocabulary * model.width + model.width;
 }
 
 /**
  * Cuts the model into `count` contiguous stages with as equal a number of parameters as whole layers allow. The embedding
  * weighs on the first stage and the head on the last. Layers are all alike, so giving each to the lightest stage is optimal.
+ * Bottlenecks do not count: they lie where the model is cut.
  */
 export function cutIntoStages(model: ModelConfig, count: number): StageSpec[] {
   if (!Number.isInteger(count) || count < 1 || count > model.layers)
