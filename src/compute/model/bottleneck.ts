@@ -38,6 +38,11 @@ export function halfShape({ width, bottleneck }: ModelConfig, { kind }: Bottlene
     : { inputs: rank, outputs: width, hidden, rank };
 }
 
+/** Three matrices and a norm gain. */
+export function halfParameterCount({ inputs, outputs, hidden }: HalfShape): number {
+  return hidden * (2 * inputs + outputs) + inputs;
+}
+
 export function halfWidths({ inputs, hidden }: HalfShape) {
   return { input: inputs, inverseRms: 1, gate: hidden, up: hidden } satisfies Widths<string>;
 }

@@ -1,5 +1,7 @@
 /** How many parameters a model has, and how it is cut into stages. */
+import { halfParameterCount, halfShape } from "./bottleneck.ts";
 import type { ModelConfig, StageSpec } from "./config.ts";
+import { halvesOf } from "./parts.ts";
 
 /** Parameters of one block: four attention matrices, three of the SwiGLU, two norm gains. */
 export function blockParameterCount(model: ModelConfig): number {
@@ -8,17 +10,11 @@ export function blockParameterCount(model: ModelConfig): number {
   return attention + 3 * model.width * model.feedForward + 2 * model.width;
 }
 
-/** Parameters of one bottleneck: the encoder's and the decoder's three matrices and norm gain. */
-export function bottleneckParameterCount({ width, bottleneck }: ModelConfig): number {
-  if (bottleneck === undefined) return 0;
-  const { rank, hidden } = bottleneck;
-  return (3 * hidden + 1) * (width + rank);
-}
-
 /** Parameters of the whole model: blocks, bottlenecks, embedding, head and the final norm's gain. */
 export function parameterCount(model: ModelConfig): number {
-  const bottlenecks = (model.bottleneck?.beforeLayers.length ?? 0) * bottleneckParameterCount(model);
-  return model.layers * blockParameterCount(model) + bottlenecks + 2 * model.vocabulary * model.width + model.width;
+  const halves = halvesOf(model, wholeModel(model)).map((half) => halfParameterCount(halfShape(model, half)));
+  const ends = 2 * model.vocabulary * model.width + model.width;
+  return halves.reduce((sum, count) => sum + count, model.layers * blockParameterCount(model) + ends);
 }
 
 /**
