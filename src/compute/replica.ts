@@ -42,12 +42,7 @@ export interface Replica {
 }
 
 /** Draws the stage's initial weights. `merge` outlives replicas of the same stage of the same run. */
-export function createReplica(
-  device: Device,
-  stage: Stage,
-  training: TrainingConfig,
-  merge: CompressedMerge,
-): Replica {
+export function createReplica(device: Device, stage: Stage, training: TrainingConfig, merge: CompressedMerge): Replica {
   const { kernels } = device;
   const { memory, layout, parameters, gradients, scratch } = stage;
   const { optimizer, epochStart, exchange } = createReplicaMemory(memory, training, layout.length);

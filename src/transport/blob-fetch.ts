@@ -7,7 +7,7 @@ import { hashBytes } from "../protocol/identity.ts";
 import type { BlobHash, MinerId } from "../protocol/ids.ts";
 import type { BlobPart, BlobRequest } from "../protocol/merge-messages.ts";
 import { maxPartBytes } from "./blob-serving.ts";
-import { RoundTrip } from "./round-trip.ts";
+import type { RoundTrip } from "./round-trip.ts";
 
 /** Enough to keep a link busy while requests are on their way. */
 const partsInFlight = 4;
@@ -187,7 +187,8 @@ export class BlobFetch {
   #wrong(holder: MinerId): void {
     this.#options.onWrong?.(holder);
     for (const part of this.#parts) if (part.from === holder) forget(part);
-    if (this.#limits.least < this.#limits.most && this.#parts.every(({ state }) => state !== "here")) this.#forgetSize();
+    if (this.#limits.least < this.#limits.most && this.#parts.every(({ state }) => state !== "here"))
+      this.#forgetSize();
     this.#passOver(holder);
   }
 
@@ -257,7 +258,10 @@ export class BlobFetch {
   }
 
   #patienceMs(holder: MinerId): number {
-    const asked = this.#parts.reduce((sum, { state }, index) => sum + (state === "asked" ? this.#lengthOf(index) : 0), 0);
+    const asked = this.#parts.reduce(
+      (sum, { state }, index) => sum + (state === "asked" ? this.#lengthOf(index) : 0),
+      0,
+    );
     const slowestMs = asked / slowLinkBytesPerMs;
     return this.#surroundings.roundTrip(holder).timeoutMs(1 + this.#silencesOf(holder), slowestMs);
   }

@@ -58,7 +58,8 @@ export class CompressedMerge {
     const factor = own === null ? 0 : (factors[own] ?? 0);
     // Who trained next to nothing this time may count for as much as the others the next.
     const usual = 1 / (2 * contributions.length);
-    if (error !== null && factor > 0) this.#feedback.carry(from, error, 1 / (ownersPerPartition * Math.max(factor, usual)));
+    if (error !== null && factor > 0)
+      this.#feedback.carry(from, error, 1 / (ownersPerPartition * Math.max(factor, usual)));
     return { payload, outliers };
   }
 

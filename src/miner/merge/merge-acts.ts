@@ -244,7 +244,12 @@ export class MergeActs {
   #mergeOf(place: Place, replicas: readonly MinerId[]): Current {
     if (this.#current !== null) return this.#current;
     const ending = new AbortController();
-    const partitions = partitionsOf(place.at, replicas, this.#holding.loaded.parameters, place.training.compression.merge);
+    const partitions = partitionsOf(
+      place.at,
+      replicas,
+      this.#holding.loaded.parameters,
+      place.training.compression.merge,
+    );
     const merge = new Merge({ ...this.#options, place, replicas, partitions, signal: ending.signal });
     this.#current = { place, merge, ending, reduced: new Map() };
     for (const [from, message] of this.#early) this.#pass(this.#current, from, message);

@@ -58,7 +58,9 @@ export class Merge {
   }
 
   reduce(order: ReduceOrder, engine: ComputeEngine): ReturnType<Reducer["reduce"]> {
-    this.#isCounted = order.contributions.some((one) => one.minerId === this.#scope.self && this.#holding(one) !== null);
+    this.#isCounted = order.contributions.some(
+      (one) => one.minerId === this.#scope.self && this.#holding(one) !== null,
+    );
     return this.#reducer.reduce(order, engine);
   }
 
