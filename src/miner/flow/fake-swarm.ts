@@ -258,7 +258,12 @@ export class FakeSwarm {
       manifest,
       tokens,
     }));
-    const partitions = partitionsOf(at, replicas, stageLayout(model, this.#stageSpec(stage)).length);
+    const partitions = partitionsOf(
+      at,
+      replicas,
+      stageLayout(model, this.#stageSpec(stage)).length,
+      noCompression.merge,
+    );
     for (const { places, id } of members) {
       const owned = partitions.filter(({ order }) => order.slice(0, ownersPerPartition).includes(id));
       const order = { replicas, contributions, partitions: owned.map(({ index }) => index) };
