@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { afterEach, describe, expect, it } from "vitest";
+import { asTheyAre, payloadOf } from "../../test/compute/payloads.ts";
 import { randomTokens } from "../../test/compute/small-model.ts";
 import { presets } from "./model/presets.ts";
 import { cutIntoStages, parameterCount, wholeModel } from "./model/stages.ts";
@@ -42,7 +43,7 @@ describe("a compute worker", () => {
     worker.on("message", (reply: ComputeReply) => order.push(reply.id));
     const calls = [
       call(worker, "open", whole),
-      call(worker, "forwardBackward", { microbatch: "a", sequences, tokens, targets }),
+      call(worker, "forwardBackward", { microbatch: "a", sequences, tokens, targets, send: null }),
       call(worker, "step"),
       call(worker, "generate", { prompt: tokens.slice(0, 4), count: 5, temperature: 1, seed: 1 }),
     ];
@@ -60,13 +61,15 @@ describe("a compute worker", () => {
   it("names the tensor that is not finite, and trains on", async () => {
     const worker = start();
     await call(worker, "open", { ...whole, stage: firstStage as OpenOptions["stage"] });
-    await call(worker, "forward", { microbatch: "a", sequences, tokens });
-    await call(worker, "forward", { microbatch: "b", sequences, tokens });
+    await call(worker, "forward", { microbatch: "a", sequences, tokens, send: asTheyAre });
+    await call(worker, "forward", { microbatch: "b", sequences, tokens, send: asTheyAre });
     const gradient = new Float32Array(tokens.length * model.width).fill(0.01);
     const broken = gradient.map((value, i) => (i === 5 ? Number.POSITIVE_INFINITY : value));
-    const refused = await call(worker, "backward", { microbatch: "a", gradient: broken });
+    const backward = (microbatch: string, values: Float32Array) =>
+      call(worker, "backward", { microbatch, gradient: payloadOf(values, model.width), send: null });
+    const refused = await backward("a", broken);
     expect(refused).toMatchObject({ ok: false, error: { kind: "non-finite", tensor: "gradient" } });
-    expect(await call(worker, "backward", { microbatch: "b", gradient })).toMatchObject({ ok: true });
+    expect(await backward("b", gradient)).toMatchObject({ ok: true });
     expect(await call(worker, "step")).toMatchObject({ ok: true, result: { tokens: tokens.length } });
   });
 
@@ -77,15 +80,15 @@ describe("a compute worker", () => {
       await call(worker, "open", { ...whole, backend, stage: lastStage as OpenOptions["stage"] });
       const activations = new Float32Array(tokens.length * model.width).fill(0.5);
       const broken = activations.map((value, i) => (i === activations.length - 1 ? Number.NaN : value));
-      const refused = await call(worker, "forwardBackward", {
-        microbatch: "a",
-        sequences,
-        activations: broken,
-        targets,
-      });
+      const train = (values: Float32Array) =>
+        call(worker, "forwardBackward", {
+          ...{ microbatch: "a", sequences, rows: tokens.length, activations: payloadOf(values, model.width) },
+          ...{ targets, send: asTheyAre },
+        });
+      const refused = await train(broken);
       expect(refused).toMatchObject({ ok: false, error: { kind: "non-finite", tensor: "activations" } });
       expect(await call(worker, "step")).toMatchObject({ ok: true, result: { tokens: 0 } });
-      await call(worker, "forwardBackward", { microbatch: "a", sequences, activations, targets });
+      await train(activations);
       expect(await call(worker, "step")).toMatchObject({ ok: true, result: { tokens: tokens.length } });
     },
   );

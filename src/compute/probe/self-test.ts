@@ -106,6 +106,7 @@ async function testedGradients(engine: ComputeCaller, device: DeviceOptions): Pr
     microbatch: "self-test",
     sequences: training.sequencesPerMicrobatch,
     ...randomSample(model, training.sequencesPerMicrobatch * training.sequenceLength),
+    send: null,
   });
   const { values: gradients } = await engine.call("contribution");
   return { lossSumNats, gradients };
@@ -119,7 +120,12 @@ async function trainingLosses(engine: ComputeCaller, device: DeviceOptions): Pro
   await engine.call("open", { ...device, model, training, stage: wholeModel(model) });
   const losses: number[] = [];
   for (let step = 0; step < parityLength; step++) {
-    const { lossSumNats } = await engine.call("forwardBackward", { microbatch: `${step}`, sequences, ...sample });
+    const { lossSumNats } = await engine.call("forwardBackward", {
+      microbatch: `${step}`,
+      sequences,
+      ...sample,
+      send: null,
+    });
     losses.push(lossSumNats / sample.tokens.length);
     await engine.call("step");
   }
