@@ -146,6 +146,8 @@ export function createEngine(openDevice: (options: DeviceOptions) => Promise<Dev
     },
 
     step: async () => opened().replica.step(),
+    stepDelta: async () => opened().replica.stepDelta(),
+    applyExchange: async ({ contributions }) => opened().replica.applyExchange(contributions),
     contribution: async () => opened().replica.contribution(),
 
     async beginMerge() {

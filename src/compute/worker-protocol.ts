@@ -13,6 +13,7 @@ import type { RowFormat } from "../protocol/run-config.ts";
 import type { DeviceDescription, DeviceKind, Precision } from "./kernels.ts";
 import type { ModelConfig, StageSpec, TrainingConfig } from "./model/config.ts";
 import type { MemoryPlan } from "./model/memory-plan.ts";
+import type { StepAverage, StepContribution } from "./step-exchange.ts";
 
 /** Names a microbatch within one epoch attempt; unique among the stage's microbatches in flight. */
 export type MicrobatchKey = string;
@@ -84,6 +85,20 @@ export interface ComputeCalls {
   discard(request: { readonly microbatches: readonly MicrobatchKey[] }): void;
   /** One local optimizer step on the accumulated gradients ÷ their tokens (`local-steps`); does nothing when none were accumulated. */
   step(): { readonly tokens: number; readonly gradientNorm: number };
+  /**
+   * As `step`, in a run whose replicas average every step: also gives what it moved, encoded in the parts of `exchangeParts`; none
+   * without tokens. What is rounded away goes along with the next step.
+   */
+  stepDelta(): {
+    readonly tokens: number;
+    readonly gradientNorm: number;
+    readonly parts: readonly Uint8Array[];
+  };
+  /**
+   * The average of what a step moved, in this order and weighted by tokens, takes the place of this replica's own. The same
+   * contributions leave the same bits in all replicas that were equal before the step.
+   */
+  applyExchange(request: { readonly contributions: readonly StepContribution[] }): StepAverage;
   contribution(): Contribution;
   /** Makes room for merged slices: drops microbatches in flight and accumulated gradients. May be called again to begin anew. */
   beginMerge(): void;
