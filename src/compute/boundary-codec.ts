@@ -1,7 +1,7 @@
 /** Between a stage's device and the payloads that cross its boundaries (`codec/rows.ts`). */
 import type { BoundaryHealth } from "../protocol/messages.ts";
 import type { RowFormat } from "../protocol/run-config.ts";
-import { decodeRows, encodeRows, type RowShape } from "./codec/rows.ts";
+import { decodeRows, encodeRows, type RowsShape } from "./codec/rows.ts";
 import type { Device, Slice } from "./kernels.ts";
 import { channelsBefore } from "./model/boundary.ts";
 import type { Stage, StagePass } from "./model/stage.ts";
@@ -55,7 +55,7 @@ export class BoundaryCodec {
     return encodeRows(values, this.#shape(pass, this.#stage.spec.fromLayer), { format, noise });
   }
 
-  #upload(target: Slice, payload: Uint8Array, shape: RowShape, tensor: string): void {
+  #upload(target: Slice, payload: Uint8Array, shape: RowsShape, tensor: string): void {
     const values = decodeRows(payload, shape, this.#values.subarray(0, target.length));
     checkFinite(values, tensor);
     this.#device.upload(target, values);
@@ -65,13 +65,13 @@ export class BoundaryCodec {
     return this.#device.download(source, this.#values.subarray(0, source.length));
   }
 
-  #shape({ shape }: StagePass, layer: number): RowShape {
+  #shape({ shape }: StagePass, layer: number): RowsShape {
     return { rows: shape.sequences * shape.queries, columns: channelsBefore(this.#stage.model, layer) };
   }
 }
 
 /** |decoded − values| / |values|, over some of the rows: each is rounded on its own. */
-function roundingError(values: Float32Array, { rows, columns }: RowShape, format: RowFormat): number {
+function roundingError(values: Float32Array, { rows, columns }: RowsShape, format: RowFormat): number {
   if (format === "f32") return 0;
   const count = Math.min(rows, sampledRows);
   const sample = new Float32Array(count * columns);

@@ -4,7 +4,7 @@ import { asTheyAre, payloadOf } from "../../test/compute/payloads.ts";
 import { difference, randomTokens, smallModel } from "../../test/compute/small-model.ts";
 import { bytesOf, hashBytes } from "../protocol/identity.ts";
 import { createReferenceDevice } from "./backends/reference/device.ts";
-import { MalformedPayloadError } from "./codec/rows.ts";
+import { MalformedPayloadError } from "./codec/malformed.ts";
 import { type ComputeEngine, createEngine } from "./engine.ts";
 import { type Device, DeviceMemoryError } from "./kernels.ts";
 import { averageSlices } from "./merge/average-slices.ts";

@@ -146,7 +146,7 @@ export function createEngine(openDevice: (options: DeviceOptions) => Promise<Dev
     },
 
     step: async () => opened().replica.step(),
-    stepDelta: async () => opened().replica.stepDelta(),
+    stepDelta: async ({ seed }) => opened().replica.stepDelta(seed),
     applyExchange: async ({ contributions }) => opened().replica.applyExchange(contributions),
     contribution: async () => opened().replica.contribution(),
 

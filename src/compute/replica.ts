@@ -34,7 +34,7 @@ export interface Replica {
   /** `gradientNorm` is the mean gradient's, before any clipping. */
   step(): Promise<{ readonly tokens: number; readonly gradientNorm: number }>;
   /** As `step`, for a step that is averaged with other replicas (`step-exchange.ts`): what it moved, encoded. */
-  stepDelta(): Promise<{
+  stepDelta(seed: number): Promise<{
     readonly tokens: number;
     readonly gradientNorm: number;
     readonly parts: readonly Uint8Array[];
@@ -182,13 +182,13 @@ export function createReplica(device: Device, stage: Stage, training: TrainingCo
       }
     },
 
-    async stepDelta() {
+    async stepDelta(seed) {
       if (stepExchange === null) throw new Error("a replica that exchanges no steps");
       const tokens = pendingTokens;
       if (tokens === 0) return { tokens, gradientNorm: 0, parts: [] };
       try {
         const { gradientNorm, take } = await beginStep(tokens);
-        const parts = await stepExchange.move((from, to) => take({ from, to }));
+        const parts = await stepExchange.move((from, to) => take({ from, to }), seed);
         steppedTokens += tokens;
         return { tokens, gradientNorm, parts };
       } finally {

@@ -40,7 +40,7 @@ export interface StepExchange {
    * Has the optimizer take its step, `take` for each range of the weights, and returns what it moved, encoded in the parts of
    * `exchangeParts`. Throws `NonFiniteError` with the weights as they were.
    */
-  move(take: (from: number, to: number) => void): Promise<readonly Uint8Array[]>;
+  move(take: (from: number, to: number) => void, seed: number): Promise<readonly Uint8Array[]>;
   /** The average of a step takes the place of what this replica moved by itself. */
   average(contributions: readonly StepContribution[]): StepAverage;
   /** The weights have been moved without the others. */
@@ -64,7 +64,6 @@ export function createStepExchange(
   let own: readonly Uint8Array[] = [];
   /** Whether `shared` holds the weights that all replicas have in common; with `lag` 0 the weights are those themselves. */
   let isShared = false;
-  let moves = 0;
 
   /** The weights that are shared, with room of their own where training goes on meanwhile. */
   function sharedWeights(): Slice {
@@ -94,7 +93,7 @@ export function createStepExchange(
   }
 
   return {
-    async move(take) {
+    async move(take, seed) {
       sharedWeights();
       residual ??= new Float32Array(parameters.length);
       own = [];
@@ -103,7 +102,7 @@ export function createStepExchange(
         for (const part of parts) {
           const values = await movePart(part, take);
           const rounded = residual.subarray(part.from, part.from + part.length);
-          payloads.push(encodeWithFeedback(values, rounded, codec, moves++).payload);
+          payloads.push(encodeWithFeedback(values, rounded, codec, seed).payload);
         }
       } catch (error) {
         restore();

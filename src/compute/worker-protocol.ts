@@ -87,9 +87,9 @@ export interface ComputeCalls {
   step(): { readonly tokens: number; readonly gradientNorm: number };
   /**
    * As `step`, in a run whose replicas average every step: also gives what it moved, encoded in the parts of `exchangeParts`; none
-   * without tokens. What is rounded away goes along with the next step.
+   * without tokens. What is rounded away goes along with the next step. `seed`: 32 bits, new for every step and replica.
    */
-  stepDelta(): {
+  stepDelta(request: { readonly seed: number }): {
     readonly tokens: number;
     readonly gradientNorm: number;
     readonly parts: readonly Uint8Array[];

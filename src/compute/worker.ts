@@ -4,7 +4,7 @@
  */
 import { flushCompileCache } from "node:module";
 import { expectLargeBuffers } from "../protocol/large-buffers.ts";
-import { MalformedPayloadError } from "./codec/rows.ts";
+import { MalformedPayloadError } from "./codec/malformed.ts";
 import { openDevice } from "./device.ts";
 import { createEngine } from "./engine.ts";
 import { type DeviceKind, DeviceLostError, DeviceMemoryError, DeviceUnavailableError } from "./kernels.ts";

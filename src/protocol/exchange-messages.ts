@@ -99,7 +99,8 @@ export function decodeExchange(bytes: Uint8Array): ExchangeMessage {
   const payload = bytes.subarray(headerBytes);
   if (type === "moved") {
     const isNothing = tokens === 0 && part === 0 && parts === 0 && payload.length === 0;
-    if (!isNothing && (tokens === 0 || part >= parts || payload.length === 0)) throw malformed("a movement that is none");
+    if (!isNothing && (tokens === 0 || part >= parts || payload.length === 0))
+      throw malformed("a movement that is none");
     return { ...header, type, tokens, part, parts, payload };
   }
   if (tokens !== 0 || parts !== 0 || payload.length !== 0) throw malformed(`more than "${type}" says`);

@@ -20,7 +20,8 @@ export function exchangeGroup(
 ): readonly MinerId[] {
   const everybody = [...new Set([self, ...members])];
   const groups = Math.ceil(everybody.length / largestGroup);
-  const group = groups === 1 ? everybody : drawn(`${runId}:${epoch}:${attempt}:${stage}:${step}`, everybody, groups, self);
+  const group =
+    groups === 1 ? everybody : drawn(`${runId}:${epoch}:${attempt}:${stage}:${step}`, everybody, groups, self);
   return group.filter((miner) => miner !== self).toSorted();
 }
 

@@ -57,7 +57,7 @@ export class ExchangePeer {
 /** Waiting for one movement of one peer. */
 export class Patience {
   readonly #peer: ExchangePeer;
-  readonly #endsAtMs: number;
+  #endsAtMs: number;
   #news: number;
   #asks = 0;
   #silentAsks = 0;
@@ -73,7 +73,7 @@ export class Patience {
 
   /** Until when there is nothing to do unless something is heard. */
   get dueAtMs(): number {
-    return this.#dueAtMs;
+    return Math.min(this.#dueAtMs, this.#endsAtMs);
   }
 
   /** `ask`: send it a question, which is counted. */
@@ -83,9 +83,11 @@ export class Patience {
       this.#silentAsks = 0;
       this.#dueAtMs = nowMs + this.#peer.timeoutMs(this.#asks);
     }
-    if (nowMs < this.#dueAtMs) return "wait";
-    if (this.#silentAsks >= mostSilentAsks) this.#peer.isAbsent = true;
-    if (this.#peer.isAbsent || nowMs >= this.#endsAtMs) return "give-up";
+    if (nowMs < this.dueAtMs) return "wait";
+    if (this.#silentAsks === mostSilentAsks || nowMs >= this.#endsAtMs) {
+      this.#peer.isAbsent = this.#silentAsks > 0;
+      return "give-up";
+    }
     this.#asks += 1;
     this.#silentAsks += 1;
     this.#dueAtMs = nowMs + this.#peer.timeoutMs(this.#asks);
@@ -95,5 +97,6 @@ export class Patience {
   /** The network cannot be reached: nothing can be heard, and nobody is to blame for it. */
   pause(nowMs: number): void {
     this.#dueAtMs = nowMs + this.#peer.timeoutMs(this.#asks);
+    this.#endsAtMs = Math.max(this.#endsAtMs, nowMs + this.#peer.patienceMs);
   }
 }

@@ -10,6 +10,8 @@
  */
 import { vectorPayloadBytes } from "../../compute/codec/vector.ts";
 import { stageLayout } from "../../compute/model/layout.ts";
+import { streamKey, threefry } from "../../compute/random.ts";
+import type { StepContribution } from "../../compute/step-exchange.ts";
 import { assertNever } from "../../protocol/assert-never.ts";
 import {
   type ExchangeMessage,
@@ -42,6 +44,10 @@ interface Round {
   readonly gone: Set<MinerId>;
   /** Whom it is exchanged with, and since when: null until this replica has taken the step itself. */
   begun: { readonly group: readonly MinerId[]; readonly atMs: number } | null;
+}
+
+interface Contribution extends StepContribution {
+  readonly miner: MinerId;
 }
 
 /** A step is exchanged while its next one is under way, at most: peers may be so many steps ahead. */
@@ -79,14 +85,14 @@ export class StepExchange {
 
   /** Takes the next step; `step` counts from 0. Rejects when the epoch is over. */
   async take(step: number): Promise<void> {
+    const { place, compute } = this.#options;
     if (this.#lag === 1) await this.#average(step - 1);
-    const isLast = step === this.#options.place.training.stepsPerEpoch - 1;
+    const isLast = step === place.training.stepsPerEpoch - 1;
     const group = isLast ? [] : this.#groupOf(step);
-    if (group.length === 0) await this.#options.compute.attempt("step", "step");
+    if (group.length === 0) await compute.attempt("step", "step");
     else await this.#move(step, group);
     this.#taken = step + 1;
-    if (group.length > 0 && this.#lag === 0) await this.#average(step);
-    this.#averaged = Math.max(this.#averaged, group.length > 0 && this.#lag === 1 ? step : step + 1);
+    if (this.#lag === 0 || group.length === 0) await this.#average(step);
     this.#forget();
   }
 
@@ -149,7 +155,7 @@ export class StepExchange {
   async #move(step: number, group: readonly MinerId[]): Promise<void> {
     const { compute, clock, peers, react, signal } = this.#options;
     // What is not a number moves nothing.
-    const moved = await compute.attempt("step", "stepDelta", { step });
+    const moved = await compute.attempt("step", "stepDelta", { seed: this.#seed(step) });
     const { tokens, parts } = moved ?? { tokens: 0, parts: [] };
     const own: OwnMovement = { tokens, messages: this.#messages(step, tokens, parts), leaving: new Set(group) };
     this.#own.set(step, own);
@@ -168,29 +174,34 @@ export class StepExchange {
     return payloads.map((payload, part) => encodeExchange({ ...moved, tokens, part, parts, payload }));
   }
 
-  /** Puts the average in place of one's own movement, when all have come who will. */
+  /** Puts the average in place of this replica's own movement, when all have come who will; if it was exchanged at all. */
   async #average(step: number): Promise<void> {
     const round = this.#rounds.get(step);
-    if (round === undefined || round.begun === null) return;
-    const { group } = round.begun;
-    const { compute, self, dropped } = this.#options;
+    if (round?.begun != null) await this.#averageWith(step, round, round.begun.group);
+    this.#averaged = step + 1;
+  }
+
+  async #averageWith(step: number, round: Round, group: readonly MinerId[]): Promise<void> {
+    const { compute, dropped } = this.#options;
     await Promise.all(group.map((peer) => this.#waitFor(step, round, peer)));
-    // In one order everywhere: sums of rounded numbers depend on it.
-    const contributions = [self, ...group].toSorted().flatMap((miner) => {
-      const own = miner === self ? this.#own.get(step) : undefined;
-      const movement = round.movements.get(miner);
-      if (own !== undefined) return own.tokens === 0 ? [] : [{ miner, parts: null, tokens: own.tokens }];
-      if (movement === undefined || !movement.isWhole || movement.tokens === 0) return [];
-      return [{ miner, parts: movement.payloads, tokens: movement.tokens }];
-    });
+    const contributions = this.#contributions(step, round, group);
     const { malformed, outliers } = await compute.run("step", "applyExchange", {
       contributions: contributions.map(({ parts, tokens }) => ({ parts, tokens })),
     });
     for (const [index, { miner }] of contributions.entries()) {
-      if (malformed.includes(index)) dropped(miner, "what its step moved could not be read");
+      if (malformed.includes(index)) dropped(miner, "what its step moved cannot be read");
       if (outliers.includes(index)) dropped(miner, "what its step moved was left out of the average as an outlier");
     }
-    this.#averaged = step + 1;
+  }
+
+  /** In one order everywhere, since sums of rounded numbers depend on it. */
+  #contributions(step: number, { movements }: Round, group: readonly MinerId[]): readonly Contribution[] {
+    const { self } = this.#options;
+    return [self, ...group].toSorted().flatMap((miner): Contribution[] => {
+      const movement = movements.get(miner);
+      const tokens = miner === self ? this.#own.get(step)?.tokens : movement?.isWhole && movement.tokens;
+      return tokens ? [{ miner, parts: movement?.payloads ?? null, tokens }] : [];
+    });
   }
 
   /** Until its movement is here, or will not come. */
@@ -227,6 +238,14 @@ export class StepExchange {
   #send(to: MinerId, message: Uint8Array): void {
     const { peers, react, signal } = this.#options;
     react(() => peers.send(to, "exchange", message, signal));
+  }
+
+  /** Another one for every replica and step: what is rounded away adds up where it is always the same. */
+  #seed(step: number): number {
+    const { place, self } = this.#options;
+    const words = { first: 0, second: 0 };
+    threefry(words, streamKey(place.training.seed, `exchange ${place.at.epoch} ${place.at.attempt} ${self}`), step, 0);
+    return words.first >>> 0;
   }
 
   #header(step: number) {

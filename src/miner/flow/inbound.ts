@@ -2,7 +2,8 @@
  * Checks every message that comes from another replica: nothing in it is believed until it fits the epoch, the stage's shapes, and
  * what the roster lets its sender say.
  */
-import { MalformedPayloadError, readRowFormat, rowPayloadBytes } from "../../compute/codec/rows.ts";
+import { MalformedPayloadError } from "../../compute/codec/malformed.ts";
+import { readRowFormat, rowPayloadBytes } from "../../compute/codec/rows.ts";
 import { channelsBefore } from "../../compute/model/boundary.ts";
 import type { AnsweredKind } from "../../protocol/answer.ts";
 import { FailureError } from "../../protocol/failure.ts";

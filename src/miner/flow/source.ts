@@ -48,6 +48,7 @@ export class Source implements Role {
     }
     await this.#until(() => this.#stepsEnded === this.#underWay.length);
     // Nobody has to wait for the steps that are left out.
+    this.#epoch.exchange?.close();
     if (mode === "local-steps") this.#markers.flush(stepsPerEpoch - 1);
   }
 
@@ -82,12 +83,11 @@ export class Source implements Role {
 
   /** All gradients of this step that will come are here: everybody may step, and the source does. */
   async #endStep(step: number): Promise<void> {
-    const { place, compute } = this.#epoch.options;
+    const { place } = this.#epoch.options;
     await this.#until(() => this.#stepsEnded === step && this.#underWay[step] === 0);
     if (place.training.mode === "local-steps") {
       this.#markers.flush(step);
-      await compute.attempt("step", "step");
-      this.#epoch.stepsTaken += 1;
+      await this.#epoch.step();
     }
     this.#stepsEnded += 1;
     this.#changed();
