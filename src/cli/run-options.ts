@@ -4,8 +4,8 @@ import { tokenizerIdSchema } from "../compute/data/tokenizer.ts";
 import { type PresetName, presets } from "../compute/model/presets.ts";
 import type { RunOptions as NetworkRunOptions } from "../network/run-options.ts";
 import { FailureError } from "../protocol/failure.ts";
-import { trainingConfigSchema } from "../protocol/run-config.ts";
-import { countValue, seedValue, stalenessValue } from "./option-types.ts";
+import { exchangeNameSchema, trainingConfigSchema } from "../protocol/run-config.ts";
+import { countValue, lagValue, seedValue, stalenessValue } from "./option-types.ts";
 
 /** Where a network that other computers join listens, unless told otherwise. */
 export const defaultNetworkPort = 7700;
@@ -61,6 +61,18 @@ export function withRunOptions(command: Command, preset: Option): Command {
       new Option("--optimizer <name>", "nadam makes staleness cost less").choices(
         trainingConfigSchema.shape.optimizer.unwrap().options,
       ),
+    )
+    .addOption(
+      new Option(
+        "--exchange <codec>",
+        "average what every optimizer step moves with the other replicas of the stage, in so many bits per parameter, instead of at merges only",
+      ).choices(exchangeNameSchema.options),
+    )
+    .addOption(
+      new Option(
+        "--exchange-lag <steps>",
+        "0: every step waits for the others; 1: it goes on meanwhile, and makes up for it one step later",
+      ).argParser(lagValue),
     );
 }
 
@@ -68,13 +80,14 @@ export function withRunOptions(command: Command, preset: Option): Command {
 const describing = [
   ...["stages", "replicas", "data", "from", "tokenizer", "tokens", "seed"],
   ...["mode", "optimizer", "stepsPerEpoch", "maxStaleness"],
+  ...["exchange", "exchangeLag"],
 ];
 
 /** Nothing but them: other options may come with them. */
 export function runOptionsOf(options: RunOptions): RunOptions {
   const { preset, stages, replicas, data, from, tokenizer, tokens, seed, mode } = options;
-  const { optimizer, stepsPerEpoch, maxStaleness } = options;
-  const how = { mode, optimizer, stepsPerEpoch, maxStaleness };
+  const { optimizer, stepsPerEpoch, maxStaleness, exchange, exchangeLag } = options;
+  const how = { mode, optimizer, stepsPerEpoch, maxStaleness, exchange, exchangeLag };
   return { preset, stages, replicas, data, from, tokenizer, tokens, seed, ...how };
 }
 

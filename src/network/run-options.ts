@@ -6,9 +6,10 @@ import { type PresetName, presets } from "../compute/model/presets.ts";
 import { FailureError } from "../protocol/failure.ts";
 import { isCheckpointName, type RunId, runIdSchema } from "../protocol/ids.ts";
 import type { TrainingConfig } from "../protocol/run-config.ts";
+import { type ExchangeOptions, exchangeOf } from "./exchange-options.ts";
 import { defaultTimeouts, planStages, type RunDefinition, type Timeouts } from "./orchestrator/core/definition.ts";
 
-export interface RunOptions {
+export interface RunOptions extends ExchangeOptions {
   /** Undefined: the preset's name. */
   readonly runId?: RunId;
   readonly preset: PresetName;
@@ -58,6 +59,7 @@ export function trainingOf(options: RunOptions, model: ModelConfig = presets[opt
     optimizer: optimizer ?? preset.optimizer,
     stepsPerEpoch: mode === "sync" ? 1 : (stepsPerEpoch ?? preset.stepsPerEpoch),
     maximumStaleness: mode === "sync" ? 0 : (maxStaleness ?? preset.maximumStaleness),
+    compression: { ...preset.compression, exchange: exchangeOf(options, mode, preset.compression.exchange) },
     seed: seed ?? preset.seed,
     ...options.training,
   };
