@@ -54,7 +54,7 @@ export function createReplica(device: Device, stage: Stage, training: TrainingCo
   const { optimizer, epochStart, exchange, ...more } = createReplicaMemory(memory, training, layout.length);
   const { exchange: exchanged } = training.compression;
   const stepExchange =
-    exchanged && more.stepExchange && createStepExchange(device, parameters, exchanged, more.stepExchange);
+    exchanged && more.stepExchange && createStepExchange(device, parameters, exchanged.codec, more.stepExchange);
   const isLocal = training.mode === "local-steps";
   const whole: Span = { from: 0, to: layout.length };
   let steps = 0;
@@ -174,7 +174,6 @@ export function createReplica(device: Device, stage: Stage, training: TrainingCo
       try {
         const { gradientNorm, take } = await beginStep(tokens);
         take(whole);
-        stepExchange?.leave();
         steppedTokens += tokens;
         return { tokens, gradientNorm };
       } finally {
@@ -203,7 +202,6 @@ export function createReplica(device: Device, stage: Stage, training: TrainingCo
     },
 
     async contribution() {
-      stepExchange?.settle();
       if (!isLocal) {
         await gradientSumNorm();
         return { values: await device.download(gradients), tokens: pendingTokens };

@@ -1,16 +1,16 @@
 /**
  * A replica's side of averaging what every optimizer step moved with the other replicas of its stage (`src/miner/exchange` carries it).
- * With S the weights that they share before a step, Δᵢ what a replica's own step moves them by, and pᵢ what is decoded of Δᵢ:
  *
- * - `lag` 0: S ← S − mean pᵢ. Averages are taken as those of a merge, in the order given, and a subtraction is rounded once: the same
- *   movements leave the same bits in every replica, whatever computes there.
- * - `lag` 1: training goes on from S − Δᵢ while movements travel. At the next step's end S ← S − mean pᵢ, from where that step is
- *   taken: only what happened since is not shared.
+ * A step moves replica i from θ to θ − Δᵢ. It sends pᵢ, which is Δᵢ and the residual eᵢ of earlier steps in few bits, and keeps the new
+ * residual: eᵢ ← Δᵢ + eᵢ − pᵢ (error feedback: Seide 2014, Karimireddy 2019). When the others' movements are here, at once or a step
+ * later, θᵢ ← θᵢ + pᵢ − mean pⱼ, weighted by tokens.
  *
- * Error feedback (Karimireddy 2019): what is rounded away of a movement goes along with the next one, and at the epoch's end with the merge.
+ * So θᵢ is always S − eᵢ − (what of pᵢ is not averaged yet), where S is the same for all who have averaged the same. A replica trains
+ * where it would be if nothing had been rounded, which costs the loss less than half as much as to train on S (docs/benchmarks.md);
+ * and the mean of all replicas, which is what a merge takes, never loses anything.
  */
 import { type ExchangePart, exchangeParts } from "../protocol/exchange-messages.ts";
-import type { Compression } from "../protocol/run-config.ts";
+import type { VectorCodec } from "../protocol/run-config.ts";
 import { MalformedPayloadError } from "./codec/malformed.ts";
 import { decodeVector, encodeWithFeedback } from "./codec/vector.ts";
 import type { Device, Slice } from "./kernels.ts";
@@ -38,75 +38,62 @@ export interface StepAverage {
 export interface StepExchange {
   /**
    * Has the optimizer take its step, `take` for each range of the weights, and returns what it moved, encoded in the parts of
-   * `exchangeParts`. Throws `NonFiniteError` with the weights as they were.
+   * `exchangeParts`. `seed`: 32 bits, of what is random about the codec. Throws `NonFiniteError`.
    */
   move(take: (from: number, to: number) => void, seed: number): Promise<readonly Uint8Array[]>;
   /** The average of a step takes the place of what this replica moved by itself. */
   average(contributions: readonly StepContribution[]): StepAverage;
-  /** The weights have been moved without the others. */
-  leave(): void;
-  /** What has been rounded away so far goes into the weights: nothing of it is left. */
-  settle(): void;
-  /** Everything is forgotten: the weights are others. */
+  /** Forgets what has been rounded away: a merge has it, or the weights are others. */
   restart(): void;
 }
 
 export function createStepExchange(
   device: Device,
   parameters: Slice,
-  { codec, lag }: NonNullable<Compression["exchange"]>,
-  { stepStart, moved, shared }: ExchangeMemory,
+  codec: VectorCodec,
+  { stepStart, moved }: ExchangeMemory,
 ): StepExchange {
   const { kernels } = device;
   const parts = exchangeParts(parameters.length);
-  /** Host memory, since the codec runs there. */
+  /** In host memory, since the codec runs there. */
   let residual: Float32Array | null = null;
   let own: readonly Uint8Array[] = [];
-  /** Whether `shared` holds the weights that all replicas have in common; with `lag` 0 the weights are those themselves. */
-  let isShared = false;
 
-  /** The weights that are shared, with room of their own where training goes on meanwhile. */
-  function sharedWeights(): Slice {
-    if (shared === null) return parameters;
-    if (!isShared) kernels.copy(shared.use(), parameters);
-    isShared = true;
-    return shared.use();
-  }
-
-  function restore(): void {
-    if (shared !== null && isShared) kernels.copy(parameters, shared.use());
-  }
-
-  /** Of one part of the weights: before − after its step, which `lag` 0 takes back. */
+  /** Of one part of the weights: before − after its step. */
   async function movePart({ from, length }: ExchangePart, take: (from: number, to: number) => void) {
     const weights = rowsOf(parameters, 1, from, length);
-    const before = rowsOf(stepStart.use(), 1, 0, length);
     const difference = rowsOf(moved.use(), 1, 0, length);
+    const before = rowsOf(stepStart.use(), 1, 0, length);
     kernels.copy(before, weights);
     take(from, from + length);
     kernels.copy(difference, before);
     kernels.addScaled(difference, weights, -1);
-    if (lag === 0) kernels.copy(weights, before);
     const values = await device.download(difference);
     checkFinite(values, "what a step moved");
     return values;
   }
 
+  /** Adds pᵢ − mean pⱼ to one part of the weights; `decoded` is null for what does not decode. */
+  function averagePart({ from, length }: ExchangePart, decoded: readonly (Decoded & StepContribution)[]) {
+    const { values: mean, outliers } = averageSlices(decoded, "local-steps");
+    if (mean === null) return outliers;
+    const owned = decoded.find(({ parts }) => parts === null)?.values;
+    for (let i = 0; i < length; i++) mean[i] = (owned?.[i] ?? 0) - (mean[i] as number);
+    const correction = rowsOf(moved.use(), 1, 0, length);
+    device.upload(correction, mean);
+    kernels.addScaled(rowsOf(parameters, 1, from, length), correction, 1);
+    return outliers;
+  }
+
   return {
     async move(take, seed) {
-      sharedWeights();
       residual ??= new Float32Array(parameters.length);
       own = [];
       const payloads: Uint8Array[] = [];
-      try {
-        for (const part of parts) {
-          const values = await movePart(part, take);
-          const rounded = residual.subarray(part.from, part.from + part.length);
-          payloads.push(encodeWithFeedback(values, rounded, codec, seed).payload);
-        }
-      } catch (error) {
-        restore();
-        throw error;
+      for (const part of parts) {
+        const values = await movePart(part, take);
+        const rounded = residual.subarray(part.from, part.from + part.length);
+        payloads.push(encodeWithFeedback(values, rounded, codec, seed).payload);
       }
       own = payloads;
       return payloads;
@@ -115,45 +102,27 @@ export function createStepExchange(
     average(contributions) {
       const malformed = new Set<number>();
       const outliers = new Set<number>();
-      const target = sharedWeights();
-      for (const [index, { from, length }] of parts.entries()) {
-        const decoded = contributions.map(({ parts, tokens }, contributor) => {
-          const values = decodedOrNull((parts ?? own)[index], length);
+      for (const [index, part] of parts.entries()) {
+        const decoded = contributions.map((contribution, contributor) => {
+          const values = decodedOrNull((contribution.parts ?? own)[index], part.length);
           if (values === null) malformed.add(contributor);
-          return { values, tokens };
+          return { ...contribution, values };
         });
-        const average = averageSlices(decoded, "local-steps");
-        for (const contributor of average.outliers) outliers.add(contributor);
-        if (average.values === null) continue;
-        const difference = rowsOf(moved.use(), 1, 0, length);
-        device.upload(difference, average.values);
-        kernels.addScaled(rowsOf(target, 1, from, length), difference, -1);
+        for (const contributor of averagePart(part, decoded)) outliers.add(contributor);
       }
-      restore();
       own = [];
       return { malformed: [...malformed], outliers: [...outliers] };
-    },
-
-    leave() {
-      isShared = false;
-    },
-
-    settle() {
-      if (residual === null) return;
-      for (const { from, length } of parts) {
-        const difference = rowsOf(moved.use(), 1, 0, length);
-        device.upload(difference, residual.subarray(from, from + length));
-        kernels.addScaled(rowsOf(parameters, 1, from, length), difference, -1);
-      }
-      residual.fill(0);
     },
 
     restart() {
       residual?.fill(0);
       own = [];
-      isShared = false;
     },
   };
+}
+
+interface Decoded {
+  readonly values: Float32Array | null;
 }
 
 /** Null for what no encoder writes. */

@@ -96,7 +96,7 @@ export interface ComputeCalls {
   };
   /**
    * The average of what a step moved, in this order and weighted by tokens, takes the place of this replica's own. The same
-   * contributions leave the same bits in all replicas that were equal before the step.
+   * contributions leave all replicas that were equal before the step equal, but for what each has still to send of its own.
    */
   applyExchange(request: { readonly contributions: readonly StepContribution[] }): StepAverage;
   contribution(): Contribution;

@@ -20,8 +20,6 @@ export interface ExchangeMemory {
   readonly stepStart: LazyVector;
   /** A part of what was moved. */
   readonly moved: LazyVector;
-  /** All weights as the replicas share them, apart from those that training goes on with meanwhile; null where it waits (`lag` 0). */
-  readonly shared: LazyVector | null;
 }
 
 /** 4 MiB. */
@@ -43,11 +41,7 @@ function createExchangeMemory(
 ): ExchangeMemory | null {
   if (mode === "sync" || compression.exchange === null) return null;
   const longestPart = exchangeParts(parameters)[0]?.length ?? 0;
-  return {
-    stepStart: lazyReals(memory, longestPart),
-    moved: lazyReals(memory, longestPart),
-    shared: compression.exchange.lag === 1 ? lazyReals(memory, parameters) : null,
-  };
+  return { stepStart: lazyReals(memory, longestPart), moved: lazyReals(memory, longestPart) };
 }
 
 /** Takes all that steps and merges will need. */
@@ -58,7 +52,6 @@ export function takeReplicaMemory(
   optimizer.firstMoment.use();
   optimizer.secondMoment.use();
   if (training.mode === "local-steps") for (const vector of [epochStart, exchange]) vector.use();
-  if (stepExchange !== null)
-    for (const vector of [stepExchange.stepStart, stepExchange.moved, stepExchange.shared]) vector?.use();
+  if (stepExchange !== null) for (const vector of [stepExchange.stepStart, stepExchange.moved]) vector.use();
   if (training.outerMomentum !== 0) optimizer.outerMomentum?.use();
 }

@@ -8,7 +8,7 @@ import type { TrainingConfig } from "../../protocol/run-config.ts";
 export class FakeStepExchange {
   /** By how many replicas each step was averaged. */
   readonly averaged: number[] = [];
-  /** What the replicas have moved together. */
+  /** What the replicas have moved together, as far as it is averaged. */
   #shared = 0;
   #own: readonly Uint8Array[] = [];
 
@@ -23,13 +23,19 @@ export class FakeStepExchange {
     return this.#own;
   }
 
-  average(contributions: readonly StepContribution[], parameters: number): ComputeResult<"applyExchange"> {
+  /** `correction`: what is to be added to the weights. */
+  average(
+    contributions: readonly StepContribution[],
+    parameters: number,
+  ): ComputeResult<"applyExchange"> & { readonly correction: number } {
     const malformed: number[] = [];
-    let [sum, tokens] = [0, 0];
+    let [sum, tokens, own] = [0, 0, 0];
     for (const [index, contribution] of contributions.entries()) {
       const [payload = new Uint8Array(0)] = contribution.parts ?? this.#own;
       try {
-        sum += contribution.tokens * (decodeVector(payload, parameters)[0] ?? 0);
+        const [moved = 0] = decodeVector(payload, parameters);
+        if (contribution.parts === null) own = moved;
+        sum += contribution.tokens * moved;
         tokens += contribution.tokens;
       } catch (error) {
         if (!(error instanceof MalformedPayloadError)) throw error;
@@ -37,8 +43,9 @@ export class FakeStepExchange {
       }
     }
     this.averaged.push(contributions.length - malformed.length);
-    this.#shared += tokens === 0 ? 0 : sum / tokens;
-    return { malformed, outliers: [] };
+    const mean = tokens === 0 ? 0 : sum / tokens;
+    this.#shared += mean;
+    return { malformed, outliers: [], correction: mean - own };
   }
 
   get shared(): number {

@@ -2,8 +2,8 @@
  * An optimizer step together with the other replicas of the stage: each takes its own step and sends what it moved to the others of its
  * group (`exchange-group.ts`), compressed with error feedback; all go on from the average, weighted by tokens.
  *
- * `lag` 0: they wait for each other, and leave the step with the same weights to the bit. `lag` 1: the average takes the place of one's
- * own movement at the end of the next step only, so that its transfer has a whole step's time.
+ * `lag` 0: they wait for each other. `lag` 1: the average takes the place of what one moved by oneself at the end of the next step only,
+ * so that its transfer has a whole step's time. What that does to the weights is in `src/compute/step-exchange.ts`.
  *
  * It is best effort: who is lost, or does not answer for long, is stepped without, and the merge at the epoch's end repairs what has
  * drifted apart. The epoch's last step is not exchanged at all, since the merge follows at once.

@@ -170,13 +170,12 @@ export class FakeEngine implements ComputeEngine {
     if (tokens === 0) return { tokens, gradientNorm, parts: [] };
     const { training } = this.#open();
     const parts = this.exchange.move(this.#moved - before, this.#weights.length, training);
-    if (training.compression.exchange?.lag === 0) this.#moved = before;
     return { tokens, gradientNorm, parts };
   }
 
   #applyExchange(contributions: ComputeArguments<"applyExchange">[0]["contributions"]) {
-    const average = this.exchange.average(contributions, this.#weights.length);
-    this.#moved = this.exchange.shared;
+    const { correction, ...average } = this.exchange.average(contributions, this.#weights.length);
+    this.#moved += correction;
     return average;
   }
 
