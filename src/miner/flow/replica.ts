@@ -4,6 +4,7 @@
  * what it does in each. It keeps its phase and its state through lost sessions.
  */
 import type { Answer, AnsweredKind, Verdict } from "../../protocol/answer.ts";
+import type { ExchangeMessage } from "../../protocol/exchange-messages.ts";
 import type { Failure } from "../../protocol/failure.ts";
 import { type MinerId, samePlace } from "../../protocol/ids.ts";
 import { encodeBody, type MergeMessage } from "../../protocol/merge-messages.ts";
@@ -169,6 +170,14 @@ export class Replica {
     const { epoch, attempt } = phase.place.at;
     if (phase.kind === "training" && answer.epoch === epoch && answer.attempt === attempt)
       phase.training.answered(from, answer);
+  }
+
+  /** What comes too early is asked for again; what comes too late is of no use. */
+  receiveExchange(from: MinerId, message: ExchangeMessage): void {
+    const { phase } = this;
+    const { epoch, attempt } = phase.place.at;
+    if (phase.kind === "training" && message.epoch === epoch && message.attempt === attempt)
+      phase.training.receiveExchange(from, message);
   }
 
   receiveMerge(from: MinerId, message: MergeMessage): void {
