@@ -41,6 +41,7 @@ const clientMessages: readonly ClientMessage[] = [
     held: [at, { ...at, stage: 2 }],
   },
   { type: "leave", reason: "pause" },
+  { type: "link", upBytesPerSecond: 2.5e6, downBytesPerSecond: null, roundTripMs: 40 },
   { type: "ready", at, weightsHash: hash },
   {
     type: "progress",

@@ -16,6 +16,7 @@ import {
   placeRefSchema,
   runIdSchema,
 } from "./ids.ts";
+import { linkReportSchema } from "./link-report.ts";
 import { ownerAnswerSchema, ownerCommandSchema } from "./owner-commands.ts";
 import { boundaryFormatsSchema, modelConfigSchema, stageSpecSchema, trainingConfigSchema } from "./run-config.ts";
 import { runSummarySchema, runUpdateSchema } from "./run-view.ts";
@@ -146,6 +147,11 @@ export const clientMessageSchema = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("stored"), at: placeRefSchema, weights: blobRefSchema, optimizer: blobRefSchema }),
   /** The replica lost its state or cannot go on with this epoch; it may be given a place again. */
   z.strictObject({ type: z.literal("failed"), at: placeRefSchema, failure: failureSchema }),
+  /**
+   * What the miner's connection carries, whatever it works on: once it is measured in a session, and again when it has clearly changed,
+   * at most every ten seconds.
+   */
+  z.strictObject({ type: z.literal("link"), ...linkReportSchema.shape }),
   /** Of a network's owner, answered by `owner-answer` with the same id: which one is the client's choice. */
   z.strictObject({ type: z.literal("owner-command"), id: count, command: ownerCommandSchema }),
 ]);

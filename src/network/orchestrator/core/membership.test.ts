@@ -254,3 +254,32 @@ describe("a restart of the orchestrator", () => {
     expect(swarm.state.phase.name).toBe("paused");
   });
 });
+
+describe("what a miner says of its connection", () => {
+  const link = { type: "link", upBytesPerSecond: 2.5e6, downBytesPerSecond: 12.5e6, roundTripMs: 40 } as const;
+  const placedLinks = ({ state }: FakeSwarm) => state.members.map((member) => member.placedLinkBytesPerSecond);
+
+  it("is shown, and counts when members are placed: the direction that carries less", () => {
+    const swarm = fullSwarm();
+    swarm.say(fakeMiner(1), link);
+    const { type: _, ...report } = link;
+    expect(viewOf(swarm.state).links).toEqual({ [fakeMiner(1)]: report });
+    expect(placedLinks(swarm)).toEqual([2.5e6, null, null, null, null, null]);
+  });
+
+  it("moves nobody as long as it scatters", () => {
+    const swarm = fullSwarm();
+    for (const upBytesPerSecond of [2.5e6, 2e6, 3e6, null, 5e6])
+      swarm.say(fakeMiner(1), { ...link, upBytesPerSecond, downBytesPerSecond: null });
+    expect(placedLinks(swarm)[0]).toBe(5e6);
+    swarm.say(fakeMiner(1), { ...link, upBytesPerSecond: 4e6 });
+    expect(placedLinks(swarm)[0]).toBe(5e6);
+  });
+
+  it("is ignored from who is no member", () => {
+    const swarm = fullSwarm();
+    const before = swarm.state;
+    swarm.say(fakeMiner(9), link);
+    expect(swarm.state).toBe(before);
+  });
+});

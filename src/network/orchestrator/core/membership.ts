@@ -7,7 +7,7 @@ import type { ClientMessage, DeviceReport } from "../../../protocol/messages.ts"
 import { tellMember } from "./commands.ts";
 import { stagesForNewcomer } from "./placing.ts";
 import { warmUp } from "./preparing.ts";
-import { speedOfNewcomer } from "./speed.ts";
+import { placedLink, speedOfNewcomer } from "./speed.ts";
 import { epochRuns, isAway, type Member, memberOf, placeRef, type RunState, stageName } from "./state.ts";
 import type { Turn } from "./turn.ts";
 import { placeSoon } from "./waiting.ts";
@@ -44,6 +44,8 @@ function admit(turn: Turn, minerId: MinerId, name: string, device: DeviceReport)
     measuredRate: null,
     speed,
     placedSpeed: speed,
+    link: null,
+    placedLinkBytesPerSecond: null,
     stages: departed.find((one) => one.minerId === minerId)?.stages ?? [],
     unreliable: false,
     outliers: 0,
@@ -65,6 +67,17 @@ function updateDevice(turn: Turn, member: Member, device: DeviceReport): void {
   if (Object.entries(now).every(([key, value]) => member[key as keyof typeof now] === value)) return;
   turn.changeMember(member.minerId, now);
   placeSoon(turn);
+}
+
+/** Its connection was measured: nobody is moved because of it before the next placing. */
+export function recordLink(
+  turn: Turn,
+  minerId: MinerId,
+  { type: _, ...link }: Extract<ClientMessage, { type: "link" }>,
+): void {
+  const member = memberOf(turn.state, minerId);
+  if (member !== undefined)
+    turn.changeMember(minerId, { link, placedLinkBytesPerSecond: placedLink(member.placedLinkBytesPerSecond, link) });
 }
 
 /** In mid-epoch, whoever has no part in one of its stages warms up there. */

@@ -6,7 +6,7 @@ import { assertNever } from "../../../protocol/assert-never.ts";
 import { type MinerId, sameEpoch } from "../../../protocol/ids.ts";
 import { tellMember, tellReplica } from "./commands.ts";
 import type { MinerMessage } from "./event.ts";
-import { comeBack, join, leave } from "./membership.ts";
+import { comeBack, join, leave, recordLink } from "./membership.ts";
 import { recordMerged, recordReduced, recordStored } from "./merging.ts";
 import { recordReady } from "./preparing.ts";
 import { isLive, replicaOf } from "./replicas.ts";
@@ -15,11 +15,12 @@ import { recordSourceDone } from "./training.ts";
 import type { Turn } from "./turn.ts";
 import { recordContribution } from "./uploading.ts";
 
-type Report = Exclude<MinerMessage, { type: "join" | "leave" }>;
+type Report = Exclude<MinerMessage, { type: "join" | "leave" | "link" }>;
 
 export function receive(turn: Turn, from: MinerId, name: string, message: MinerMessage): void {
   if (message.type === "join") join(turn, from, name, message);
   else if (message.type === "leave") leave(turn, from, message.reason);
+  else if (message.type === "link") recordLink(turn, from, message);
   else {
     // Its `join` may have been lost, but whoever reports is there.
     if (isAway(turn.state, from)) comeBack(turn, from, undefined);

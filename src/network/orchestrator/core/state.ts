@@ -5,6 +5,7 @@
  * Whatever concerns replicas lies in one array per stage, so that an event of a large swarm touches one of them only.
  */
 import type { BlobHash, EpochRef, MinerId, PlaceRef } from "../../../protocol/ids.ts";
+import type { LinkReport } from "../../../protocol/link-report.ts";
 import type { Roster } from "../../../protocol/messages.ts";
 import type { PlacementView } from "../../../protocol/placement-view.ts";
 import type { Checkpoint, EpochRecord, Evaluation, RunLogEntry } from "../../../protocol/run-view.ts";
@@ -70,6 +71,10 @@ export interface Member {
   /** How fast it is taken to be in comparison with a typical member when work is shared out, and when it is placed (`speed.ts`). */
   readonly speed: number;
   readonly placedSpeed: number;
+  /** What its connection carries, as it said last; null: it has not. */
+  readonly link: LinkReport | null;
+  /** In the direction that carries less, as it is taken to be when it is placed; null: not known. */
+  readonly placedLinkBytesPerSecond: number | null;
   /** Ascending; none: it fits nowhere, or is not placed yet. */
   readonly stages: readonly number[];
   /** It failed, or was late, the last time it was counted on: no stage depends on it alone if that can be helped. */

@@ -36,8 +36,13 @@ export function viewOf(state: RunState): RunView {
       replicas: replicasOf(state, byStage[spec.index] ?? [], spec.index),
     })),
     placement: state.placement,
+    links: Object.fromEntries(state.members.flatMap(({ minerId, link }) => (link === null ? [] : [[minerId, link]]))),
     credits: { ...state.credits },
     checkpoint: state.checkpoint,
+    checkpointUpload: null,
+    boundaryFormats: definition.training.compression.boundary,
+    boundaries: [],
+    alarms: [],
   };
 }
 
