@@ -117,6 +117,7 @@ describe("losses", () => {
     swarm.loseForGood(2);
     swarm.finishEpoch();
     expect(swarm.state.epochs[0]?.contributors).toBe(6);
+    swarm.finishUpload();
     const credited = swarm.effects.find((one) => one.type === "credit" && one.receipt.minerId === fakeMiner(2));
     expect(credited).toMatchObject({ receipt: { checks: ["contribution-size"] } });
   });
@@ -124,6 +125,7 @@ describe("losses", () => {
   it("a stage without anybody waits for the grace, then the epoch starts again with a miner from another stage", () => {
     const swarm = fullSwarm();
     swarm.finishEpoch();
+    swarm.finishUpload();
     swarm.reach("training");
     const { checkpoint } = swarm.state;
     swarm.lose(2, 6);
