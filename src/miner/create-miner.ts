@@ -96,7 +96,9 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
       case "upload":
       case "reduce":
       case "apply":
+      case "take-snapshot":
       case "store-checkpoint":
+      case "abandon-checkpoint":
       case "idle":
         places.handle(message);
         break;
