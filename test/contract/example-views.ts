@@ -130,5 +130,7 @@ export function exampleState(): AppState {
     state: { kind: "connecting", reason: "looking for the network" },
     network: { url: "ws://127.0.0.1:9", connected: false, reason: "not connected yet" },
     workers: [],
+    connection: { maxUploadMbps: null, maxDownloadMbps: null, onMetered: "pause" },
+    metered: null,
   });
 }
