@@ -10,9 +10,9 @@ import { assertNever } from "../../protocol/assert-never.ts";
 import type { RowFormat } from "../../protocol/run-config.ts";
 import { checkFinite, NonFiniteError } from "../non-finite.ts";
 import { type Grid, gridBytes, type Quantiser } from "./grid.ts";
+import { kernels } from "./kernels.ts";
 import { MalformedPayloadError } from "./malformed.ts";
 import { copyFloats, floatBytes, headerBytes, readHeader, writeHeader } from "./payload.ts";
-import { portableKernels } from "./portable/grid.ts";
 
 export interface RowsShape {
   readonly rows: number;
@@ -28,8 +28,6 @@ export interface EncodeRowsOptions {
 /** The first byte of a payload. */
 const formatBytes: Readonly<Record<RowFormat, number>> = { f32: 0, bf16: 1, int8: 2, int4: 3, int2: 4 };
 const formatsByByte = new Map(Object.entries(formatBytes).map(([format, byte]) => [byte, format as RowFormat]));
-
-const kernels = portableKernels;
 
 /** Bytes of a payload: fixed by format and shape, so that a receiver can check a length before it trusts anything. */
 export function rowPayloadBytes(format: RowFormat, { rows, columns }: RowsShape): number {

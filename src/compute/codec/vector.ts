@@ -6,9 +6,9 @@ import { assertNever } from "../../protocol/assert-never.ts";
 import type { VectorCodec } from "../../protocol/run-config.ts";
 import { checkFinite, NonFiniteError } from "../non-finite.ts";
 import { type Grid, gridBytes, type Quantiser } from "./grid.ts";
+import { kernels } from "./kernels.ts";
 import { MalformedPayloadError } from "./malformed.ts";
 import { copyFloats, floatBytes, headerBytes, readHeader, writeHeader } from "./payload.ts";
-import { portableKernels } from "./portable/grid.ts";
 import { sparseBytes, sparseChunk } from "./sparse-layout.ts";
 
 /** Numbers of a dense vector that share signs, a rotation and a scale. */
@@ -19,8 +19,6 @@ const shortestCompressed = 32;
 /** The first byte of a compressed payload; those of rows (`rows.ts`) are lower. */
 const denseFormats = { 1: 0x11, 2: 0x12, 4: 0x14, 8: 0x18 } as const;
 const topKFormat = 0x20;
-
-const kernels = portableKernels;
 
 /** Bytes that a payload can have. All have their own length but those of `top-k`. */
 export function vectorPayloadBytes(

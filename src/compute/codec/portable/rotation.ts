@@ -26,7 +26,8 @@ export function hadamard(values: Float32Array, from: number, length: number): vo
   for (let half = 1; half < length; half *= 2)
     for (let start = from; start < from + length; start += 2 * half)
       for (let i = start; i < start + half; i++) {
-        const [a, b] = [values[i] as number, values[i + half] as number];
+        const a = values[i] as number;
+        const b = values[i + half] as number;
         values[i] = a + b;
         values[i + half] = a - b;
       }
