@@ -5,9 +5,13 @@ import {
   type WholeContribution,
   wholeContribution,
 } from "../../test/compute/merge-contributions.ts";
+import { asTheyAre, brokenPayloadOf, payloadOf } from "../../test/compute/payloads.ts";
 import { difference, randomTokens, smallModel } from "../../test/compute/small-model.ts";
 import { bytesOf, hashBytes } from "../protocol/identity.ts";
+import { type BoundaryFormats, noCompression, type RowFormat } from "../protocol/run-config.ts";
 import { createReferenceDevice } from "./backends/reference/device.ts";
+import { MalformedPayloadError } from "./codec/malformed.ts";
+import { rowPayloadBytes } from "./codec/rows.ts";
 import { type ComputeEngine, createEngine } from "./engine.ts";
 import { type Device, DeviceMemoryError } from "./kernels.ts";
 import { averageSlices } from "./merge/average-slices.ts";
@@ -16,7 +20,6 @@ import { stageLayout } from "./model/layout.ts";
 import { stageMemory } from "./model/memory-plan.ts";
 import { presets } from "./model/presets.ts";
 import { cutIntoStages, wholeModel } from "./model/stages.ts";
-import { NonFiniteError } from "./non-finite.ts";
 import type { ReplicaState } from "./worker-protocol.ts";
 
 const model = smallModel;
@@ -32,9 +35,13 @@ const training: TrainingConfig = {
 };
 const whole = wholeModel(model);
 
-async function openEngine(stage: StageSpec = whole, settings: Partial<TrainingConfig> = {}): Promise<ComputeEngine> {
+async function openEngine(
+  stage: StageSpec = whole,
+  settings: Partial<TrainingConfig> = {},
+  of = model,
+): Promise<ComputeEngine> {
   const engine = createEngine(async () => createReferenceDevice());
-  await engine.open({ backend: "reference", threads: 1, model, stage, training: { ...training, ...settings } });
+  await engine.open({ backend: "reference", threads: 1, model: of, stage, training: { ...training, ...settings } });
   return engine;
 }
 
@@ -48,21 +55,31 @@ function sample(name: string, sequences = 2) {
 
 async function train(engine: ComputeEngine, ...names: string[]): Promise<number> {
   let loss = 0;
-  for (const name of names) loss += (await engine.forwardBackward({ microbatch: name, ...sample(name) })).lossSumNats;
+  for (const name of names)
+    loss += (await engine.forwardBackward({ microbatch: name, ...sample(name), send: null })).lossSumNats;
   return loss;
 }
 
 /** One microbatch through a chain of engines; returns its loss. */
-async function pipe(stages: readonly ComputeEngine[], name: string): Promise<number> {
+async function pipe(
+  stages: readonly ComputeEngine[],
+  name: string,
+  formats: BoundaryFormats = noCompression.boundary,
+): Promise<number> {
   const { sequences, tokens, targets } = sample(name);
-  let input: { tokens: Int32Array } | { activations: Float32Array } = { tokens };
-  for (const stage of stages.slice(0, -1)) input = await stage.forward({ microbatch: name, sequences, ...input });
+  const common = { microbatch: name, sequences, rows: tokens.length };
+  const send = { format: formats.backward, noise: 7 };
+  let input: { tokens: Int32Array } | { activations: Uint8Array } = { tokens };
+  for (const stage of stages.slice(0, -1)) {
+    const { activations } = await stage.forward({ ...common, ...input, send: { format: formats.forward } });
+    input = { activations };
+  }
   const last = stages.at(-1) as ComputeEngine;
-  const { lossSumNats, inputGradient } = await last.forwardBackward({ microbatch: name, sequences, targets, ...input });
+  const { lossSumNats, inputGradient } = await last.forwardBackward({ ...common, targets, ...input, send });
   let gradient = inputGradient;
   for (const stage of stages.slice(0, -1).toReversed()) {
     if (!gradient) throw new Error("a later stage returns a gradient");
-    gradient = (await stage.backward({ microbatch: name, gradient })).inputGradient;
+    gradient = (await stage.backward({ microbatch: name, gradient, send })).inputGradient;
   }
   expect(gradient).toBeNull();
   return lossSumNats;
@@ -126,16 +143,19 @@ describe("an engine", () => {
     const inOrder = await openEngine(first);
     const shuffled = await openEngine(first);
     const last = await openEngine(second);
-    const gradients = new Map<string, Float32Array>();
+    const gradients = new Map<string, Uint8Array>();
+    const send = asTheyAre;
     for (const name of ["a", "b", "c"]) {
       const { sequences, tokens, targets } = sample(name);
-      const { activations } = await inOrder.forward({ microbatch: name, sequences, tokens });
-      expect(await shuffled.forward({ microbatch: name, sequences, tokens })).toEqual({ activations });
-      const result = await last.forwardBackward({ microbatch: name, sequences, activations, targets });
-      gradients.set(name, result.inputGradient as Float32Array);
+      const forward = await inOrder.forward({ microbatch: name, sequences, tokens, send });
+      expect(await shuffled.forward({ microbatch: name, sequences, tokens, send })).toEqual(forward);
+      const { activations } = forward;
+      const input = { microbatch: name, sequences, rows: tokens.length, activations };
+      const result = await last.forwardBackward({ ...input, targets, send });
+      gradients.set(name, result.inputGradient as Uint8Array);
     }
     const backward = (engine: ComputeEngine, microbatch: string) =>
-      engine.backward({ microbatch, gradient: gradients.get(microbatch) as Float32Array });
+      engine.backward({ microbatch, gradient: gradients.get(microbatch) as Uint8Array, send });
     await shuffled.discard({ microbatches: ["b", "never seen"] });
     await expect(backward(shuffled, "b")).rejects.toThrow("not in flight");
     for (const name of ["c", "a"]) await backward(shuffled, name);
@@ -150,28 +170,23 @@ describe("an engine", () => {
     const [first] = cutIntoStages(model, 2) as [StageSpec];
     const engine = await openEngine(first);
     const { sequences, tokens, targets } = sample("a");
-    await engine.forward({ microbatch: "a", sequences, tokens });
-    await expect(engine.forward({ microbatch: "a", sequences, tokens })).rejects.toThrow("already in flight");
+    const input = { microbatch: "a", sequences, tokens, send: asTheyAre };
+    await engine.forward(input);
+    await expect(engine.forward(input)).rejects.toThrow("already in flight");
     await expect(engine.evaluate({ sequences, tokens, targets })).rejects.toThrow("only the last stage");
     await expect(createEngine(async () => createReferenceDevice()).step()).rejects.toThrow("no stage is open");
   });
 
-  it("lends the arrays of its results if asked to: the next call overwrites them", async () => {
-    const [first] = cutIntoStages(model, 2);
-    if (!first) throw new Error("two stages");
-    const outputs: Float32Array[] = [];
-    for (const lendsResults of [false, true]) {
-      const engine = createEngine(async () => createReferenceDevice(), { lendsResults });
-      await engine.open({ backend: "reference", threads: 1, model, stage: first, training });
-      const [one, two] = [
-        await engine.forward({ microbatch: "a", ...sample("a") }),
-        await engine.forward({ microbatch: "b", ...sample("b", 1) }),
-      ];
-      expect(one.activations.buffer === two.activations.buffer).toBe(lendsResults);
-      outputs.push(two.activations);
-      engine.close();
-    }
-    expect(outputs[1]).toEqual(outputs[0]);
+  it("refuses a payload that is none, and drops that microbatch only", async () => {
+    const [first] = cutIntoStages(model, 2) as [StageSpec];
+    const engine = await openEngine(first);
+    const send = asTheyAre;
+    for (const name of ["a", "b"]) await engine.forward({ microbatch: name, ...sample(name), send });
+    const gradient = payloadOf(new Float32Array(2 * sequenceLength * model.width).fill(1), model.width);
+    const short = engine.backward({ microbatch: "a", gradient: gradient.subarray(1), send: null });
+    await expect(short).rejects.toBeInstanceOf(MalformedPayloadError);
+    await engine.backward({ microbatch: "b", gradient, send: null });
+    expect((await engine.step()).tokens).toBe(16);
   });
 
   it("closes its device when a stage does not fit", async () => {
@@ -187,6 +202,57 @@ describe("an engine", () => {
     const opening = engine.open({ backend: "reference", threads: 1, model, stage: whole, training });
     await expect(opening).rejects.toBeInstanceOf(DeviceMemoryError);
     expect(closed).toBe(1);
+  });
+});
+
+describe("stages with few bits and few channels between them", () => {
+  const squeezed = { ...model, bottleneck: { rank: 8, hidden: 12, beforeLayers: [1, 2] } };
+  const specs = cutIntoStages(squeezed, 3);
+  const formats = { forward: "int8", backward: "int4" } as const;
+  const settings = { learningRate: 0.01 };
+  const openChain = async () => {
+    const stages: ComputeEngine[] = [];
+    for (const spec of specs) stages.push(await openEngine(spec, settings, squeezed));
+    return stages;
+  };
+  const step = (stages: readonly ComputeEngine[]) => Promise.all(stages.map((stage) => stage.step()));
+
+  it("have the loss of the whole model while nothing is rounded", async () => {
+    const alone = await openEngine(whole, settings, squeezed);
+    const stages = await openChain();
+    for (let steps = 0; steps < 3; steps++) {
+      const expected = await train(alone, "a");
+      expect(Math.abs((await pipe(stages, "a")) / expected - 1)).toBeLessThan(1e-6);
+      await alone.step();
+      await step(stages);
+    }
+  });
+
+  it("learn", async () => {
+    const stages = await openChain();
+    const first = await pipe(stages, "a", formats);
+    for (let steps = 0; steps < 30; steps++) {
+      await step(stages);
+      await pipe(stages, "a", formats);
+    }
+    expect(await pipe(stages, "a", formats)).toBeLessThan(0.5 * first);
+  });
+
+  it("say how large the stream is, and how much of it rounding took", async () => {
+    const [spec] = specs as [StageSpec];
+    const engine = await openEngine(spec, settings, squeezed);
+    const health = async (format: RowFormat) => {
+      const { activations, boundary } = await engine.forward({ microbatch: format, ...sample("a"), send: { format } });
+      expect(activations.length).toBe(rowPayloadBytes(format, { rows: 16, columns: 8 }));
+      return boundary;
+    };
+    const exact = await health("f32");
+    expect(exact.rms).toBeGreaterThan(0.5);
+    expect(exact.relativeError).toBe(0);
+    const errors = [(await health("bf16")).relativeError, (await health("int8")).relativeError];
+    errors.push((await health("int4")).relativeError, (await health("int2")).relativeError);
+    expect(errors).toEqual(errors.toSorted((a, b) => a - b));
+    expect(errors[3]).toBeLessThan(1);
   });
 });
 
@@ -250,14 +316,17 @@ describe("a full device", () => {
     };
     const engine = createEngine(async () => fakeSmallDevice);
     await engine.open({ backend: "reference", threads: 1, model, stage: first, training });
+    const send = asTheyAre;
     roomElements = 3000;
-    await engine.forward({ microbatch: "a", sequences, tokens });
+    await engine.forward({ microbatch: "a", sequences, tokens, send });
     for (let attempt = 0; attempt < 3; attempt++) {
-      await expect(engine.forward({ microbatch: "b", sequences, tokens })).rejects.toBeInstanceOf(DeviceMemoryError);
+      await expect(engine.forward({ microbatch: "b", sequences, tokens, send })).rejects.toBeInstanceOf(
+        DeviceMemoryError,
+      );
       expect(roomElements).toBe(3000);
     }
     await engine.discard({ microbatches: ["a"] });
-    await engine.forward({ microbatch: "b", sequences, tokens });
+    await engine.forward({ microbatch: "b", sequences, tokens, send });
   });
 });
 
@@ -292,11 +361,11 @@ describe("a memory limit", () => {
 
   it("refuses more microbatches in flight than there is room for, and takes the next when one has come back", async () => {
     const { engine } = await open(tight.totalBytes);
-    const forward = (microbatch: string) => engine.forward({ microbatch, sequences, tokens });
+    const forward = (microbatch: string) => engine.forward({ microbatch, sequences, tokens, send: asTheyAre });
     for (const microbatch of ["a", "b", "c"]) await forward(microbatch);
     await expect(forward("d")).rejects.toBeInstanceOf(DeviceMemoryError);
-    const gradient = new Float32Array(sequences * sequenceLength * model.width).fill(1);
-    await engine.backward({ microbatch: "b", gradient });
+    const gradient = payloadOf(new Float32Array(sequences * sequenceLength * model.width).fill(1), model.width);
+    await engine.backward({ microbatch: "b", gradient, send: null });
     await forward("d");
     expect((await engine.step()).tokens).toBe(sequences * sequenceLength);
   });
@@ -317,24 +386,29 @@ describe("a memory limit", () => {
 describe("numbers that are not finite", () => {
   const [, second] = cutIntoStages(model, 2) as [StageSpec, StageSpec];
   const { sequences, targets } = sample("a");
-  const broken = new Float32Array(sequences * sequenceLength * model.width).fill(1);
-  broken[17] = Number.NaN;
-  const healthy = broken.map((value) => (Number.isNaN(value) ? 1 : value));
+  const rows = sequences * sequenceLength;
+  const numbers = new Float32Array(rows * model.width).fill(1);
+  const healthy = payloadOf(numbers, model.width);
+  const broken = brokenPayloadOf(numbers, model.width);
 
   it("in received activations are refused before they touch the gradients", async () => {
     const engine = await openEngine(second);
-    const call = engine.forwardBackward({ microbatch: "a", sequences, activations: broken, targets });
-    await expect(call).rejects.toMatchObject({ name: "NonFiniteError", tensor: "activations" });
-    await engine.forwardBackward({ microbatch: "b", sequences, activations: healthy, targets });
+    const common = { sequences, rows, targets, send: asTheyAre };
+    const call = engine.forwardBackward({ microbatch: "a", activations: broken, ...common });
+    await expect(call).rejects.toBeInstanceOf(MalformedPayloadError);
+    await engine.forwardBackward({ microbatch: "b", activations: healthy, ...common });
     expect((await engine.step()).tokens).toBe(16);
   });
 
   it("in a received gradient cost that microbatch only", async () => {
     const [first] = cutIntoStages(model, 2) as [StageSpec];
     const engine = await openEngine(first);
-    for (const name of ["a", "b"]) await engine.forward({ microbatch: name, sequences, tokens: sample(name).tokens });
-    await expect(engine.backward({ microbatch: "a", gradient: broken })).rejects.toBeInstanceOf(NonFiniteError);
-    await engine.backward({ microbatch: "b", gradient: healthy });
+    const send = asTheyAre;
+    for (const name of ["a", "b"]) await engine.forward({ microbatch: name, ...sample(name), send });
+    const backward = (microbatch: string, gradient: Uint8Array) =>
+      engine.backward({ microbatch, gradient, send: null });
+    await expect(backward("a", broken)).rejects.toBeInstanceOf(MalformedPayloadError);
+    await backward("b", healthy);
     expect((await engine.step()).tokens).toBe(16);
   });
 

@@ -50,7 +50,7 @@ describe("training in a single process", () => {
       for (let index = 0; index < sourcesInStep * training.microbatchesPerStep; index++) {
         const crops = trainingCrops(manifest, training, { epoch, index });
         const sample = readSample(crops, training.sequenceLength, shardOf);
-        await replica.forwardBackward({ microbatch: `${index}`, ...sample });
+        await replica.forwardBackward({ microbatch: `${index}`, ...sample, send: null });
       }
       await mergeContributions(replica, "sync", [await wholeContribution(replica)]);
     }

@@ -39,7 +39,7 @@ export async function trainSingleProcess(engine: ComputeEngine, run: SingleProce
     let lossSumNats = 0;
     for (let index = 0; index < sourcesInStep * training.microbatchesPerStep; index++) {
       const sample = readSample(trainingCrops(manifest, training, { epoch, index }), training.sequenceLength, shardOf);
-      const result = await engine.forwardBackward({ microbatch: `${epoch}/${index}`, ...sample });
+      const result = await engine.forwardBackward({ microbatch: `${epoch}/${index}`, ...sample, send: null });
       lossSumNats += result.lossSumNats;
     }
     const { tokens } = await engine.step();

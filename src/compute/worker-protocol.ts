@@ -3,11 +3,13 @@
  * by `id`, over Node's IPC channel with `serialization: "advanced"`, which carries typed arrays. Requests are executed in
  * order, one at a time. The worker trusts its parent: inputs were validated at the daemon's boundary.
  *
- * Numbers: activations and gradients are f32, [tokens, width] row-major; tokens and targets are int32 [tokens], with
- * tokens = sequences · sequenceLength of one microbatch.
+ * Numbers: tokens and targets are int32 [tokens], with tokens = sequences · sequenceLength of one microbatch. Activations and their
+ * gradients are payloads of `codec/rows.ts`, [tokens, channels of the boundary], made and read in here: to the daemon they are bytes.
  */
 import type { DetectedDevice } from "../protocol/device-probe.ts";
 import type { BlobHash, RunId } from "../protocol/ids.ts";
+import type { BoundaryHealth } from "../protocol/messages.ts";
+import type { RowFormat } from "../protocol/run-config.ts";
 import type { DeviceDescription, DeviceKind, Precision } from "./kernels.ts";
 import type { AverageRequest } from "./merge/compressed-merge.ts";
 import type { RestoredResidual } from "./merge/error-feedback.ts";
@@ -74,16 +76,21 @@ export interface ComputeCalls {
   /** SHA-256 of the weights as raw f32. */
   weightsHash(): BlobHash;
   /** Forward of the first stage (`tokens`) or of a later one (`activations`), not the last. Keeps what backward needs. */
-  forward(input: StageInput): { readonly activations: Float32Array };
+  forward(input: StageInput & { readonly send: { readonly format: RowFormat } }): {
+    readonly activations: Uint8Array;
+    readonly boundary: BoundaryHealth;
+  };
   /** The last stage's forward, loss and backward in one go. With a single stage `inputGradient` is null. Loss is summed over tokens, nats. */
-  forwardBackward(input: StageInput & { readonly targets: Int32Array }): {
+  forwardBackward(input: StageInput & { readonly targets: Int32Array; readonly send: GradientFormat | null }): {
     readonly lossSumNats: number;
-    readonly inputGradient: Float32Array | null;
+    readonly inputGradient: Uint8Array | null;
   };
   /** Backward of a stage that is not the last; accumulates parameter gradients. The first stage returns null. */
-  backward(request: { readonly microbatch: MicrobatchKey; readonly gradient: Float32Array }): {
-    readonly inputGradient: Float32Array | null;
-  };
+  backward(request: {
+    readonly microbatch: MicrobatchKey;
+    readonly gradient: Uint8Array;
+    readonly send: GradientFormat | null;
+  }): { readonly inputGradient: Uint8Array | null };
   /** Forgets microbatches whose backward will not come. */
   discard(request: { readonly microbatches: readonly MicrobatchKey[] }): void;
   /** One local optimizer step on the accumulated gradients ÷ their tokens (`local-steps`); does nothing when none were accumulated. */
@@ -139,7 +146,16 @@ export type StageInput = {
   readonly microbatch: MicrobatchKey;
   /** Sequences in this microbatch. */
   readonly sequences: number;
-} & ({ readonly tokens: Int32Array } | { readonly activations: Float32Array });
+} & (
+  | { readonly tokens: Int32Array }
+  | { readonly activations: Uint8Array /** Tokens in it. */; readonly rows: number }
+);
+
+/** How the input's gradient is to be sent; null where there is no stage to send it to. `noise`: seed of what is random in its rounding. */
+export interface GradientFormat {
+  readonly format: RowFormat;
+  readonly noise: number;
+}
 
 export type ComputeMethod = keyof ComputeCalls;
 export type ComputeArguments<M extends ComputeMethod> = Parameters<ComputeCalls[M]>;
@@ -161,11 +177,13 @@ export type ComputeReply =
   | { readonly id: number; readonly ok: false; readonly error: ComputeFailure };
 
 /**
- * `non-finite`: NaN or infinity in `tensor`; the microbatch is not trained on. `memory`: the device is full.
+ * `non-finite`: NaN or infinity in `tensor`; the microbatch is not trained on. `malformed`: nor on a payload that nobody could have made
+ * of numbers. `memory`: the device is full.
  * `device-lost`: the device went away, with all it held. `unavailable`: there is none. `bug`: anything else.
  */
 export type ComputeFailure =
   | { readonly kind: "non-finite"; readonly tensor: string; readonly message: string }
+  | { readonly kind: "malformed"; readonly message: string }
   | { readonly kind: "memory"; readonly requestedBytes: number; readonly message: string }
   | { readonly kind: "device-lost"; readonly message: string }
   | { readonly kind: "unavailable"; readonly message: string }

@@ -23,6 +23,7 @@ const sample = {
   sequences: training.sequencesPerMicrobatch,
   tokens: randomTokens(model, count, "tokens"),
   targets: randomTokens(model, count, "targets"),
+  send: null,
 };
 
 async function train(device: DeviceOptions) {
@@ -153,7 +154,13 @@ async function losses(device: DeviceOptions): Promise<readonly number[]> {
   const targets = randomTokens(model, tokens.length, "targets");
   const found: number[] = [];
   for (let step = 0; step < 25; step++) {
-    const { lossSumNats } = await engine.forwardBackward({ microbatch: `${step}`, sequences, tokens, targets });
+    const { lossSumNats } = await engine.forwardBackward({
+      microbatch: `${step}`,
+      sequences,
+      tokens,
+      targets,
+      send: null,
+    });
     found.push(lossSumNats / tokens.length);
     await engine.step();
     if (step === 12) await mergeContributions(engine, "local-steps", [await wholeContribution(engine)]);

@@ -107,6 +107,7 @@ async function testedGradients(engine: ComputeCaller, device: DeviceOptions): Pr
     microbatch: "self-test",
     sequences: training.sequencesPerMicrobatch,
     ...randomSample(model, training.sequencesPerMicrobatch * training.sequenceLength),
+    send: null,
   });
   const { slices } = await engine.call("contribution", { partitions: [{ from: 0, length: layout.length }] });
   return { lossSumNats, gradients: floatsOf(slices[0] ?? new Uint8Array()) };
@@ -120,7 +121,12 @@ async function trainingLosses(engine: ComputeCaller, device: DeviceOptions): Pro
   await engine.call("open", { ...device, model, training, stage: wholeModel(model) });
   const losses: number[] = [];
   for (let step = 0; step < parityLength; step++) {
-    const { lossSumNats } = await engine.call("forwardBackward", { microbatch: `${step}`, sequences, ...sample });
+    const { lossSumNats } = await engine.call("forwardBackward", {
+      microbatch: `${step}`,
+      sequences,
+      ...sample,
+      send: null,
+    });
     losses.push(lossSumNats / sample.tokens.length);
     await engine.call("step");
   }

@@ -1,12 +1,16 @@
 /** One epoch of training as the roles (`source.ts`, `later-stage.ts`) see it: what they use and what they account for. */
+import type { GradientFormat } from "../../compute/worker-protocol.ts";
 import { type AnsweredKind, encodeAnswer, type Verdict } from "../../protocol/answer.ts";
 import type { MinerId } from "../../protocol/ids.ts";
+import type { BoundaryHealth } from "../../protocol/messages.ts";
 import type { MicrobatchMessage } from "../../protocol/microbatch.ts";
+import type { BoundaryFormats } from "../../protocol/run-config.ts";
 import type { Samples } from "../data/samples-from-blobs.ts";
 import type { Clock } from "../session/clock.ts";
 import type { Activity } from "./activity.ts";
 import type { ComputeQueue } from "./compute-queue.ts";
 import { Deliveries } from "./deliveries.ts";
+import { noiseOf } from "./noise.ts";
 import type { Peers } from "./peers.ts";
 import { type Place, tokensPerMicrobatch } from "./place.ts";
 import type { Routes } from "./routes.ts";
@@ -32,6 +36,8 @@ export interface EpochOptions {
   readonly activity: Activity;
   readonly clock: Clock;
   readonly signal: AbortSignal;
+  /** What to send in; what comes says itself what it is in. */
+  readonly boundary: BoundaryFormats;
   /** Microbatches that there is room for between their arrival and their end. */
   readonly room: number;
   /** Something was dropped, and why. */
@@ -52,6 +58,8 @@ export interface Tally {
   tokensBackward: number;
   /** Last stage only. */
   lossSumNats: number;
+  /** Of the microbatches that were sent on to the next stage. */
+  readonly boundary: { microbatches: number; rmsSum: number; relativeErrorSum: number };
 }
 
 export class Epoch {
@@ -67,6 +75,7 @@ export class Epoch {
     stalenessMost: 0,
     tokensBackward: 0,
     lossSumNats: 0,
+    boundary: { microbatches: 0, rmsSum: 0, relativeErrorSum: 0 },
   };
   /** Optimizer steps that this replica has taken: what it computes belongs to the next one. */
   stepsTaken = 0;
@@ -98,7 +107,19 @@ export class Epoch {
     if (this.tally.microbatchesInFlight > 0) await new Promise<void>((resolve) => this.#whenIdle.push(resolve));
   }
 
-  forwardDone(): void {
+  /** How the gradient of a microbatch goes back to the stage before. */
+  gradientFormat(step: number, microbatch: number): GradientFormat {
+    const { boundary, place } = this.options;
+    return { format: boundary.backward, noise: noiseOf(place, step, microbatch) };
+  }
+
+  /** `boundary`: of what was sent on. */
+  forwardDone(boundary: BoundaryHealth | null = null): void {
+    if (boundary !== null) {
+      this.tally.boundary.microbatches += 1;
+      this.tally.boundary.rmsSum += boundary.rms;
+      this.tally.boundary.relativeErrorSum += boundary.relativeError;
+    }
     this.options.activity.forward(tokensPerMicrobatch(this.options.place));
   }
 

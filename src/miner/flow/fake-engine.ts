@@ -1,17 +1,21 @@
 /** For tests: a compute engine whose sums are easy to follow. Every trained microbatch moves the weights by one. */
+import { encodeRows } from "../../compute/codec/rows.ts";
 import { type AverageRequest, CompressedMerge } from "../../compute/merge/compressed-merge.ts";
 import { stageLayout } from "../../compute/model/layout.ts";
 import { planStageMemory } from "../../compute/model/memory-plan.ts";
+import { channelsBefore } from "../../compute/model/parts.ts";
 import type {
   ComputeArguments,
   ComputeMethod,
   ComputeResult,
+  GradientFormat,
   OpenOptions,
   SliceRange,
   StageInput,
 } from "../../compute/worker-protocol.ts";
 import { FailureError } from "../../protocol/failure.ts";
 import { bytesOf, floatsOf, hashBytes } from "../../protocol/identity.ts";
+import type { RowFormat } from "../../protocol/run-config.ts";
 import type { ComputeEngine, EngineSource } from "../compute-host/compute-worker.ts";
 
 export class FakeEngine implements ComputeEngine {
@@ -87,24 +91,26 @@ export class FakeEngine implements ComputeEngine {
       case "state":
         return { weights: Float32Array.from(this.#weights), optimizer: new Float32Array(this.#optimizerLength()) };
       case "forward": {
-        const input = argument as StageInput;
+        const input = argument as StageInput & { send: { format: RowFormat } };
         if (this.#kept.has(input.microbatch)) throw new Error(`${input.microbatch} is kept already`);
-        this.#kept.set(input.microbatch, this.#rows(input));
-        return { activations: new Float32Array(this.#rows(input) * this.#open().model.width).fill(1) };
+        const rows = rowsOf(input);
+        this.#kept.set(input.microbatch, rows);
+        const activations = this.#payload(rows, this.#open().stage.toLayer, input.send.format);
+        return { activations, boundary: { rms: 1, relativeError: 0 } };
       }
       case "forwardBackward": {
-        const input = argument as StageInput;
-        this.#train(this.#rows(input));
-        const gradient = new Float32Array(this.#rows(input) * this.#open().model.width).fill(1);
-        return { lossSumNats: 2 * this.#rows(input), inputGradient: "tokens" in input ? null : gradient };
+        const input = argument as StageInput & { send: GradientFormat | null };
+        const rows = rowsOf(input);
+        this.#train(rows);
+        return { lossSumNats: 2 * rows, inputGradient: this.#inputGradient(rows, input.send) };
       }
       case "backward": {
-        const { microbatch, gradient } = argument as { microbatch: string; gradient: Float32Array };
+        const { microbatch, send } = argument as { microbatch: string; send: GradientFormat | null };
         const rows = this.#kept.get(microbatch);
         if (rows === undefined) throw new Error(`${microbatch} is not kept`);
         this.#kept.delete(microbatch);
         this.#train(rows);
-        return { inputGradient: this.#open().stage.index === 0 ? null : gradient };
+        return { inputGradient: this.#inputGradient(rows, send) };
       }
       case "discard":
         for (const microbatch of (argument as { microbatches: string[] }).microbatches) this.#kept.delete(microbatch);
@@ -169,14 +175,24 @@ export class FakeEngine implements ComputeEngine {
     return (this.#open().training.mode === "sync" ? 2 : 3) * this.#weights.length + 1;
   }
 
-  #rows(input: StageInput): number {
-    return "tokens" in input ? input.tokens.length : input.activations.length / this.#open().model.width;
+  #inputGradient(rows: number, send: GradientFormat | null): Uint8Array | null {
+    return send && this.#payload(rows, this.#open().stage.fromLayer, send.format);
+  }
+
+  /** Ones, as they cross the boundary before a layer. */
+  #payload(rows: number, layer: number, format: RowFormat): Uint8Array {
+    const shape = { rows, columns: channelsBefore(this.#open().model, layer) };
+    return encodeRows(new Float32Array(rows * shape.columns).fill(1), shape, { format, noise: null });
   }
 
   #open(): OpenOptions {
     if (this.#options === null) throw new Error("the fake engine is not open");
     return this.#options;
   }
+}
+
+function rowsOf(input: StageInput): number {
+  return "tokens" in input ? input.tokens.length : input.rows;
 }
 
 /** For tests: makes a fake engine whenever there is none, and lets it crash. */

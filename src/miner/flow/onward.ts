@@ -16,8 +16,8 @@ const reminderFactor = 3;
 const shortestReminderMs = 10_000;
 
 export interface Returned {
-  /** [rows, columns]. */
-  readonly gradient: Float32Array;
+  /** Payload of [rows, columns]. */
+  readonly gradient: Uint8Array;
   /** One miner per stage. */
   readonly path: readonly MinerId[];
 }
@@ -68,7 +68,7 @@ export class Onward {
 
   /** A gradient that came from the next stage, which is answered. */
   receive(from: MinerId, message: MicrobatchMessage): void {
-    const { microbatch, path, values } = message;
+    const { microbatch, path, payload } = message;
     const flight = this.#flights.get(microbatch);
     if (flight === undefined || !flight.sentTo.has(from)) {
       this.#epoch.answer(from, "backward", message, this.#returned.has(microbatch) ? "accepted" : "stale");
@@ -77,7 +77,7 @@ export class Onward {
     this.#epoch.answer(from, "backward", message, "accepted");
     this.#returned.add(microbatch);
     this.#measure(flight, from);
-    this.#land(flight, { gradient: values, path });
+    this.#land(flight, { gradient: payload, path });
   }
 
   /** The replica that has it says that it will not come back. */

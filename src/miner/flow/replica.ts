@@ -47,7 +47,7 @@ const reports: readonly ClientMessage["type"][] = [
   "stored",
 ];
 const handsOver: readonly Phase["kind"][] = ["training", "uploading", "merging", "storing"];
-const nothingTrained: Trained = { meanLossNats: null, computeMs: 0 };
+const nothingTrained: Trained = { meanLossNats: null, computeMs: 0, boundary: null };
 
 export class Replica {
   readonly #options: ReplicaOptions;
@@ -133,7 +133,7 @@ export class Replica {
     const { phase } = this;
     switch (message.type) {
       case "start":
-        if (phase.kind === "ready") this.#routes = this.#epochActs.start(message.roster);
+        if (phase.kind === "ready") this.#routes = this.#epochActs.start(message.roster, message.boundary);
         else this.#updateRoster(message.roster);
         this.#askAfterSilence();
         break;

@@ -2,6 +2,7 @@
  * The first stage's part in an epoch: it begins its share of every step's microbatches, waits until their gradients are back, and
  * ends the step. With a single stage it is the whole pipeline.
  */
+import { channelsBefore } from "../../compute/model/parts.ts";
 import type { AnsweredKind } from "../../protocol/answer.ts";
 import type { MinerId } from "../../protocol/ids.ts";
 import type { MicrobatchMessage } from "../../protocol/microbatch.ts";
@@ -106,7 +107,11 @@ export class Source implements Role {
   async #throughOneStage(microbatch: number): Promise<boolean> {
     const { compute, samples, place, signal } = this.#epoch.options;
     const sample = await samples.sample({ epoch: place.at.epoch, index: microbatch }, signal);
-    const result = await compute.attempt("forward", "forwardBackward", { microbatch: String(microbatch), ...sample });
+    const result = await compute.attempt("forward", "forwardBackward", {
+      microbatch: String(microbatch),
+      ...sample,
+      send: null,
+    });
     if (result === null) return false;
     this.#epoch.tally.lossSumNats += result.lossSumNats;
     this.#epoch.forwardDone();
@@ -119,16 +124,17 @@ export class Source implements Role {
     const { epoch, attempt } = place.at;
     const microbatch = String(index);
     const { sequences, tokens } = await samples.sample({ epoch, index }, signal);
-    const forward = await compute.attempt("forward", "forward", { microbatch, sequences, tokens });
+    const send = { format: this.#epoch.options.boundary.forward };
+    const forward = await compute.attempt("forward", "forward", { microbatch, sequences, tokens, send });
     if (forward === null) return false;
-    this.#epoch.forwardDone();
+    this.#epoch.forwardDone(forward.boundary);
     const stepsAtForward = this.#epoch.stepsTaken;
-    const [rows, columns] = [tokens.length, place.model.width];
+    const [rows, columns] = [tokens.length, channelsBefore(place.model, place.stage.toLayer)];
     const gradient = await this.#withinDeadline({
       ...{ epoch, attempt, step, microbatch: index, stage: 1, path: [self] },
-      ...{ sequences, rows, columns, values: forward.activations },
+      ...{ sequences, rows, columns, payload: forward.activations },
     });
-    const backward = gradient && (await compute.attempt("backward", "backward", { microbatch, gradient }));
+    const backward = gradient && (await compute.attempt("backward", "backward", { microbatch, gradient, send: null }));
     if (backward === null) {
       await compute.run("step", "discard", { microbatches: [microbatch] });
       return false;
@@ -137,7 +143,7 @@ export class Source implements Role {
     return true;
   }
 
-  async #withinDeadline(message: MicrobatchMessage): Promise<Float32Array | null> {
+  async #withinDeadline(message: MicrobatchMessage): Promise<Uint8Array | null> {
     const { clock, routes, signal } = this.#epoch.options;
     const beganAtMs = clock.nowMs();
     let stopTimer = () => {};

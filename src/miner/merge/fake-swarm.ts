@@ -136,7 +136,8 @@ export class FakeSwarm {
   order(to: MinerId, order: MergeOrder): void {
     setImmediate(() => {
       this.#moment();
-      if (this.live.has(to)) this.member(to).acts.handle(this.place, order, { meanLossNats: null, computeMs: 0 });
+      if (this.live.has(to))
+        this.member(to).acts.handle(this.place, order, { meanLossNats: null, computeMs: 0, boundary: null });
     });
   }
 

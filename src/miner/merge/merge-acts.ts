@@ -8,7 +8,7 @@ import { failureOf } from "../../protocol/failure.ts";
 import { bytesOf } from "../../protocol/identity.ts";
 import { type MinerId, type PlaceRef, samePlace, shortId } from "../../protocol/ids.ts";
 import type { MergeMessage } from "../../protocol/merge-messages.ts";
-import type { ClientMessage, GatewayMessage } from "../../protocol/messages.ts";
+import type { BoundaryHealth, ClientMessage, GatewayMessage } from "../../protocol/messages.ts";
 import { partitionsOf } from "../../protocol/partitions.ts";
 import { stageNames } from "../../protocol/stage-names.ts";
 import type { Offered } from "../../transport/blob-serving.ts";
@@ -34,6 +34,8 @@ export interface Trained {
   /** Last stage only, per token. */
   readonly meanLossNats: number | null;
   readonly computeMs: number;
+  /** Null: nothing was sent on to another stage. */
+  readonly boundary: BoundaryHealth | null;
 }
 
 /** As many slices as one report holds. */
@@ -112,7 +114,7 @@ export class MergeActs {
     this.#current = null;
   }
 
-  #upload(place: Place, { replicas }: OrderOf<"upload">, { meanLossNats, computeMs }: Trained): void {
+  #upload(place: Place, { replicas }: OrderOf<"upload">, { meanLossNats, computeMs, boundary }: Trained): void {
     const { phase } = this.#phases;
     if (phase.kind !== "ready" && phase.kind !== "training") return;
     const signal = this.#phases.enter({ kind: "uploading", place });
@@ -135,7 +137,7 @@ export class MergeActs {
         tokens,
         lossSumNats,
         computeMs,
-        boundary: null,
+        boundary,
       });
     });
   }
