@@ -4,8 +4,8 @@ import { tokenizerIdSchema } from "../compute/data/tokenizer.ts";
 import { type PresetName, presets } from "../compute/model/presets.ts";
 import type { RunOptions as NetworkRunOptions } from "../network/run-options.ts";
 import { FailureError } from "../protocol/failure.ts";
-import { rowFormatSchema, trainingConfigSchema } from "../protocol/run-config.ts";
-import { channelsValue, countValue, rankValue, seedValue, stalenessValue } from "./option-types.ts";
+import { exchangeNameSchema, rowFormatSchema, trainingConfigSchema } from "../protocol/run-config.ts";
+import { channelsValue, countValue, lagValue, rankValue, seedValue, stalenessValue } from "./option-types.ts";
 
 /** Where a network that other computers join listens, unless told otherwise. */
 export const defaultNetworkPort = 7700;
@@ -78,6 +78,18 @@ export function withRunOptions(command: Command, preset: Option): Command {
       new Option("--boundary-backward <format>", "what their gradients cross in, which bear fewer bits").choices(
         rowFormatSchema.options,
       ),
+    )
+    .addOption(
+      new Option(
+        "--exchange <codec>",
+        "average what every optimizer step moves with the other replicas of the stage, in so many bits per parameter, instead of at merges only",
+      ).choices(exchangeNameSchema.options),
+    )
+    .addOption(
+      new Option(
+        "--exchange-lag <steps>",
+        "0: every step waits for the others; 1: it goes on meanwhile, and makes up for it one step later",
+      ).argParser(lagValue),
     );
 }
 
@@ -86,14 +98,15 @@ const describing = [
   ...["stages", "replicas", "data", "from", "tokenizer", "tokens", "seed"],
   ...["mode", "optimizer", "stepsPerEpoch", "maxStaleness"],
   ...["bottleneck", "bottleneckHidden", "boundaryForward", "boundaryBackward"],
+  ...["exchange", "exchangeLag"],
 ];
 
 /** Nothing but them: other options may come with them. */
 export function runOptionsOf(options: RunOptions): RunOptions {
   const { preset, stages, replicas, data, from, tokenizer, tokens, seed, mode } = options;
-  const { optimizer, stepsPerEpoch, maxStaleness } = options;
+  const { optimizer, stepsPerEpoch, maxStaleness, exchange, exchangeLag } = options;
   const { bottleneck, bottleneckHidden, boundaryForward, boundaryBackward } = options;
-  const how = { mode, optimizer, stepsPerEpoch, maxStaleness };
+  const how = { mode, optimizer, stepsPerEpoch, maxStaleness, exchange, exchangeLag };
   const boundary = { bottleneck, bottleneckHidden, boundaryForward, boundaryBackward };
   return { preset, stages, replicas, data, from, tokenizer, tokens, seed, ...how, ...boundary };
 }

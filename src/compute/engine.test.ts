@@ -20,6 +20,7 @@ import { stageLayout } from "./model/layout.ts";
 import { stageMemory } from "./model/memory-plan.ts";
 import { presets } from "./model/presets.ts";
 import { cutIntoStages, wholeModel } from "./model/stages.ts";
+import { NonFiniteError } from "./non-finite.ts";
 import type { ReplicaState } from "./worker-protocol.ts";
 
 const model = smallModel;

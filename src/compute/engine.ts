@@ -162,6 +162,8 @@ export function createEngine(openDevice: (options: DeviceOptions) => Promise<Dev
     },
 
     step: async () => opened().replica.step(),
+    stepDelta: async ({ seed }) => opened().replica.stepDelta(seed),
+    applyExchange: async ({ contributions }) => opened().replica.applyExchange(contributions),
     contribution: async ({ partitions }) => opened().replica.contribution(partitions),
     average: async (request) => opened().merge.average(request),
 

@@ -23,6 +23,7 @@ import { packOptimizerState, unpackOptimizerState } from "./model/optimizer-stat
 import { createReplicaMemory } from "./model/replica-memory.ts";
 import type { Stage } from "./model/stage.ts";
 import { checkFinite, finiteNorm } from "./non-finite.ts";
+import { createStepExchange, type StepAverage, type StepContribution } from "./step-exchange.ts";
 import type { Contribution, ReplicaState, SliceRange } from "./worker-protocol.ts";
 
 export interface Replica {
@@ -34,6 +35,13 @@ export interface Replica {
   state(): Promise<ReplicaState>;
   /** `gradientNorm` is the mean gradient's, before any clipping. */
   step(): Promise<{ readonly tokens: number; readonly gradientNorm: number }>;
+  /** As `step`, for a step that is averaged with other replicas (`step-exchange.ts`): what it moved, encoded. */
+  stepDelta(seed: number): Promise<{
+    readonly tokens: number;
+    readonly gradientNorm: number;
+    readonly parts: readonly Uint8Array[];
+  }>;
+  applyExchange(contributions: readonly StepContribution[]): StepAverage;
   contribution(partitions: readonly SliceRange[]): Promise<Contribution>;
   weightsHash(): Promise<BlobHash>;
   beginMerge(): void;
@@ -45,7 +53,10 @@ export interface Replica {
 export function createReplica(device: Device, stage: Stage, training: TrainingConfig, merge: CompressedMerge): Replica {
   const { kernels } = device;
   const { memory, layout, parameters, gradients, scratch } = stage;
-  const { optimizer, epochStart, exchange } = createReplicaMemory(memory, training, layout.length);
+  const { optimizer, epochStart, exchange, ...more } = createReplicaMemory(memory, training, layout.length);
+  const { exchange: exchanged } = training.compression;
+  const stepExchange =
+    exchanged && more.stepExchange && createStepExchange(device, parameters, exchanged.codec, more.stepExchange);
   const isLocal = training.mode === "local-steps";
   const whole: Span = { from: 0, to: layout.length };
   let steps = 0;
@@ -64,6 +75,7 @@ export function createReplica(device: Device, stage: Stage, training: TrainingCo
   function startEpoch(): void {
     hasMoved = false;
     steppedTokens = 0;
+    stepExchange?.restart();
   }
 
   function leaveEpochStart(): void {
@@ -112,10 +124,11 @@ export function createReplica(device: Device, stage: Stage, training: TrainingCo
   }
 
   /**
-   * Steps, within the spans given, on the mean of the summed gradients, and returns its norm before clipping. Norm gains lie behind
-   * the matrices and do not decay. Throws `NonFiniteError`, and leaves everything as it was, when the norm is not a number.
+   * Begins a step on the mean of the summed gradients: `take` takes it within a range of the weights. `gradientNorm` is theirs before
+   * clipping. Norm gains lie behind the matrices and do not decay. Throws `NonFiniteError`, and leaves everything as it was, when the
+   * norm is not a number.
    */
-  async function takeStep(tokens: number, spans: readonly Span[]): Promise<number> {
+  async function beginStep(tokens: number) {
     const gradientNorm = (await gradientSumNorm()) / tokens;
     const [firstMoment, secondMoment] = [optimizer.firstMoment.use(), optimizer.secondMoment.use()];
     if (isLocal) leaveEpochStart();
@@ -125,14 +138,19 @@ export function createReplica(device: Device, stage: Stage, training: TrainingCo
     const clipped = clipGradientNorm !== null && gradientNorm > clipGradientNorm ? clipGradientNorm / gradientNorm : 1;
     const gradientScale = clipped / tokens;
     const options = { ...adamOptions(training, stage.spec, steps), gradientScale };
-    for (const { from, to, decayRate } of [
-      ...within(spans, { from: 0, to: decayedLength }).map((span) => ({ ...span, decayRate: options.decayRate })),
-      ...within(spans, { from: decayedLength, to: length }).map((span) => ({ ...span, decayRate: 0 })),
-    ]) {
-      const part = (vector: Slice) => range(vector, from, to - from);
-      kernels.adam(part(parameters), part(gradients), part(firstMoment), part(secondMoment), { ...options, decayRate });
-    }
-    return gradientNorm;
+    const take = (...spans: readonly Span[]) => {
+      for (const { from, to, decayRate } of [
+        ...within(spans, { from: 0, to: decayedLength }).map((span) => ({ ...span, decayRate: options.decayRate })),
+        ...within(spans, { from: decayedLength, to: length }).map((span) => ({ ...span, decayRate: 0 })),
+      ]) {
+        const part = (vector: Slice) => range(vector, from, to - from);
+        kernels.adam(part(parameters), part(gradients), part(firstMoment), part(secondMoment), {
+          ...options,
+          decayRate,
+        });
+      }
+    };
+    return { gradientNorm, take };
   }
 
   /** On the averaged pseudo-gradient, which `gradients` hold within the spans given. */
@@ -172,12 +190,33 @@ export function createReplica(device: Device, stage: Stage, training: TrainingCo
       const tokens = pendingTokens;
       if (tokens === 0) return { tokens, gradientNorm: 0 };
       try {
-        const gradientNorm = await takeStep(tokens, [whole]);
+        const { gradientNorm, take } = await beginStep(tokens);
+        take(whole);
         steppedTokens += tokens;
         return { tokens, gradientNorm };
       } finally {
         clearGradients();
       }
+    },
+
+    async stepDelta(seed) {
+      if (stepExchange === null) throw new Error("a replica that exchanges no steps");
+      const tokens = pendingTokens;
+      if (tokens === 0) return { tokens, gradientNorm: 0, parts: [] };
+      try {
+        const { gradientNorm, take } = await beginStep(tokens);
+        const parts = await stepExchange.move((from, to) => take({ from, to }), seed);
+        steppedTokens += tokens;
+        return { tokens, gradientNorm, parts };
+      } finally {
+        clearGradients();
+      }
+    },
+
+    applyExchange(contributions) {
+      if (stepExchange === null) throw new Error("a replica that exchanges no steps");
+      leaveEpochStart();
+      return stepExchange.average(contributions);
     },
 
     async contribution(partitions) {
@@ -208,7 +247,7 @@ export function createReplica(device: Device, stage: Stage, training: TrainingCo
       try {
         if (isLocal && hasMoved) kernels.copy(parameters, epochStart.use());
         if (merged.length > 0 && optimizer.outerMomentum) takeOuterStep(optimizer.outerMomentum, merged);
-        else if (merged.length > 0) await takeStep(tokens, merged);
+        else if (merged.length > 0) (await beginStep(tokens)).take(...merged);
         merge.end(counted);
         startEpoch();
       } finally {

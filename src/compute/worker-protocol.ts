@@ -15,6 +15,7 @@ import type { AverageRequest } from "./merge/compressed-merge.ts";
 import type { RestoredResidual } from "./merge/error-feedback.ts";
 import type { ModelConfig, StageSpec, TrainingConfig } from "./model/config.ts";
 import type { MemoryPlan } from "./model/memory-plan.ts";
+import type { StepAverage, StepContribution } from "./step-exchange.ts";
 
 /** Names a microbatch within one epoch attempt; unique among the stage's microbatches in flight. */
 export type MicrobatchKey = string;
@@ -95,6 +96,20 @@ export interface ComputeCalls {
   discard(request: { readonly microbatches: readonly MicrobatchKey[] }): void;
   /** One local optimizer step on the accumulated gradients ÷ their tokens (`local-steps`); does nothing when none were accumulated. */
   step(): { readonly tokens: number; readonly gradientNorm: number };
+  /**
+   * As `step`, in a run whose replicas average every step: also gives what it moved, encoded in the parts of `exchangeParts`; none
+   * without tokens. What is rounded away goes along with the next step. `seed`: 32 bits, new for every step and replica.
+   */
+  stepDelta(request: { readonly seed: number }): {
+    readonly tokens: number;
+    readonly gradientNorm: number;
+    readonly parts: readonly Uint8Array[];
+  };
+  /**
+   * The average of what a step moved, in this order and weighted by tokens, takes the place of this replica's own. The same
+   * contributions leave all replicas that were equal before the step equal, but for what each has still to send of its own.
+   */
+  applyExchange(request: { readonly contributions: readonly StepContribution[] }): StepAverage;
   /** What was rounded away goes into the next contribution if this one counts (`applyMerged`), and is taken back when it does not. */
   contribution(request: { readonly partitions: readonly SliceRange[] }): Contribution;
   /**

@@ -87,6 +87,10 @@ export const vectorCodecSchema = z.discriminatedUnion("kind", [
 ]);
 export type VectorCodec = Readonly<z.infer<typeof vectorCodecSchema>>;
 
+/** How the movement of a step is sent, as people ask for it. `off`: it is not. */
+export const exchangeNameSchema = z.enum(["off", "f32", "dense1", "dense2", "dense4", "dense8"]);
+export type ExchangeName = z.infer<typeof exchangeNameSchema>;
+
 export const compressionSchema = z.strictObject({
   boundary: boundaryFormatsSchema,
   /**

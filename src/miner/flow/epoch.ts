@@ -6,6 +6,7 @@ import type { BoundaryHealth } from "../../protocol/messages.ts";
 import type { MicrobatchMessage } from "../../protocol/microbatch.ts";
 import type { BoundaryFormats } from "../../protocol/run-config.ts";
 import type { Samples } from "../data/samples-from-blobs.ts";
+import { StepExchange } from "../exchange/step-exchange.ts";
 import type { Clock } from "../session/clock.ts";
 import type { Activity } from "./activity.ts";
 import type { ComputeQueue } from "./compute-queue.ts";
@@ -65,6 +66,8 @@ export interface Tally {
 export class Epoch {
   readonly options: EpochOptions;
   readonly deliveries: Deliveries;
+  /** Null where the replicas of a stage meet at the merge only. */
+  readonly exchange: StepExchange | null;
   readonly tally: Tally = {
     microbatchesDone: 0,
     microbatchesLost: 0,
@@ -84,6 +87,16 @@ export class Epoch {
   constructor(options: EpochOptions) {
     this.options = options;
     this.deliveries = new Deliveries(options);
+    const { mode, compression } = options.place.training;
+    const exchange = mode === "sync" ? null : compression.exchange;
+    this.exchange = exchange && new StepExchange(options, exchange);
+  }
+
+  /** Takes the next optimizer step: by itself, or together with the other replicas of the stage. */
+  async step(): Promise<void> {
+    if (this.exchange === null) await this.options.compute.attempt("step", "step");
+    else await this.exchange.take(this.stepsTaken);
+    this.stepsTaken += 1;
   }
 
   answer(to: MinerId, about: AnsweredKind, { epoch, attempt, step, microbatch }: MicrobatchMessage, verdict: Verdict) {

@@ -17,11 +17,13 @@ import { FailureError } from "../../protocol/failure.ts";
 import { bytesOf, floatsOf, hashBytes } from "../../protocol/identity.ts";
 import type { RowFormat } from "../../protocol/run-config.ts";
 import type { ComputeEngine, EngineSource } from "../compute-host/compute-worker.ts";
+import { FakeStepExchange } from "../exchange/fake-step-exchange.ts";
 
 export class FakeEngine implements ComputeEngine {
   readonly calls: ComputeMethod[] = [];
   /** The calls that concern one microbatch, and the steps, in the order in which they were answered. */
   readonly history: { readonly method: ComputeMethod; readonly microbatch: number | null }[] = [];
+  readonly exchange = new FakeStepExchange();
   /** Returns the failure of the next call, if it shall fail. */
   failing: (method: ComputeMethod, call: number) => FailureError | null;
   readonly #turnsPerCall: () => number;
@@ -43,6 +45,11 @@ export class FakeEngine implements ComputeEngine {
   /** Microbatches that wait for their gradient. */
   get kept(): readonly string[] {
     return [...this.#kept.keys()];
+  }
+
+  /** How far the weights have left the epoch's start. */
+  get moved(): number {
+    return this.#moved;
   }
 
   async call<M extends ComputeMethod>(method: M, ...args: ComputeArguments<M>): Promise<ComputeResult<M>> {
@@ -68,7 +75,7 @@ export class FakeEngine implements ComputeEngine {
   }
 
   #record(method: ComputeMethod, argument: unknown): void {
-    if (method === "step") this.history.push({ method, microbatch: null });
+    if (method === "step" || method === "stepDelta") this.history.push({ method, microbatch: null });
     if (method === "forward" || method === "backward" || method === "forwardBackward")
       this.history.push({ method, microbatch: Number((argument as { microbatch: string }).microbatch) });
   }
@@ -117,6 +124,10 @@ export class FakeEngine implements ComputeEngine {
         return undefined;
       case "step":
         return this.#step();
+      case "stepDelta":
+        return this.#stepDelta();
+      case "applyExchange":
+        return this.#applyExchange((argument as ComputeArguments<"applyExchange">[0]).contributions);
       case "contribution": {
         const { partitions } = argument as { partitions: readonly SliceRange[] };
         const moved = this.#moved + this.#syncPending();
@@ -158,9 +169,25 @@ export class FakeEngine implements ComputeEngine {
     return { tokens, gradientNorm: 1 };
   }
 
+  #stepDelta(): ComputeResult<"stepDelta"> {
+    const before = this.#moved;
+    const { tokens, gradientNorm } = this.#step();
+    if (tokens === 0) return { tokens, gradientNorm, parts: [] };
+    const { training } = this.#open();
+    const parts = this.exchange.move(this.#moved - before, this.#weights.length, training);
+    return { tokens, gradientNorm, parts };
+  }
+
+  #applyExchange(contributions: ComputeArguments<"applyExchange">[0]["contributions"]) {
+    const { correction, ...average } = this.exchange.average(contributions, this.#weights.length);
+    this.#moved += correction;
+    return average;
+  }
+
   #restart(): void {
     this.#kept.clear();
     this.#pending = this.#pendingTokens = this.#moved = this.#tokens = 0;
+    this.exchange.restart();
   }
 
   #syncPending(): number {

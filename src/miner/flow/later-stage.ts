@@ -114,12 +114,11 @@ export class LaterStage implements Role {
 
   /** Once for each step that is over: several may be, for who missed some of the markers. */
   async #stepWhenOver(): Promise<void> {
-    const { compute, place } = this.#epoch.options;
+    const { place } = this.#epoch.options;
     if (this.#isStepping || place.training.mode === "sync") return;
     this.#isStepping = true;
     while (this.#gate.isOver(this.#epoch.stepsTaken)) {
-      await compute.attempt("step", "step");
-      this.#epoch.stepsTaken += 1;
+      await this.#epoch.step();
       for (const held of this.#held.endStep()) this.#carrier.giveUp(held);
       this.#carryDue();
     }

@@ -38,10 +38,13 @@ export class Onward {
   readonly #flights = new Map<number, Flight>();
   /** Microbatches whose gradient came. */
   readonly #returned = new Set<number>();
+  readonly #onRefused: () => void;
   #slowestMs = 0;
 
-  constructor(epoch: Epoch) {
+  /** `refused`: a replica had no room for a microbatch. */
+  constructor(epoch: Epoch, refused: () => void = () => {}) {
     this.#epoch = epoch;
+    this.#onRefused = refused;
     const { routes, place, clock, signal } = epoch.options;
     this.#next = new NextStage(routes, place.stage.index + 1, clock);
     routes.onChange(() => this.#each((flight) => flight.wake()));
@@ -129,7 +132,10 @@ export class Onward {
   }
 
   #refused(flight: Flight, to: MinerId, outcome: Exclude<Outcome, "accepted">): void {
-    if (outcome === "full") this.#next.full(to);
+    if (outcome === "full") {
+      this.#next.full(to);
+      this.#onRefused();
+    }
     if (outcome === "wrong-place") this.#epoch.options.routes.placeLost(to, flight.message.stage);
     // Its step is over elsewhere, or its numbers are not finite: another replica would not help.
     if (outcome === "stale" || outcome === "lost") this.#land(flight, null);

@@ -10,6 +10,7 @@ import { microbatchesInStep } from "../../protocol/source-shares.ts";
 import type { Epoch, Role } from "./epoch.ts";
 import { FlushMarkers } from "./flush-markers.ts";
 import { Onward } from "./onward.ts";
+import { Pace } from "./pace.ts";
 import { holdsLastStage } from "./place.ts";
 
 /** The last resort for a microbatch that neither comes back nor is said to be lost: so many times as long as the slowest so far … */
@@ -23,6 +24,7 @@ export class Source implements Role {
   readonly #epoch: Epoch;
   readonly #onward: Onward;
   readonly #markers: FlushMarkers;
+  readonly #pace: Pace;
   /** Of each step that has begun, how many of its microbatches are under way. */
   readonly #underWay: number[] = [];
   #stepsEnded = 0;
@@ -33,7 +35,9 @@ export class Source implements Role {
 
   constructor(epoch: Epoch) {
     this.#epoch = epoch;
-    this.#onward = new Onward(epoch);
+    const { microbatchesPerStep, maximumStaleness } = epoch.options.place.training;
+    this.#pace = new Pace(epoch.options.place.stage.count, microbatchesPerStep * (1 + maximumStaleness));
+    this.#onward = new Onward(epoch, () => this.#pace.refused());
     this.#markers = new FlushMarkers(epoch);
     epoch.options.signal.addEventListener("abort", () => this.#changed(), { once: true });
   }
@@ -48,6 +52,7 @@ export class Source implements Role {
     }
     await this.#until(() => this.#stepsEnded === this.#underWay.length);
     // Nobody has to wait for the steps that are left out.
+    this.#epoch.exchange?.close();
     if (mode === "local-steps") this.#markers.flush(stepsPerEpoch - 1);
   }
 
@@ -67,13 +72,13 @@ export class Source implements Role {
   /** Begins the source's share of a step, a bounded number at a time. */
   async #beginStep(step: number): Promise<void> {
     const { place, routes, self, react } = this.#epoch.options;
-    const { microbatchesPerStep, maximumStaleness } = place.training;
+    const { microbatchesPerStep } = place.training;
     const { first, count } = routes.shareOf(self) ?? { first: 0, count: 0 };
     const inStep = microbatchesInStep(routes.sources.length, microbatchesPerStep);
-    const mostUnderWay = Math.min(microbatchesPerStep * (1 + maximumStaleness), place.stage.count + 1);
     this.#underWay.push(0);
+    this.#pace.stepBegan();
     for (let turn = 0; turn < count; turn++) {
-      await this.#until(() => this.#isWindingDown || sum(this.#underWay) < mostUnderWay);
+      await this.#until(() => this.#isWindingDown || sum(this.#underWay) < this.#pace.mostUnderWay);
       if (this.#isWindingDown) return;
       this.#count(step, 1);
       react(() => this.#roundTrip(step, step * inStep + first + turn));
@@ -82,24 +87,26 @@ export class Source implements Role {
 
   /** All gradients of this step that will come are here: everybody may step, and the source does. */
   async #endStep(step: number): Promise<void> {
-    const { place, compute } = this.#epoch.options;
+    const { place } = this.#epoch.options;
     await this.#until(() => this.#stepsEnded === step && this.#underWay[step] === 0);
     if (place.training.mode === "local-steps") {
       this.#markers.flush(step);
-      await compute.attempt("step", "step");
-      this.#epoch.stepsTaken += 1;
+      await this.#epoch.step();
     }
     this.#stepsEnded += 1;
     this.#changed();
   }
 
   async #roundTrip(step: number, microbatch: number): Promise<void> {
+    const { clock } = this.#epoch.options;
+    const departure = this.#pace.departed(clock.nowMs());
     this.#epoch.inFlight(1);
     const isDone = holdsLastStage(this.#epoch.options.place)
       ? await this.#throughOneStage(microbatch)
       : await this.#throughAllStages(step, microbatch);
     this.#epoch.inFlight(-1);
-    if (!isDone) this.#epoch.tally.microbatchesLost += 1;
+    if (isDone) this.#pace.returned(departure, clock.nowMs());
+    else this.#epoch.tally.microbatchesLost += 1;
     this.#count(step, -1);
   }
 

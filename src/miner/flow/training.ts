@@ -1,5 +1,6 @@
 /** One attempt at an epoch's training, between `start` and `upload`: gives the replica its role and feeds it its messages. */
 import type { Answer, AnsweredKind } from "../../protocol/answer.ts";
+import type { ExchangeMessage } from "../../protocol/exchange-messages.ts";
 import { failureOf } from "../../protocol/failure.ts";
 import type { MinerId } from "../../protocol/ids.ts";
 import type { MicrobatchMessage } from "../../protocol/microbatch.ts";
@@ -64,6 +65,11 @@ export class Training {
       return;
     }
     this.#role.receive(from, kind, message);
+  }
+
+  /** Takes what another replica of the stage says of a step. Throws `FailureError` (unexpected-message). */
+  receiveExchange(from: MinerId, message: ExchangeMessage): void {
+    this.#epoch.exchange?.receive(from, message);
   }
 
   answered(from: MinerId, answer: Answer): void {
