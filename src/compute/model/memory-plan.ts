@@ -3,6 +3,7 @@
  * microbatch, or refuse. The figures are counted by the functions that allocate, so they cannot disagree with them.
  */
 import { DeviceMemoryError } from "../kernels.ts";
+import { errorFeedbackBytes as feedbackBytes } from "../merge/error-feedback.ts";
 import type { ModelConfig, StageSpec, TrainingConfig } from "./config.ts";
 import { countElements, elementBytes } from "./memory.ts";
 import { createReplicaMemory, takeReplicaMemory } from "./replica-memory.ts";
@@ -13,6 +14,8 @@ export interface MemoryPlan {
   readonly gradientsBytes: number;
   /** The optimizer's moments, the weights at the epoch's start, and what merging needs. Taken when training needs it. */
   readonly optimizerBytes: number;
+  /** What was rounded away of contributions, in the computer's memory rather than the device's. Taken at the first merge. */
+  readonly errorFeedbackBytes: number;
   /** What all microbatches share, and the back end's own working space. */
   readonly scratchBytes: number;
   readonly activationsPerMicrobatchBytes: number;
@@ -55,17 +58,24 @@ export function stageMemory(
   const optimizerBytes =
     elementBytes *
     countElements((memory) => takeReplicaMemory(createReplicaMemory(memory, training, parameters), training));
+  const errorFeedbackBytes = feedbackBytes(training.compression.merge, parameters);
   const scratchBytes = elementBytes * (allocated - 2 * parameters) + workspaceBytes;
   const activationsPerMicrobatchBytes = elementBytes * (total - allocated);
   return {
     weightsBytes,
     gradientsBytes: weightsBytes,
     optimizerBytes,
+    errorFeedbackBytes,
     scratchBytes,
     activationsPerMicrobatchBytes,
     microbatchesInFlight,
     recompute,
-    totalBytes: 2 * weightsBytes + optimizerBytes + scratchBytes + microbatchesInFlight * activationsPerMicrobatchBytes,
+    totalBytes:
+      2 * weightsBytes +
+      optimizerBytes +
+      errorFeedbackBytes +
+      scratchBytes +
+      microbatchesInFlight * activationsPerMicrobatchBytes,
   };
 }
 
@@ -92,6 +102,7 @@ function explain(plan: MemoryPlan, limitBytes: number): string {
     `weights ${inMebibytes(plan.weightsBytes)}`,
     `gradients ${inMebibytes(plan.gradientsBytes)}`,
     `optimizer ${inMebibytes(plan.optimizerBytes)}`,
+    `error feedback ${inMebibytes(plan.errorFeedbackBytes)}`,
     `working space ${inMebibytes(plan.scratchBytes)}`,
     `${plan.microbatchesInFlight} microbatches in flight ${inMebibytes(inFlight)}`,
   ];

@@ -25,6 +25,7 @@ import { noCompression } from "../../protocol/run-config.ts";
 import { MemoryNetwork } from "../../transport/memory-link.ts";
 import { PeerBlobs } from "../../transport/peer-blobs.ts";
 import type { PeerLink } from "../../transport/peer-link.ts";
+import { FakeResidualStore } from "../merge/fake-residual-store.ts";
 import { FakeClock } from "../session/fake-clock.ts";
 import { Activity } from "./activity.ts";
 import { type FakeEngine, FakeEngines } from "./fake-engine.ts";
@@ -367,6 +368,7 @@ export class FakeSwarm {
       isSigned: (bytes, signature) => Buffer.compare(signature, fakeSignature(bytes)) === 0,
       blobs: this.blobs,
       peerBlobs,
+      residuals: new FakeResidualStore(),
       activity: new Activity(),
       clock: this.clock,
       send: (message) => sent.push(message),
