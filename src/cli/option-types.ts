@@ -2,6 +2,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { z } from "zod";
 import { minerIdSchema } from "../protocol/ids.ts";
+import { maximumWidth } from "../protocol/run-config.ts";
 
 export function valueParser<S extends z.ZodType>(schema: S): (text: string) => z.output<S> {
   return (text) => {
@@ -21,6 +22,8 @@ export const countValue = valueParser(wholeNumber.pipe(z.int().positive("expecte
 export const seedValue = valueParser(wholeNumber.pipe(z.int().nonnegative()));
 export const stalenessValue = valueParser(wholeNumber.pipe(z.int().nonnegative()));
 export const lagValue = valueParser(z.enum(["0", "1"]).transform((text): 0 | 1 => (text === "1" ? 1 : 0)));
+export const rankValue = valueParser(wholeNumber.pipe(z.int().max(maximumWidth)));
+export const channelsValue = valueParser(wholeNumber.pipe(z.int().positive("expected at least 1").max(maximumWidth)));
 export const portValue = valueParser(wholeNumber.pipe(z.int().max(65_535, "a port is at most 65535")));
 export const minutesValue = valueParser(decimal.pipe(z.number().positive("expected more than 0")));
 export const temperatureValue = valueParser(decimal.pipe(z.number().max(10, "a temperature is at most 10")));

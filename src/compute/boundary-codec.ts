@@ -1,11 +1,11 @@
 /** Between a stage's device and the payloads that cross its boundaries (`codec/rows.ts`). */
 import type { BoundaryHealth } from "../protocol/messages.ts";
 import type { RowFormat } from "../protocol/run-config.ts";
-import { decodeRows, encodeRows, type RowsShape } from "./codec/rows.ts";
+import { decodeRows, type EncodeRowsOptions, encodeRows, type RowsShape } from "./codec/rows.ts";
 import type { Device, Slice } from "./kernels.ts";
-import { channelsBefore } from "./model/boundary.ts";
+import { channelsBefore } from "./model/parts.ts";
 import type { Stage, StagePass } from "./model/stage.ts";
-import { checkFinite } from "./non-finite.ts";
+import { NonFiniteError } from "./non-finite.ts";
 import type { GradientFormat } from "./worker-protocol.ts";
 
 /** Of a microbatch's rows, so many tell how much rounding takes from all of them. */
@@ -25,17 +25,17 @@ export class BoundaryCodec {
     this.#values = new Float32Array(size.maximumTokens * channels);
   }
 
-  /** Throws `MalformedPayloadError`, and `NonFiniteError` for what must not be trained on. */
+  /** Throws `MalformedPayloadError`. */
   uploadActivations(pass: StagePass, payload: Uint8Array): void {
-    this.#upload(pass.input, payload, this.#shape(pass, this.#stage.spec.fromLayer), "activations");
+    this.#upload(pass.input, payload, this.#shape(pass, this.#stage.spec.fromLayer));
   }
 
-  /** As `uploadActivations`. */
+  /** Throws `MalformedPayloadError`. */
   uploadGradient(pass: StagePass, payload: Uint8Array): void {
-    this.#upload(pass.dx, payload, this.#shape(pass, this.#stage.spec.toLayer), "gradient");
+    this.#upload(pass.dOutput, payload, this.#shape(pass, this.#stage.spec.toLayer));
   }
 
-  /** `rms`: of the stream behind the stage's last block. */
+  /** `rms`: of the stream behind the stage's last block. Throws `NonFiniteError`. */
   async encodeActivations(
     pass: StagePass,
     format: RowFormat,
@@ -43,22 +43,19 @@ export class BoundaryCodec {
   ): Promise<{ readonly activations: Uint8Array; readonly boundary: BoundaryHealth }> {
     const shape = this.#shape(pass, this.#stage.spec.toLayer);
     const values = await this.#download(pass.output);
-    checkFinite(values, "output");
-    const activations = encodeRows(values, shape, { format, noise: null });
+    const activations = encodeNamed("activations", values, shape, { format, noise: null });
     return { activations, boundary: { rms, relativeError: roundingError(values, shape, format) } };
   }
 
   /** Throws `NonFiniteError`. */
   async encodeGradient(pass: StagePass, { format, noise }: GradientFormat): Promise<Uint8Array> {
-    const values = await this.#download(pass.dx);
-    checkFinite(values, "input gradient");
-    return encodeRows(values, this.#shape(pass, this.#stage.spec.fromLayer), { format, noise });
+    const values = await this.#download(pass.dInput);
+    const shape = this.#shape(pass, this.#stage.spec.fromLayer);
+    return encodeNamed("input gradient", values, shape, { format, noise });
   }
 
-  #upload(target: Slice, payload: Uint8Array, shape: RowsShape, tensor: string): void {
-    const values = decodeRows(payload, shape, this.#values.subarray(0, target.length));
-    checkFinite(values, tensor);
-    this.#device.upload(target, values);
+  #upload(target: Slice, payload: Uint8Array, shape: RowsShape): void {
+    this.#device.upload(target, decodeRows(payload, shape, this.#values.subarray(0, target.length)));
   }
 
   #download(source: Slice): Promise<Float32Array> {
@@ -67,6 +64,15 @@ export class BoundaryCodec {
 
   #shape({ shape }: StagePass, layer: number): RowsShape {
     return { rows: shape.sequences * shape.queries, columns: channelsBefore(this.#stage.model, layer) };
+  }
+}
+
+/** Throws `NonFiniteError` with the name of what is encoded. */
+function encodeNamed(tensor: string, values: Float32Array, shape: RowsShape, options: EncodeRowsOptions): Uint8Array {
+  try {
+    return encodeRows(values, shape, options);
+  } catch (error) {
+    throw error instanceof NonFiniteError ? new NonFiniteError(tensor) : error;
   }
 }
 

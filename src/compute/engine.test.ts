@@ -1,10 +1,12 @@
 import { describe, expect, it } from "vitest";
 import { mergeContributions } from "../../test/compute/merge-contributions.ts";
-import { asTheyAre, payloadOf } from "../../test/compute/payloads.ts";
+import { asTheyAre, brokenPayloadOf, payloadOf } from "../../test/compute/payloads.ts";
 import { difference, randomTokens, smallModel } from "../../test/compute/small-model.ts";
 import { bytesOf, hashBytes } from "../protocol/identity.ts";
+import { type BoundaryFormats, noCompression, type RowFormat } from "../protocol/run-config.ts";
 import { createReferenceDevice } from "./backends/reference/device.ts";
 import { MalformedPayloadError } from "./codec/malformed.ts";
+import { rowPayloadBytes } from "./codec/rows.ts";
 import { type ComputeEngine, createEngine } from "./engine.ts";
 import { type Device, DeviceMemoryError } from "./kernels.ts";
 import { averageSlices } from "./merge/average-slices.ts";
@@ -13,7 +15,6 @@ import { stageLayout } from "./model/layout.ts";
 import { stageMemory } from "./model/memory-plan.ts";
 import { presets } from "./model/presets.ts";
 import { cutIntoStages, wholeModel } from "./model/stages.ts";
-import { NonFiniteError } from "./non-finite.ts";
 import type { Contribution, ReplicaState } from "./worker-protocol.ts";
 
 const model = smallModel;
@@ -29,9 +30,13 @@ const training: TrainingConfig = {
 };
 const whole = wholeModel(model);
 
-async function openEngine(stage: StageSpec = whole, settings: Partial<TrainingConfig> = {}): Promise<ComputeEngine> {
+async function openEngine(
+  stage: StageSpec = whole,
+  settings: Partial<TrainingConfig> = {},
+  of = model,
+): Promise<ComputeEngine> {
   const engine = createEngine(async () => createReferenceDevice());
-  await engine.open({ backend: "reference", threads: 1, model, stage, training: { ...training, ...settings } });
+  await engine.open({ backend: "reference", threads: 1, model: of, stage, training: { ...training, ...settings } });
   return engine;
 }
 
@@ -51,14 +56,21 @@ async function train(engine: ComputeEngine, ...names: string[]): Promise<number>
 }
 
 /** One microbatch through a chain of engines; returns its loss. */
-async function pipe(stages: readonly ComputeEngine[], name: string): Promise<number> {
+async function pipe(
+  stages: readonly ComputeEngine[],
+  name: string,
+  formats: BoundaryFormats = noCompression.boundary,
+): Promise<number> {
   const { sequences, tokens, targets } = sample(name);
-  const send = asTheyAre;
-  const common = { microbatch: name, sequences, rows: tokens.length, send };
+  const common = { microbatch: name, sequences, rows: tokens.length };
+  const send = { format: formats.backward, noise: 7 };
   let input: { tokens: Int32Array } | { activations: Uint8Array } = { tokens };
-  for (const stage of stages.slice(0, -1)) input = await stage.forward({ ...common, ...input });
+  for (const stage of stages.slice(0, -1)) {
+    const { activations } = await stage.forward({ ...common, ...input, send: { format: formats.forward } });
+    input = { activations };
+  }
   const last = stages.at(-1) as ComputeEngine;
-  const { lossSumNats, inputGradient } = await last.forwardBackward({ ...common, targets, ...input });
+  const { lossSumNats, inputGradient } = await last.forwardBackward({ ...common, targets, ...input, send });
   let gradient = inputGradient;
   for (const stage of stages.slice(0, -1).toReversed()) {
     if (!gradient) throw new Error("a later stage returns a gradient");
@@ -185,6 +197,57 @@ describe("an engine", () => {
     const opening = engine.open({ backend: "reference", threads: 1, model, stage: whole, training });
     await expect(opening).rejects.toBeInstanceOf(DeviceMemoryError);
     expect(closed).toBe(1);
+  });
+});
+
+describe("stages with few bits and few channels between them", () => {
+  const squeezed = { ...model, bottleneck: { rank: 8, hidden: 12, beforeLayers: [1, 2] } };
+  const specs = cutIntoStages(squeezed, 3);
+  const formats = { forward: "int8", backward: "int4" } as const;
+  const settings = { learningRate: 0.01 };
+  const openChain = async () => {
+    const stages: ComputeEngine[] = [];
+    for (const spec of specs) stages.push(await openEngine(spec, settings, squeezed));
+    return stages;
+  };
+  const step = (stages: readonly ComputeEngine[]) => Promise.all(stages.map((stage) => stage.step()));
+
+  it("have the loss of the whole model while nothing is rounded", async () => {
+    const alone = await openEngine(whole, settings, squeezed);
+    const stages = await openChain();
+    for (let steps = 0; steps < 3; steps++) {
+      const expected = await train(alone, "a");
+      expect(Math.abs((await pipe(stages, "a")) / expected - 1)).toBeLessThan(1e-6);
+      await alone.step();
+      await step(stages);
+    }
+  });
+
+  it("learn", async () => {
+    const stages = await openChain();
+    const first = await pipe(stages, "a", formats);
+    for (let steps = 0; steps < 30; steps++) {
+      await step(stages);
+      await pipe(stages, "a", formats);
+    }
+    expect(await pipe(stages, "a", formats)).toBeLessThan(0.5 * first);
+  });
+
+  it("say how large the stream is, and how much of it rounding took", async () => {
+    const [spec] = specs as [StageSpec];
+    const engine = await openEngine(spec, settings, squeezed);
+    const health = async (format: RowFormat) => {
+      const { activations, boundary } = await engine.forward({ microbatch: format, ...sample("a"), send: { format } });
+      expect(activations.length).toBe(rowPayloadBytes(format, { rows: 16, columns: 8 }));
+      return boundary;
+    };
+    const exact = await health("f32");
+    expect(exact.rms).toBeGreaterThan(0.5);
+    expect(exact.relativeError).toBe(0);
+    const errors = [(await health("bf16")).relativeError, (await health("int8")).relativeError];
+    errors.push((await health("int4")).relativeError, (await health("int2")).relativeError);
+    expect(errors).toEqual(errors.toSorted((a, b) => a - b));
+    expect(errors[3]).toBeLessThan(1);
   });
 });
 
@@ -321,14 +384,13 @@ describe("numbers that are not finite", () => {
   const rows = sequences * sequenceLength;
   const numbers = new Float32Array(rows * model.width).fill(1);
   const healthy = payloadOf(numbers, model.width);
-  numbers[17] = Number.NaN;
-  const broken = payloadOf(numbers, model.width);
+  const broken = brokenPayloadOf(numbers, model.width);
 
   it("in received activations are refused before they touch the gradients", async () => {
     const engine = await openEngine(second);
     const common = { sequences, rows, targets, send: asTheyAre };
     const call = engine.forwardBackward({ microbatch: "a", activations: broken, ...common });
-    await expect(call).rejects.toMatchObject({ name: "NonFiniteError", tensor: "activations" });
+    await expect(call).rejects.toBeInstanceOf(MalformedPayloadError);
     await engine.forwardBackward({ microbatch: "b", activations: healthy, ...common });
     expect((await engine.step()).tokens).toBe(16);
   });
@@ -340,7 +402,7 @@ describe("numbers that are not finite", () => {
     for (const name of ["a", "b"]) await engine.forward({ microbatch: name, ...sample(name), send });
     const backward = (microbatch: string, gradient: Uint8Array) =>
       engine.backward({ microbatch, gradient, send: null });
-    await expect(backward("a", broken)).rejects.toBeInstanceOf(NonFiniteError);
+    await expect(backward("a", broken)).rejects.toBeInstanceOf(MalformedPayloadError);
     await backward("b", healthy);
     expect((await engine.step()).tokens).toBe(16);
   });

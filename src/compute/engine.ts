@@ -108,7 +108,7 @@ export function createEngine(openDevice: (options: DeviceOptions) => Promise<Dev
       return pool.launch(input.microbatch, async (kept) => {
         const pass = upload(open, kept, input);
         stageForward(stage, pass);
-        const rms = (await checkOutput(open, pass)) / Math.sqrt(pass.output.length);
+        const rms = (await checkOutput(open, pass)) / Math.sqrt(pass.stream.length);
         return { pass, result: await codec.encodeActivations(pass, input.send.format, rms) };
       });
     },
@@ -216,11 +216,9 @@ type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K>
  * been added to gradients yet.
  */
 async function checkOutput({ device, stage }: OpenStage, pass: StagePass): Promise<number> {
-  const layers = pass.blocks.map(
-    ({ output }, index): NamedTensor => [`layers.${stage.spec.fromLayer + index}`, output],
-  );
+  const layers = pass.parts.map(({ name, output }): NamedTensor => [name, output]);
   const input: NamedTensor = [pass.embedding ? "embedding" : "activations", pass.input];
-  return finiteNorm(device, stage.scratch.sum, ["output", pass.output], [input, ...layers]);
+  return finiteNorm(device, stage.scratch.sum, ["output", pass.stream], [input, ...layers]);
 }
 
 /** Σ over tokens, in nats. */

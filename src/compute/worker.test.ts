@@ -1,7 +1,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { afterEach, describe, expect, it } from "vitest";
-import { asTheyAre, payloadOf } from "../../test/compute/payloads.ts";
+import { asTheyAre, brokenPayloadOf, payloadOf } from "../../test/compute/payloads.ts";
 import { randomTokens } from "../../test/compute/small-model.ts";
 import { presets } from "./model/presets.ts";
 import { cutIntoStages, parameterCount, wholeModel } from "./model/stages.ts";
@@ -58,18 +58,17 @@ describe("a compute worker", () => {
     expect(order).toEqual(order.toSorted((a, b) => a - b));
   });
 
-  it("names the tensor that is not finite, and trains on", async () => {
+  it("says that a payload was none, and trains on", async () => {
     const worker = start();
     await call(worker, "open", { ...whole, stage: firstStage as OpenOptions["stage"] });
     await call(worker, "forward", { microbatch: "a", sequences, tokens, send: asTheyAre });
     await call(worker, "forward", { microbatch: "b", sequences, tokens, send: asTheyAre });
     const gradient = new Float32Array(tokens.length * model.width).fill(0.01);
-    const broken = gradient.map((value, i) => (i === 5 ? Number.POSITIVE_INFINITY : value));
-    const backward = (microbatch: string, values: Float32Array) =>
-      call(worker, "backward", { microbatch, gradient: payloadOf(values, model.width), send: null });
-    const refused = await backward("a", broken);
-    expect(refused).toMatchObject({ ok: false, error: { kind: "non-finite", tensor: "gradient" } });
-    expect(await backward("b", gradient)).toMatchObject({ ok: true });
+    const backward = (microbatch: string, payload: Uint8Array) =>
+      call(worker, "backward", { microbatch, gradient: payload, send: null });
+    const refused = await backward("a", brokenPayloadOf(gradient, model.width));
+    expect(refused).toMatchObject({ ok: false, error: { kind: "malformed" } });
+    expect(await backward("b", payloadOf(gradient, model.width))).toMatchObject({ ok: true });
     expect(await call(worker, "step")).toMatchObject({ ok: true, result: { tokens: tokens.length } });
   });
 
@@ -79,16 +78,15 @@ describe("a compute worker", () => {
       const worker = start();
       await call(worker, "open", { ...whole, backend, stage: lastStage as OpenOptions["stage"] });
       const activations = new Float32Array(tokens.length * model.width).fill(0.5);
-      const broken = activations.map((value, i) => (i === activations.length - 1 ? Number.NaN : value));
-      const train = (values: Float32Array) =>
+      const train = (payload: Uint8Array) =>
         call(worker, "forwardBackward", {
-          ...{ microbatch: "a", sequences, rows: tokens.length, activations: payloadOf(values, model.width) },
+          ...{ microbatch: "a", sequences, rows: tokens.length, activations: payload },
           ...{ targets, send: asTheyAre },
         });
-      const refused = await train(broken);
-      expect(refused).toMatchObject({ ok: false, error: { kind: "non-finite", tensor: "activations" } });
+      const refused = await train(brokenPayloadOf(activations, model.width));
+      expect(refused).toMatchObject({ ok: false, error: { kind: "malformed" } });
       expect(await call(worker, "step")).toMatchObject({ ok: true, result: { tokens: 0 } });
-      await train(activations);
+      await train(payloadOf(activations, model.width));
       expect(await call(worker, "step")).toMatchObject({ ok: true, result: { tokens: tokens.length } });
     },
   );

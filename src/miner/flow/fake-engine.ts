@@ -1,8 +1,8 @@
 /** For tests: a compute engine whose sums are easy to follow. Every trained microbatch moves the weights by one. */
 import { encodeRows } from "../../compute/codec/rows.ts";
-import { channelsBefore } from "../../compute/model/boundary.ts";
 import { stageLayout } from "../../compute/model/layout.ts";
 import { planStageMemory } from "../../compute/model/memory-plan.ts";
+import { channelsBefore } from "../../compute/model/parts.ts";
 import type {
   ComputeArguments,
   ComputeMethod,

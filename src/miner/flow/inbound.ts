@@ -4,7 +4,7 @@
  */
 import { MalformedPayloadError } from "../../compute/codec/malformed.ts";
 import { readRowFormat, rowPayloadBytes } from "../../compute/codec/rows.ts";
-import { channelsBefore } from "../../compute/model/boundary.ts";
+import { channelsBefore } from "../../compute/model/parts.ts";
 import type { AnsweredKind } from "../../protocol/answer.ts";
 import { FailureError } from "../../protocol/failure.ts";
 import type { MinerId } from "../../protocol/ids.ts";

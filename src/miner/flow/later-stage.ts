@@ -2,7 +2,7 @@
  * The part of a stage behind the first: it takes microbatches as it has room, answers for each, brings it to its end (`middle.ts`,
  * `last.ts`), sends the gradient back, and steps when the sources have flushed.
  */
-import { channelsBefore } from "../../compute/model/boundary.ts";
+import { channelsBefore } from "../../compute/model/parts.ts";
 import type { AnsweredKind } from "../../protocol/answer.ts";
 import { assertNever } from "../../protocol/assert-never.ts";
 import type { MinerId } from "../../protocol/ids.ts";

@@ -1,5 +1,5 @@
 /** A stage in the middle: passes activations on, and gradients back. */
-import { channelsBefore } from "../../compute/model/boundary.ts";
+import { channelsBefore } from "../../compute/model/parts.ts";
 import type { MinerId } from "../../protocol/ids.ts";
 import type { MicrobatchMessage } from "../../protocol/microbatch.ts";
 import type { Epoch } from "./epoch.ts";

@@ -2,7 +2,7 @@
  * The first stage's part in an epoch: it begins its share of every step's microbatches, waits until their gradients are back, and
  * ends the step. With a single stage it is the whole pipeline.
  */
-import { channelsBefore } from "../../compute/model/boundary.ts";
+import { channelsBefore } from "../../compute/model/parts.ts";
 import type { AnsweredKind } from "../../protocol/answer.ts";
 import type { MinerId } from "../../protocol/ids.ts";
 import type { MicrobatchMessage } from "../../protocol/microbatch.ts";
