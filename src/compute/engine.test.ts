@@ -1,5 +1,10 @@
 import { describe, expect, it } from "vitest";
-import { mergeContributions } from "../../test/compute/merge-contributions.ts";
+import {
+  mergeContributions,
+  sliceFrom,
+  type WholeContribution,
+  wholeContribution,
+} from "../../test/compute/merge-contributions.ts";
 import { asTheyAre, brokenPayloadOf, payloadOf } from "../../test/compute/payloads.ts";
 import { difference, randomTokens, smallModel } from "../../test/compute/small-model.ts";
 import { bytesOf, hashBytes } from "../protocol/identity.ts";
@@ -15,7 +20,7 @@ import { stageLayout } from "./model/layout.ts";
 import { stageMemory } from "./model/memory-plan.ts";
 import { presets } from "./model/presets.ts";
 import { cutIntoStages, wholeModel } from "./model/stages.ts";
-import type { Contribution, ReplicaState } from "./worker-protocol.ts";
+import type { ReplicaState } from "./worker-protocol.ts";
 
 const model = smallModel;
 const sequenceLength = 8;
@@ -435,11 +440,11 @@ describe("numbers that are not finite", () => {
     const engine = await openEngine();
     await train(engine, "a");
     await engine.step();
-    const { values, tokens } = await engine.contribution();
+    const { values, tokens } = await wholeContribution(engine);
     const before = await engine.state();
     await engine.beginMerge();
-    await engine.mergeSlice({ from: 0, values: values.subarray(0, 3) });
-    await expect(engine.mergeSlice({ from: 3, values: Float32Array.of(Number.NaN) })).rejects.toMatchObject({
+    await engine.mergeSlice(sliceFrom(0, values.subarray(0, 3)));
+    await expect(engine.mergeSlice(sliceFrom(3, Float32Array.of(Number.NaN)))).rejects.toMatchObject({
       tensor: "merged slice",
     });
     expect(await engine.state()).toEqual(before);
@@ -455,8 +460,8 @@ describe("a merge", () => {
       await train(replicas[0], `a${epoch}`);
       await train(replicas[1], `b${epoch}`, `c${epoch}`);
       if (mode === "local-steps") for (const replica of replicas) await replica.step();
-      const contributions: Contribution[] = [];
-      for (const replica of replicas) contributions.push(await replica.contribution());
+      const contributions: WholeContribution[] = [];
+      for (const replica of replicas) contributions.push(await wholeContribution(replica));
       expect(contributions.map(({ tokens }) => tokens)).toEqual([16, 32]);
       for (const replica of replicas) await mergeContributions(replica, mode, contributions);
       const [one, other] = (await Promise.all(replicas.map((replica) => replica.state()))) as [
@@ -475,7 +480,7 @@ describe("a merge", () => {
     await train(replicas[1], "b", "c", "d");
     for (const replica of replicas) await replica.step();
     const [one, other] = [await replicas[0].state(), await replicas[1].state()];
-    const contributions = [await replicas[0].contribution(), await replicas[1].contribution()];
+    const contributions = [await wholeContribution(replicas[0]), await wholeContribution(replicas[1])];
     await mergeContributions(replicas[0], "local-steps", contributions);
     const average = one.weights.map((value, i) => (value + 3 * (other.weights[i] ?? Number.NaN)) / 4);
     expect(difference((await replicas[0].state()).weights, average)).toBeLessThan(1e-6);
@@ -486,7 +491,7 @@ describe("a merge", () => {
     const start = (await engine.state()).weights;
     await train(engine, "a");
     await engine.step();
-    const { values, tokens } = await engine.contribution();
+    const { values, tokens } = await wholeContribution(engine);
     await mergeContributions(engine, "local-steps", [{ values, tokens }]);
     const { outerLearningRate, outerMomentum } = training;
     // After one epoch the momentum is the pseudo-gradient g, and the step is lr · (g + momentum · g).
@@ -528,7 +533,7 @@ describe("a merge", () => {
       const contribute = async (name: string) => {
         await train(engine, name);
         if (mode === "local-steps") await engine.step();
-        return engine.contribution();
+        return wholeContribution(engine);
       };
       // An epoch that moves everything, so that there is momentum; then one that lacks the middle.
       await mergeContributions(engine, mode, [await contribute("a")]);
@@ -537,9 +542,9 @@ describe("a merge", () => {
       const { length } = values;
       const [from, to] = [Math.floor(length / 3), Math.floor((2 * length) / 3)];
       await engine.beginMerge();
-      await engine.mergeSlice({ from: to, values: values.subarray(to) });
-      await engine.mergeSlice({ from: 0, values: values.subarray(0, from) });
-      await engine.applyMerged({ tokens });
+      await engine.mergeSlice(sliceFrom(to, values.subarray(to)));
+      await engine.mergeSlice(sliceFrom(0, values.subarray(0, from)));
+      await engine.applyMerged({ tokens, counted: true });
       const after = await engine.state();
       expect(after.weights.subarray(from, to)).toEqual(before.weights.subarray(from, to));
       expect(after.weights.subarray(0, from)).not.toEqual(before.weights.subarray(0, from));
@@ -559,15 +564,15 @@ describe("a merge", () => {
         await train(replica, "a");
         if (mode === "local-steps") await replica.step();
       }
-      const { values, tokens } = await replicas[0].contribution();
+      const { values, tokens } = await wholeContribution(replicas[0]);
       await mergeContributions(replicas[0], mode, [{ values, tokens }]);
       const averaged = averageSlices([{ values, tokens }], mode).values ?? values;
       await replicas[1].beginMerge();
-      await replicas[1].mergeSlice({ from: 10, values: averaged.subarray(0, 20) });
+      await replicas[1].mergeSlice(sliceFrom(10, averaged.subarray(0, 20)));
       await replicas[1].beginMerge();
       for (let from = 0; from < averaged.length; from += 77)
-        await replicas[1].mergeSlice({ from, values: averaged.subarray(from, from + 77) });
-      await replicas[1].applyMerged({ tokens });
+        await replicas[1].mergeSlice(sliceFrom(from, averaged.subarray(from, from + 77)));
+      await replicas[1].applyMerged({ tokens, counted: true });
       expect(await replicas[1].state()).toEqual(await replicas[0].state());
       expect(await replicas[1].weightsHash()).toBe(hashBytes(bytesOf((await replicas[0].state()).weights)));
     }
@@ -585,7 +590,7 @@ describe("a merge", () => {
     for (let epoch = 0; epoch < 4; epoch++) {
       const names = ["a", "b", "c"].map((name) => `${name}${epoch}`);
       const expected = await train(alone, ...names);
-      await mergeContributions(alone, "sync", [await alone.contribution()]);
+      await mergeContributions(alone, "sync", [await wholeContribution(alone)]);
       let loss = 0;
       // Microbatches change pipelines between stages, as they do in a swarm.
       for (const [index, name] of names.entries()) {
@@ -595,8 +600,8 @@ describe("a merge", () => {
       expect(Math.abs(loss - expected) / expected).toBeLessThan(1e-6);
       for (const stage of specs.keys()) {
         const replicas = pipelines.map((pipeline) => pipeline[stage] as ComputeEngine);
-        const contributions: Contribution[] = [];
-        for (const replica of replicas) contributions.push(await replica.contribution());
+        const contributions: WholeContribution[] = [];
+        for (const replica of replicas) contributions.push(await wholeContribution(replica));
         for (const replica of replicas) await mergeContributions(replica, "sync", contributions);
       }
     }

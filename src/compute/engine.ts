@@ -9,6 +9,7 @@ import type { DeviceOptions } from "./device.ts";
 import { generateTokens } from "./generate.ts";
 import { ActivationPool } from "./in-flight.ts";
 import type { Device, Slice } from "./kernels.ts";
+import { CompressedMerge } from "./merge/compressed-merge.ts";
 import { createMemory } from "./model/memory.ts";
 import { planStageMemory } from "./model/memory-plan.ts";
 import { checkOperands } from "./model/operands.ts";
@@ -51,6 +52,7 @@ interface OpenStage {
   readonly device: Device;
   readonly stage: Stage;
   readonly replica: Replica;
+  readonly merge: CompressedMerge;
   readonly pool: ActivationPool;
   readonly codec: BoundaryCodec;
 }
@@ -58,10 +60,23 @@ interface OpenStage {
 /** `openDevice` chooses the back end; its failures are the caller's. */
 export function createEngine(openDevice: (options: DeviceOptions) => Promise<Device>): ComputeEngine {
   let current: OpenStage | null = null;
+  /** Of the stage that was opened last. */
+  let lastMerge: { readonly options: OpenOptions; readonly merge: CompressedMerge } | null = null;
 
   function opened(): OpenStage {
     if (!current) throw new Error("no stage is open");
     return current;
+  }
+
+  /** The one of before, with what its contributions are owed, if this is the same stage of the same run. */
+  function mergeOf(options: OpenOptions, parameters: number): CompressedMerge {
+    const merge =
+      lastMerge !== null && isSameWork(lastMerge.options, options)
+        ? lastMerge.merge
+        : new CompressedMerge(options.training, parameters);
+    merge.end(false);
+    lastMerge = { options, merge };
+    return merge;
   }
 
   function close(): void {
@@ -82,10 +97,11 @@ export function createEngine(openDevice: (options: DeviceOptions) => Promise<Dev
         const size = { maximumTokens, recompute: plan.recompute };
         checkOperands(device, model, spec, size);
         const stage = createStage(device.kernels, createMemory(device), model, spec, size);
-        const replica = createReplica(device, stage, training);
+        const merge = mergeOf(options, stage.layout.length);
+        const replica = createReplica(device, stage, training, merge);
         const pool = new ActivationPool(stage, plan, memoryLimitBytes);
         const codec = new BoundaryCodec(device, stage);
-        current = { options, device, stage, replica, pool, codec };
+        current = { options, device, stage, replica, merge, pool, codec };
         return { device: device.description, parameters: stage.layout.length, memory: plan };
       } catch (error) {
         device.close();
@@ -148,7 +164,8 @@ export function createEngine(openDevice: (options: DeviceOptions) => Promise<Dev
     step: async () => opened().replica.step(),
     stepDelta: async ({ seed }) => opened().replica.stepDelta(seed),
     applyExchange: async ({ contributions }) => opened().replica.applyExchange(contributions),
-    contribution: async () => opened().replica.contribution(),
+    contribution: async ({ partitions }) => opened().replica.contribution(partitions),
+    average: async (request) => opened().merge.average(request),
 
     async beginMerge() {
       const { pool, replica } = opened();
@@ -156,8 +173,10 @@ export function createEngine(openDevice: (options: DeviceOptions) => Promise<Dev
       replica.beginMerge();
     },
 
-    mergeSlice: async ({ from, values }) => opened().replica.mergeSlice(from, values),
-    applyMerged: async ({ tokens }) => opened().replica.applyMerged(tokens),
+    mergeSlice: async ({ payload, ...slice }) => opened().replica.mergeSlice(slice, payload),
+    applyMerged: async ({ tokens, counted }) => opened().replica.applyMerged(tokens, counted),
+    residual: async () => opened().merge.residual(),
+    loadResidual: async ({ payload }) => opened().merge.loadResidual(payload),
 
     evaluate({ tokens, targets, sequences }) {
       const open = opened();
@@ -193,6 +212,11 @@ export function createEngine(openDevice: (options: DeviceOptions) => Promise<Dev
 
     close,
   };
+}
+
+/** A run's configuration does not change. */
+function isSameWork(before: OpenOptions, now: OpenOptions): boolean {
+  return before.run !== undefined && before.run === now.run && before.stage.index === now.stage.index;
 }
 
 /** Cuts the activations to the size of the input, and puts it there: tokens, or what a payload holds. */

@@ -40,7 +40,7 @@ describe("a compute host", () => {
 
   it("tells expected failures from bugs", async () => {
     expect(failureOf(await host.call("step").catch((error) => error))?.code).toBe("compute-non-finite");
-    const bug = await host.call("contribution").catch((error) => error);
+    const bug = await host.call("contribution", { partitions: [] }).catch((error) => error);
     expect(bug).toBeInstanceOf(Error);
     expect(failureOf(bug)).toBeUndefined();
   });
@@ -68,7 +68,7 @@ describe("a compute host", () => {
       tokens: new Int32Array(1),
       send: asTheyAre,
     });
-    const fatal = host.call("applyMerged", { tokens: 1 });
+    const fatal = host.call("applyMerged", { counted: true, tokens: 1 });
     for (const call of [unanswered, fatal])
       expect(failureOf(await call.catch((error) => error))?.code).toBe("compute-crashed");
     expect(await exit).toEqual({ code: 3, signal: null });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { mergeContributions } from "../../test/compute/merge-contributions.ts";
+import { mergeContributions, wholeContribution } from "../../test/compute/merge-contributions.ts";
 import { smallModel as model, randomTokens } from "../../test/compute/small-model.ts";
 import { createReferenceDevice } from "./backends/reference/device.ts";
 import { type ComputeEngine, createEngine } from "./engine.ts";
@@ -90,7 +90,7 @@ describe("clipping", () => {
     const limit = 0.01;
     const engine = await openEngine({ mode: "sync", stepsPerEpoch: 1, clipGradientNorm: limit });
     await train(engine);
-    const contribution = await engine.contribution();
+    const contribution = await wholeContribution(engine);
     await mergeContributions(engine, "sync", [contribution, contribution]);
     const { optimizer } = await engine.state();
     expect(firstMomentNorm(optimizer) / (1 - beta1) / limit).toBeCloseTo(1, 5);

@@ -6,12 +6,14 @@
  * - `local-steps`: every replica steps by itself and contributes its pseudo-gradient, start − now. They are averaged by tokens, and
  *   everyone takes the outer step from the epoch's start (Douillard 2023, alg. 1).
  *
- * Merged slices are averaged elsewhere (`merge/average-slices.ts`). The same ones leave the same bits in every replica.
+ * Contributions are encoded, averaged and decoded by `merge/compressed-merge.ts`. The same merged slices leave the same bits in every
+ * replica.
  */
 import { createHash } from "node:crypto";
 import { bytesOf } from "../protocol/identity.ts";
 import { type BlobHash, blobHashSchema } from "../protocol/ids.ts";
 import type { Device, Slice } from "./kernels.ts";
+import type { CompressedMerge } from "./merge/compressed-merge.ts";
 import { adamOptions } from "./model/adam.ts";
 import type { TrainingConfig } from "./model/config.ts";
 import { initialWeights } from "./model/initialise.ts";
@@ -22,7 +24,7 @@ import { createReplicaMemory } from "./model/replica-memory.ts";
 import type { Stage } from "./model/stage.ts";
 import { checkFinite, finiteNorm } from "./non-finite.ts";
 import { createStepExchange, type StepAverage, type StepContribution } from "./step-exchange.ts";
-import type { Contribution, ReplicaState } from "./worker-protocol.ts";
+import type { Contribution, ReplicaState, SliceRange } from "./worker-protocol.ts";
 
 export interface Replica {
   /** Says that the gradients of so many more tokens have been added to the stage's. */
@@ -40,15 +42,15 @@ export interface Replica {
     readonly parts: readonly Uint8Array[];
   }>;
   applyExchange(contributions: readonly StepContribution[]): StepAverage;
-  contribution(): Promise<Contribution>;
+  contribution(partitions: readonly SliceRange[]): Promise<Contribution>;
   weightsHash(): Promise<BlobHash>;
   beginMerge(): void;
-  mergeSlice(from: number, values: Float32Array): void;
-  applyMerged(tokens: number): Promise<void>;
+  mergeSlice(slice: SliceRange, payload: Uint8Array): void;
+  applyMerged(tokens: number, counted: boolean): Promise<void>;
 }
 
-/** Draws the stage's initial weights. */
-export function createReplica(device: Device, stage: Stage, training: TrainingConfig): Replica {
+/** Draws the stage's initial weights. `merge` outlives replicas of the same stage of the same run. */
+export function createReplica(device: Device, stage: Stage, training: TrainingConfig, merge: CompressedMerge): Replica {
   const { kernels } = device;
   const { memory, layout, parameters, gradients, scratch } = stage;
   const { optimizer, epochStart, exchange, ...more } = createReplicaMemory(memory, training, layout.length);
@@ -99,11 +101,26 @@ export function createReplica(device: Device, stage: Stage, training: TrainingCo
   }
 
   /** Parts of vectors laid out as the weights, no longer than `exchange`, one after the other. */
-  function parts(): readonly { readonly from: number; readonly length: number }[] {
-    return Array.from({ length: Math.ceil(layout.length / exchange.length) }, (_, index) => {
-      const from = index * exchange.length;
-      return { from, length: Math.min(exchange.length, layout.length - from) };
+  function parts({ from, length }: SliceRange = { from: 0, length: layout.length }): readonly SliceRange[] {
+    return Array.from({ length: Math.ceil(length / exchange.length) }, (_, index) => {
+      const before = index * exchange.length;
+      return { from: from + before, length: Math.min(exchange.length, length - before) };
     });
+  }
+
+  /** Of what this replica contributes. Throws `NonFiniteError`. */
+  async function contributed(slice: SliceRange): Promise<Float32Array> {
+    if (!isLocal) return device.download(range(gradients, slice.from, slice.length));
+    const values = new Float32Array(slice.length);
+    if (!hasMoved) return values;
+    for (const { from, length } of parts(slice)) {
+      const part = range(exchange.use(), 0, length);
+      kernels.copy(part, range(epochStart.use(), from, length));
+      kernels.addScaled(part, range(parameters, from, length), -1);
+      await device.download(part, values.subarray(from - slice.from, from - slice.from + length));
+    }
+    checkFinite(values, "pseudo-gradient");
+    return values;
   }
 
   /**
@@ -156,6 +173,7 @@ export function createReplica(device: Device, stage: Stage, training: TrainingCo
     load({ weights, optimizer: packed }) {
       steps = unpackOptimizerState(device, optimizer, packed);
       device.upload(parameters, weights);
+      merge.end(false);
       clearGradients();
       startEpoch();
     },
@@ -201,22 +219,11 @@ export function createReplica(device: Device, stage: Stage, training: TrainingCo
       return stepExchange.average(contributions);
     },
 
-    async contribution() {
-      if (!isLocal) {
-        await gradientSumNorm();
-        return { values: await device.download(gradients), tokens: pendingTokens };
-      }
-      const values = new Float32Array(layout.length);
-      if (hasMoved) {
-        for (const { from, length } of parts()) {
-          const part = range(exchange.use(), 0, length);
-          kernels.copy(part, range(epochStart.use(), from, length));
-          kernels.addScaled(part, range(parameters, from, length), -1);
-          await device.download(part, values.subarray(from, from + length));
-        }
-      }
-      checkFinite(values, "pseudo-gradient");
-      return { values, tokens: steppedTokens };
+    async contribution(partitions) {
+      const tokens = isLocal ? steppedTokens : pendingTokens;
+      if (tokens === 0) return { slices: [], tokens };
+      if (!isLocal) await gradientSumNorm();
+      return { slices: await merge.contribute(partitions, contributed), tokens };
     },
 
     async weightsHash() {
@@ -229,17 +236,19 @@ export function createReplica(device: Device, stage: Stage, training: TrainingCo
     // Merged slices lie in the gradients' memory: this replica's own are in the slices, if they count.
     beginMerge: clearGradients,
 
-    mergeSlice(from, values) {
+    mergeSlice({ from, length }, payload) {
+      const values = merge.merged(payload, length);
       checkFinite(values, "merged slice");
-      device.upload(range(gradients, from, values.length), values);
-      merged = joined([...merged, { from, to: from + values.length }]);
+      device.upload(range(gradients, from, length), values);
+      merged = joined([...merged, { from, to: from + length }]);
     },
 
-    async applyMerged(tokens) {
+    async applyMerged(tokens, counted) {
       try {
         if (isLocal && hasMoved) kernels.copy(parameters, epochStart.use());
         if (merged.length > 0 && optimizer.outerMomentum) takeOuterStep(optimizer.outerMomentum, merged);
         else if (merged.length > 0) (await beginStep(tokens)).take(...merged);
+        merge.end(counted);
         startEpoch();
       } finally {
         clearGradients();

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { mergeContributions } from "../../test/compute/merge-contributions.ts";
+import { mergeContributions, wholeContribution } from "../../test/compute/merge-contributions.ts";
 import { difference, smallModel as model, randomTokens } from "../../test/compute/small-model.ts";
 import { noCompression } from "../protocol/run-config.ts";
 import { createReferenceDevice } from "./backends/reference/device.ts";
@@ -102,7 +102,7 @@ describe("replicas that average every step", () => {
         await train(engine, `${step} ${index}`);
         await engine.step();
       }
-      const contributions = await Promise.all(merging.map((engine) => engine.contribution()));
+      const contributions = await Promise.all(merging.map(wholeContribution));
       for (const engine of merging) await mergeContributions(engine, "local-steps", contributions);
     }
     const [one, other] = await Promise.all(exchanging.map(weightsOf));

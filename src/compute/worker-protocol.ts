@@ -7,10 +7,12 @@
  * gradients are payloads of `codec/rows.ts`, [tokens, channels of the boundary], made and read in here: to the daemon they are bytes.
  */
 import type { DetectedDevice } from "../protocol/device-probe.ts";
-import type { BlobHash } from "../protocol/ids.ts";
+import type { BlobHash, RunId } from "../protocol/ids.ts";
 import type { BoundaryHealth } from "../protocol/messages.ts";
 import type { RowFormat } from "../protocol/run-config.ts";
 import type { DeviceDescription, DeviceKind, Precision } from "./kernels.ts";
+import type { AverageRequest } from "./merge/compressed-merge.ts";
+import type { RestoredResidual } from "./merge/error-feedback.ts";
 import type { ModelConfig, StageSpec, TrainingConfig } from "./model/config.ts";
 import type { MemoryPlan } from "./model/memory-plan.ts";
 import type { StepAverage, StepContribution } from "./step-exchange.ts";
@@ -32,6 +34,8 @@ export interface OpenOptions {
   readonly memoryLimitBytes?: number;
   /** How many microbatches there must be room for between their forward and their backward pass; 1 when left out. */
   readonly microbatchesInFlight?: number;
+  /** What was rounded away of earlier contributions is kept when the same stage of the same run is opened again; else forgotten. */
+  readonly run?: RunId;
 }
 
 /**
@@ -43,9 +47,16 @@ export interface ReplicaState {
   readonly optimizer: Float32Array;
 }
 
+/** Elements `from` … `from + length − 1` of the parameter vector. */
+export interface SliceRange {
+  readonly from: number;
+  readonly length: number;
+}
+
 /** One replica's share of a merge: summed gradients (`sync`) or the pseudo-gradient start − now (`local-steps`). */
 export interface Contribution {
-  readonly values: Float32Array;
+  /** Payloads (`codec/vector.ts`), one per slice asked for; none without tokens. */
+  readonly slices: readonly Uint8Array[];
   /** Tokens whose backward pass went into it; its weight in the average. */
   readonly tokens: number;
 }
@@ -99,17 +110,27 @@ export interface ComputeCalls {
    * contributions leave all replicas that were equal before the step equal, but for what each has still to send of its own.
    */
   applyExchange(request: { readonly contributions: readonly StepContribution[] }): StepAverage;
-  contribution(): Contribution;
+  /** What was rounded away goes into the next contribution if this one counts (`applyMerged`), and is taken back when it does not. */
+  contribution(request: { readonly partitions: readonly SliceRange[] }): Contribution;
+  /**
+   * The average of one slice, encoded as the contributions are: the same bytes on every machine. Null: there is nothing to average.
+   * `outliers`: contributions that were left out because of what they hold, or because they do not decode.
+   */
+  average(request: AverageRequest): { readonly payload: Uint8Array | null; readonly outliers: readonly number[] };
   /** Makes room for merged slices: drops microbatches in flight and accumulated gradients. May be called again to begin anew. */
   beginMerge(): void;
-  /** One merged slice, `values` from element `from` of the parameter vector on: the mean pseudo-gradient, or the summed gradients. */
-  mergeSlice(request: { readonly from: number; readonly values: Float32Array }): void;
+  /** One merged slice: the mean pseudo-gradient, or the summed gradients. */
+  mergeSlice(request: SliceRange & { readonly payload: Uint8Array }): void;
   /**
    * Takes the optimizer (`sync`: on the gradients ÷ tokens) or outer (`local-steps`) step from the epoch's start, and starts the next
    * epoch. Weights and momentum of what no slice came for stay as they were at the epoch's start. Replicas given the same slices end
-   * bit-identical.
+   * bit-identical. `counted`: whether this replica's contribution is among what was merged.
    */
-  applyMerged(request: { readonly tokens: number }): void;
+  applyMerged(request: { readonly tokens: number; readonly counted: boolean }): void;
+  /** What the next contribution carries on, for safe-keeping; null: nothing. */
+  residual(): Uint8Array | null;
+  /** Takes up what `residual` gave, unless there is something newer here. */
+  loadResidual(request: { readonly payload: Uint8Array }): RestoredResidual;
   /** Whole model only (one stage): summed loss in nats, nothing kept. */
   evaluate(request: { readonly tokens: Int32Array; readonly targets: Int32Array; readonly sequences: number }): {
     readonly lossSumNats: number;

@@ -2,6 +2,7 @@
  * Whether a device computes rightly: the loss and every gradient of a small model against the float64 reference back end, and,
  * where products are rounded, a short training against the same device in float32. Pure: whoever calls owns the worker and the time.
  */
+import { floatsOf } from "../../protocol/identity.ts";
 import type { DeviceOptions } from "../device.ts";
 import type { Precision } from "../kernels.ts";
 import type { ModelConfig } from "../model/config.ts";
@@ -108,8 +109,8 @@ async function testedGradients(engine: ComputeCaller, device: DeviceOptions): Pr
     ...randomSample(model, training.sequencesPerMicrobatch * training.sequenceLength),
     send: null,
   });
-  const { values: gradients } = await engine.call("contribution");
-  return { lossSumNats, gradients };
+  const { slices } = await engine.call("contribution", { partitions: [{ from: 0, length: layout.length }] });
+  return { lossSumNats, gradients: floatsOf(slices[0] ?? new Uint8Array()) };
 }
 
 /** Nats per token, before each of a tiny model's steps on one microbatch. */

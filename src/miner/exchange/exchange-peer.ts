@@ -1,5 +1,5 @@
 /** What a replica knows of another one that it exchanges with, and how long it waits for it. */
-import { RoundTrip } from "../flow/round-trip.ts";
+import { RoundTrip } from "../../transport/round-trip.ts";
 
 /** Who lives may lose a message, hardly so many in a row. */
 const mostSilentAsks = 3;

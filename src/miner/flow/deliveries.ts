@@ -5,9 +5,9 @@
 import type { Answer, AnsweredKind, Verdict } from "../../protocol/answer.ts";
 import type { MinerId } from "../../protocol/ids.ts";
 import { encodeMicrobatch, type MicrobatchMessage } from "../../protocol/microbatch.ts";
+import { RoundTrip } from "../../transport/round-trip.ts";
 import type { Clock } from "../session/clock.ts";
 import type { Peers } from "./peers.ts";
-import { RoundTrip } from "./round-trip.ts";
 import type { Routes } from "./routes.ts";
 
 /** `silent`: it did not answer as often as it was asked. `gone`: it was lost. */

@@ -1,5 +1,6 @@
 /** For tests: a compute engine whose sums are easy to follow. Every trained microbatch moves the weights by one. */
 import { encodeRows } from "../../compute/codec/rows.ts";
+import { type AverageRequest, CompressedMerge } from "../../compute/merge/compressed-merge.ts";
 import { stageLayout } from "../../compute/model/layout.ts";
 import { planStageMemory } from "../../compute/model/memory-plan.ts";
 import { channelsBefore } from "../../compute/model/parts.ts";
@@ -9,10 +10,11 @@ import type {
   ComputeResult,
   GradientFormat,
   OpenOptions,
+  SliceRange,
   StageInput,
 } from "../../compute/worker-protocol.ts";
 import { FailureError } from "../../protocol/failure.ts";
-import { bytesOf, hashBytes } from "../../protocol/identity.ts";
+import { bytesOf, floatsOf, hashBytes } from "../../protocol/identity.ts";
 import type { RowFormat } from "../../protocol/run-config.ts";
 import type { ComputeEngine, EngineSource } from "../compute-host/compute-worker.ts";
 import { FakeStepExchange } from "../exchange/fake-step-exchange.ts";
@@ -126,11 +128,14 @@ export class FakeEngine implements ComputeEngine {
         return this.#stepDelta();
       case "applyExchange":
         return this.#applyExchange((argument as ComputeArguments<"applyExchange">[0]).contributions);
-      case "contribution":
-        return {
-          values: new Float32Array(this.#weights.length).fill(this.#moved + this.#syncPending()),
-          tokens: this.#tokens + this.#syncTokens(),
-        };
+      case "contribution": {
+        const { partitions } = argument as { partitions: readonly SliceRange[] };
+        const moved = this.#moved + this.#syncPending();
+        const slices = partitions.map(({ length }) => bytesOf(new Float32Array(length).fill(moved)));
+        return { slices, tokens: this.#tokens + this.#syncTokens() };
+      }
+      case "average":
+        return new CompressedMerge(this.#open().training, this.#weights.length).average(argument as AverageRequest);
       case "weightsHash":
         return hashBytes(bytesOf(this.#weights));
       case "beginMerge":
@@ -138,8 +143,8 @@ export class FakeEngine implements ComputeEngine {
         this.#merged = new Float32Array(this.#weights.length);
         return undefined;
       case "mergeSlice": {
-        const { from, values } = argument as { from: number; values: Float32Array };
-        this.#merged.set(values, from);
+        const { from, payload } = argument as { from: number; payload: Uint8Array };
+        this.#merged.set(floatsOf(payload), from);
         return undefined;
       }
       case "applyMerged":

@@ -25,6 +25,7 @@ import { noCompression } from "../../protocol/run-config.ts";
 import { MemoryNetwork } from "../../transport/memory-link.ts";
 import { PeerBlobs } from "../../transport/peer-blobs.ts";
 import type { PeerLink } from "../../transport/peer-link.ts";
+import { FakeResidualStore } from "../merge/fake-residual-store.ts";
 import { FakeClock } from "../session/fake-clock.ts";
 import { Activity } from "./activity.ts";
 import { type FakeEngine, FakeEngines } from "./fake-engine.ts";
@@ -258,7 +259,12 @@ export class FakeSwarm {
       manifest,
       tokens,
     }));
-    const partitions = partitionsOf(at, replicas, stageLayout(model, this.#stageSpec(stage)).length);
+    const partitions = partitionsOf(
+      at,
+      replicas,
+      stageLayout(model, this.#stageSpec(stage)).length,
+      noCompression.merge,
+    );
     for (const { places, id } of members) {
       const owned = partitions.filter(({ order }) => order.slice(0, ownersPerPartition).includes(id));
       const order = { replicas, contributions, partitions: owned.map(({ index }) => index) };
@@ -352,6 +358,7 @@ export class FakeSwarm {
       isSigned: (bytes, signature) => Buffer.compare(signature, fakeSignature(bytes)) === 0,
       blobs: this.blobs,
       peerBlobs,
+      residuals: new FakeResidualStore(),
       activity: new Activity(),
       clock: this.clock,
       send: (message) => sent.push(message),

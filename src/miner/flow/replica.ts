@@ -10,6 +10,7 @@ import { type MinerId, samePlace } from "../../protocol/ids.ts";
 import { encodeBody, type MergeMessage } from "../../protocol/merge-messages.ts";
 import type { ClientMessage, GatewayMessage } from "../../protocol/messages.ts";
 import type { MicrobatchMessage } from "../../protocol/microbatch.ts";
+import { ErrorFeedbackKeeper } from "../merge/error-feedback-keeper.ts";
 import { MergeActs, type Trained } from "../merge/merge-acts.ts";
 import { EpochActs, type ReplicaOptions } from "./epoch-acts.ts";
 import type { Phase } from "./phase.ts";
@@ -54,6 +55,7 @@ export class Replica {
   readonly #phases: PhaseKeeper;
   readonly #epochActs: EpochActs;
   readonly #mergeActs: MergeActs;
+  readonly #errorFeedback: ErrorFeedbackKeeper;
   readonly #report: Repetition;
   readonly #listener: ReplicaListener;
   #routes: Routes | null = null;
@@ -72,7 +74,8 @@ export class Replica {
     );
     const holding = new Holding();
     const repeating = { ...options, send: (message: ClientMessage) => this.#send(message) };
-    this.#epochActs = new EpochActs(repeating, this.#phases, holding);
+    this.#errorFeedback = new ErrorFeedbackKeeper(options);
+    this.#epochActs = new EpochActs(repeating, this.#phases, holding, this.#errorFeedback);
     this.#mergeActs = new MergeActs(
       {
         ...repeating,
@@ -81,7 +84,10 @@ export class Replica {
       },
       this.#phases,
       holding,
-      () => listener.merged(),
+      () => {
+        this.#errorFeedback.merged(this.#place, holding.loaded);
+        listener.merged();
+      },
     );
     options.engines.onCrash((message) => this.#failed(crash(message)));
   }
@@ -194,11 +200,12 @@ export class Replica {
     while (handsOver.includes(this.phase.kind) && !this.#hasNothingToHandOver()) await this.#phases.changed();
   }
 
-  /** The place is not this miner's any more. */
-  end(): void {
+  /** The place is not this miner's any more. Null, or a promise for when the worker is no longer needed. */
+  end(): Promise<void> | null {
     const place = this.#place;
     this.#forgetEpoch();
     this.#phases.enter({ kind: "ended", place });
+    return this.#errorFeedback.save();
   }
 
   #hasNothingToHandOver(): boolean {

@@ -123,7 +123,7 @@ export class MergeActs {
       const { engine } = this.#holding.loaded;
       if (place.training.mode === "local-steps") await stepOnTheRest(engine);
       signal.throwIfAborted();
-      const contribution = await engine.call("contribution");
+      const contribution = await engine.call("contribution", { partitions: merge.ranges });
       signal.throwIfAborted();
       const { tokens } = contribution;
       const manifest = await merge.contribute(contribution, signal);
@@ -154,7 +154,7 @@ export class MergeActs {
     if (answeredAtMs !== undefined && clock.nowMs() - answeredAtMs < shortestRepeatMs) return;
     reduced.set(key, null);
     this.#phases.work(ending.signal, async () => {
-      const averaged = await merge.reduce(order);
+      const averaged = await merge.reduce(order, this.#holding.loaded.engine);
       ending.signal.throwIfAborted();
       reduced.set(key, clock.nowMs());
       const outliers = [...new Set(averaged.flatMap(({ outliers }) => outliers))];
@@ -246,7 +246,12 @@ export class MergeActs {
   #mergeOf(place: Place, replicas: readonly MinerId[]): Current {
     if (this.#current !== null) return this.#current;
     const ending = new AbortController();
-    const partitions = partitionsOf(place.at, replicas, this.#holding.loaded.parameters);
+    const partitions = partitionsOf(
+      place.at,
+      replicas,
+      this.#holding.loaded.parameters,
+      place.training.compression.merge,
+    );
     const merge = new Merge({ ...this.#options, place, replicas, partitions, signal: ending.signal });
     this.#current = { place, merge, ending, reduced: new Map() };
     for (const [from, message] of this.#early) this.#pass(this.#current, from, message);

@@ -48,14 +48,14 @@ export async function measureGrowth({ preset, steps, ...device }: GrowthOptions)
   let plannedMiB = 0;
   try {
     const idleBytes = await residentWhenIdle(worker);
-    const { memory } = await worker.call("open", { ...device, model, training, stage });
+    const { memory, parameters } = await worker.call("open", { ...device, model, training, stage });
     plannedMiB = (idleBytes + memory.totalBytes) / mebibyte;
     for (let step = 1; step <= steps; step++) {
       const microbatch = `${step}`;
       await worker.call("forward", { microbatch, sequences, rows: shape.rows, activations, send });
       await worker.call("backward", { microbatch, gradient, send });
       await worker.call("step");
-      if (step % stepsPerEpoch === 0) await mergeAlone(worker);
+      if (step % stepsPerEpoch === 0) await mergeAlone(worker, parameters);
       samples.push({ step, mebibytes: residentBytes(worker.pid) / mebibyte });
       if (step % Math.ceil(steps / 10) === 0)
         progress(`step ${step} of ${steps}: ${samples.at(-1)?.mebibytes.toFixed(1)} MiB resident`);
@@ -118,9 +118,10 @@ function residentBytes(pid: number | undefined): number {
 }
 
 /** A merge of its own contribution. */
-async function mergeAlone(worker: ComputeHost): Promise<void> {
-  const { values, tokens } = await worker.call("contribution");
+async function mergeAlone(worker: ComputeHost, parameters: number): Promise<void> {
+  const whole = { from: 0, length: parameters };
+  const { slices, tokens } = await worker.call("contribution", { partitions: [whole] });
   await worker.call("beginMerge");
-  await worker.call("mergeSlice", { from: 0, values });
-  await worker.call("applyMerged", { tokens });
+  for (const payload of slices) await worker.call("mergeSlice", { ...whole, payload });
+  await worker.call("applyMerged", { tokens, counted: true });
 }

@@ -14,7 +14,7 @@ import type { DeviceReport } from "../../../src/protocol/device-report.ts";
 import type { BlobHash, MinerId } from "../../../src/protocol/ids.ts";
 import type { ClientMessage } from "../../../src/protocol/messages.ts";
 import { partitionCount } from "../../../src/protocol/partitions.ts";
-import type { ModelConfig } from "../../../src/protocol/run-config.ts";
+import { type ModelConfig, noCompression, type VectorCodec } from "../../../src/protocol/run-config.ts";
 
 const startMs = 1_800_000_000_000;
 
@@ -47,7 +47,11 @@ function modelOf(parameters: number): ModelConfig {
 }
 
 /** A run whose only stage has about so many parameters; how many exactly is the second. */
-export function mergeRun(replicas: number, parameters: number): { run: RunDefinition; parameters: number } {
+export function mergeRun(
+  replicas: number,
+  parameters: number,
+  merge: VectorCodec,
+): { run: RunDefinition; parameters: number } {
   const model = modelOf(parameters);
   const exact = parameterCount(model);
   const run: RunDefinition = {
@@ -55,7 +59,7 @@ export function mergeRun(replicas: number, parameters: number): { run: RunDefini
     name: "Merge",
     preset: "tiny",
     model,
-    training: { ...presets.tiny.training, microbatchesPerStep: 64 },
+    training: { ...presets.tiny.training, microbatchesPerStep: 64, compression: { ...noCompression, merge } },
     tokenizer: "bytes",
     dataset: fakePlace.dataset,
     stages: 1,
@@ -93,7 +97,8 @@ export class CoreOrchestrator {
     for (const { id } of members) this.#say(id, { type: "join", device, held: [] });
     const isLost = () => live.size === 0 || this.#state.attempt > 0;
     await this.#swarm.until(() => this.#isRecorded || isLost());
-    const partitions = partitionCount(members.length, parameterCount(this.#state.definition.model));
+    const { model, training } = this.#state.definition;
+    const partitions = partitionCount(members.length, parameterCount(model), training.compression.merge);
     return {
       weightsHashes: new Set([...this.#merged].filter(([id]) => live.has(id)).map(([, hash]) => hash)),
       lost: this.#isRecorded ? this.#state.partitionsLost : partitions,

@@ -38,7 +38,8 @@ function beginStage(state: RunState, stage: number, listed: readonly MinerId[]):
         : [{ minerId, manifest: contribution.manifest, tokens: contribution.tokens }],
     )
     .toSorted((a, b) => (a.minerId < b.minerId ? -1 : 1));
-  const count = partitionCount(listed.length, state.stages[stage]?.parameters ?? 0);
+  const { compression } = state.definition.training;
+  const count = partitionCount(listed.length, state.stages[stage]?.parameters ?? 0, compression.merge);
   const merge: StageMerge = {
     order: mergeOrder(placeRef(state, stage), listed).flatMap((minerId) => indexes.get(minerId) ?? []),
     contributors,
