@@ -63,6 +63,8 @@ export function createStepExchange(
   const parts = exchangeParts(parameters.length);
   /** In host memory, since the codec runs there. Null while nothing has been rounded away. */
   let residual: Float32Array | null = null;
+  /** One part on its way from the device: the first one is the longest. */
+  let values: Float32Array | null = null;
   let own: readonly Uint8Array[] = [];
 
   /** Of one part of the weights: before − after its step. */
@@ -74,9 +76,10 @@ export function createStepExchange(
     take(from, from + length);
     kernels.copy(difference, before);
     kernels.addScaled(difference, weights, -1);
-    const values = await device.download(difference);
-    checkFinite(values, "what a step moved");
-    return values;
+    values ??= new Float32Array(difference.length);
+    const downloaded = await device.download(difference, values.subarray(0, length));
+    checkFinite(downloaded, "what a step moved");
+    return downloaded;
   }
 
   /** Adds pᵢ − mean pⱼ to one part of the weights; `decoded` is null for what does not decode. */
@@ -97,12 +100,12 @@ export function createStepExchange(
       own = [];
       const payloads: Uint8Array[] = [];
       for (const part of parts) {
-        const values = await movePart(part, take);
+        const difference = await movePart(part, take);
         const rounded = residual?.subarray(part.from, part.from + part.length);
         payloads.push(
           rounded === undefined
-            ? encodeVector(values, codec, seed)
-            : encodeWithFeedback(values, rounded, codec, seed).payload,
+            ? encodeVector(difference, codec, seed)
+            : encodeWithFeedback(difference, rounded, codec, seed).payload,
         );
       }
       own = payloads;
