@@ -47,7 +47,7 @@ export async function trainSingleProcess(engine: ComputeEngine, run: SingleProce
     for (const end = taken + sourcesInStep * training.microbatchesPerStep; taken < end; taken++) {
       const crops = trainingCrops(manifest, training, { epoch, index: taken });
       const sample = readSample(crops, training.sequenceLength, shardOf);
-      const result = await engine.forwardBackward({ microbatch: `${epoch}/${taken}`, ...sample });
+      const result = await engine.forwardBackward({ microbatch: `${epoch}/${taken}`, ...sample, send: null });
       lossSumNats += result.lossSumNats;
     }
     const { tokens } = await engine.step();

@@ -7,6 +7,7 @@ import { stageBudget } from "../../compute/model/stage-budget.ts";
 import type { MinerId } from "../../protocol/ids.ts";
 import type { LogLine } from "../../protocol/local-api.ts";
 import type { ClientMessage, DeviceReport, Roster } from "../../protocol/messages.ts";
+import type { BoundaryFormats } from "../../protocol/run-config.ts";
 import type { BlobClient } from "../../transport/blobs/blob-client.ts";
 import type { PeerBlobs } from "../../transport/peer-blobs.ts";
 import type { EngineSource } from "../compute-host/compute-worker.ts";
@@ -74,7 +75,7 @@ export class EpochActs {
   }
 
   /** Null when it is too late for this epoch, or when the replica is warming up: the next one comes. */
-  start(roster: Roster): Routes | null {
+  start(roster: Roster, boundary: BoundaryFormats): Routes | null {
     const { phase } = this.#phases;
     const { self, activity, clock, send, peers } = this.#options;
     if (phase.kind !== "ready") return null;
@@ -94,6 +95,7 @@ export class EpochActs {
         activity,
         clock,
         signal,
+        boundary,
         room: roomFor(place),
         react: (reaction) => this.#phases.work(signal, reaction),
         dropped: (from, reason) => this.#drops.dropped(from, reason),

@@ -258,7 +258,12 @@ export class FakeSwarm {
       manifest,
       tokens,
     }));
-    const partitions = partitionsOf(at, replicas, stageLayout(model, this.#stageSpec(stage)).length);
+    const partitions = partitionsOf(
+      at,
+      replicas,
+      stageLayout(model, this.#stageSpec(stage)).length,
+      noCompression.merge,
+    );
     for (const { places, id } of members) {
       const owned = partitions.filter(({ order }) => order.slice(0, ownersPerPartition).includes(id));
       const order = { replicas, contributions, partitions: owned.map(({ index }) => index) };
@@ -286,8 +291,16 @@ export class FakeSwarm {
     return Promise.all(members.map((member) => this.heard(member, "merged", stage)));
   }
 
-  async stored(member: FakeMember, stage = member.stages[0]): Promise<MessageOf<"stored">> {
-    member.places.handle({ type: "store-checkpoint", at: { ...this.at, stage: stage ?? 0 } });
+  /** Of what the member merged last. */
+  async snapshot(member: FakeMember, stage = member.stages[0] ?? 0): Promise<MessageOf<"snapshot">> {
+    const { weightsHash } = await this.heard(member, "merged", stage);
+    member.places.handle({ type: "take-snapshot", at: { ...this.at, stage }, weightsHash });
+    return this.heard(member, "snapshot", stage);
+  }
+
+  async stored(member: FakeMember, stage = member.stages[0] ?? 0): Promise<MessageOf<"stored">> {
+    await this.snapshot(member, stage);
+    member.places.handle({ type: "store-checkpoint", at: { ...this.at, stage } });
     return this.heard(member, "stored", stage);
   }
 

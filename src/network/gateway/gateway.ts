@@ -251,6 +251,7 @@ export class Gateway {
     const { runs } = this.#options;
     if (message.type === "join") runs.workforce.join(minerId, name, message);
     else if (message.type === "leave") runs.workforce.leave(minerId, message);
+    else if (message.type === "link") runs.workforce.measured(minerId, message);
     else {
       for (const blob of blobsOf(message)) this.#mustHold(blob);
       runs.find(message.at.runId)?.orchestrator.submit({ type: "message", from: minerId, name, message });

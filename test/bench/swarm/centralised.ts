@@ -70,7 +70,7 @@ export async function trainCentralised(options: CentralisedOptions): Promise<Cen
   const { training, minimumReplicas: replicas } = definition;
   const { bottleneck: _, ...model } = definition.model;
   const { stepsPerEpoch } = training;
-  const engine = createEngine(openDevice, { lendsResults: true });
+  const engine = createEngine(openDevice);
   const curve: Validated[] = [];
   const tokensPerStep =
     microbatchesInStep(replicas, training.microbatchesPerStep) *
@@ -108,7 +108,7 @@ export async function validateCheckpoints(
   sample: Sample,
   { keptFolder, threads }: { readonly keptFolder: string; readonly threads: number },
 ): Promise<ReadonlyMap<Checkpoint, number>> {
-  const engine = createEngine(openDevice, { lendsResults: true });
+  const engine = createEngine(openDevice);
   const specs = planStages({ model, stages }).map(({ spec }) => spec);
   const losses = new Map<Checkpoint, number>();
   try {
