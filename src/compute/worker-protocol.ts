@@ -12,6 +12,7 @@ import type { BoundaryHealth } from "../protocol/messages.ts";
 import type { RowFormat } from "../protocol/run-config.ts";
 import type { DeviceDescription, DeviceKind, Precision } from "./kernels.ts";
 import type { AverageRequest } from "./merge/compressed-merge.ts";
+import type { RestoredResidual } from "./merge/error-feedback.ts";
 import type { ModelConfig, StageSpec, TrainingConfig } from "./model/config.ts";
 import type { MemoryPlan } from "./model/memory-plan.ts";
 import type { StepAverage, StepContribution } from "./step-exchange.ts";
@@ -128,8 +129,8 @@ export interface ComputeCalls {
   applyMerged(request: { readonly tokens: number; readonly counted: boolean }): void;
   /** What the next contribution carries on, for safe-keeping; null: nothing. */
   residual(): Uint8Array | null;
-  /** Takes up what `residual` gave; false when there is something newer here, or nothing is wanted. */
-  loadResidual(request: { readonly payload: Uint8Array }): boolean;
+  /** Takes up what `residual` gave, unless there is something newer here. */
+  loadResidual(request: { readonly payload: Uint8Array }): RestoredResidual;
   /** Whole model only (one stage): summed loss in nats, nothing kept. */
   evaluate(request: { readonly tokens: Int32Array; readonly targets: Int32Array; readonly sequences: number }): {
     readonly lossSumNats: number;

@@ -8,7 +8,7 @@ import { ownersPerPartition } from "../../protocol/partitions.ts";
 import type { TrainingConfig, VectorCodec } from "../../protocol/run-config.ts";
 import { decodeVector } from "../codec/vector.ts";
 import { averagePayloads, type PayloadContribution } from "./average-payloads.ts";
-import { ErrorFeedback } from "./error-feedback.ts";
+import { ErrorFeedback, type RestoredResidual } from "./error-feedback.ts";
 
 export interface AverageRequest {
   /** The slice, in elements of the parameter vector. */
@@ -79,8 +79,7 @@ export class CompressedMerge {
     return this.#feedback.save();
   }
 
-  /** False when it is not wanted: there is a newer one here. Throws `MalformedPayloadError`. */
-  loadResidual(payload: Uint8Array): boolean {
+  loadResidual(payload: Uint8Array): RestoredResidual {
     return this.#feedback.restore(payload);
   }
 }

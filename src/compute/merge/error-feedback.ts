@@ -10,6 +10,7 @@
  * into the weights once.
  */
 import type { VectorCodec } from "../../protocol/run-config.ts";
+import { MalformedPayloadError } from "../codec/malformed.ts";
 import { decodeVector, encodeVector, encodeWithFeedback } from "../codec/vector.ts";
 
 /** In which a residual leaves the worker: a hundredth of what was rounded away matters to nobody, and is a quarter of the bytes. */
@@ -22,6 +23,9 @@ const vectorsKept = 2;
 export function errorFeedbackBytes(codec: VectorCodec, parameters: number): number {
   return codec.kind === "f32" ? 0 : vectorsKept * Float32Array.BYTES_PER_ELEMENT * parameters;
 }
+
+/** `unwanted`: there is a newer one, or nothing is rounded away. */
+export type RestoredResidual = "taken" | "unwanted" | "damaged";
 
 export class ErrorFeedback {
   readonly #codec: VectorCodec;
@@ -76,10 +80,15 @@ export class ErrorFeedback {
     return this.#residual && encodeVector(this.#residual, residualCodec, 0);
   }
 
-  /** False when there is a residual already, which is newer, or none is wanted. Throws `MalformedPayloadError`. */
-  restore(payload: Uint8Array): boolean {
-    if (this.#codec.kind === "f32" || this.#residual !== null) return false;
-    this.#residual = decodeVector(payload, this.#length);
-    return true;
+  /** Takes up what `save` gave. */
+  restore(payload: Uint8Array): RestoredResidual {
+    if (this.#codec.kind === "f32" || this.#residual !== null) return "unwanted";
+    try {
+      this.#residual = decodeVector(payload, this.#length);
+      return "taken";
+    } catch (error) {
+      if (error instanceof MalformedPayloadError) return "damaged";
+      throw error;
+    }
   }
 }

@@ -12,6 +12,7 @@ import type { BlobClient } from "../../transport/blobs/blob-client.ts";
 import type { PeerBlobs } from "../../transport/peer-blobs.ts";
 import type { EngineSource } from "../compute-host/compute-worker.ts";
 import { openSamples } from "../data/samples-from-blobs.ts";
+import type { ErrorFeedbackKeeper, ResidualStore } from "../merge/error-feedback-keeper.ts";
 import type { Clock } from "../session/clock.ts";
 import type { Activity } from "./activity.ts";
 import { ComputeQueue } from "./compute-queue.ts";
@@ -32,6 +33,7 @@ export interface ReplicaOptions {
   readonly blobs: Pick<BlobClient, "get" | "put" | "keep">;
   /** Shared by all places of the miner. */
   readonly peerBlobs: PeerBlobs;
+  readonly residuals: ResidualStore;
   readonly peers: Pick<Peers, "send">;
   readonly activity: Activity;
   readonly clock: Clock;
@@ -44,10 +46,17 @@ export class EpochActs {
   readonly #options: ReplicaOptions;
   readonly #phases: PhaseKeeper;
   readonly #holding: Holding;
+  readonly #errorFeedback: Pick<ErrorFeedbackKeeper, "restore">;
   readonly #drops: DropLog;
 
-  constructor(options: ReplicaOptions, phases: PhaseKeeper, holding: Holding) {
+  constructor(
+    options: ReplicaOptions,
+    phases: PhaseKeeper,
+    holding: Holding,
+    errorFeedback: Pick<ErrorFeedbackKeeper, "restore">,
+  ) {
     this.#options = options;
+    this.#errorFeedback = errorFeedback;
     this.#phases = phases;
     this.#holding = holding;
     this.#drops = new DropLog((text) => options.log("warning", text));
@@ -62,6 +71,8 @@ export class EpochActs {
       if (!holdsStartOf(place, this.#holding.current, engine)) {
         this.#holding.current = null;
         const held = await loadStart(place, engine, { ...device, threads }, { blobs, peerBlobs }, signal);
+        signal.throwIfAborted();
+        await this.#errorFeedback.restore(place, held);
         signal.throwIfAborted();
         this.#holding.current = held;
       }

@@ -11,6 +11,7 @@ import { encodeBody, type MergeMessage } from "../../protocol/merge-messages.ts"
 import type { ClientMessage, GatewayMessage } from "../../protocol/messages.ts";
 import type { MicrobatchMessage } from "../../protocol/microbatch.ts";
 import type { ComputeEngine } from "../compute-host/compute-worker.ts";
+import { ErrorFeedbackKeeper } from "../merge/error-feedback-keeper.ts";
 import { MergeActs, type Trained } from "../merge/merge-acts.ts";
 import { EpochActs, type ReplicaOptions } from "./epoch-acts.ts";
 import type { Phase } from "./phase.ts";
@@ -45,6 +46,7 @@ export class Replica {
   readonly #phases: PhaseKeeper;
   readonly #epochActs: EpochActs;
   readonly #mergeActs: MergeActs;
+  readonly #errorFeedback: ErrorFeedbackKeeper;
   readonly #report: Repetition;
   readonly #listener: ReplicaListener;
   readonly #holding = new Holding();
@@ -63,7 +65,8 @@ export class Replica {
       { entered: (phase) => this.#entered(phase), failed: (error) => this.#failed(failureFrom(error)) },
     );
     const repeating = { ...options, send: (message: ClientMessage) => this.#send(message) };
-    this.#epochActs = new EpochActs(repeating, this.#phases, this.#holding);
+    this.#errorFeedback = new ErrorFeedbackKeeper(options);
+    this.#epochActs = new EpochActs(repeating, this.#phases, this.#holding, this.#errorFeedback);
     this.#mergeActs = new MergeActs(
       {
         ...repeating,
@@ -72,7 +75,10 @@ export class Replica {
       },
       this.#phases,
       this.#holding,
-      () => listener.merged(),
+      () => {
+        this.#errorFeedback.merged(this.#place, this.#holding.loaded);
+        listener.merged();
+      },
     );
     options.engines.onCrash((message) => this.#failed(crash(message)));
   }
@@ -191,11 +197,12 @@ export class Replica {
     while (handsOver.includes(this.phase.kind) && !this.#hasNothingToHandOver()) await this.#phases.changed();
   }
 
-  /** The place is not this miner's any more. */
-  end(): void {
+  /** The place is not this miner's any more. Null, or a promise for when the worker is no longer needed. */
+  end(): Promise<void> | null {
     const place = this.#place;
     this.#forgetEpoch();
     this.#phases.enter({ kind: "ended", place });
+    return this.#errorFeedback.save();
   }
 
   #hasNothingToHandOver(): boolean {

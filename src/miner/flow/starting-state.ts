@@ -63,7 +63,14 @@ export async function loadStart(
   const { stage, model, training, checkpoint, at } = place;
   const budget = stageBudget(place, place.memoryLimitBytes);
   const options = deviceOptions(device, device.threads);
-  const { parameters, memory } = await engine.call("open", { ...options, model, stage, training, ...budget });
+  const { parameters, memory } = await engine.call("open", {
+    ...options,
+    run: at.runId,
+    model,
+    stage,
+    training,
+    ...budget,
+  });
   signal.throwIfAborted();
   const held = { engine, openedFor: place, parameters, memoryBytes: memory.totalBytes, epoch: at.epoch };
   if (checkpoint === null) {
