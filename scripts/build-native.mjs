@@ -34,6 +34,7 @@ const addonName = "train-at-home-native.node";
  * @property {readonly [program: string, ...args: string[]]} command the compiler
  * @property {string} version what it says about itself
  * @property {Readonly<Record<string, readonly string[]>>} instructionSetFlags for each namespace of kernels
+ * @property {readonly string[]} exactFlags for what must give the same bits everywhere
  * @property {(compilation: Compilation) => readonly string[]} compile the compiler's arguments
  * @property {(objects: readonly string[], output: string) => readonly (readonly string[])[]} link commands to run in order
  */
@@ -45,6 +46,8 @@ const gnuInstructionSets = {
   avx512: avx512Flags,
   avx512bf16: [...avx512Flags, "-mavx512bf16"],
 };
+/** It has instructions for matrix products, of which the codec has none. */
+const productsOnlySet = "avx512bf16";
 const microsoftInstructionSets = { generic: [], avx2: ["/arch:AVX2"], avx512: ["/arch:AVX512"] };
 
 // Not -ffast-math: NaN and infinity must stay detectable, and sums keep the order they are written in.
@@ -119,7 +122,7 @@ export async function sanitizerRuntime() {
 }
 
 /** @param {Toolchain} toolchain @param {string} folder @param {readonly string[]} extraFlags @returns {Compilation[]} */
-function compilationsFor({ instructionSetFlags }, folder, extraFlags) {
+function compilationsFor({ instructionSetFlags, exactFlags }, folder, extraFlags) {
   const objectOf = (/** @type {string} */ source, /** @type {string} */ set) =>
     join(folder, "objects", set, `${basename(source, ".cc")}.o`);
   const shared = sourcesIn(sourceFolder).map((source) => ({
@@ -127,14 +130,18 @@ function compilationsFor({ instructionSetFlags }, folder, extraFlags) {
     object: objectOf(source, "shared"),
     flags: extraFlags,
   }));
-  const kernels = Object.entries(instructionSetFlags).flatMap(([set, flags]) =>
-    sourcesIn(join(sourceFolder, "kernels")).map((source) => ({
+  const perSet = (/** @type {string} */ set, /** @type {string} */ part, /** @type {readonly string[]} */ flags) =>
+    sourcesIn(join(sourceFolder, part)).map((source) => ({
       source,
       object: objectOf(source, set),
       flags: [`-DTAH_ISA=${set}`, ...flags, ...extraFlags],
-    })),
-  );
-  return [...shared, ...kernels];
+    }));
+  const sets = Object.entries(instructionSetFlags);
+  return [
+    ...shared,
+    ...sets.flatMap(([set, flags]) => perSet(set, "kernels", flags)),
+    ...sets.flatMap(([set, flags]) => (set === productsOnlySet ? [] : perSet(set, "codec", [...flags, ...exactFlags]))),
+  ];
 }
 
 /** @param {string} folder */
@@ -148,14 +155,18 @@ function sourcesIn(folder) {
 function stampOf(toolchain, compilations) {
   const hash = createHash("sha256").update(JSON.stringify([toolchain.command, toolchain.version]));
   for (const compilation of compilations) hash.update(JSON.stringify(toolchain.compile(compilation)));
-  for (const folder of [sourceFolder, join(sourceFolder, "kernels")])
+  for (const folder of [sourceFolder, join(sourceFolder, "kernels"), join(sourceFolder, "codec")])
     for (const name of readdirSync(folder).filter((name) => /\.(cc|h)$/.test(name)))
       hash.update(`\0${name}\0`).update(readFileSync(join(folder, name)));
   return hash.digest("hex");
 }
 
-/** @returns {Promise<Toolchain>} */
-async function findToolchain() {
+/**
+ * The compiler that the environment names, or one of those that systems usually have.
+ * @returns {Promise<Toolchain>}
+ * @throws SetupFailure "no-compiler"
+ */
+export async function findToolchain() {
   const named = env.CXX?.split(" ").filter((word) => word !== "");
   const usual = process.platform === "win32" ? [["cl"]] : [["c++"], ["g++"], ["clang++"]];
   for (const [program = "", ...args] of named?.length ? [named, ...usual] : usual) {
@@ -200,6 +211,7 @@ function gnuToolchain(command, version) {
     command,
     version,
     instructionSetFlags: kernelSets(gnuInstructionSets),
+    exactFlags: ["-ffp-contract=off"],
     compile: ({ source, object, flags }) => [
       ...gnuFlags,
       ...systemFlags,
@@ -227,6 +239,7 @@ function microsoftToolchain(/** @type {Toolchain["command"]} */ command, /** @ty
     command,
     version,
     instructionSetFlags: kernelSets(microsoftInstructionSets),
+    exactFlags: ["/fp:precise"],
     compile: ({ source, object, flags }) => [
       ...[...microsoftFlags, ...flags, `/I${includeFolder}`],
       ...["/c", source, `/Fo${object}`],

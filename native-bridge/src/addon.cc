@@ -59,7 +59,7 @@ std::vector<napi_property_descriptor> deviceBindings() {
 
 NAPI_MODULE_INIT() {
   try {
-    for (const auto& bindings : {tah::deviceBindings(), tah::memoryBindings(), tah::kernelBindings()})
+    for (const auto& bindings : {tah::deviceBindings(), tah::memoryBindings(), tah::kernelBindings(), tah::codecBindings()})
       tah::check(napi_define_properties(env, exports, bindings.size(), bindings.data()));
   } catch (...) {
     tah::throwInJavaScript(env);

@@ -82,6 +82,20 @@ Span<char> Arguments::typedArray() {
   return {static_cast<char*>(data), length * 4};
 }
 
+template <class Value>
+Span<Value> Arguments::arrayOf(napi_typedarray_type expected, const char* complaint) {
+  napi_typedarray_type type;
+  size_t length = 0;
+  void* data = nullptr;
+  check(napi_get_typedarray_info(env_, next(), &type, &length, &data, nullptr, nullptr));
+  if (type != expected) throw std::runtime_error(complaint);
+  return {static_cast<Value*>(data), length};
+}
+
+Span<float> Arguments::floatArray() { return arrayOf<float>(napi_float32_array, "a Float32Array was expected"); }
+
+Span<uint8_t> Arguments::byteArray() { return arrayOf<uint8_t>(napi_uint8_array, "a Uint8Array was expected"); }
+
 double Arguments::number() {
   double value = 0;
   check(napi_get_value_double(env_, next(), &value));

@@ -37,6 +37,8 @@ class Arguments {
   Span<char> bytes();
   /** The contents of a Float32Array or Int32Array, as bytes. */
   Span<char> typedArray();
+  Span<float> floatArray();
+  Span<uint8_t> byteArray();
   double number();
   size_t size();
   bool flag();
@@ -48,6 +50,8 @@ class Arguments {
   napi_value next();
   void* external();
   Span<char> slice(Buffer& buffer);
+  template <class Value>
+  Span<Value> arrayOf(napi_typedarray_type expected, const char* complaint);
 
   napi_env env_;
   napi_value values_[kMost];

@@ -70,4 +70,16 @@ std::vector<InstructionSet> instructionSets() {
   return sets;
 }
 
+std::vector<CodecSet> codecSets() {
+  std::vector<CodecSet> sets;
+#if defined(__x86_64__) || defined(_M_X64)
+  if (runsAvx512()) sets.push_back({"AVX-512", &avx512::codecTable});
+  if (runsAvx2()) sets.push_back({"AVX2", &avx2::codecTable});
+  sets.push_back({"SSE2", &generic::codecTable});
+#else
+  sets.push_back({"NEON", &generic::codecTable});
+#endif
+  return sets;
+}
+
 }  // namespace tah

@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "codec/codec.h"
 #include "kernels/kernels.h"
 
 namespace tah {
@@ -17,5 +18,14 @@ struct InstructionSet {
 
 /** The instruction sets that this processor runs and that there are kernels for, the fastest first. */
 std::vector<InstructionSet> instructionSets();
+
+/** The codec has fewer than the kernels: it multiplies no matrices. */
+struct CodecSet {
+  const char* name;
+  const CodecTable* codec;
+};
+
+/** Those that this processor runs, the fastest first. */
+std::vector<CodecSet> codecSets();
 
 }  // namespace tah

@@ -18,9 +18,12 @@ import { type Clock, systemClock } from "./session/clock.ts";
 import { isSignedByNetwork } from "./session/network-signature.ts";
 import { OwnerCommands } from "./session/owner-commands.ts";
 import { Session } from "./session/session.ts";
+import { ResidualFiles } from "./store/residual-files.ts";
 
 /** For dataset shards and checkpoints; what is being downloaded is never forgotten. */
 const maxCacheBytes = 4 * 2 ** 30;
+/** For what was rounded away of contributions to stages that other miners hold now. */
+const maxResidualBytes = 2 * 2 ** 30;
 /** For a pause, what is in flight is handed over within this. */
 const handOverMs = 5000;
 
@@ -61,6 +64,7 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
     isSigned: (bytes, signature) => isSignedByNetwork(session.networkId, bytes, signature),
     blobs,
     peerBlobs,
+    residuals: new ResidualFiles(join(stateFolder, "error-feedback"), maxResidualBytes),
     activity,
     clock,
     send: (message) => session.send(message),
@@ -94,7 +98,9 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
       case "upload":
       case "reduce":
       case "apply":
+      case "take-snapshot":
       case "store-checkpoint":
+      case "abandon-checkpoint":
       case "idle":
         places.handle(message);
         break;

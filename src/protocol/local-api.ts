@@ -172,6 +172,8 @@ export const memoryReportSchema = z.object({
   weightsBytes: count,
   gradientsBytes: count,
   optimizerBytes: count,
+  /** What was rounded away of contributions to merges, and goes along with the next. */
+  errorFeedbackBytes: count,
   scratchBytes: count,
   activationsPerMicrobatchBytes: count,
   microbatchesInFlight: count,

@@ -134,6 +134,7 @@ function memoryLines(memory: CommandResult<"doctor">["memory"]): string[] {
     ["weights", memory.weightsBytes],
     ["gradients", memory.gradientsBytes],
     ["optimizer", memory.optimizerBytes],
+    ["error feedback", memory.errorFeedbackBytes],
     ["working space", memory.scratchBytes],
     [`${microbatchesInFlight} microbatches in flight (${kept})`, microbatchesInFlight * activationsPerMicrobatchBytes],
     ["programs", memory.programsBytes],

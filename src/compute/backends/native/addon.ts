@@ -13,6 +13,7 @@ type KernelName =
   | "fill"
   | "add"
   | "addScaled"
+  | "addColumns"
   | "squaredNorm"
   | "swigluForward"
   | "swigluBackward"
@@ -34,10 +35,34 @@ type KernelCall = (device: DeviceHandle, ...values: readonly (BufferHandle | num
 type WorkspaceName = "matmulWorkspace" | "attentionForwardWorkspace" | "attentionBackwardWorkspace";
 type WorkspaceCall = (device: DeviceHandle, ...shape: readonly (number | boolean)[]) => number;
 
+/** How rows are quantised (`src/compute/codec/grid.ts`), as the addon takes it. */
+export type GridArguments = readonly [
+  columns: number,
+  seed: number,
+  isFresh: boolean,
+  hasLevels: boolean,
+  bits: number,
+];
+
+/** `native-bridge/src/codec-bindings.cc`: `GridKernels` of `src/compute/codec/grid.ts`; `set`: an index into `codecSets()`. */
+interface CodecCalls {
+  /** The instruction sets that this processor runs and that there is a codec for, the fastest first. */
+  codecSets(): readonly string[];
+  encodeGrid(set: number, body: Uint8Array, values: Float32Array, ...grid: GridArguments): boolean;
+  decodeGrid(set: number, values: Float32Array, body: Uint8Array, ...grid: GridArguments): boolean;
+  encodeBrainFloats(
+    ...call: [set: number, body: Uint8Array, values: Float32Array, columns: number, seed: number, isFresh: boolean]
+  ): boolean;
+  decodeBrainFloats(set: number, values: Float32Array, body: Uint8Array): boolean;
+  encodeSparse(set: number, body: Uint8Array, values: Float32Array, kept: number): number;
+  decodeSparse(set: number, values: Float32Array, body: Uint8Array, kept: number): boolean;
+}
+
 /** What `native-bridge/src/*bindings.cc` exports. Calls are synchronous. */
 export interface Addon
   extends Readonly<Record<KernelName, KernelCall>>,
-    Readonly<Record<WorkspaceName, WorkspaceCall>> {
+    Readonly<Record<WorkspaceName, WorkspaceCall>>,
+    CodecCalls {
   /** Bytes of working space that the device holds by now. */
   workspaceHeld(device: DeviceHandle): number;
   /** The instruction sets that this processor runs and that there are kernels for, the fastest first. */

@@ -1,0 +1,128 @@
+/** Rounds the numbers of one rotated row to codes of few bits, and back. */
+import {
+  bitsOf,
+  brainFloatAbove,
+  floatOf,
+  fromBrainFloat,
+  nearestBrainFloat,
+  randomBrainFloat,
+} from "../brain-float.ts";
+import { type LevelTable, largestPeak, largestScale, smallestPeak } from "../levels.ts";
+import { elementNoise, scaleNoise } from "../noise.ts";
+
+/** Sums have so many terms at once, as the widest vector registers do; they are folded in halves at the end. */
+const lanes = 16;
+/** Of the fixed-point numbers that are rounded by chance. */
+const fractionBits = 14;
+/** Added to a number, they leave it in the low bits of the sum: without a fraction, and with one of `fractionBits`. */
+const wholeMagic = 1.5 * 2 ** 23;
+const fractionMagic = 1.5 * 2 ** (23 - fractionBits);
+
+const smallestPeakBits = bitsOf(smallestPeak);
+const largestPeakBits = bitsOf(largestPeak);
+const largestScaleBits = bitsOf(largestScale) >>> 16;
+
+/** A row in the making: its numbers, and the same memory as bits. */
+export interface RowScratch {
+  readonly values: Float32Array;
+  readonly bits: Int32Array;
+  readonly codes: Uint8Array;
+}
+
+export function rowScratch(columns: number): RowScratch {
+  const values = new Float32Array(columns);
+  return { values, bits: new Int32Array(values.buffer), codes: new Uint8Array(columns) };
+}
+
+/** What became of a row: a scale as bfloat16 bits, 0 if all are zeros; or that it holds what is not finite. */
+export type RowScale = number | "non-finite";
+
+/** `key`: rounds by chance; null: to the nearest. Codes are the integers from −most to most, plus `offset`. */
+export function quantiseUniform(
+  { values, bits, codes }: RowScratch,
+  count: number,
+  { most, offset, key }: { readonly most: number; readonly offset: number; readonly key: number | null },
+): RowScale {
+  const peakBits = peakOf(bits, count);
+  if (peakBits > largestPeakBits) return "non-finite";
+  if (peakBits < smallestPeakBits) return 0;
+  const scale = brainFloatAbove(bitsOf(floatOf(peakBits) / most));
+  const inverse = Math.fround(1 / fromBrainFloat(scale));
+  const magic = key === null ? wholeMagic : fractionMagic;
+  const shift = key === null ? 0 : fractionBits;
+  const zero = bitsOf(magic);
+  for (let i = 0; i < count; i++) {
+    values[i] = Math.fround((values[i] as number) * inverse) + magic;
+    const noise = key === null ? 0 : elementNoise(key, i) >>> (32 - fractionBits);
+    const whole = ((bits[i] as number) - zero + noise) >> shift;
+    codes[i] = Math.max(-most, Math.min(most, whole)) + offset;
+  }
+  return scale;
+}
+
+/**
+ * Rounds to the nearest level. The scale is that of the least squares; or with a `key` the one that makes the row's mean over random
+ * rotations the row itself (Vargaftik 2021, "DRIVE", §4.2), rounded by chance.
+ */
+export function quantiseToLevels(
+  { values, bits, codes }: RowScratch,
+  count: number,
+  { table, key }: { readonly table: LevelTable; readonly key: number | null },
+): RowScale {
+  const { magnitudes, thresholds } = table;
+  const peakBits = peakOf(bits, count);
+  if (peakBits > largestPeakBits) return "non-finite";
+  if (peakBits < smallestPeakBits) return 0;
+  const square = sumOfSquares(values, count);
+  const inverse = Math.fround(1 / Math.fround(Math.sqrt(Math.fround(square / count))));
+  const products = new Float32Array(lanes);
+  const counts = new Int32Array(magnitudes.length);
+  for (let i = 0; i < count; i++) {
+    const value = values[i] as number;
+    const magnitude = Math.abs(value);
+    const normal = Math.fround(magnitude * inverse);
+    let level = 0;
+    while (level < thresholds.length && normal > (thresholds[level] as number)) level++;
+    counts[level] = (counts[level] as number) + 1;
+    codes[i] = value < 0 ? magnitudes.length - 1 - level : magnitudes.length + level;
+    const product = Math.fround(magnitude * (magnitudes[level] as number));
+    products[i % lanes] = (products[i % lanes] as number) + product;
+  }
+  const product = folded(products);
+  if (key !== null) return randomBrainFloat(bitsOf(square / product), scaleNoise(key));
+  let levelSquare = 0;
+  for (let level = 0; level < magnitudes.length; level++) {
+    const magnitude = magnitudes[level] as number;
+    levelSquare = Math.fround(
+      levelSquare + Math.fround((counts[level] as number) * Math.fround(magnitude * magnitude)),
+    );
+  }
+  return nearestBrainFloat(bitsOf(product / levelSquare));
+}
+
+/** The scale of a row's codes; null where no encoder writes such a one. */
+export function readScale(bits: number): number | null {
+  return bits > largestScaleBits ? null : fromBrainFloat(bits);
+}
+
+/** The largest magnitude, as bits: those of a NaN are larger than all others. */
+function peakOf(bits: Int32Array, count: number): number {
+  let peak = 0;
+  for (let i = 0; i < count; i++) peak = Math.max(peak, (bits[i] as number) & 0x7fffffff);
+  return peak;
+}
+
+function sumOfSquares(values: Float32Array, count: number): number {
+  const squares = new Float32Array(lanes);
+  for (let i = 0; i < count; i++) {
+    const value = values[i] as number;
+    squares[i % lanes] = (squares[i % lanes] as number) + Math.fround(value * value);
+  }
+  return folded(squares);
+}
+
+function folded(sums: Float32Array): number {
+  for (let half = lanes / 2; half >= 1; half /= 2)
+    for (let i = 0; i < half; i++) sums[i] = (sums[i] as number) + (sums[i + half] as number);
+  return sums[0] as number;
+}
