@@ -3,8 +3,9 @@
  * its owner allows. Whoever writes or reads tells it, since a socket knows its bytes but not its packets.
  */
 import { maxChunkBytes } from "../../protocol/frames.ts";
+import type { LinkReport } from "../../protocol/link-report.ts";
 import { type BudgetClock, ByteBudget } from "./byte-budget.ts";
-import { type LinkEstimate, LinkMeter } from "./link-meter.ts";
+import { LinkMeter } from "./link-meter.ts";
 import { acknowledgementBytesOf, segmentsOf, wireBytes, wireBytesOf } from "./wire-bytes.ts";
 
 /** The part of a socket that is counted; `node:net` has it. */
@@ -102,7 +103,7 @@ export class Traffic {
   }
 
   /** What the link can do, within what it may. */
-  get linkEstimate(): LinkEstimate {
+  get linkEstimate(): LinkReport {
     const { upBytesPerSecond, downBytesPerSecond, roundTripMs } = this.link.estimate;
     return {
       upBytesPerSecond: least(upBytesPerSecond, this.upload.bytesPerSecond),
