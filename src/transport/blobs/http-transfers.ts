@@ -64,6 +64,8 @@ export class HttpTransfers {
     });
     if (response === undefined) throw unreachable("the blob store does not answer");
     this.#traffic.read(headBytes);
+    // Refused before the end of the body: the rest of it is not wanted.
+    response.once("end", () => request.writableFinished || request.destroy());
     // What the store refuses it may not have taken.
     if (body !== undefined && response.statusCode === 201)
       this.#traffic.link.stored(body.length, performance.now() - begunAtMs);
