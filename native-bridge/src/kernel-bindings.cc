@@ -56,6 +56,13 @@ void addScaled(Device& device, Arguments& arguments) {
   device.kernels.addScaled(device.context, out.data, x.data, out.length, float(arguments.number()));
 }
 
+void addColumns(Device& device, Arguments& arguments) {
+  const auto out = arguments.reals(), source = arguments.reals();
+  ColumnsShape shape;
+  for (size_t* size : {&shape.rows, &shape.columns, &shape.outWidth, &shape.sourceWidth}) *size = arguments.size();
+  device.kernels.addColumns(device.context, out.data, source.data, shape);
+}
+
 void squaredNorm(Device& device, Arguments& arguments) {
   const auto out = arguments.reals(), x = arguments.reals();
   device.kernels.squaredNorm(device.context, out.data, x.data, x.length);
@@ -194,6 +201,7 @@ std::vector<napi_property_descriptor> kernelBindings() {
   return {exported("fill", bind<run<fill>>),
           exported("add", bind<run<add>>),
           exported("addScaled", bind<run<addScaled>>),
+          exported("addColumns", bind<run<addColumns>>),
           exported("squaredNorm", bind<run<squaredNorm>>),
           exported("swigluForward", bind<run<swigluForward>>),
           exported("swigluBackward", bind<run<swigluBackward>>),

@@ -4,8 +4,8 @@ import { tokenizerIdSchema } from "../compute/data/tokenizer.ts";
 import { type PresetName, presets } from "../compute/model/presets.ts";
 import type { RunOptions as NetworkRunOptions } from "../network/run-options.ts";
 import { FailureError } from "../protocol/failure.ts";
-import { trainingConfigSchema } from "../protocol/run-config.ts";
-import { countValue, seedValue, stalenessValue } from "./option-types.ts";
+import { exchangeNameSchema, rowFormatSchema, trainingConfigSchema } from "../protocol/run-config.ts";
+import { channelsValue, countValue, lagValue, rankValue, seedValue, stalenessValue } from "./option-types.ts";
 
 /** Where a network that other computers join listens, unless told otherwise. */
 export const defaultNetworkPort = 7700;
@@ -61,6 +61,35 @@ export function withRunOptions(command: Command, preset: Option): Command {
       new Option("--optimizer <name>", "nadam makes staleness cost less").choices(
         trainingConfigSchema.shape.optimizer.unwrap().options,
       ),
+    )
+    .addOption(
+      new Option(
+        "--exchange <codec>",
+        "average what every optimizer step moves with the other replicas of the stage, in so many bits per parameter, instead of at merges only",
+      ).choices(exchangeNameSchema.options),
+    )
+    .addOption(
+      new Option(
+        "--exchange-lag <steps>",
+        "0: every step waits for the others; 1: it goes on meanwhile, and makes up for it one step later",
+      ).argParser(lagValue),
+    )
+    .addOption(
+      new Option(
+        "--bottleneck <rank>",
+        "squeeze the model to so many channels wherever it is cut: much less traffic, and some loss; 0 leaves it as it is",
+      ).argParser(rankValue),
+    )
+    .addOption(new Option("--bottleneck-hidden <number>", "channels inside the bottlenecks").argParser(channelsValue))
+    .addOption(
+      new Option("--boundary-forward <format>", "what activations cross between stages in").choices(
+        rowFormatSchema.options,
+      ),
+    )
+    .addOption(
+      new Option("--boundary-backward <format>", "what their gradients cross in, which bear fewer bits").choices(
+        rowFormatSchema.options,
+      ),
     );
 }
 
@@ -68,14 +97,18 @@ export function withRunOptions(command: Command, preset: Option): Command {
 const describing = [
   ...["stages", "replicas", "data", "from", "tokenizer", "tokens", "seed"],
   ...["mode", "optimizer", "stepsPerEpoch", "maxStaleness"],
+  ...["exchange", "exchangeLag"],
+  ...["bottleneck", "bottleneckHidden", "boundaryForward", "boundaryBackward"],
 ];
 
 /** Nothing but them: other options may come with them. */
 export function runOptionsOf(options: RunOptions): RunOptions {
   const { preset, stages, replicas, data, from, tokenizer, tokens, seed, mode } = options;
-  const { optimizer, stepsPerEpoch, maxStaleness } = options;
-  const how = { mode, optimizer, stepsPerEpoch, maxStaleness };
-  return { preset, stages, replicas, data, from, tokenizer, tokens, seed, ...how };
+  const { optimizer, stepsPerEpoch, maxStaleness, exchange, exchangeLag } = options;
+  const { bottleneck, bottleneckHidden, boundaryForward, boundaryBackward } = options;
+  const how = { mode, optimizer, stepsPerEpoch, maxStaleness, exchange, exchangeLag };
+  const boundary = { bottleneck, bottleneckHidden, boundaryForward, boundaryBackward };
+  return { preset, stages, replicas, data, from, tokenizer, tokens, seed, ...how, ...boundary };
 }
 
 /** Undefined where no run is asked for. Throws `FailureError` (invalid-option) where one is described without its preset. */

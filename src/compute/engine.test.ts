@@ -1,8 +1,18 @@
 import { describe, expect, it } from "vitest";
-import { mergeContributions } from "../../test/compute/merge-contributions.ts";
+import {
+  mergeContributions,
+  sliceFrom,
+  type WholeContribution,
+  wholeContribution,
+} from "../../test/compute/merge-contributions.ts";
+import { asTheyAre, brokenPayloadOf, payloadOf } from "../../test/compute/payloads.ts";
 import { difference, randomTokens, smallModel } from "../../test/compute/small-model.ts";
 import { bytesOf, hashBytes } from "../protocol/identity.ts";
+import { type RunId, runIdSchema } from "../protocol/ids.ts";
+import { type BoundaryFormats, noCompression, type RowFormat } from "../protocol/run-config.ts";
 import { createReferenceDevice } from "./backends/reference/device.ts";
+import { MalformedPayloadError } from "./codec/malformed.ts";
+import { rowPayloadBytes } from "./codec/rows.ts";
 import { type ComputeEngine, createEngine } from "./engine.ts";
 import { type Device, DeviceMemoryError } from "./kernels.ts";
 import { averageSlices } from "./merge/average-slices.ts";
@@ -11,8 +21,7 @@ import { stageLayout } from "./model/layout.ts";
 import { stageMemory } from "./model/memory-plan.ts";
 import { presets } from "./model/presets.ts";
 import { cutIntoStages, wholeModel } from "./model/stages.ts";
-import { NonFiniteError } from "./non-finite.ts";
-import type { Contribution, ReplicaState } from "./worker-protocol.ts";
+import type { ReplicaState } from "./worker-protocol.ts";
 
 const model = smallModel;
 const sequenceLength = 8;
@@ -27,9 +36,13 @@ const training: TrainingConfig = {
 };
 const whole = wholeModel(model);
 
-async function openEngine(stage: StageSpec = whole, settings: Partial<TrainingConfig> = {}): Promise<ComputeEngine> {
+async function openEngine(
+  stage: StageSpec = whole,
+  settings: Partial<TrainingConfig> = {},
+  of = model,
+): Promise<ComputeEngine> {
   const engine = createEngine(async () => createReferenceDevice());
-  await engine.open({ backend: "reference", threads: 1, model, stage, training: { ...training, ...settings } });
+  await engine.open({ backend: "reference", threads: 1, model: of, stage, training: { ...training, ...settings } });
   return engine;
 }
 
@@ -43,21 +56,31 @@ function sample(name: string, sequences = 2) {
 
 async function train(engine: ComputeEngine, ...names: string[]): Promise<number> {
   let loss = 0;
-  for (const name of names) loss += (await engine.forwardBackward({ microbatch: name, ...sample(name) })).lossSumNats;
+  for (const name of names)
+    loss += (await engine.forwardBackward({ microbatch: name, ...sample(name), send: null })).lossSumNats;
   return loss;
 }
 
 /** One microbatch through a chain of engines; returns its loss. */
-async function pipe(stages: readonly ComputeEngine[], name: string): Promise<number> {
+async function pipe(
+  stages: readonly ComputeEngine[],
+  name: string,
+  formats: BoundaryFormats = noCompression.boundary,
+): Promise<number> {
   const { sequences, tokens, targets } = sample(name);
-  let input: { tokens: Int32Array } | { activations: Float32Array } = { tokens };
-  for (const stage of stages.slice(0, -1)) input = await stage.forward({ microbatch: name, sequences, ...input });
+  const common = { microbatch: name, sequences, rows: tokens.length };
+  const send = { format: formats.backward, noise: 7 };
+  let input: { tokens: Int32Array } | { activations: Uint8Array } = { tokens };
+  for (const stage of stages.slice(0, -1)) {
+    const { activations } = await stage.forward({ ...common, ...input, send: { format: formats.forward } });
+    input = { activations };
+  }
   const last = stages.at(-1) as ComputeEngine;
-  const { lossSumNats, inputGradient } = await last.forwardBackward({ microbatch: name, sequences, targets, ...input });
+  const { lossSumNats, inputGradient } = await last.forwardBackward({ ...common, targets, ...input, send });
   let gradient = inputGradient;
   for (const stage of stages.slice(0, -1).toReversed()) {
     if (!gradient) throw new Error("a later stage returns a gradient");
-    gradient = (await stage.backward({ microbatch: name, gradient })).inputGradient;
+    gradient = (await stage.backward({ microbatch: name, gradient, send })).inputGradient;
   }
   expect(gradient).toBeNull();
   return lossSumNats;
@@ -121,16 +144,19 @@ describe("an engine", () => {
     const inOrder = await openEngine(first);
     const shuffled = await openEngine(first);
     const last = await openEngine(second);
-    const gradients = new Map<string, Float32Array>();
+    const gradients = new Map<string, Uint8Array>();
+    const send = asTheyAre;
     for (const name of ["a", "b", "c"]) {
       const { sequences, tokens, targets } = sample(name);
-      const { activations } = await inOrder.forward({ microbatch: name, sequences, tokens });
-      expect(await shuffled.forward({ microbatch: name, sequences, tokens })).toEqual({ activations });
-      const result = await last.forwardBackward({ microbatch: name, sequences, activations, targets });
-      gradients.set(name, result.inputGradient as Float32Array);
+      const forward = await inOrder.forward({ microbatch: name, sequences, tokens, send });
+      expect(await shuffled.forward({ microbatch: name, sequences, tokens, send })).toEqual(forward);
+      const { activations } = forward;
+      const input = { microbatch: name, sequences, rows: tokens.length, activations };
+      const result = await last.forwardBackward({ ...input, targets, send });
+      gradients.set(name, result.inputGradient as Uint8Array);
     }
     const backward = (engine: ComputeEngine, microbatch: string) =>
-      engine.backward({ microbatch, gradient: gradients.get(microbatch) as Float32Array });
+      engine.backward({ microbatch, gradient: gradients.get(microbatch) as Uint8Array, send });
     await shuffled.discard({ microbatches: ["b", "never seen"] });
     await expect(backward(shuffled, "b")).rejects.toThrow("not in flight");
     for (const name of ["c", "a"]) await backward(shuffled, name);
@@ -145,28 +171,23 @@ describe("an engine", () => {
     const [first] = cutIntoStages(model, 2) as [StageSpec];
     const engine = await openEngine(first);
     const { sequences, tokens, targets } = sample("a");
-    await engine.forward({ microbatch: "a", sequences, tokens });
-    await expect(engine.forward({ microbatch: "a", sequences, tokens })).rejects.toThrow("already in flight");
+    const input = { microbatch: "a", sequences, tokens, send: asTheyAre };
+    await engine.forward(input);
+    await expect(engine.forward(input)).rejects.toThrow("already in flight");
     await expect(engine.evaluate({ sequences, tokens, targets })).rejects.toThrow("only the last stage");
     await expect(createEngine(async () => createReferenceDevice()).step()).rejects.toThrow("no stage is open");
   });
 
-  it("lends the arrays of its results if asked to: the next call overwrites them", async () => {
-    const [first] = cutIntoStages(model, 2);
-    if (!first) throw new Error("two stages");
-    const outputs: Float32Array[] = [];
-    for (const lendsResults of [false, true]) {
-      const engine = createEngine(async () => createReferenceDevice(), { lendsResults });
-      await engine.open({ backend: "reference", threads: 1, model, stage: first, training });
-      const [one, two] = [
-        await engine.forward({ microbatch: "a", ...sample("a") }),
-        await engine.forward({ microbatch: "b", ...sample("b", 1) }),
-      ];
-      expect(one.activations.buffer === two.activations.buffer).toBe(lendsResults);
-      outputs.push(two.activations);
-      engine.close();
-    }
-    expect(outputs[1]).toEqual(outputs[0]);
+  it("refuses a payload that is none, and drops that microbatch only", async () => {
+    const [first] = cutIntoStages(model, 2) as [StageSpec];
+    const engine = await openEngine(first);
+    const send = asTheyAre;
+    for (const name of ["a", "b"]) await engine.forward({ microbatch: name, ...sample(name), send });
+    const gradient = payloadOf(new Float32Array(2 * sequenceLength * model.width).fill(1), model.width);
+    const short = engine.backward({ microbatch: "a", gradient: gradient.subarray(1), send: null });
+    await expect(short).rejects.toBeInstanceOf(MalformedPayloadError);
+    await engine.backward({ microbatch: "b", gradient, send: null });
+    expect((await engine.step()).tokens).toBe(16);
   });
 
   it("closes its device when a stage does not fit", async () => {
@@ -182,6 +203,57 @@ describe("an engine", () => {
     const opening = engine.open({ backend: "reference", threads: 1, model, stage: whole, training });
     await expect(opening).rejects.toBeInstanceOf(DeviceMemoryError);
     expect(closed).toBe(1);
+  });
+});
+
+describe("stages with few bits and few channels between them", () => {
+  const squeezed = { ...model, bottleneck: { rank: 8, hidden: 12, beforeLayers: [1, 2] } };
+  const specs = cutIntoStages(squeezed, 3);
+  const formats = { forward: "int8", backward: "int4" } as const;
+  const settings = { learningRate: 0.01 };
+  const openChain = async () => {
+    const stages: ComputeEngine[] = [];
+    for (const spec of specs) stages.push(await openEngine(spec, settings, squeezed));
+    return stages;
+  };
+  const step = (stages: readonly ComputeEngine[]) => Promise.all(stages.map((stage) => stage.step()));
+
+  it("have the loss of the whole model while nothing is rounded", async () => {
+    const alone = await openEngine(whole, settings, squeezed);
+    const stages = await openChain();
+    for (let steps = 0; steps < 3; steps++) {
+      const expected = await train(alone, "a");
+      expect(Math.abs((await pipe(stages, "a")) / expected - 1)).toBeLessThan(1e-6);
+      await alone.step();
+      await step(stages);
+    }
+  });
+
+  it("learn", async () => {
+    const stages = await openChain();
+    const first = await pipe(stages, "a", formats);
+    for (let steps = 0; steps < 30; steps++) {
+      await step(stages);
+      await pipe(stages, "a", formats);
+    }
+    expect(await pipe(stages, "a", formats)).toBeLessThan(0.5 * first);
+  });
+
+  it("say how large the stream is, and how much of it rounding took", async () => {
+    const [spec] = specs as [StageSpec];
+    const engine = await openEngine(spec, settings, squeezed);
+    const health = async (format: RowFormat) => {
+      const { activations, boundary } = await engine.forward({ microbatch: format, ...sample("a"), send: { format } });
+      expect(activations.length).toBe(rowPayloadBytes(format, { rows: 16, columns: 8 }));
+      return boundary;
+    };
+    const exact = await health("f32");
+    expect(exact.rms).toBeGreaterThan(0.5);
+    expect(exact.relativeError).toBe(0);
+    const errors = [(await health("bf16")).relativeError, (await health("int8")).relativeError];
+    errors.push((await health("int4")).relativeError, (await health("int2")).relativeError);
+    expect(errors).toEqual(errors.toSorted((a, b) => a - b));
+    expect(errors[3]).toBeLessThan(1);
   });
 });
 
@@ -245,14 +317,17 @@ describe("a full device", () => {
     };
     const engine = createEngine(async () => fakeSmallDevice);
     await engine.open({ backend: "reference", threads: 1, model, stage: first, training });
+    const send = asTheyAre;
     roomElements = 3000;
-    await engine.forward({ microbatch: "a", sequences, tokens });
+    await engine.forward({ microbatch: "a", sequences, tokens, send });
     for (let attempt = 0; attempt < 3; attempt++) {
-      await expect(engine.forward({ microbatch: "b", sequences, tokens })).rejects.toBeInstanceOf(DeviceMemoryError);
+      await expect(engine.forward({ microbatch: "b", sequences, tokens, send })).rejects.toBeInstanceOf(
+        DeviceMemoryError,
+      );
       expect(roomElements).toBe(3000);
     }
     await engine.discard({ microbatches: ["a"] });
-    await engine.forward({ microbatch: "b", sequences, tokens });
+    await engine.forward({ microbatch: "b", sequences, tokens, send });
   });
 });
 
@@ -287,11 +362,11 @@ describe("a memory limit", () => {
 
   it("refuses more microbatches in flight than there is room for, and takes the next when one has come back", async () => {
     const { engine } = await open(tight.totalBytes);
-    const forward = (microbatch: string) => engine.forward({ microbatch, sequences, tokens });
+    const forward = (microbatch: string) => engine.forward({ microbatch, sequences, tokens, send: asTheyAre });
     for (const microbatch of ["a", "b", "c"]) await forward(microbatch);
     await expect(forward("d")).rejects.toBeInstanceOf(DeviceMemoryError);
-    const gradient = new Float32Array(sequences * sequenceLength * model.width).fill(1);
-    await engine.backward({ microbatch: "b", gradient });
+    const gradient = payloadOf(new Float32Array(sequences * sequenceLength * model.width).fill(1), model.width);
+    await engine.backward({ microbatch: "b", gradient, send: null });
     await forward("d");
     expect((await engine.step()).tokens).toBe(sequences * sequenceLength);
   });
@@ -312,24 +387,29 @@ describe("a memory limit", () => {
 describe("numbers that are not finite", () => {
   const [, second] = cutIntoStages(model, 2) as [StageSpec, StageSpec];
   const { sequences, targets } = sample("a");
-  const broken = new Float32Array(sequences * sequenceLength * model.width).fill(1);
-  broken[17] = Number.NaN;
-  const healthy = broken.map((value) => (Number.isNaN(value) ? 1 : value));
+  const rows = sequences * sequenceLength;
+  const numbers = new Float32Array(rows * model.width).fill(1);
+  const healthy = payloadOf(numbers, model.width);
+  const broken = brokenPayloadOf(numbers, model.width);
 
   it("in received activations are refused before they touch the gradients", async () => {
     const engine = await openEngine(second);
-    const call = engine.forwardBackward({ microbatch: "a", sequences, activations: broken, targets });
-    await expect(call).rejects.toMatchObject({ name: "NonFiniteError", tensor: "activations" });
-    await engine.forwardBackward({ microbatch: "b", sequences, activations: healthy, targets });
+    const common = { sequences, rows, targets, send: asTheyAre };
+    const call = engine.forwardBackward({ microbatch: "a", activations: broken, ...common });
+    await expect(call).rejects.toBeInstanceOf(MalformedPayloadError);
+    await engine.forwardBackward({ microbatch: "b", activations: healthy, ...common });
     expect((await engine.step()).tokens).toBe(16);
   });
 
   it("in a received gradient cost that microbatch only", async () => {
     const [first] = cutIntoStages(model, 2) as [StageSpec];
     const engine = await openEngine(first);
-    for (const name of ["a", "b"]) await engine.forward({ microbatch: name, sequences, tokens: sample(name).tokens });
-    await expect(engine.backward({ microbatch: "a", gradient: broken })).rejects.toBeInstanceOf(NonFiniteError);
-    await engine.backward({ microbatch: "b", gradient: healthy });
+    const send = asTheyAre;
+    for (const name of ["a", "b"]) await engine.forward({ microbatch: name, ...sample(name), send });
+    const backward = (microbatch: string, gradient: Uint8Array) =>
+      engine.backward({ microbatch, gradient, send: null });
+    await expect(backward("a", broken)).rejects.toBeInstanceOf(MalformedPayloadError);
+    await backward("b", healthy);
     expect((await engine.step()).tokens).toBe(16);
   });
 
@@ -361,13 +441,11 @@ describe("numbers that are not finite", () => {
     const engine = await openEngine();
     await train(engine, "a");
     await engine.step();
-    const { values, tokens } = await engine.contribution();
+    const { values, tokens } = await wholeContribution(engine);
     const before = await engine.state();
     await engine.beginMerge();
-    await engine.mergeSlice({ from: 0, values: values.subarray(0, 3) });
-    await expect(engine.mergeSlice({ from: 3, values: Float32Array.of(Number.NaN) })).rejects.toMatchObject({
-      tensor: "merged slice",
-    });
+    await engine.mergeSlice(sliceFrom(0, values.subarray(0, 3)));
+    await expect(engine.mergeSlice(sliceFrom(3, Float32Array.of(Number.NaN)))).rejects.toThrow(MalformedPayloadError);
     expect(await engine.state()).toEqual(before);
     await mergeContributions(engine, "local-steps", [{ values, tokens }]);
     expect(await engine.state()).not.toEqual(before);
@@ -381,8 +459,8 @@ describe("a merge", () => {
       await train(replicas[0], `a${epoch}`);
       await train(replicas[1], `b${epoch}`, `c${epoch}`);
       if (mode === "local-steps") for (const replica of replicas) await replica.step();
-      const contributions: Contribution[] = [];
-      for (const replica of replicas) contributions.push(await replica.contribution());
+      const contributions: WholeContribution[] = [];
+      for (const replica of replicas) contributions.push(await wholeContribution(replica));
       expect(contributions.map(({ tokens }) => tokens)).toEqual([16, 32]);
       for (const replica of replicas) await mergeContributions(replica, mode, contributions);
       const [one, other] = (await Promise.all(replicas.map((replica) => replica.state()))) as [
@@ -401,7 +479,7 @@ describe("a merge", () => {
     await train(replicas[1], "b", "c", "d");
     for (const replica of replicas) await replica.step();
     const [one, other] = [await replicas[0].state(), await replicas[1].state()];
-    const contributions = [await replicas[0].contribution(), await replicas[1].contribution()];
+    const contributions = [await wholeContribution(replicas[0]), await wholeContribution(replicas[1])];
     await mergeContributions(replicas[0], "local-steps", contributions);
     const average = one.weights.map((value, i) => (value + 3 * (other.weights[i] ?? Number.NaN)) / 4);
     expect(difference((await replicas[0].state()).weights, average)).toBeLessThan(1e-6);
@@ -412,7 +490,7 @@ describe("a merge", () => {
     const start = (await engine.state()).weights;
     await train(engine, "a");
     await engine.step();
-    const { values, tokens } = await engine.contribution();
+    const { values, tokens } = await wholeContribution(engine);
     await mergeContributions(engine, "local-steps", [{ values, tokens }]);
     const { outerLearningRate, outerMomentum } = training;
     // After one epoch the momentum is the pseudo-gradient g, and the step is lr · (g + momentum · g).
@@ -454,7 +532,7 @@ describe("a merge", () => {
       const contribute = async (name: string) => {
         await train(engine, name);
         if (mode === "local-steps") await engine.step();
-        return engine.contribution();
+        return wholeContribution(engine);
       };
       // An epoch that moves everything, so that there is momentum; then one that lacks the middle.
       await mergeContributions(engine, mode, [await contribute("a")]);
@@ -463,9 +541,9 @@ describe("a merge", () => {
       const { length } = values;
       const [from, to] = [Math.floor(length / 3), Math.floor((2 * length) / 3)];
       await engine.beginMerge();
-      await engine.mergeSlice({ from: to, values: values.subarray(to) });
-      await engine.mergeSlice({ from: 0, values: values.subarray(0, from) });
-      await engine.applyMerged({ tokens });
+      await engine.mergeSlice(sliceFrom(to, values.subarray(to)));
+      await engine.mergeSlice(sliceFrom(0, values.subarray(0, from)));
+      await engine.applyMerged({ tokens, counted: true });
       const after = await engine.state();
       expect(after.weights.subarray(from, to)).toEqual(before.weights.subarray(from, to));
       expect(after.weights.subarray(0, from)).not.toEqual(before.weights.subarray(0, from));
@@ -478,6 +556,36 @@ describe("a merge", () => {
     }
   });
 
+  it("owes what it rounded away to the same stage of the same run only, whatever is loaded or opened in between", async () => {
+    const run = (name: string) => runIdSchema.parse(name);
+    const merge = { kind: "dense", bits: 2 } as const;
+    const settings = { ...training, compression: { ...noCompression, merge } };
+    const engine = createEngine(async () => createReferenceDevice());
+    const open = (runId: RunId) =>
+      engine.open({ backend: "reference", threads: 1, model, stage: whole, training: settings, run: runId });
+    const { parameters } = await open(run("one"));
+    const start = await engine.state();
+    const partitions = [{ from: 0, length: parameters }];
+    await train(engine, "a");
+    await engine.step();
+    const { slices, tokens } = await engine.contribution({ partitions });
+    await engine.beginMerge();
+    for (const payload of slices) await engine.mergeSlice({ from: 0, length: parameters, payload });
+    await engine.applyMerged({ tokens, counted: true });
+    const owed = await engine.residual();
+    expect(owed).not.toBeNull();
+    // An attempt that fails after this replica has contributed.
+    await train(engine, "b");
+    await engine.step();
+    await engine.contribution({ partitions });
+    expect(await engine.residual()).not.toEqual(owed);
+    await open(run("one"));
+    await engine.load(start);
+    expect(await engine.residual()).toEqual(owed);
+    await open(run("another"));
+    expect(await engine.residual()).toBeNull();
+  });
+
   it("is the same to the last bit in one slice, in many, and begun twice", async () => {
     for (const mode of ["sync", "local-steps"] as const) {
       const replicas = [await openEngine(whole, { mode }), await openEngine(whole, { mode })] as const;
@@ -485,15 +593,15 @@ describe("a merge", () => {
         await train(replica, "a");
         if (mode === "local-steps") await replica.step();
       }
-      const { values, tokens } = await replicas[0].contribution();
+      const { values, tokens } = await wholeContribution(replicas[0]);
       await mergeContributions(replicas[0], mode, [{ values, tokens }]);
       const averaged = averageSlices([{ values, tokens }], mode).values ?? values;
       await replicas[1].beginMerge();
-      await replicas[1].mergeSlice({ from: 10, values: averaged.subarray(0, 20) });
+      await replicas[1].mergeSlice(sliceFrom(10, averaged.subarray(0, 20)));
       await replicas[1].beginMerge();
       for (let from = 0; from < averaged.length; from += 77)
-        await replicas[1].mergeSlice({ from, values: averaged.subarray(from, from + 77) });
-      await replicas[1].applyMerged({ tokens });
+        await replicas[1].mergeSlice(sliceFrom(from, averaged.subarray(from, from + 77)));
+      await replicas[1].applyMerged({ tokens, counted: true });
       expect(await replicas[1].state()).toEqual(await replicas[0].state());
       expect(await replicas[1].weightsHash()).toBe(hashBytes(bytesOf((await replicas[0].state()).weights)));
     }
@@ -511,7 +619,7 @@ describe("a merge", () => {
     for (let epoch = 0; epoch < 4; epoch++) {
       const names = ["a", "b", "c"].map((name) => `${name}${epoch}`);
       const expected = await train(alone, ...names);
-      await mergeContributions(alone, "sync", [await alone.contribution()]);
+      await mergeContributions(alone, "sync", [await wholeContribution(alone)]);
       let loss = 0;
       // Microbatches change pipelines between stages, as they do in a swarm.
       for (const [index, name] of names.entries()) {
@@ -521,8 +629,8 @@ describe("a merge", () => {
       expect(Math.abs(loss - expected) / expected).toBeLessThan(1e-6);
       for (const stage of specs.keys()) {
         const replicas = pipelines.map((pipeline) => pipeline[stage] as ComputeEngine);
-        const contributions: Contribution[] = [];
-        for (const replica of replicas) contributions.push(await replica.contribution());
+        const contributions: WholeContribution[] = [];
+        for (const replica of replicas) contributions.push(await wholeContribution(replica));
         for (const replica of replicas) await mergeContributions(replica, "sync", contributions);
       }
     }

@@ -4,10 +4,12 @@
  * `host.ts`, the two ends of the process around the engine, and the native back end touch the outside.
  */
 
+import { BoundaryCodec } from "./boundary-codec.ts";
 import type { DeviceOptions } from "./device.ts";
 import { generateTokens } from "./generate.ts";
 import { ActivationPool } from "./in-flight.ts";
 import type { Device, Slice } from "./kernels.ts";
+import { CompressedMerge } from "./merge/compressed-merge.ts";
 import { createMemory } from "./model/memory.ts";
 import { planStageMemory } from "./model/memory-plan.ts";
 import { checkOperands } from "./model/operands.ts";
@@ -25,10 +27,17 @@ import {
 } from "./model/stage.ts";
 import { allocateAllActivations, type StageActivations } from "./model/stage-memory.ts";
 import { stageWorkspaceBytes } from "./model/workspace.ts";
-import { areFinite, checkFinite, finiteNorm, type NamedTensor, NonFiniteError } from "./non-finite.ts";
+import { finiteNorm, type NamedTensor, NonFiniteError } from "./non-finite.ts";
 import { multiply } from "./probe/multiply.ts";
 import { createReplica, type Replica } from "./replica.ts";
-import type { ComputeArguments, ComputeMethod, ComputeResult, OpenOptions, StageInput } from "./worker-protocol.ts";
+import type {
+  ComputeArguments,
+  ComputeMethod,
+  ComputeResult,
+  GradientFormat,
+  OpenOptions,
+  StageInput,
+} from "./worker-protocol.ts";
 
 /** The calls of `ComputeCalls` that concern a stage, each as a promise. They must be made one after the other. */
 export type ComputeEngine = {
@@ -43,26 +52,31 @@ interface OpenStage {
   readonly device: Device;
   readonly stage: Stage;
   readonly replica: Replica;
+  readonly merge: CompressedMerge;
   readonly pool: ActivationPool;
-  /** What activations and gradients are returned in, if results are lent. */
-  readonly lent: Float32Array | null;
-}
-
-export interface EngineOptions {
-  /** The arrays of activations and gradients in a result are the engine's: the next call overwrites them. Saves as much garbage. */
-  readonly lendsResults?: boolean;
+  readonly codec: BoundaryCodec;
 }
 
 /** `openDevice` chooses the back end; its failures are the caller's. */
-export function createEngine(
-  openDevice: (options: DeviceOptions) => Promise<Device>,
-  { lendsResults = false }: EngineOptions = {},
-): ComputeEngine {
+export function createEngine(openDevice: (options: DeviceOptions) => Promise<Device>): ComputeEngine {
   let current: OpenStage | null = null;
+  /** Of the stage that was opened last. */
+  let lastMerge: { readonly options: OpenOptions; readonly merge: CompressedMerge } | null = null;
 
   function opened(): OpenStage {
     if (!current) throw new Error("no stage is open");
     return current;
+  }
+
+  /** The one of before, with what its contributions are owed, if this is the same stage of the same run. */
+  function mergeOf(options: OpenOptions, parameters: number): CompressedMerge {
+    const merge =
+      lastMerge !== null && isSameWork(lastMerge.options, options)
+        ? lastMerge.merge
+        : new CompressedMerge(options.training, parameters);
+    merge.end(false);
+    lastMerge = { options, merge };
+    return merge;
   }
 
   function close(): void {
@@ -83,10 +97,11 @@ export function createEngine(
         const size = { maximumTokens, recompute: plan.recompute };
         checkOperands(device, model, spec, size);
         const stage = createStage(device.kernels, createMemory(device), model, spec, size);
-        const replica = createReplica(device, stage, training);
+        const merge = mergeOf(options, stage.layout.length);
+        const replica = createReplica(device, stage, training, merge);
         const pool = new ActivationPool(stage, plan, memoryLimitBytes);
-        const lent = lendsResults ? new Float32Array(maximumTokens * model.width) : null;
-        current = { options, device, stage, replica, pool, lent };
+        const codec = new BoundaryCodec(device, stage);
+        current = { options, device, stage, replica, merge, pool, codec };
         return { device: device.description, parameters: stage.layout.length, memory: plan };
       } catch (error) {
         device.close();
@@ -105,21 +120,20 @@ export function createEngine(
 
     async forward(input) {
       const open = opened();
-      const { stage, pool } = open;
+      const { stage, pool, codec } = open;
       return pool.launch(input.microbatch, async (kept) => {
-        const pass = upload(open, kept, input.sequences, inputOf(input));
+        const pass = upload(open, kept, input);
         stageForward(stage, pass);
-        const activations = await download(open, pass.output);
-        if (!areFinite(activations)) await checkOutput(open, pass);
-        return { pass, result: { activations } };
+        const rms = (await checkOutput(open, pass)) / Math.sqrt(pass.stream.length);
+        return { pass, result: await codec.encodeActivations(pass, input.send.format, rms) };
       });
     },
 
-    forwardBackward({ sequences, targets, ...input }) {
+    forwardBackward({ targets, send, ...input }) {
       const open = opened();
       const { device, stage, replica, pool } = open;
       return pool.borrow(async (kept) => {
-        const pass = upload(open, kept, sequences, inputOf(input));
+        const pass = upload(open, kept, input);
         device.uploadIndices(headOf(pass).targets, targets);
         stageForward(stage, pass);
         await checkOutput(open, pass);
@@ -127,20 +141,19 @@ export function createEngine(
         replica.addTokens(targets.length);
         return orClearGradients(open, async () => ({
           lossSumNats: await lossSum(device, losses),
-          inputGradient: await inputGradient(open, pass),
+          inputGradient: await inputGradient(open, pass, send),
         }));
       });
     },
 
-    async backward({ microbatch, gradient }) {
+    async backward({ microbatch, gradient, send }) {
       const open = opened();
-      const { device, stage, replica, pool } = open;
+      const { stage, replica, pool, codec } = open;
       return pool.land(microbatch, async (pass) => {
-        checkFinite(gradient, "gradient");
-        device.upload(pass.dx, gradient);
+        codec.uploadGradient(pass, gradient);
         stageBackward(stage, pass);
         replica.addTokens(pass.shape.sequences * pass.shape.queries);
-        return orClearGradients(open, async () => ({ inputGradient: await inputGradient(open, pass) }));
+        return orClearGradients(open, async () => ({ inputGradient: await inputGradient(open, pass, send) }));
       });
     },
 
@@ -149,7 +162,10 @@ export function createEngine(
     },
 
     step: async () => opened().replica.step(),
-    contribution: async () => opened().replica.contribution(),
+    stepDelta: async ({ seed }) => opened().replica.stepDelta(seed),
+    applyExchange: async ({ contributions }) => opened().replica.applyExchange(contributions),
+    contribution: async ({ partitions }) => opened().replica.contribution(partitions),
+    average: async (request) => opened().merge.average(request),
 
     async beginMerge() {
       const { pool, replica } = opened();
@@ -157,8 +173,10 @@ export function createEngine(
       replica.beginMerge();
     },
 
-    mergeSlice: async ({ from, values }) => opened().replica.mergeSlice(from, values),
-    applyMerged: async ({ tokens }) => opened().replica.applyMerged(tokens),
+    mergeSlice: async ({ payload, ...slice }) => opened().replica.mergeSlice(slice, payload),
+    applyMerged: async ({ tokens, counted }) => opened().replica.applyMerged(tokens, counted),
+    residual: async () => opened().merge.residual(),
+    loadResidual: async ({ payload }) => opened().merge.loadResidual(payload),
 
     evaluate({ tokens, targets, sequences }) {
       const open = opened();
@@ -171,7 +189,7 @@ export function createEngine(
           const count = Math.min(atOnce, sequences - sequence);
           const part = (all: Int32Array) =>
             all.subarray(sequence * sequenceLength, (sequence + count) * sequenceLength);
-          const pass = upload(open, kept, count, part(tokens));
+          const pass = upload(open, kept, { sequences: count, tokens: part(tokens) });
           device.uploadIndices(headOf(pass).targets, part(targets));
           stageForward(stage, pass);
           lossSumNats += await lossSum(device, lossForward(stage, pass));
@@ -196,35 +214,35 @@ export function createEngine(
   };
 }
 
-function inputOf(input: Pick<StageInput, "microbatch"> & ({ tokens: Int32Array } | { activations: Float32Array })) {
-  return "tokens" in input ? input.tokens : input.activations;
+/** A run's configuration does not change. */
+function isSameWork(before: OpenOptions, now: OpenOptions): boolean {
+  return before.run !== undefined && before.run === now.run && before.stage.index === now.stage.index;
 }
 
-/** Cuts the activations to the size of the input, and puts it there: tokens, or [tokens, width] activations. */
+/** Cuts the activations to the size of the input, and puts it there: tokens, or what a payload holds. */
 function upload(
-  { device, stage }: OpenStage,
+  { device, stage, codec }: OpenStage,
   kept: StageActivations,
-  sequences: number,
-  input: Int32Array | Float32Array,
+  input: DistributiveOmit<StageInput, "microbatch">,
 ): StagePass {
-  const areTokens = input instanceof Int32Array;
-  const sequenceLength = input.length / (areTokens ? 1 : stage.model.width) / sequences;
+  const { sequences } = input;
+  const sequenceLength = ("tokens" in input ? input.tokens.length : input.rows) / sequences;
   const pass = passOf(stage, kept, { sequences, queries: sequenceLength, keys: sequenceLength });
-  if (areTokens) device.uploadIndices(embeddingOf(pass).tokens, input);
-  else {
-    checkFinite(input, "activations");
-    device.upload(pass.input, input);
-  }
+  if ("tokens" in input) device.uploadIndices(embeddingOf(pass).tokens, input.tokens);
+  else codec.uploadActivations(pass, input.activations);
   return pass;
 }
 
-/** Throws `NonFiniteError` with the name of the first layer whose output is broken. Nothing has been added to gradients yet. */
-async function checkOutput({ device, stage }: OpenStage, pass: StagePass): Promise<void> {
-  const layers = pass.blocks.map(
-    ({ output }, index): NamedTensor => [`layers.${stage.spec.fromLayer + index}`, output],
-  );
+type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
+
+/**
+ * The norm of what leaves the last block. Throws `NonFiniteError` with the name of the first layer whose output is broken. Nothing has
+ * been added to gradients yet.
+ */
+async function checkOutput({ device, stage }: OpenStage, pass: StagePass): Promise<number> {
+  const layers = pass.parts.map(({ name, output }): NamedTensor => [name, output]);
   const input: NamedTensor = [pass.embedding ? "embedding" : "activations", pass.input];
-  await finiteNorm(device, stage.scratch.sum, ["output", pass.output], [input, ...layers]);
+  return finiteNorm(device, stage.scratch.sum, ["output", pass.stream], [input, ...layers]);
 }
 
 /** Σ over tokens, in nats. */
@@ -235,15 +253,8 @@ async function lossSum(device: Device, losses: Slice): Promise<number> {
 }
 
 /** What the stage before needs; the first stage has none. */
-async function inputGradient(open: OpenStage, pass: StagePass): Promise<Float32Array | null> {
-  if (pass.embedding) return null;
-  const gradient = await download(open, pass.dx);
-  checkFinite(gradient, "input gradient");
-  return gradient;
-}
-
-function download({ device, lent }: OpenStage, source: Slice): Promise<Float32Array> {
-  return device.download(source, lent?.subarray(0, source.length));
+async function inputGradient({ codec }: OpenStage, pass: StagePass, send: GradientFormat | null) {
+  return pass.embedding || send === null ? null : codec.encodeGradient(pass, send);
 }
 
 /** Of a backward pass that went wrong, something broken has been added to the gradients: all of them are given up. */

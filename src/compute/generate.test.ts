@@ -3,16 +3,16 @@ import { randomTokens, randomWeights, smallModel } from "../../test/compute/smal
 import { createReferenceDevice } from "./backends/reference/device.ts";
 import { generateTokens } from "./generate.ts";
 import { slice } from "./kernels.ts";
+import type { ModelConfig } from "./model/config.ts";
 import { headLogits } from "./model/head.ts";
 import { createMemory } from "./model/memory.ts";
 import { createStage, embeddingOf, headOf, passOf, stageForward } from "./model/stage.ts";
 import { allocateActivations } from "./model/stage-memory.ts";
 import { wholeModel } from "./model/stages.ts";
 
-const model = smallModel;
 const window = 12;
 
-function openModel() {
+function openModel(model: ModelConfig = smallModel) {
   const device = createReferenceDevice();
   const size = { maximumTokens: window, recompute: false };
   const stage = createStage(device.kernels, createMemory(device), model, wholeModel(model), size);
@@ -32,10 +32,13 @@ function openModel() {
 }
 
 describe("generation", () => {
-  const prompt = randomTokens(model, 4, "prompt");
+  const prompt = randomTokens(smallModel, 4, "prompt");
 
-  it("with a cache writes what it writes without, also past the window", async () => {
-    const { device, stage, kept, likeliest } = openModel();
+  it.each([
+    ["", smallModel],
+    [", through a bottleneck", { ...smallModel, bottleneck: { rank: 10, hidden: 20, beforeLayers: [1] } }],
+  ])("with a cache writes what it writes without, also past the window%s", async (_, model) => {
+    const { device, stage, kept, likeliest } = openModel(model);
     const options = { prompt, count: 30, temperature: 0, seed: 1, window };
     const cached = await generateTokens(device, stage, kept, options);
     const expected: number[] = [];
@@ -52,7 +55,7 @@ describe("generation", () => {
 
   it("uses the end of a prompt that is longer than the window", async () => {
     const { device, stage, kept } = openModel();
-    const long = randomTokens(model, 40, "long prompt");
+    const long = randomTokens(smallModel, 40, "long prompt");
     const options = { count: 5, temperature: 0, seed: 1, window };
     const whole = await generateTokens(device, stage, kept, { ...options, prompt: long });
     const end = await generateTokens(device, stage, kept, { ...options, prompt: long.slice(-window) });

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { asTheyAre } from "../../test/compute/payloads.ts";
 import { failureOf } from "../protocol/failure.ts";
 import { ComputeHost } from "./host.ts";
 import { presets } from "./model/presets.ts";
@@ -39,13 +40,13 @@ describe("a compute host", () => {
 
   it("tells expected failures from bugs", async () => {
     expect(failureOf(await host.call("step").catch((error) => error))?.code).toBe("compute-non-finite");
-    const bug = await host.call("contribution").catch((error) => error);
+    const bug = await host.call("contribution", { partitions: [] }).catch((error) => error);
     expect(bug).toBeInstanceOf(Error);
     expect(failureOf(bug)).toBeUndefined();
   });
 
   it("treats a lost device as a crash, from which the caller recovers, and a missing one as a choice to make", async () => {
-    const lost = host.call("backward", { microbatch: "0", gradient: new Float32Array(1) });
+    const lost = host.call("backward", { microbatch: "0", gradient: new Uint8Array(1), send: null });
     expect(failureOf(await lost.catch((error) => error))).toMatchObject({ code: "compute-crashed", retry: true });
     const missing = host.call("open", {
       ...presets.tiny,
@@ -61,8 +62,13 @@ describe("a compute host", () => {
 
   it("rejects what was in flight, and later calls, when the worker dies", async () => {
     const exit = new Promise((resolve) => host.onExit(resolve));
-    const unanswered = host.call("forward", { microbatch: "0", sequences: 1, tokens: new Int32Array(1) });
-    const fatal = host.call("applyMerged", { tokens: 1 });
+    const unanswered = host.call("forward", {
+      microbatch: "0",
+      sequences: 1,
+      tokens: new Int32Array(1),
+      send: asTheyAre,
+    });
+    const fatal = host.call("applyMerged", { counted: true, tokens: 1 });
     for (const call of [unanswered, fatal])
       expect(failureOf(await call.catch((error) => error))?.code).toBe("compute-crashed");
     expect(await exit).toEqual({ code: 3, signal: null });

@@ -93,7 +93,7 @@ export class ComputeHost {
 
   /**
    * Rejects with `FailureError`: compute-crashed when the worker ends before it answers or its device is lost, else
-   * compute-non-finite, memory-full and compute-unavailable as the worker reports them; with a plain error when the worker met a bug.
+   * compute-non-finite, malformed-message, memory-full and compute-unavailable as the worker reports them; with a plain error when the worker met a bug.
    */
   call<M extends ComputeMethod>(method: M, ...args: ComputeArguments<M>): Promise<ComputeResult<M>> {
     return new Promise((resolve, reject) => {
@@ -143,6 +143,8 @@ function errorOf(failure: ComputeFailure): Error {
   switch (failure.kind) {
     case "non-finite":
       return new FailureError("compute-non-finite", failure.message);
+    case "malformed":
+      return new FailureError("malformed-message", failure.message);
     case "memory":
       return new FailureError("memory-full", failure.message, {
         action: "Give this machine more memory, or a smaller stage.",

@@ -103,6 +103,15 @@ export interface RowShape {
   readonly width: number;
 }
 
+export interface ColumnsShape {
+  readonly rows: number;
+  /** Columns that are added: no more than either matrix has. */
+  readonly columns: number;
+  /** Columns of a row of `out`, and of `source`. */
+  readonly outWidth: number;
+  readonly sourceWidth: number;
+}
+
 export interface RotaryShape {
   readonly batch: number;
   readonly sequence: number;
@@ -150,6 +159,8 @@ export interface Kernels {
   add(out: Slice, a: Slice, b: Slice): void;
   /** out += factor · x. */
   addScaled(out: Slice, x: Slice, factor: number): void;
+  /** out[row, c] += source[row, c], for c < columns: the first columns of one matrix, to those of another. */
+  addColumns(out: Slice, source: Slice, shape: ColumnsShape): void;
 
   /** out[m, n] (+)= a · b. */
   matmul(out: Slice, a: Slice, b: Slice, shape: MatmulShape): void;

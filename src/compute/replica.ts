@@ -6,12 +6,14 @@
  * - `local-steps`: every replica steps by itself and contributes its pseudo-gradient, start − now. They are averaged by tokens, and
  *   everyone takes the outer step from the epoch's start (Douillard 2023, alg. 1).
  *
- * Merged slices are averaged elsewhere (`merge/average-slices.ts`). The same ones leave the same bits in every replica.
+ * Contributions are encoded, averaged and decoded by `merge/compressed-merge.ts`. The same merged slices leave the same bits in every
+ * replica.
  */
 import { createHash } from "node:crypto";
 import { bytesOf } from "../protocol/identity.ts";
 import { type BlobHash, blobHashSchema } from "../protocol/ids.ts";
 import type { Device, Slice } from "./kernels.ts";
+import type { CompressedMerge } from "./merge/compressed-merge.ts";
 import { adamOptions } from "./model/adam.ts";
 import type { TrainingConfig } from "./model/config.ts";
 import { initialWeights } from "./model/initialise.ts";
@@ -21,7 +23,8 @@ import { packOptimizerState, unpackOptimizerState } from "./model/optimizer-stat
 import { createReplicaMemory } from "./model/replica-memory.ts";
 import type { Stage } from "./model/stage.ts";
 import { checkFinite, finiteNorm } from "./non-finite.ts";
-import type { Contribution, ReplicaState } from "./worker-protocol.ts";
+import { createStepExchange, type StepAverage, type StepContribution } from "./step-exchange.ts";
+import type { Contribution, ReplicaState, SliceRange } from "./worker-protocol.ts";
 
 export interface Replica {
   /** Says that the gradients of so many more tokens have been added to the stage's. */
@@ -32,18 +35,28 @@ export interface Replica {
   state(): Promise<ReplicaState>;
   /** `gradientNorm` is the mean gradient's, before any clipping. */
   step(): Promise<{ readonly tokens: number; readonly gradientNorm: number }>;
-  contribution(): Promise<Contribution>;
+  /** As `step`, for a step that is averaged with other replicas (`step-exchange.ts`): what it moved, encoded. */
+  stepDelta(seed: number): Promise<{
+    readonly tokens: number;
+    readonly gradientNorm: number;
+    readonly parts: readonly Uint8Array[];
+  }>;
+  applyExchange(contributions: readonly StepContribution[]): StepAverage;
+  contribution(partitions: readonly SliceRange[]): Promise<Contribution>;
   weightsHash(): Promise<BlobHash>;
   beginMerge(): void;
-  mergeSlice(from: number, values: Float32Array): void;
-  applyMerged(tokens: number): Promise<void>;
+  mergeSlice(slice: SliceRange, payload: Uint8Array): void;
+  applyMerged(tokens: number, counted: boolean): Promise<void>;
 }
 
-/** Draws the stage's initial weights. */
-export function createReplica(device: Device, stage: Stage, training: TrainingConfig): Replica {
+/** Draws the stage's initial weights. `merge` outlives replicas of the same stage of the same run. */
+export function createReplica(device: Device, stage: Stage, training: TrainingConfig, merge: CompressedMerge): Replica {
   const { kernels } = device;
   const { memory, layout, parameters, gradients, scratch } = stage;
-  const { optimizer, epochStart, exchange } = createReplicaMemory(memory, training, layout.length);
+  const { optimizer, epochStart, exchange, ...more } = createReplicaMemory(memory, training, layout.length);
+  const { exchange: exchanged } = training.compression;
+  const stepExchange =
+    exchanged && more.stepExchange && createStepExchange(device, parameters, exchanged.codec, more.stepExchange);
   const isLocal = training.mode === "local-steps";
   const whole: Span = { from: 0, to: layout.length };
   let steps = 0;
@@ -62,6 +75,7 @@ export function createReplica(device: Device, stage: Stage, training: TrainingCo
   function startEpoch(): void {
     hasMoved = false;
     steppedTokens = 0;
+    stepExchange?.restart();
   }
 
   function leaveEpochStart(): void {
@@ -87,18 +101,34 @@ export function createReplica(device: Device, stage: Stage, training: TrainingCo
   }
 
   /** Parts of vectors laid out as the weights, no longer than `exchange`, one after the other. */
-  function parts(): readonly { readonly from: number; readonly length: number }[] {
-    return Array.from({ length: Math.ceil(layout.length / exchange.length) }, (_, index) => {
-      const from = index * exchange.length;
-      return { from, length: Math.min(exchange.length, layout.length - from) };
+  function parts({ from, length }: SliceRange = { from: 0, length: layout.length }): readonly SliceRange[] {
+    return Array.from({ length: Math.ceil(length / exchange.length) }, (_, index) => {
+      const before = index * exchange.length;
+      return { from: from + before, length: Math.min(exchange.length, length - before) };
     });
   }
 
+  /** Of what this replica contributes. Throws `NonFiniteError`. */
+  async function contributed(slice: SliceRange): Promise<Float32Array> {
+    if (!isLocal) return device.download(range(gradients, slice.from, slice.length));
+    const values = new Float32Array(slice.length);
+    if (!hasMoved) return values;
+    for (const { from, length } of parts(slice)) {
+      const part = range(exchange.use(), 0, length);
+      kernels.copy(part, range(epochStart.use(), from, length));
+      kernels.addScaled(part, range(parameters, from, length), -1);
+      await device.download(part, values.subarray(from - slice.from, from - slice.from + length));
+    }
+    checkFinite(values, "pseudo-gradient");
+    return values;
+  }
+
   /**
-   * Steps, within the spans given, on the mean of the summed gradients, and returns its norm before clipping. Norm gains lie behind
-   * the matrices and do not decay. Throws `NonFiniteError`, and leaves everything as it was, when the norm is not a number.
+   * Begins a step on the mean of the summed gradients: `take` takes it within a range of the weights. `gradientNorm` is theirs before
+   * clipping. Norm gains lie behind the matrices and do not decay. Throws `NonFiniteError`, and leaves everything as it was, when the
+   * norm is not a number.
    */
-  async function takeStep(tokens: number, spans: readonly Span[]): Promise<number> {
+  async function beginStep(tokens: number) {
     const gradientNorm = (await gradientSumNorm()) / tokens;
     const [firstMoment, secondMoment] = [optimizer.firstMoment.use(), optimizer.secondMoment.use()];
     if (isLocal) leaveEpochStart();
@@ -108,14 +138,19 @@ export function createReplica(device: Device, stage: Stage, training: TrainingCo
     const clipped = clipGradientNorm !== null && gradientNorm > clipGradientNorm ? clipGradientNorm / gradientNorm : 1;
     const gradientScale = clipped / tokens;
     const options = { ...adamOptions(training, stage.spec, steps), gradientScale };
-    for (const { from, to, decayRate } of [
-      ...within(spans, { from: 0, to: decayedLength }).map((span) => ({ ...span, decayRate: options.decayRate })),
-      ...within(spans, { from: decayedLength, to: length }).map((span) => ({ ...span, decayRate: 0 })),
-    ]) {
-      const part = (vector: Slice) => range(vector, from, to - from);
-      kernels.adam(part(parameters), part(gradients), part(firstMoment), part(secondMoment), { ...options, decayRate });
-    }
-    return gradientNorm;
+    const take = (...spans: readonly Span[]) => {
+      for (const { from, to, decayRate } of [
+        ...within(spans, { from: 0, to: decayedLength }).map((span) => ({ ...span, decayRate: options.decayRate })),
+        ...within(spans, { from: decayedLength, to: length }).map((span) => ({ ...span, decayRate: 0 })),
+      ]) {
+        const part = (vector: Slice) => range(vector, from, to - from);
+        kernels.adam(part(parameters), part(gradients), part(firstMoment), part(secondMoment), {
+          ...options,
+          decayRate,
+        });
+      }
+    };
+    return { gradientNorm, take };
   }
 
   /** On the averaged pseudo-gradient, which `gradients` hold within the spans given. */
@@ -138,6 +173,7 @@ export function createReplica(device: Device, stage: Stage, training: TrainingCo
     load({ weights, optimizer: packed }) {
       steps = unpackOptimizerState(device, optimizer, packed);
       device.upload(parameters, weights);
+      merge.end(false);
       clearGradients();
       startEpoch();
     },
@@ -154,7 +190,8 @@ export function createReplica(device: Device, stage: Stage, training: TrainingCo
       const tokens = pendingTokens;
       if (tokens === 0) return { tokens, gradientNorm: 0 };
       try {
-        const gradientNorm = await takeStep(tokens, [whole]);
+        const { gradientNorm, take } = await beginStep(tokens);
+        take(whole);
         steppedTokens += tokens;
         return { tokens, gradientNorm };
       } finally {
@@ -162,22 +199,31 @@ export function createReplica(device: Device, stage: Stage, training: TrainingCo
       }
     },
 
-    async contribution() {
-      if (!isLocal) {
-        await gradientSumNorm();
-        return { values: await device.download(gradients), tokens: pendingTokens };
+    async stepDelta(seed) {
+      if (stepExchange === null) throw new Error("a replica that exchanges no steps");
+      const tokens = pendingTokens;
+      if (tokens === 0) return { tokens, gradientNorm: 0, parts: [] };
+      try {
+        const { gradientNorm, take } = await beginStep(tokens);
+        const parts = await stepExchange.move((from, to) => take({ from, to }), seed);
+        steppedTokens += tokens;
+        return { tokens, gradientNorm, parts };
+      } finally {
+        clearGradients();
       }
-      const values = new Float32Array(layout.length);
-      if (hasMoved) {
-        for (const { from, length } of parts()) {
-          const part = range(exchange.use(), 0, length);
-          kernels.copy(part, range(epochStart.use(), from, length));
-          kernels.addScaled(part, range(parameters, from, length), -1);
-          await device.download(part, values.subarray(from, from + length));
-        }
-      }
-      checkFinite(values, "pseudo-gradient");
-      return { values, tokens: steppedTokens };
+    },
+
+    applyExchange(contributions) {
+      if (stepExchange === null) throw new Error("a replica that exchanges no steps");
+      leaveEpochStart();
+      return stepExchange.average(contributions);
+    },
+
+    async contribution(partitions) {
+      const tokens = isLocal ? steppedTokens : pendingTokens;
+      if (tokens === 0) return { slices: [], tokens };
+      if (!isLocal) await gradientSumNorm();
+      return { slices: await merge.contribute(partitions, contributed), tokens };
     },
 
     async weightsHash() {
@@ -190,17 +236,17 @@ export function createReplica(device: Device, stage: Stage, training: TrainingCo
     // Merged slices lie in the gradients' memory: this replica's own are in the slices, if they count.
     beginMerge: clearGradients,
 
-    mergeSlice(from, values) {
-      checkFinite(values, "merged slice");
-      device.upload(range(gradients, from, values.length), values);
-      merged = joined([...merged, { from, to: from + values.length }]);
+    mergeSlice({ from, length }, payload) {
+      device.upload(range(gradients, from, length), merge.merged(payload, length));
+      merged = joined([...merged, { from, to: from + length }]);
     },
 
-    async applyMerged(tokens) {
+    async applyMerged(tokens, counted) {
       try {
         if (isLocal && hasMoved) kernels.copy(parameters, epochStart.use());
         if (merged.length > 0 && optimizer.outerMomentum) takeOuterStep(optimizer.outerMomentum, merged);
-        else if (merged.length > 0) await takeStep(tokens, merged);
+        else if (merged.length > 0) (await beginStep(tokens)).take(...merged);
+        merge.end(counted);
         startEpoch();
       } finally {
         clearGradients();

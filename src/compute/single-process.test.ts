@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { describe, expect, it } from "vitest";
-import { mergeContributions } from "../../test/compute/merge-contributions.ts";
+import { mergeContributions, wholeContribution } from "../../test/compute/merge-contributions.ts";
 import { difference, smallModel } from "../../test/compute/small-model.ts";
 import { blobHashSchema } from "../protocol/ids.ts";
 import { createReferenceDevice } from "./backends/reference/device.ts";
@@ -50,9 +50,9 @@ describe("training in a single process", () => {
       for (let index = 0; index < sourcesInStep * training.microbatchesPerStep; index++) {
         const crops = trainingCrops(manifest, training, { epoch, index });
         const sample = readSample(crops, training.sequenceLength, shardOf);
-        await replica.forwardBackward({ microbatch: `${index}`, ...sample });
+        await replica.forwardBackward({ microbatch: `${index}`, ...sample, send: null });
       }
-      await mergeContributions(replica, "sync", [await replica.contribution()]);
+      await mergeContributions(replica, "sync", [await wholeContribution(replica)]);
     }
     expect(difference((await replica.state()).weights, result.weights)).toBeLessThan(1e-6);
     expect(result.lossesNats).toHaveLength(3);

@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { afterEach, describe, expect, it } from "vitest";
+import { asTheyAre, brokenPayloadOf, payloadOf } from "../../test/compute/payloads.ts";
 import { randomTokens } from "../../test/compute/small-model.ts";
 import { presets } from "./model/presets.ts";
 import { cutIntoStages, parameterCount, wholeModel } from "./model/stages.ts";
@@ -42,7 +43,7 @@ describe("a compute worker", () => {
     worker.on("message", (reply: ComputeReply) => order.push(reply.id));
     const calls = [
       call(worker, "open", whole),
-      call(worker, "forwardBackward", { microbatch: "a", sequences, tokens, targets }),
+      call(worker, "forwardBackward", { microbatch: "a", sequences, tokens, targets, send: null }),
       call(worker, "step"),
       call(worker, "generate", { prompt: tokens.slice(0, 4), count: 5, temperature: 1, seed: 1 }),
     ];
@@ -57,16 +58,17 @@ describe("a compute worker", () => {
     expect(order).toEqual(order.toSorted((a, b) => a - b));
   });
 
-  it("names the tensor that is not finite, and trains on", async () => {
+  it("says that a payload was none, and trains on", async () => {
     const worker = start();
     await call(worker, "open", { ...whole, stage: firstStage as OpenOptions["stage"] });
-    await call(worker, "forward", { microbatch: "a", sequences, tokens });
-    await call(worker, "forward", { microbatch: "b", sequences, tokens });
+    await call(worker, "forward", { microbatch: "a", sequences, tokens, send: asTheyAre });
+    await call(worker, "forward", { microbatch: "b", sequences, tokens, send: asTheyAre });
     const gradient = new Float32Array(tokens.length * model.width).fill(0.01);
-    const broken = gradient.map((value, i) => (i === 5 ? Number.POSITIVE_INFINITY : value));
-    const refused = await call(worker, "backward", { microbatch: "a", gradient: broken });
-    expect(refused).toMatchObject({ ok: false, error: { kind: "non-finite", tensor: "gradient" } });
-    expect(await call(worker, "backward", { microbatch: "b", gradient })).toMatchObject({ ok: true });
+    const backward = (microbatch: string, payload: Uint8Array) =>
+      call(worker, "backward", { microbatch, gradient: payload, send: null });
+    const refused = await backward("a", brokenPayloadOf(gradient, model.width));
+    expect(refused).toMatchObject({ ok: false, error: { kind: "malformed" } });
+    expect(await backward("b", payloadOf(gradient, model.width))).toMatchObject({ ok: true });
     expect(await call(worker, "step")).toMatchObject({ ok: true, result: { tokens: tokens.length } });
   });
 
@@ -76,16 +78,15 @@ describe("a compute worker", () => {
       const worker = start();
       await call(worker, "open", { ...whole, backend, stage: lastStage as OpenOptions["stage"] });
       const activations = new Float32Array(tokens.length * model.width).fill(0.5);
-      const broken = activations.map((value, i) => (i === activations.length - 1 ? Number.NaN : value));
-      const refused = await call(worker, "forwardBackward", {
-        microbatch: "a",
-        sequences,
-        activations: broken,
-        targets,
-      });
-      expect(refused).toMatchObject({ ok: false, error: { kind: "non-finite", tensor: "activations" } });
+      const train = (payload: Uint8Array) =>
+        call(worker, "forwardBackward", {
+          ...{ microbatch: "a", sequences, rows: tokens.length, activations: payload },
+          ...{ targets, send: asTheyAre },
+        });
+      const refused = await train(brokenPayloadOf(activations, model.width));
+      expect(refused).toMatchObject({ ok: false, error: { kind: "malformed" } });
       expect(await call(worker, "step")).toMatchObject({ ok: true, result: { tokens: 0 } });
-      await call(worker, "forwardBackward", { microbatch: "a", sequences, activations, targets });
+      await train(payloadOf(activations, model.width));
       expect(await call(worker, "step")).toMatchObject({ ok: true, result: { tokens: tokens.length } });
     },
   );

@@ -4,6 +4,7 @@
  */
 import { flushCompileCache } from "node:module";
 import { expectLargeBuffers } from "../protocol/large-buffers.ts";
+import { MalformedPayloadError } from "./codec/malformed.ts";
 import { openDevice } from "./device.ts";
 import { createEngine } from "./engine.ts";
 import { type DeviceKind, DeviceLostError, DeviceMemoryError, DeviceUnavailableError } from "./kernels.ts";
@@ -13,8 +14,7 @@ import type { ComputeFailure, ComputeReply, ComputeRequest } from "./worker-prot
 
 expectLargeBuffers();
 const calls = {
-  // What is sent has been copied when `send` returns.
-  ...createEngine(openDevice, { lendsResults: true }),
+  ...createEngine(openDevice),
   devices: ({ backend }: { readonly backend: DeviceKind }) => listDevices(backend),
 };
 let queue = Promise.resolve();
@@ -44,6 +44,7 @@ function reply(message: ComputeReply): void {
 
 function failureOf(error: unknown): ComputeFailure {
   if (error instanceof NonFiniteError) return { kind: "non-finite", tensor: error.tensor, message: error.message };
+  if (error instanceof MalformedPayloadError) return { kind: "malformed", message: error.message };
   if (error instanceof DeviceMemoryError)
     return { kind: "memory", requestedBytes: error.requestedBytes, message: error.message };
   if (error instanceof DeviceLostError) return { kind: "device-lost", message: error.message };

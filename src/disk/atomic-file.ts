@@ -1,5 +1,6 @@
 /** Files that are either the old or the new version, never half of one, whenever the power goes. This folder imports `protocol` only. */
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from "node:fs";
+import { open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { FailureError } from "../protocol/failure.ts";
 
@@ -18,6 +19,25 @@ export function writeFileAtomically(file: string, text: string): void {
     syncFolder(dirname(file));
   } catch (cause) {
     rmSync(draft, { force: true });
+    throw fileFailure(`${file} cannot be written`, cause);
+  }
+}
+
+/** As `writeFileAtomically`, for bytes that are many: other work goes on meanwhile. One call at a time for one file. */
+export async function writeBytesAtomically(file: string, pieces: readonly Uint8Array[]): Promise<void> {
+  const draft = `${file}.${process.pid}.new`;
+  try {
+    const handle = await open(draft, "w", 0o600);
+    try {
+      for (const piece of pieces) await handle.writeFile(piece);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(draft, file);
+    syncFolder(dirname(file));
+  } catch (cause) {
+    await rm(draft, { force: true });
     throw fileFailure(`${file} cannot be written`, cause);
   }
 }

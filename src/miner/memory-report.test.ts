@@ -27,9 +27,16 @@ describe("a memory report", () => {
   it("adds up", () => {
     for (const work of [exampleWork(), ...works]) {
       const report = memoryReport(work, 4 * gibibyte, 5 << 20);
-      const { weightsBytes, gradientsBytes, optimizerBytes, scratchBytes, programsBytes } = report;
+      const { weightsBytes, gradientsBytes, optimizerBytes, errorFeedbackBytes, scratchBytes, programsBytes } = report;
       const inFlightBytes = report.microbatchesInFlight * report.activationsPerMicrobatchBytes;
-      const sum = weightsBytes + gradientsBytes + optimizerBytes + scratchBytes + programsBytes + inFlightBytes;
+      const sum =
+        weightsBytes +
+        gradientsBytes +
+        optimizerBytes +
+        errorFeedbackBytes +
+        scratchBytes +
+        programsBytes +
+        inFlightBytes;
       expect(report.neededBytes).toBe(sum);
       expect(report.stage).toBe(work.stage.index);
     }

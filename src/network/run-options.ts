@@ -3,12 +3,14 @@ import { basename, resolve } from "node:path";
 import type { TokenizerId } from "../compute/data/tokenizer.ts";
 import type { ModelConfig } from "../compute/model/config.ts";
 import { type PresetName, presets } from "../compute/model/presets.ts";
+import { cutIntoStages, isFirstStage } from "../compute/model/stages.ts";
 import { FailureError } from "../protocol/failure.ts";
 import { isCheckpointName, type RunId, runIdSchema } from "../protocol/ids.ts";
-import type { TrainingConfig } from "../protocol/run-config.ts";
+import type { RowFormat, TrainingConfig } from "../protocol/run-config.ts";
+import { type ExchangeOptions, exchangeOf, exchangingOptimizer } from "./exchange-options.ts";
 import { defaultTimeouts, planStages, type RunDefinition, type Timeouts } from "./orchestrator/core/definition.ts";
 
-export interface RunOptions {
+export interface RunOptions extends ExchangeOptions {
   /** Undefined: the preset's name. */
   readonly runId?: RunId;
   readonly preset: PresetName;
@@ -30,6 +32,13 @@ export interface RunOptions {
   readonly stepsPerEpoch?: number;
   /** `maximumStaleness` of the training. */
   readonly maxStaleness?: number;
+  /** Channels that cross each stage boundary, through a bottleneck there; 0 or undefined: the model has none, and all of them cross. */
+  readonly bottleneck?: number;
+  /** Channels inside the bottlenecks; undefined: as `defaultHidden` has it. */
+  readonly bottleneckHidden?: number;
+  /** What activations and their gradients cross in. */
+  readonly boundaryForward?: RowFormat;
+  readonly boundaryBackward?: RowFormat;
   /** Replace what the preset says. */
   readonly training?: Partial<TrainingConfig>;
   readonly timeouts?: Partial<Timeouts>;
@@ -51,8 +60,17 @@ export function trainingOf(options: RunOptions, model: ModelConfig = presets[opt
         action: "Leave --steps-per-epoch and --max-staleness out, or choose --mode local-steps.",
       },
     );
+  const { compression } = preset;
+  const exchange = exchangeOf(options, mode, compression.exchange);
+  const { boundaryForward = compression.boundary.forward, boundaryBackward = compression.boundary.backward } = options;
   return {
     ...preset,
+    compression: {
+      ...compression,
+      boundary: { forward: boundaryForward, backward: boundaryBackward },
+      exchange,
+    },
+    ...(exchange && exchangingOptimizer(preset.learningRate, options.replicas)),
     sequenceLength: Math.min(preset.sequenceLength, model.context),
     mode,
     optimizer: optimizer ?? preset.optimizer,
@@ -73,19 +91,54 @@ export function absoluteStart(from: string): string {
 }
 
 /**
+ * The model with a bottleneck wherever it is cut, if it shall have them. A model to go on with stays as it is: what it has learned
+ * lies in all its channels. Throws `FailureError` (invalid-option) where bottlenecks make no sense.
+ */
+function withBottlenecks(options: RunOptions, model: ModelConfig, stages: number): ModelConfig {
+  const { from, bottleneck: rank = 0, bottleneckHidden: hidden } = options;
+  if (rank === 0 && hidden !== undefined)
+    throw new FailureError("invalid-option", "Without bottlenecks there is nothing inside them.", {
+      action: "Leave --bottleneck-hidden out, or add --bottleneck.",
+    });
+  if (from !== undefined && rank > 0)
+    throw new FailureError("invalid-option", "A model that was trained already keeps the channels that it has.", {
+      action: "Leave --bottleneck out: a checkpoint goes on with the bottlenecks that it has. Use --boundary-forward.",
+    });
+  if (from !== undefined) return model;
+  const { bottleneck: _, ...plain } = model;
+  if (rank === 0) return plain;
+  if (stages === 1)
+    throw new FailureError("invalid-option", "A model in one stage has no boundaries that a bottleneck could lie at.", {
+      action: "Leave --bottleneck out, or choose more --stages.",
+    });
+  if (rank >= model.width)
+    throw new FailureError("invalid-option", `A bottleneck of ${rank} channels is no narrower than the model.`, {
+      action: `Choose a --bottleneck below its width of ${model.width} channels.`,
+    });
+  const beforeLayers = cutIntoStages(plain, stages).flatMap((stage) => (isFirstStage(stage) ? [] : [stage.fromLayer]));
+  return { ...plain, bottleneck: { rank, hidden: hidden ?? defaultHidden(plain), beforeLayers } };
+}
+
+/** The SwiGLUs of bottlenecks are half as wide as the model, unless something else is asked for. */
+function defaultHidden({ width }: ModelConfig): number {
+  return Math.ceil(width / 2);
+}
+
+/**
  * `parts`: what does not follow from the options alone. Throws `FailureError` (invalid-option) when the model cannot be cut into
- * as many stages.
+ * as many stages, or cannot have the bottlenecks.
  */
 export function defineRun(
   options: RunOptions,
-  { model, tokenizer, dataset }: Pick<RunDefinition, "model" | "tokenizer" | "dataset">,
+  { model: whole, tokenizer, dataset }: Pick<RunDefinition, "model" | "tokenizer" | "dataset">,
 ): RunDefinition {
   const { preset, data, from } = options;
-  const stages = options.stages ?? Math.min(presets[preset].stages, model.layers);
-  if (stages > model.layers)
-    throw new FailureError("invalid-option", `${model.layers} layers cannot be cut into ${stages} stages.`, {
-      action: `Choose at most ${model.layers} stages.`,
+  const stages = options.stages ?? Math.min(presets[preset].stages, whole.layers);
+  if (stages > whole.layers)
+    throw new FailureError("invalid-option", `${whole.layers} layers cannot be cut into ${stages} stages.`, {
+      action: `Choose at most ${whole.layers} stages.`,
     });
+  const model = withBottlenecks(options, whole, stages);
   const largestStage = Math.max(...planStages({ model, stages }).map(({ parameters }) => parameters));
   const start =
     from === undefined ? preset : isCheckpointName(from) ? `checkpoint ${from.slice(0, 8)}` : basename(resolve(from));
@@ -112,6 +165,7 @@ export function mustBeSameRun(stored: RunDefinition, options: RunOptions): void 
   const aspects = {
     preset: ({ preset }: RunDefinition) => preset,
     stages: ({ stages }: RunDefinition) => stages,
+    bottleneck: ({ model }: RunDefinition) => model.bottleneck ?? null,
     replicas: ({ minimumReplicas }: RunDefinition) => minimumReplicas,
     training: ({ training }: RunDefinition) => training,
     data: ({ dataPath }: RunDefinition) => (stored.dataPath === undefined ? null : dataPath),

@@ -21,22 +21,22 @@ const messages = fc
   })
   .chain((shape) =>
     fc
-      .float32Array({ minLength: shape.rows * shape.columns, maxLength: shape.rows * shape.columns })
-      .map((values) => ({ ...shape, values })),
+      .uint8Array(shape.rows * shape.columns === 0 ? { maxLength: 0 } : { minLength: 1, maxLength: 400 })
+      .map((payload) => ({ ...shape, payload })),
   );
 
 describe("a microbatch message", () => {
-  test("comes back from its bytes as it was, bit for bit, NaN included", () => {
+  test("comes back from its bytes as it was, whatever its payload", () => {
     fc.assert(
       fc.property(messages, (message) => {
         const decoded = decodeMicrobatch(encodeMicrobatch(message));
-        expect(decoded).toEqual(message);
+        expect({ ...decoded, payload: new Uint8Array(decoded.payload) }).toEqual(message);
       }),
       { seed },
     );
   });
 
-  test("owns its values: they outlive the buffer they came in", () => {
+  test("is not copied when it is read: its payload is a view of the bytes that came", () => {
     const message = {
       epoch: 1,
       attempt: 0,
@@ -47,12 +47,12 @@ describe("a microbatch message", () => {
       path: miners,
       rows: 1,
       columns: 2,
-      values: Float32Array.of(1, 2),
+      payload: Uint8Array.of(1, 2),
     };
     const bytes = encodeMicrobatch(message);
     const decoded = decodeMicrobatch(bytes);
-    bytes.fill(0);
-    expect([...decoded.values]).toEqual([1, 2]);
+    expect([...decoded.payload]).toEqual([1, 2]);
+    expect(decoded.payload.buffer).toBe(bytes.buffer);
   });
 
   test("is refused with a typed failure when cut short, lengthened or garbled", () => {
@@ -70,7 +70,7 @@ describe("a microbatch message", () => {
       fc.property(hostile, (bytes) => {
         try {
           const message = decodeMicrobatch(bytes);
-          expect(message.values.length).toBe(message.rows * message.columns);
+          expect(message.payload.length > 0).toBe(message.rows * message.columns > 0);
         } catch (error) {
           expect(error).toBeInstanceOf(FailureError);
           refused++;

@@ -1,6 +1,7 @@
 /**
  * A microbatch on its way from replica to replica (`forward`, `backward`), or the end of a source's step (`flush`): a fixed
- * little-endian header and, behind it, raw f32 values. Every one is answered (`answer.ts`).
+ * little-endian header and, behind it, the payload that the sender's compute worker made and the receiver's reads
+ * (`src/compute/codec/rows.ts`). Every one is answered (`answer.ts`).
  *
  *     offset  bytes  field
  *          0      4  epoch
@@ -9,11 +10,11 @@
  *         12      4  microbatch: index within the epoch, over all sources
  *         16      4  sequences
  *         20      4  rows: tokens in the microbatch
- *         24      4  columns: channels; 0 in a flush marker, which has no values
+ *         24      4  columns: channels that cross; 0 in a flush marker, which has no payload
  *         28      2  stage that this is for: the receiver may hold several
  *         30      2  path length
  *         32   32·n  path: the miners that the microbatch passed, first stage first; back from the last stage: all of them
- *              …     rows · columns values, f32
+ *              …     payload
  */
 import { FailureError } from "./failure.ts";
 import { type MinerId, minerIdSchema } from "./ids.ts";
@@ -31,7 +32,8 @@ export interface MicrobatchMessage {
   /** [rows, columns] activations or activation gradients. */
   readonly rows: number;
   readonly columns: number;
-  readonly values: Float32Array;
+  /** Opaque here: whoever knows the stage's shapes checks its length (`src/miner/flow/inbound.ts`). */
+  readonly payload: Uint8Array;
 }
 
 const fixedBytes = 32;
@@ -39,7 +41,7 @@ const keyBytes = 32;
 
 export function encodeMicrobatch(message: MicrobatchMessage): Uint8Array {
   const headerBytes = fixedBytes + keyBytes * message.path.length;
-  const bytes = Buffer.alloc(headerBytes + message.values.byteLength);
+  const bytes = Buffer.allocUnsafeSlow(headerBytes + message.payload.length);
   const fields = [
     message.epoch,
     message.attempt,
@@ -57,11 +59,15 @@ export function encodeMicrobatch(message: MicrobatchMessage): Uint8Array {
   message.path.forEach((miner, index) => {
     bytes.write(miner, fixedBytes + keyBytes * index, "hex");
   });
-  bytes.set(new Uint8Array(message.values.buffer, message.values.byteOffset, message.values.byteLength), headerBytes);
+  bytes.set(message.payload, headerBytes);
   return bytes;
 }
 
-/** Throws `FailureError` (malformed-message) unless the header and the payload agree exactly. */
+/**
+ * Throws `FailureError` (malformed-message) when the header is cut short, or when there is a payload for nothing or nothing for a
+ * tensor. The message's payload is a view of `bytes`: a received message is nobody else's, and copying it would cost as much as
+ * receiving it.
+ */
 export function decodeMicrobatch(bytes: Uint8Array): MicrobatchMessage {
   if (bytes.length < fixedBytes) throw malformed("a header cut short");
   const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -70,11 +76,12 @@ export function decodeMicrobatch(bytes: Uint8Array): MicrobatchMessage {
   const headerBytes = fixedBytes + keyBytes * pathLength;
   const rows = field(5);
   const columns = field(6);
-  if (pathLength === 0 || bytes.length !== headerBytes + rows * columns * 4) throw malformed("sizes that do not agree");
+  if (pathLength === 0 || bytes.length < headerBytes) throw malformed("sizes that do not agree");
+  const payload = bytes.subarray(headerBytes);
+  if ((rows * columns === 0) !== (payload.length === 0)) throw malformed("sizes that do not agree");
   const path = Array.from({ length: pathLength }, (_, index) =>
     minerIdSchema.parse(view.toString("hex", fixedBytes + keyBytes * index, fixedBytes + keyBytes * (index + 1))),
   );
-  const payload = new Uint8Array(bytes.subarray(headerBytes)); // copied, so that the values are aligned and own their memory
   return {
     epoch: field(0),
     attempt: field(1),
@@ -85,7 +92,7 @@ export function decodeMicrobatch(bytes: Uint8Array): MicrobatchMessage {
     rows,
     columns,
     path,
-    values: new Float32Array(payload.buffer),
+    payload,
   };
 }
 

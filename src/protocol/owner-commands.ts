@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { failureSchema } from "./failure.ts";
 import { runIdSchema } from "./ids.ts";
+import { exchangeNameSchema, maximumWidth, rowFormatSchema } from "./run-config.ts";
 
 /** Of the swarm's capacity, runs get shares in proportion to their weights. */
 export const runWeightSchema = z.int().positive().max(1_000_000);
@@ -29,6 +30,13 @@ export const newRunSchema = z.strictObject({
   optimizer: z.enum(["adamw", "nadam"]).optional(),
   stepsPerEpoch: z.int().positive().optional(),
   maxStaleness: z.int().nonnegative().optional(),
+  exchange: exchangeNameSchema.optional(),
+  exchangeLag: z.union([z.literal(0), z.literal(1)]).optional(),
+  /** Channels that cross each stage boundary; 0 or undefined: all of them. */
+  bottleneck: z.int().nonnegative().max(maximumWidth).optional(),
+  bottleneckHidden: z.int().positive().max(maximumWidth).optional(),
+  boundaryForward: rowFormatSchema.optional(),
+  boundaryBackward: rowFormatSchema.optional(),
 });
 export type NewRun = Readonly<z.infer<typeof newRunSchema>>;
 

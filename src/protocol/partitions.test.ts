@@ -3,8 +3,10 @@ import { describe, expect, test } from "vitest";
 import { hashBytes } from "./identity.ts";
 import { type MinerId, minerIdSchema, type PlaceRef, runIdSchema } from "./ids.ts";
 import { manifestOf, ownersPerPartition, type Partition, partitionsOf } from "./partitions.ts";
+import type { VectorCodec } from "./run-config.ts";
 
 const seed = 20_261_126;
+const codec: VectorCodec = { kind: "f32" };
 const at: PlaceRef = { runId: runIdSchema.parse("demo"), epoch: 3, attempt: 0, stage: 1 };
 
 function miners(count: number): readonly MinerId[] {
@@ -24,7 +26,7 @@ describe("partitions", () => {
   test("cover every parameter once, in slices of nearly one size, none of them too large", () => {
     fc.assert(
       fc.property(sizes, ([replicas, parameters]) => {
-        const partitions = partitionsOf(at, miners(replicas), parameters);
+        const partitions = partitionsOf(at, miners(replicas), parameters, codec);
         let covered = 0;
         for (const [index, partition] of partitions.entries()) {
           expect(partition).toMatchObject({ index, from: covered });
@@ -44,7 +46,7 @@ describe("partitions", () => {
     fc.assert(
       fc.property(sizes, ([replicas, parameters]) => {
         fc.pre(parameters >= replicas);
-        const partitions = partitionsOf(at, miners(replicas), parameters);
+        const partitions = partitionsOf(at, miners(replicas), parameters, codec);
         for (let place = 0; place < replicas; place++) {
           const found = counts(partitions, place);
           expect(found.size).toBe(replicas);
@@ -57,7 +59,7 @@ describe("partitions", () => {
 
   test("have every replica in line once, and two owners where there are two replicas", () => {
     for (const replicas of [1, 2, 3, 7])
-      for (const { order } of partitionsOf(at, miners(replicas), 1000)) {
+      for (const { order } of partitionsOf(at, miners(replicas), 1000, codec)) {
         expect(new Set(order)).toEqual(new Set(miners(replicas)));
         expect(order.length).toBe(replicas);
         expect(new Set(order.slice(0, ownersPerPartition)).size).toBe(Math.min(2, replicas));
@@ -66,17 +68,37 @@ describe("partitions", () => {
 
   test("are the same for everybody, in whatever order the replicas are named to whom", () => {
     const named = miners(5);
-    expect(partitionsOf(at, named.toReversed(), 1000)).toEqual(partitionsOf(at, named, 1000));
+    expect(partitionsOf(at, named.toReversed(), 1000, codec)).toEqual(partitionsOf(at, named, 1000, codec));
   });
 
   test("change owners from place to place, so that nobody chooses whose work it averages", () => {
-    const ownersOf = (place: PlaceRef) => partitionsOf(place, miners(8), 8)[0]?.order.join();
+    const ownersOf = (place: PlaceRef) => partitionsOf(place, miners(8), 8, codec)[0]?.order.join();
     const places = [at, { ...at, epoch: 4 }, { ...at, attempt: 1 }, { ...at, stage: 2 }];
     expect(new Set(places.map(ownersOf)).size).toBe(places.length);
   });
 
+  test("of a compressed vector begin where its codec's chunks do, and are fewer when there are few chunks", () => {
+    const compressed: VectorCodec = { kind: "dense", bits: 2 };
+    fc.assert(
+      fc.property(sizes, ([replicas, parameters]) => {
+        const partitions = partitionsOf(at, miners(replicas), parameters, compressed);
+        let covered = 0;
+        for (const { from, length } of partitions) {
+          expect(from).toBe(covered);
+          expect(from % 4096).toBe(0);
+          expect(length).toBeGreaterThan(0);
+          expect(length).toBeLessThanOrEqual(2 ** 20);
+          covered += length;
+        }
+        expect(covered).toBe(parameters);
+        expect(partitions.length === Math.ceil(parameters / 4096) || partitions.length % replicas === 0).toBe(true);
+      }),
+      { seed },
+    );
+  });
+
   test("are no more than there are parameters", () => {
-    expect(partitionsOf(at, miners(8), 3)).toHaveLength(3);
+    expect(partitionsOf(at, miners(8), 3, codec)).toHaveLength(3);
   });
 });
 

@@ -4,10 +4,15 @@
  */
 import { hashBytes } from "./identity.ts";
 import type { BlobHash, MinerId, PlaceRef } from "./ids.ts";
+import type { VectorCodec } from "./run-config.ts";
 
-/** A larger slice holds up what is more urgent, and costs more to fetch again. */
-const largestSliceBytes = 4 << 20;
-const bytesPerParameter = 4;
+/**
+ * A larger slice holds up what is more urgent, and costs more to fetch again: uncompressed it is 4 MiB. Compressed it is less, but the
+ * owner has everybody's slice in memory, decoded, when it averages them.
+ */
+const largestSlice = 2 ** 20;
+/** Codecs work in chunks, of no more numbers than this: what is cut elsewhere has a shorter one at its end, which costs more bytes per number. */
+const codecChunk = 4096;
 
 export interface Partition {
   readonly index: number;
@@ -22,19 +27,27 @@ export interface Partition {
 export const ownersPerPartition = 2;
 
 /**
- * A multiple of the number of replicas, so that each owns as many as the others. `replicas`: as listed by `upload`; the
- * shuffle is seeded by the place, so that nobody chooses whose work it averages.
+ * A multiple of the number of replicas, so that each owns as many as the others, unless the stage has too few chunks of its codec for
+ * that. `replicas`: as listed by `upload`; the shuffle is seeded by the place, so that nobody chooses whose work it averages.
  */
-export function partitionsOf(at: PlaceRef, replicas: readonly MinerId[], parameters: number): readonly Partition[] {
+export function partitionsOf(
+  at: PlaceRef,
+  replicas: readonly MinerId[],
+  parameters: number,
+  codec: VectorCodec,
+): readonly Partition[] {
   const shuffled = mergeOrder(at, replicas);
-  const count = partitionCount(shuffled.length, parameters);
+  const count = partitionCount(shuffled.length, parameters, codec);
+  const unit = unitOf(codec);
+  const units = Math.ceil(parameters / unit);
+  const startOf = (index: number) => Math.min(parameters, Math.floor((index * units) / count) * unit);
   return Array.from({ length: count }, (_, index) => {
-    const from = Math.floor((index * parameters) / count);
+    const from = startOf(index);
     const first = index % shuffled.length;
     return {
       index,
       from,
-      length: Math.floor(((index + 1) * parameters) / count) - from,
+      length: startOf(index + 1) - from,
       order: [...shuffled.slice(first), ...shuffled.slice(0, first)],
     };
   });
@@ -45,9 +58,16 @@ export function manifestOf(slices: readonly BlobHash[]): BlobHash {
   return hashBytes(Buffer.from(slices.join(""), "hex"));
 }
 
-export function partitionCount(replicas: number, parameters: number): number {
-  const rounds = Math.ceil((parameters * bytesPerParameter) / (Math.max(1, replicas) * largestSliceBytes));
-  return Math.min(parameters, replicas * Math.max(1, rounds));
+export function partitionCount(replicas: number, parameters: number, codec: VectorCodec): number {
+  const unit = unitOf(codec);
+  const units = Math.ceil(parameters / unit);
+  const rounds = Math.ceil((units * unit) / (Math.max(1, replicas) * largestSlice));
+  return Math.min(units, replicas * Math.max(1, rounds));
+}
+
+/** Slices begin at multiples of it. */
+function unitOf(codec: VectorCodec): number {
+  return codec.kind === "f32" ? 1 : codecChunk;
 }
 
 /** The replicas, shuffled; partition i is put to them from the (i mod replicas)th on, round and round. */

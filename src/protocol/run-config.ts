@@ -6,13 +6,16 @@ import { z } from "zod";
 
 const count = z.int().positive();
 
+/** Of the residual stream, and of what is inside a bottleneck, in channels. */
+export const maximumWidth = 1 << 16;
+
 /** Llama-style decoder (Touvron 2023): RMSNorm, grouped-query attention with rotary positions, SwiGLU, untied head. */
 export const modelConfigSchema = z
   .strictObject({
     /** Token ids run from 0 to vocabulary − 1. */
     vocabulary: count.max(1 << 20),
     /** Channels of the residual stream. */
-    width: count.max(1 << 16),
+    width: count.max(maximumWidth),
     layers: count.max(1024),
     heads: count.max(1024),
     keyValueHeads: count.max(1024),
@@ -28,9 +31,9 @@ export const modelConfigSchema = z
      */
     bottleneck: z
       .strictObject({
-        rank: count.max(1 << 16),
+        rank: count.max(maximumWidth),
         /** Channels inside the encoder and the decoder. */
-        hidden: count.max(1 << 16),
+        hidden: count.max(maximumWidth),
         /** Ascending, each behind the first layer. */
         beforeLayers: z.array(count.max(1024)).max(1024).readonly(),
       })
@@ -83,6 +86,10 @@ export const vectorCodecSchema = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("top-k"), share: z.number().positive().max(0.5) }),
 ]);
 export type VectorCodec = Readonly<z.infer<typeof vectorCodecSchema>>;
+
+/** How the movement of a step is sent, as people ask for it. `off`: it is not. */
+export const exchangeNameSchema = z.enum(["off", "f32", "dense1", "dense2", "dense4", "dense8"]);
+export type ExchangeName = z.infer<typeof exchangeNameSchema>;
 
 export const compressionSchema = z.strictObject({
   boundary: boundaryFormatsSchema,

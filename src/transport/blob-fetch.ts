@@ -4,18 +4,32 @@
  */
 import { FailureError } from "../protocol/failure.ts";
 import { hashBytes } from "../protocol/identity.ts";
-import type { BlobRef, MinerId } from "../protocol/ids.ts";
+import type { BlobHash, MinerId } from "../protocol/ids.ts";
 import type { BlobPart, BlobRequest } from "../protocol/merge-messages.ts";
 import { maxPartBytes } from "./blob-serving.ts";
+import type { RoundTrip } from "./round-trip.ts";
 
 /** Enough to keep a link busy while requests are on their way. */
 const partsInFlight = 4;
-/** When a holder sends nothing for so long, the next one is asked … */
-const shortestSilenceMs = 2000;
-/** … unless its parts are known to take longer: so many times as long … */
-const silenceFactor = 4;
-/** … and later the first one again, with twice the patience, until it was silent so often in a row. */
+/**
+ * When a holder sends nothing for longer than its parts were measured to take, the next one is asked, and later the first one again,
+ * with twice the patience, until it was silent so often in a row. To ask too early doubles what crosses a link that is full already:
+ * so never before what was asked for would have come over a slow link that others use, too.
+ */
 const maxSilences = 3;
+const slowLinkBytesPerMs = 1000;
+
+/** What is wanted. */
+export interface WantedBlob {
+  readonly hash: BlobHash;
+  /** How long it is, or what it can be: whoever says that it is anything else is not believed. */
+  readonly bytes: number | ByteLimits;
+}
+
+export interface ByteLimits {
+  readonly least: number;
+  readonly most: number;
+}
 
 export interface FetchOptions {
   readonly signal?: AbortSignal;
@@ -26,12 +40,16 @@ export interface FetchOptions {
 /** What a fetch needs of the world. */
 export interface FetchSurroundings {
   ask(holder: MinerId, request: BlobRequest): void;
-  /** How long a part of a holder took last. */
-  readonly partMs: Map<MinerId, number>;
+  /** How long parts of a holder take. */
+  roundTrip(holder: MinerId): RoundTrip;
   /** Holders that were silent when they were last asked: others are asked first. */
   readonly silent: Set<MinerId>;
   nowMs(): number;
   after(delayMs: number, action: () => void): () => void;
+}
+
+export function limitsOf(bytes: WantedBlob["bytes"]): ByteLimits {
+  return typeof bytes === "number" ? { least: bytes, most: bytes } : bytes;
 }
 
 interface Part {
@@ -42,11 +60,15 @@ interface Part {
 }
 
 export class BlobFetch {
-  readonly #ref: BlobRef;
+  readonly #hash: BlobHash;
+  readonly #limits: ByteLimits;
   readonly #options: FetchOptions;
   readonly #surroundings: FetchSurroundings;
-  readonly #bytes: Buffer<ArrayBuffer>;
-  readonly #parts: readonly Part[];
+  /** Empty while nobody has said how long the blob is. */
+  #bytes = Buffer.alloc(0);
+  /** Of a blob whose length is not known, the first. */
+  #parts: readonly Part[] = [];
+  #isSizeKnown = false;
   /** Those who may still have it, and how often they were silent in a row. */
   readonly #silences: Map<MinerId, number>;
   readonly #end = Promise.withResolvers<Uint8Array>();
@@ -60,23 +82,19 @@ export class BlobFetch {
   #ended = false;
 
   constructor(
-    ref: BlobRef,
+    { hash, bytes }: WantedBlob,
     holders: readonly MinerId[],
     connected: boolean,
     surroundings: FetchSurroundings,
     options: FetchOptions,
   ) {
-    this.#ref = ref;
+    this.#hash = hash;
+    this.#limits = limitsOf(bytes);
     this.#connected = connected;
     this.#surroundings = surroundings;
     this.#options = options;
     this.#silences = new Map(holders.map((holder) => [holder, 0]));
-    this.#bytes = Buffer.from(new ArrayBuffer(ref.bytes)); // owns its memory, aligned: it may be seen as f32 values
-    this.#parts = Array.from({ length: Math.ceil(ref.bytes / maxPartBytes) }, () => ({
-      state: "missing",
-      from: null,
-      askedAtMs: 0,
-    }));
+    this.#forgetSize();
   }
 
   /** Rejects with `FailureError`: blob-not-found when nobody has it, timed-out when those who may have it are silent, cancelled. */
@@ -124,16 +142,23 @@ export class BlobFetch {
       this.#passOver(from);
       return;
     }
+    if (!this.#isSizeKnown && totalBytes >= this.#limits.least && totalBytes <= this.#limits.most)
+      this.#takeSize(totalBytes);
+    else if (totalBytes !== this.#bytes.length && this.#isDisputed(from)) {
+      this.#startOver();
+      return;
+    }
     const index = offset / maxPartBytes;
     const part = this.#parts[index];
-    if (part === undefined || totalBytes !== this.#ref.bytes || bytes.length !== this.#lengthOf(index)) {
+    if (part === undefined || totalBytes !== this.#bytes.length || bytes.length !== this.#lengthOf(index)) {
       this.#wrong(from);
       return;
     }
     if (part.state === "here") return;
     this.#bytes.set(bytes, offset);
-    if (part.state === "asked" && from === this.#holder)
-      this.#surroundings.partMs.set(from, this.#surroundings.nowMs() - part.askedAtMs);
+    // Of something that was asked for twice nobody knows which one was answered (Karn & Partridge 1987).
+    if (part.state === "asked" && from === this.#holder && this.#silencesOf(from) === 0)
+      this.#surroundings.roundTrip(from).measured(this.#surroundings.nowMs() - part.askedAtMs);
     part.state = "here";
     part.from = from;
     this.#silences.set(from, 0);
@@ -142,22 +167,28 @@ export class BlobFetch {
   }
 
   #complete(): void {
-    if (hashBytes(this.#bytes) === this.#ref.hash) {
+    if (hashBytes(this.#bytes) === this.#hash) {
       this.#end.resolve(this.#bytes);
       return;
     }
     const [from, ...others] = new Set(this.#parts.map((part) => part.from));
     this.#forgetParts();
     if (from != null && others.length === 0) this.#wrong(from);
-    else {
-      this.#mayMix = false;
-      this.#askNext();
-    }
+    else this.#startOver();
+  }
+
+  /** From one holder alone: what several say does not fit together. */
+  #startOver(): void {
+    this.#mayMix = false;
+    this.#forgetParts();
+    this.#askNext();
   }
 
   #wrong(holder: MinerId): void {
     this.#options.onWrong?.(holder);
     for (const part of this.#parts) if (part.from === holder) forget(part);
+    if (this.#limits.least < this.#limits.most && this.#parts.every(({ state }) => state !== "here"))
+      this.#forgetSize();
     this.#passOver(holder);
   }
 
@@ -188,9 +219,9 @@ export class BlobFetch {
       (a, b) => this.#silencesOf(a) - this.#silencesOf(b) || wasSilent(a) - wasSilent(b),
     );
     if (next === undefined)
-      this.#fail(new FailureError("blob-not-found", `Nobody has the blob ${this.#ref.hash}.`, { retry: true }));
+      this.#fail(new FailureError("blob-not-found", `Nobody has the blob ${this.#hash}.`, { retry: true }));
     else if (this.#silencesOf(next) >= maxSilences)
-      this.#fail(new FailureError("timed-out", `Nobody sends the blob ${this.#ref.hash}.`, { retry: true }));
+      this.#fail(new FailureError("timed-out", `Nobody sends the blob ${this.#hash}.`, { retry: true }));
     else {
       if (next !== this.#holder && !this.#mayMix) this.#forgetParts();
       this.#holder = next;
@@ -219,7 +250,7 @@ export class BlobFetch {
       part.state = "asked";
       part.askedAtMs = askedAtMs;
       inFlight += 1;
-      const request = { hash: this.#ref.hash, offset: index * maxPartBytes, length: this.#lengthOf(index) };
+      const request = { hash: this.#hash, offset: index * maxPartBytes, length: this.#lengthOf(index) };
       this.#surroundings.ask(holder, request);
     }
     this.#cancelAlarm();
@@ -227,21 +258,55 @@ export class BlobFetch {
   }
 
   #patienceMs(holder: MinerId): number {
-    const partMs = this.#surroundings.partMs.get(holder) ?? 0;
-    return Math.max(shortestSilenceMs, silenceFactor * partMs) * 2 ** this.#silencesOf(holder);
+    const asked = this.#parts.reduce(
+      (sum, { state }, index) => sum + (state === "asked" ? this.#lengthOf(index) : 0),
+      0,
+    );
+    const slowestMs = asked / slowLinkBytesPerMs;
+    return this.#surroundings.roundTrip(holder).timeoutMs(1 + this.#silencesOf(holder), slowestMs);
   }
 
+  /** The last one may be shorter. Of a blob whose length is not known as much as comes. */
   #lengthOf(index: number): number {
-    return Math.min(maxPartBytes, this.#ref.bytes - index * maxPartBytes);
+    const bytes = this.#isSizeKnown ? this.#bytes.length : this.#limits.most;
+    return Math.min(maxPartBytes, bytes - index * maxPartBytes);
+  }
+
+  #takeSize(bytes: number): void {
+    const [first] = this.#parts;
+    this.#isSizeKnown = true;
+    this.#bytes = Buffer.from(new ArrayBuffer(bytes)); // owns its memory, aligned: it may be seen as f32 values
+    const parts = Array.from({ length: Math.ceil(bytes / maxPartBytes) }, missingPart);
+    this.#parts = first === undefined ? parts : parts.with(0, first);
+  }
+
+  /** Whether somebody else said how long it is, and this one says otherwise. */
+  #isDisputed(from: MinerId): boolean {
+    const isOpen = this.#limits.least < this.#limits.most;
+    return isOpen && this.#mayMix && this.#parts.some((part) => part.state === "here" && part.from !== from);
   }
 
   #forgetParts(): void {
     for (const part of this.#parts) forget(part);
+    if (this.#limits.least < this.#limits.most) this.#forgetSize();
+  }
+
+  #forgetSize(): void {
+    this.#isSizeKnown = false;
+    this.#parts = [missingPart()];
+    if (this.#limits.least === this.#limits.most) {
+      this.#parts = [];
+      this.#takeSize(this.#limits.least);
+    }
   }
 
   #fail(failure: FailureError): void {
     this.#end.reject(failure);
   }
+}
+
+function missingPart(): Part {
+  return { state: "missing", from: null, askedAtMs: 0 };
 }
 
 function forget(part: Part): void {

@@ -67,10 +67,10 @@ export class BlobServing {
   }
 
   /** All of what is offered here; null when it is not, or its file is no longer what it was. */
-  async read({ hash, bytes: length }: BlobRef): Promise<Uint8Array | null> {
+  async read(hash: BlobHash): Promise<Uint8Array | null> {
     const source = this.#offered.get(hash)?.source;
-    if (source?.bytes !== length) return null;
-    const bytes = await nullWhenGone(() => source.read(0, length));
+    if (source === undefined) return null;
+    const bytes = await nullWhenGone(() => source.read(0, source.bytes));
     return bytes !== null && hashBytes(bytes) === hash ? bytes : null;
   }
 
@@ -96,11 +96,12 @@ export class BlobServing {
     if (blob === undefined) return { hash, offset, totalBytes: 0, bytes: null };
     const { source, sentBytes } = blob;
     const totalBytes = source.bytes;
-    const sent = (sentBytes.get(to) ?? 0) + length;
-    const isInOrder = length <= maxPartBytes && offset + length <= totalBytes && sent <= maxServings * totalBytes;
+    const partBytes = Math.min(length, totalBytes - offset);
+    const sent = (sentBytes.get(to) ?? 0) + partBytes;
+    const isInOrder = length <= maxPartBytes && partBytes > 0 && sent <= maxServings * totalBytes;
     if (!isInOrder) return { hash, offset, totalBytes, bytes: null };
     sentBytes.set(to, sent);
-    return { hash, offset, totalBytes, bytes: await nullWhenGone(() => source.read(offset, length)) };
+    return { hash, offset, totalBytes, bytes: await nullWhenGone(() => source.read(offset, partBytes)) };
   }
 }
 

@@ -6,11 +6,12 @@
  */
 import { type FailureError, failureOf } from "../protocol/failure.ts";
 import { hashBytes } from "../protocol/identity.ts";
-import type { BlobHash, BlobRef, MinerId } from "../protocol/ids.ts";
+import type { BlobHash, MinerId } from "../protocol/ids.ts";
 import { blobPartSchema, blobRequestSchema, decodeBody, encodeBody } from "../protocol/merge-messages.ts";
-import { BlobFetch, type FetchOptions } from "./blob-fetch.ts";
+import { BlobFetch, type FetchOptions, limitsOf, type WantedBlob } from "./blob-fetch.ts";
 import { BlobServing, type BlobSource, type Offered } from "./blob-serving.ts";
 import type { PeerLink, PeerMessage } from "./peer-link.ts";
+import { RoundTrip } from "./round-trip.ts";
 
 export interface PeerBlobsOptions {
   readonly clock: {
@@ -26,7 +27,7 @@ export class PeerBlobs {
   readonly #options: PeerBlobsOptions;
   readonly #serving = new BlobServing((to, part) => this.#send(to, "blob-part", encodeBody(part)));
   readonly #fetches = new Map<BlobHash, Set<BlobFetch>>();
-  readonly #partMs = new Map<MinerId, number>();
+  readonly #roundTrips = new Map<MinerId, RoundTrip>();
   readonly #silent = new Set<MinerId>();
   #link: PeerLink | null = null;
 
@@ -69,31 +70,37 @@ export class PeerBlobs {
    * changed. Rejects with `FailureError`: blob-not-found when nobody has it, timed-out when those who may have it are silent,
    * cancelled.
    */
-  async get(ref: BlobRef, holders: readonly MinerId[], options: FetchOptions = {}): Promise<Uint8Array> {
-    const own = await this.#serving.read(ref);
-    if (own !== null) return own;
+  async get(wanted: WantedBlob, holders: readonly MinerId[], options: FetchOptions = {}): Promise<Uint8Array> {
+    const own = await this.#serving.read(wanted.hash);
+    const { least, most } = limitsOf(wanted.bytes);
+    if (own !== null && own.length >= least && own.length <= most) return own;
     const { clock } = this.#options;
     const fetch = new BlobFetch(
-      ref,
+      wanted,
       holders,
       this.#link !== null,
       {
         ask: (holder, request) => void this.#send(holder, "blob-request", encodeBody(request)),
-        partMs: this.#partMs,
+        roundTrip: (holder) => this.#roundTrip(holder),
         silent: this.#silent,
         nowMs: () => clock.nowMs(),
         after: (delayMs, action) => clock.after(delayMs, action),
       },
       options,
     );
-    const others = this.#fetches.get(ref.hash) ?? new Set();
-    this.#fetches.set(ref.hash, others.add(fetch));
+    const others = this.#fetches.get(wanted.hash) ?? new Set();
+    this.#fetches.set(wanted.hash, others.add(fetch));
     try {
       return await fetch.run();
     } finally {
       others.delete(fetch);
-      if (others.size === 0) this.#fetches.delete(ref.hash);
+      if (others.size === 0) this.#fetches.delete(wanted.hash);
     }
+  }
+
+  /** How long to wait for a peer's answer to something small, by what was measured of it. */
+  patienceMs(peer: MinerId): number {
+    return this.#roundTrip(peer).timeoutMs(1);
   }
 
   /** Takes messages of the kinds `blob-request` and `blob-part`. */
@@ -117,6 +124,12 @@ export class PeerBlobs {
     } catch (error) {
       if (failureOf(error) === undefined) throw error;
     }
+  }
+
+  #roundTrip(peer: MinerId): RoundTrip {
+    const roundTrip = this.#roundTrips.get(peer) ?? new RoundTrip();
+    this.#roundTrips.set(peer, roundTrip);
+    return roundTrip;
   }
 
   #each(act: (fetch: BlobFetch) => void): void {

@@ -18,14 +18,37 @@ const flags = readFlags(
     parameters: count.default(1_000_000),
     /** So many replicas die at random moments; or, with "all", each one in turn at each moment. */
     dropouts: z.union([z.literal("all"), z.coerce.number().int().nonnegative()]).default("all"),
+    /** What slices are encoded in: see `codecs`. */
+    codec: z.enum(["f32", "dense1", "dense2", "dense4", "dense8", "topk1", "topk10"]).default("f32"),
     seed: z.coerce.number().int().nonnegative().default(1),
     json: given,
   }),
 );
 
-const targets = { ofTheory: { atMost: 1.1 }, error: { atMost: 1e-6 }, lost: { atMost: 0 } } as const;
-/** When and where one dies does not depend on how long the vectors are. */
+/**
+ * By name, with what a Gaussian vector is rounded by, relative to its length: the quantisers' distortion (Max 1960, table I; for `topk`
+ * the share of the squares in the numbers that are left out), up and down at once.
+ */
+const codecs = {
+  f32: { codec: { kind: "f32" }, rounding: 0 },
+  dense1: { codec: { kind: "dense", bits: 1 }, rounding: 0.603 },
+  dense2: { codec: { kind: "dense", bits: 2 }, rounding: 0.343 },
+  dense4: { codec: { kind: "dense", bits: 4 }, rounding: 0.098 },
+  dense8: { codec: { kind: "dense", bits: 8 }, rounding: 0.01 },
+  topk1: { codec: { kind: "top-k", share: 0.01 }, rounding: 1 },
+  topk10: { codec: { kind: "top-k", share: 0.1 }, rounding: 1 },
+} as const;
+const { codec, rounding } = codecs[flags.codec];
+
+const targets = {
+  ofTheory: { atMost: 1.1 },
+  error: { atMost: 1e-6 },
+  rounding: { atMost: 1.1 * Math.SQRT2 * rounding },
+  lost: { atMost: 0 },
+} as const;
+/** When and where one dies does not depend on how long the vectors are, but on how many slices there are. */
 const mostParametersPerDropout = 1024;
+const parametersPerCompressedSlice = 4096;
 /** If all moments together took more deliveries than this, which they do among more than eight replicas … */
 const mostDeliveries = 2_000_000;
 /** … so many are tried, evenly spaced, with another replica each time. */
@@ -33,20 +56,21 @@ const sampledMoments = 100;
 
 const rows = [];
 for (const replicas of flags.replicas) {
-  const shape = { replicas, parameters: flags.parameters, seed: flags.seed };
+  const shape = { replicas, parameters: flags.parameters, seed: flags.seed, codec };
   const undisturbed = await measureMerge(shape);
   const disturbed = flags.dropouts === "all" ? await eachDropout(shape) : await randomDropouts(shape, flags.dropouts);
   const ofTheory =
     undisturbed.theoreticalBytes === 0 ? 1 : undisturbed.bytesSentPerReplica / undisturbed.theoreticalBytes;
   rows.push({ ...undisturbed, bytesOfTheory: rounded(ofTheory, 3), dropouts: disturbed });
   progress(
-    `${replicas} replicas: ${rounded(ofTheory, 3)} of the formula's bytes, error ${undisturbed.maxAbsError}, ` +
+    `${replicas} replicas: ${rounded(ofTheory, 3)} of the formula's bytes, error ${errorOf(undisturbed)}, ` +
       `${disturbed.partitionsLost} partitions lost in ${disturbed.merges} merges with dropouts`,
   );
 }
 
 const last = rows.at(-1);
 const maxAbsError = Math.max(...rows.flatMap((row) => [row.maxAbsError ?? 0, row.dropouts.maxAbsError ?? 0]));
+const relativeError = Math.max(...rows.flatMap((row) => [row.relativeError ?? 0, row.dropouts.relativeError ?? 0]));
 const partitionsLost = rows.reduce((sum, row) => sum + row.partitionsLost + row.dropouts.partitionsLost, 0);
 const mostOfTheory = Math.max(...rows.map(({ bytesOfTheory }) => bytesOfTheory));
 printResult({
@@ -56,11 +80,15 @@ printResult({
   bytesSentPerReplica: last?.bytesSentPerReplica,
   bytesReceivedPerReplica: last?.bytesReceivedPerReplica,
   theoreticalBytes: last?.theoreticalBytes,
+  codec: flags.codec,
+  compression: rounded(last?.compression ?? 1, 3),
   maxAbsError,
+  relativeError,
   partitionsLost,
   verdicts: {
     bytes: verdictOf(mostOfTheory, targets.ofTheory),
-    exactness: verdictOf(maxAbsError, targets.error),
+    exactness:
+      codec.kind === "f32" ? verdictOf(maxAbsError, targets.error) : verdictOf(relativeError, targets.rounding),
     partitionsLost: verdictOf(partitionsLost, targets.lost),
   },
   rows,
@@ -69,7 +97,8 @@ printResult({
 
 /** Every replica dies once before every delivery of the undisturbed merge, or before a part of them. */
 async function eachDropout(given: MergeShape) {
-  const shape = { ...given, parameters: Math.min(given.parameters, mostParametersPerDropout) };
+  const parameters = codec.kind === "f32" ? mostParametersPerDropout : given.replicas * parametersPerCompressedSlice;
+  const shape = { ...given, parameters: Math.min(given.parameters, parameters) };
   const { deliveries } = await measureMerge(shape);
   const isSampled = deliveries ** 2 * shape.replicas > mostDeliveries;
   const moments = isSampled ? evenlySpaced(sampledMoments, deliveries) : evenlySpaced(deliveries, deliveries);
@@ -108,10 +137,21 @@ async function randomDropouts(shape: MergeShape, number: number) {
 async function summaryOf(shape: MergeShape, runs: readonly (readonly Dropout[])[]) {
   let partitionsLost = 0;
   let maxAbsError: number | null = 0;
+  let relativeError: number | null = 0;
   for (const dropouts of runs) {
     const merge = await measureMerge(shape, dropouts);
     partitionsLost += merge.partitionsLost;
-    maxAbsError = merge.maxAbsError === null || maxAbsError === null ? null : Math.max(maxAbsError, merge.maxAbsError);
+    maxAbsError = orNull(maxAbsError, merge.maxAbsError);
+    relativeError = orNull(relativeError, merge.relativeError);
   }
-  return { merges: runs.length, partitionsLost, maxAbsError };
+  return { merges: runs.length, partitionsLost, maxAbsError, relativeError };
+}
+
+/** The larger one; null when there is no figure for one of them. */
+function orNull(a: number | null, b: number | null): number | null {
+  return a === null || b === null ? null : Math.max(a, b);
+}
+
+function errorOf({ maxAbsError, relativeError }: Awaited<ReturnType<typeof measureMerge>>): number | null {
+  return codec.kind === "f32" ? maxAbsError : relativeError;
 }

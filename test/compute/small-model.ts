@@ -16,6 +16,12 @@ export const smallModel: ModelConfig = {
   normEpsilon: 1e-5,
 };
 
+/** As small, with a bottleneck before each of its layers but the first. */
+export const squeezedModel: ModelConfig = {
+  ...smallModel,
+  bottleneck: { rank: 6, hidden: 10, beforeLayers: [1, 2] },
+};
+
 /** As small, for text: every byte is a token. */
 export const byteModel: ModelConfig = { ...smallModel, vocabulary: 256 };
 

@@ -86,6 +86,23 @@ export const kernelCases: readonly KernelCase[] = [
     });
   }),
   kernelCase(
+    "addColumns",
+    {
+      small: { rows: upTo(5), columns: upTo(5), outMore: fc.nat(4), sourceMore: fc.nat(4) },
+      large: { rows: upTo(70), columns: fc.oneof(upTo(40), upTo(300)), outMore: fc.nat(400), sourceMore: fc.nat(400) },
+      threaded: { rows: 3000, columns: 64, outMore: 64, sourceMore: 0 },
+    },
+    ({ rows, columns, outMore, sourceMore }, random) => {
+      const shape = { rows, columns, outWidth: columns + outMore, sourceWidth: columns + sourceMore };
+      const [out, source] = [random.reals(rows * shape.outWidth), random.reals(rows * shape.sourceWidth)];
+      return kernelCall({
+        operands: { out, source },
+        run: (kernels, s) => kernels.addColumns(s.out, s.source, shape),
+        expected: () => ({ out: formula.addColumns(out, source, shape) }),
+      });
+    },
+  ),
+  kernelCase(
     "matmul",
     {
       small: { m: upTo(9), n: upTo(9), k: upTo(9), transposeA: flag, transposeB: flag, accumulate: flag },

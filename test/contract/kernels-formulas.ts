@@ -2,7 +2,7 @@
  * What the kernels compute, written down once more and differently: whole matrices instead of loops over offsets, complex
  * numbers for the rotation, difference quotients for the gradients. Float64 arrays in, float64 arrays out.
  */
-import type { AdamOptions, AttentionShape, MatmulShape, RotaryShape } from "../../src/compute/kernels.ts";
+import type { AdamOptions, AttentionShape, ColumnsShape, MatmulShape, RotaryShape } from "../../src/compute/kernels.ts";
 
 export type Values = Float64Array;
 type Matrix = readonly (readonly number[])[];
@@ -34,6 +34,14 @@ function product(a: Matrix, b: Matrix): Matrix {
 
 export function zipped(a: Values, b: Values, combine: (a: number, b: number) => number): Values {
   return a.map((value, index) => combine(value, b[index] ?? Number.NaN));
+}
+
+export function addColumns(out: Values, source: Values, { columns, outWidth, sourceWidth }: ColumnsShape): Values {
+  const from = matrixOf(source, sourceWidth);
+  const sums = matrixOf(out, outWidth).map((row, r) =>
+    row.map((value, c) => (c < columns ? value + (from[r]?.[c] ?? Number.NaN) : value)),
+  );
+  return valuesOf(sums);
 }
 
 export function matmul(out: Values, a: Values, b: Values, shape: MatmulShape): Values {

@@ -9,7 +9,7 @@ import { DeviceLostError, DeviceUnavailableError } from "../../src/compute/kerne
 import { stageLayout } from "../../src/compute/model/layout.ts";
 import { presets } from "../../src/compute/model/presets.ts";
 import { wholeModel } from "../../src/compute/model/stages.ts";
-import { mergeContributions } from "../compute/merge-contributions.ts";
+import { mergeContributions, wholeContribution } from "../compute/merge-contributions.ts";
 import { difference, randomTokens, smallModel } from "../compute/small-model.ts";
 import { describeWithWebGpu } from "../compute/webgpu-adapter.ts";
 
@@ -23,13 +23,14 @@ const sample = {
   sequences: training.sequencesPerMicrobatch,
   tokens: randomTokens(model, count, "tokens"),
   targets: randomTokens(model, count, "targets"),
+  send: null,
 };
 
 async function train(device: DeviceOptions) {
   const engine = createEngine(openDevice);
   await engine.open({ ...device, model, stage, training });
   const { lossSumNats } = await engine.forwardBackward(sample);
-  const contribution = await engine.contribution();
+  const contribution = await wholeContribution(engine);
   await mergeContributions(engine, training.mode, [contribution]);
   const { weights } = await engine.state();
   const { tokens } = await engine.generate({ prompt: sample.tokens.slice(0, 9), count: 20, temperature: 0, seed: 1 });
@@ -153,10 +154,16 @@ async function losses(device: DeviceOptions): Promise<readonly number[]> {
   const targets = randomTokens(model, tokens.length, "targets");
   const found: number[] = [];
   for (let step = 0; step < 25; step++) {
-    const { lossSumNats } = await engine.forwardBackward({ microbatch: `${step}`, sequences, tokens, targets });
+    const { lossSumNats } = await engine.forwardBackward({
+      microbatch: `${step}`,
+      sequences,
+      tokens,
+      targets,
+      send: null,
+    });
     found.push(lossSumNats / tokens.length);
     await engine.step();
-    if (step === 12) await mergeContributions(engine, "local-steps", [await engine.contribution()]);
+    if (step === 12) await mergeContributions(engine, "local-steps", [await wholeContribution(engine)]);
   }
   engine.close();
   return found;

@@ -88,7 +88,7 @@ const validMicrobatch = encodeMicrobatch({
   path: [fakeMiner(1), fakeMiner(2)],
   rows: 2,
   columns: 3,
-  values: new Float32Array(6),
+  payload: new Uint8Array(6),
 });
 
 const valid = fc.oneof(

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { measureMerge } from "../bench/merge/measure-merge.ts";
 
 describe("a merge that the core leads", () => {
-  const shape = { parameters: 64, seed: 20_261_126 };
+  const shape = { parameters: 64, seed: 20_261_126, codec: { kind: "f32" } } as const;
 
   it("loses nothing to any one death at any moment, and is the mean of what counted", {
     timeout: 120_000,

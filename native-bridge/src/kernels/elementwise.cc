@@ -25,6 +25,14 @@ void addScaled(Context& context, float* out, const float* x, size_t length, floa
   });
 }
 
+void addColumns(Context& context, float* out, const float* source, const ColumnsShape& shape) {
+  forRows(context.pool, shape.rows, shape.columns, 2, [=](size_t row) {
+    float* to = out + row * shape.outWidth;
+    const float* from = source + row * shape.sourceWidth;
+    for (size_t i = 0; i < shape.columns; i++) to[i] += from[i];
+  });
+}
+
 void squaredNorm(Context& context, float* out, const float* x, size_t length) {
   const size_t tasks = (length + kElementsPerTask - 1) / kElementsPerTask;
   double* partial = context.workspace.doubles(tasks);

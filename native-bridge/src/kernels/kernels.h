@@ -26,6 +26,10 @@ struct RowShape {
   size_t rows, width;
 };
 
+struct ColumnsShape {
+  size_t rows, columns, outWidth, sourceWidth;
+};
+
 struct RotaryShape {
   size_t batch, sequence, heads, headDim;
   bool inverse;
@@ -49,6 +53,7 @@ struct NesterovOptions {
   KERNEL(fill, (Context&, float* out, size_t length, float value))                                                    \
   KERNEL(add, (Context&, float* out, const float* a, const float* b, size_t length))                                  \
   KERNEL(addScaled, (Context&, float* out, const float* x, size_t length, float factor))                              \
+  KERNEL(addColumns, (Context&, float* out, const float* source, const ColumnsShape&))                                \
   KERNEL(squaredNorm, (Context&, float* out, const float* x, size_t length))                                          \
   KERNEL(swigluForward, (Context&, float* out, const float* gate, const float* up, size_t length))                    \
   KERNEL(swigluBackward, (Context&, float* dGate, float* dUp, float* activated, const float* dOut, const float* gate, \

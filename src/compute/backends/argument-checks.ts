@@ -25,6 +25,15 @@ export function withShapeChecks(kernels: Kernels): Kernels {
       checkReals("addScaled", { out: [out, out.length], x: [x, out.length] });
       kernels.addScaled(out, x, factor);
     },
+    addColumns(out, source, shape) {
+      const { rows, columns, outWidth, sourceWidth } = shape;
+      checkCounts("addColumns", { rows, columns, outWidth, sourceWidth });
+      if (columns > Math.min(outWidth, sourceWidth))
+        throw new RangeError(`addColumns: ${columns} columns of matrices with ${outWidth} and ${sourceWidth}`);
+      checkReals("addColumns", { out: [out, rows * outWidth], source: [source, rows * sourceWidth] });
+      checkDisjoint("addColumns", [out], [source]);
+      kernels.addColumns(out, source, shape);
+    },
     matmul(out, a, b, shape) {
       const { m, n, k } = shape;
       checkCounts("matmul", { m, n, k });

@@ -4,11 +4,16 @@
  */
 import type { Slice } from "../kernels.ts";
 import { slice } from "../kernels.ts";
+import { halfShape } from "./bottleneck.ts";
 import type { ModelConfig, StageSpec } from "./config.ts";
+import { type BottleneckHalf, halvesOf, partName, partsOf } from "./parts.ts";
 import { isFirstStage, isLastStage } from "./stages.ts";
 
-/** What decides how a tensor starts; `residual` matrices write into the residual stream. All but `gain` vectors decay. */
-export type TensorRole = "embedding" | "matrix" | "residual" | "gain";
+/**
+ * What decides how a tensor starts; `residual` matrices write into the residual stream, and `silent` ones say nothing yet. All but
+ * `gain` vectors decay.
+ */
+export type TensorRole = "embedding" | "matrix" | "projection" | "residual" | "silent" | "gain";
 
 export interface TensorLayout {
   /** Such as `layers.3.attention.query`; layers are counted from the model's first, whatever the cut. */
@@ -41,6 +46,14 @@ export interface BlockTensors {
   readonly down: Slice;
 }
 
+/** Of one half of a bottleneck. */
+export interface HalfTensors {
+  readonly norm: Slice;
+  readonly gate: Slice;
+  readonly up: Slice;
+  readonly down: Slice;
+}
+
 export interface HeadTensors {
   readonly norm: Slice;
   readonly head: Slice;
@@ -51,6 +64,8 @@ export interface StageTensors {
   /** First stage only. */
   readonly embedding: Slice | null;
   readonly blocks: readonly BlockTensors[];
+  /** In the order of `halvesOf`. */
+  readonly halves: readonly HalfTensors[];
   /** Last stage only. */
   readonly head: HeadTensors | null;
 }
@@ -73,7 +88,7 @@ export function stageLayout(model: ModelConfig, stage: StageSpec): StageLayout {
 }
 
 /** Names the parts of `vector`, which holds a stage's weights or their gradients. */
-export function bindTensors(stage: StageSpec, layout: StageLayout, vector: Slice): StageTensors {
+export function bindTensors(model: ModelConfig, stage: StageSpec, layout: StageLayout, vector: Slice): StageTensors {
   const byName = new Map(layout.tensors.map((tensor) => [tensor.name, tensor]));
   const find = (name: string): Slice => {
     const tensor = byName.get(name);
@@ -97,6 +112,12 @@ export function bindTensors(stage: StageSpec, layout: StageLayout, vector: Slice
   return {
     embedding: isFirstStage(stage) ? find("embedding") : null,
     blocks,
+    halves: halvesOf(model, stage).map((half) => ({
+      norm: find(`${partName(half)}.norm`),
+      gate: find(`${partName(half)}.gate`),
+      up: find(`${partName(half)}.up`),
+      down: find(`${partName(half)}.down`),
+    })),
     head: isLastStage(stage) ? { norm: find("norm"), head: find("head") } : null,
   };
 }
@@ -108,9 +129,13 @@ function namedShapes(model: ModelConfig, stage: StageSpec): NamedShape[] {
   const keyValueWidth = (width / model.heads) * model.keyValueHeads;
   const shapes: NamedShape[] = [];
   if (isFirstStage(stage)) shapes.push({ name: "embedding", role: "embedding", shape: [vocabulary, width] });
-  for (let layer = stage.fromLayer; layer < stage.toLayer; layer++) {
-    const attention = `layers.${layer}.attention`;
-    const feed = `layers.${layer}.feedForward`;
+  for (const part of partsOf(model, stage)) {
+    if (part.kind !== "block") {
+      shapes.push(...halfShapes(model, part));
+      continue;
+    }
+    const attention = `${partName(part)}.attention`;
+    const feed = `${partName(part)}.feedForward`;
     shapes.push(
       { name: `${attention}.norm`, role: "gain", shape: [width] },
       { name: `${attention}.query`, role: "matrix", shape: [width, width] },
@@ -130,4 +155,15 @@ function namedShapes(model: ModelConfig, stage: StageSpec): NamedShape[] {
     );
   }
   return shapes;
+}
+
+function halfShapes(model: ModelConfig, half: BottleneckHalf): NamedShape[] {
+  const { inputs, outputs, hidden } = halfShape(model, half);
+  const name = partName(half);
+  return [
+    { name: `${name}.norm`, role: "gain", shape: [inputs] },
+    { name: `${name}.gate`, role: "projection", shape: [hidden, inputs] },
+    { name: `${name}.up`, role: "projection", shape: [hidden, inputs] },
+    { name: `${name}.down`, role: "silent", shape: [outputs, hidden] },
+  ];
 }

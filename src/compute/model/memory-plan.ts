@@ -3,6 +3,8 @@
  * microbatch, or refuse. The figures are counted by the functions that allocate, so they cannot disagree with them.
  */
 import { DeviceMemoryError } from "../kernels.ts";
+import { errorFeedbackBytes as feedbackBytes } from "../merge/error-feedback.ts";
+import { stepResidualBytes } from "../step-exchange.ts";
 import type { ModelConfig, StageSpec, TrainingConfig } from "./config.ts";
 import { countElements, elementBytes } from "./memory.ts";
 import { createReplicaMemory, takeReplicaMemory } from "./replica-memory.ts";
@@ -13,6 +15,8 @@ export interface MemoryPlan {
   readonly gradientsBytes: number;
   /** The optimizer's moments, the weights at the epoch's start, and what merging needs. Taken when training needs it. */
   readonly optimizerBytes: number;
+  /** What was rounded away of contributions, and of steps, in the computer's memory rather than the device's. Taken when first needed. */
+  readonly errorFeedbackBytes: number;
   /** What all microbatches share, and the back end's own working space. */
   readonly scratchBytes: number;
   readonly activationsPerMicrobatchBytes: number;
@@ -55,17 +59,25 @@ export function stageMemory(
   const optimizerBytes =
     elementBytes *
     countElements((memory) => takeReplicaMemory(createReplicaMemory(memory, training, parameters), training));
+  const errorFeedbackBytes =
+    feedbackBytes(training.compression.merge, parameters) + stepResidualBytes(training, parameters);
   const scratchBytes = elementBytes * (allocated - 2 * parameters) + workspaceBytes;
   const activationsPerMicrobatchBytes = elementBytes * (total - allocated);
   return {
     weightsBytes,
     gradientsBytes: weightsBytes,
     optimizerBytes,
+    errorFeedbackBytes,
     scratchBytes,
     activationsPerMicrobatchBytes,
     microbatchesInFlight,
     recompute,
-    totalBytes: 2 * weightsBytes + optimizerBytes + scratchBytes + microbatchesInFlight * activationsPerMicrobatchBytes,
+    totalBytes:
+      2 * weightsBytes +
+      optimizerBytes +
+      errorFeedbackBytes +
+      scratchBytes +
+      microbatchesInFlight * activationsPerMicrobatchBytes,
   };
 }
 
@@ -92,6 +104,7 @@ function explain(plan: MemoryPlan, limitBytes: number): string {
     `weights ${inMebibytes(plan.weightsBytes)}`,
     `gradients ${inMebibytes(plan.gradientsBytes)}`,
     `optimizer ${inMebibytes(plan.optimizerBytes)}`,
+    `error feedback ${inMebibytes(plan.errorFeedbackBytes)}`,
     `working space ${inMebibytes(plan.scratchBytes)}`,
     `${plan.microbatchesInFlight} microbatches in flight ${inMebibytes(inFlight)}`,
   ];

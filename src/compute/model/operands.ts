@@ -4,10 +4,12 @@
  */
 import { type Device, DeviceMemoryError } from "../kernels.ts";
 import { blockWidths } from "./block.ts";
+import { halfShape, halfWidths } from "./bottleneck.ts";
 import type { ModelConfig, StageSpec } from "./config.ts";
 import { logitsLength } from "./head.ts";
 import { stageLayout } from "./layout.ts";
 import { elementBytes } from "./memory.ts";
+import { halvesOf } from "./parts.ts";
 import type { StageSize } from "./stage-memory.ts";
 import { isLastStage } from "./stages.ts";
 
@@ -40,6 +42,12 @@ function operandsOf(
     name: `${name} of ${maximumTokens} tokens`,
     length: maximumTokens * width,
   }));
+  const ofHalves = halvesOf(model, spec).flatMap((half) =>
+    Object.entries(halfWidths(halfShape(model, half))).map(([name, width]) => ({
+      name: `the ${half.kind}'s ${name} of ${maximumTokens} tokens`,
+      length: maximumTokens * width,
+    })),
+  );
   const logits = isLastStage(spec) ? [{ name: "logits", length: logitsLength(model, maximumTokens) }] : [];
-  return [...stageLayout(model, spec).tensors, ...matrices, ...logits];
+  return [...stageLayout(model, spec).tensors, ...matrices, ...ofHalves, ...logits];
 }

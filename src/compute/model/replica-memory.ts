@@ -1,4 +1,5 @@
 /** The memory of a replica's training state, next to that of its stage. All of it is taken when it is first needed. */
+import { exchangeParts } from "../../protocol/exchange-messages.ts";
 import type { TrainingConfig } from "./config.ts";
 import { type LazyVector, lazyReals, type Memory } from "./memory.ts";
 import { createOptimizerState, type OptimizerState } from "./optimizer-state.ts";
@@ -9,6 +10,16 @@ export interface ReplicaMemory {
   readonly epochStart: LazyVector;
   /** A part of a pseudo-gradient on its way out. */
   readonly exchange: LazyVector;
+  /** For what is exchanged at every step; null where nothing is. */
+  readonly stepExchange: ExchangeMemory | null;
+}
+
+/** Where steps are averaged with other replicas, part by part (`exchangeParts`). */
+export interface ExchangeMemory {
+  /** A part of the weights before the step. */
+  readonly stepStart: LazyVector;
+  /** A part of what was moved. */
+  readonly moved: LazyVector;
 }
 
 /** 4 MiB. */
@@ -19,13 +30,28 @@ export function createReplicaMemory(memory: Memory, training: TrainingConfig, pa
     optimizer: createOptimizerState(memory, training.mode, parameters),
     epochStart: lazyReals(memory, parameters),
     exchange: lazyReals(memory, Math.min(mostExchanged, parameters)),
+    stepExchange: createExchangeMemory(memory, training, parameters),
   };
 }
 
+function createExchangeMemory(
+  memory: Memory,
+  { mode, compression }: TrainingConfig,
+  parameters: number,
+): ExchangeMemory | null {
+  if (mode === "sync" || compression.exchange === null) return null;
+  const longestPart = exchangeParts(parameters)[0]?.length ?? 0;
+  return { stepStart: lazyReals(memory, longestPart), moved: lazyReals(memory, longestPart) };
+}
+
 /** Takes all that steps and merges will need. */
-export function takeReplicaMemory({ optimizer, epochStart, exchange }: ReplicaMemory, training: TrainingConfig): void {
+export function takeReplicaMemory(
+  { optimizer, epochStart, exchange, stepExchange }: ReplicaMemory,
+  training: TrainingConfig,
+): void {
   optimizer.firstMoment.use();
   optimizer.secondMoment.use();
   if (training.mode === "local-steps") for (const vector of [epochStart, exchange]) vector.use();
+  if (stepExchange !== null) for (const vector of [stepExchange.stepStart, stepExchange.moved]) vector.use();
   if (training.outerMomentum !== 0) optimizer.outerMomentum?.use();
 }

@@ -4,10 +4,12 @@
  */
 import type { Slice } from "../kernels.ts";
 import { type BlockActivations, blockScratch, blockWidths } from "./block.ts";
+import { type HalfActivations, halfScratch, halfShape, halfWidths } from "./bottleneck.ts";
 import type { ModelConfig, StageSpec } from "./config.ts";
 import { headScratchLength } from "./head.ts";
 import { bindTensors, type StageLayout, type StageTensors, stageLayout } from "./layout.ts";
 import { allocateRows, type Memory, widthOf } from "./memory.ts";
+import { halvesOf } from "./parts.ts";
 import { isLastStage } from "./stages.ts";
 
 /** What decides, next to the model and the cut, how much memory a stage takes. */
@@ -15,7 +17,7 @@ export interface StageSize {
   /** Tokens of the largest microbatch that there is room for. */
   readonly maximumTokens: number;
   /**
-   * When set, a microbatch in flight keeps no more than each block's input, and its backward pass computes the rest again
+   * When set, a microbatch in flight keeps no more of each block than its input, and its backward pass computes the rest again
    * (Chen 2016, §4.1): about a fifth more time, for a fraction of the memory. The gradients are the same to the last bit.
    */
   readonly recompute: boolean;
@@ -38,12 +40,14 @@ export interface StageMemory {
 
 /** Working space that all microbatches share. */
 export interface StageScratch {
-  /** Of one block, or of a chunk of the head's rows: never of both at once. */
+  /** Of one block, one half of a bottleneck, or a chunk of the head's rows: never of two at once. */
   readonly working: Slice;
-  /** [tokens, width]: what leaves the last block. Once it has been sent on, only the head still reads it. */
+  /** [tokens, width]: what leaves the last block, unless an encoder takes it. Once it has been sent on, only the head still reads it. */
   readonly output: Slice;
   /** [tokens, width]; before the last stage it is `output`, which is gone when a gradient comes. */
   readonly dx: Slice;
+  /** [tokens, rank]: what leaves an encoder at the stage's end, and the gradient between halves; only where there are any. */
+  readonly squeezed: Slice | null;
   /** What every block's forward pass leaves, next to its input; with `recompute` only. */
   readonly activations: Omit<BlockActivations, "input"> | null;
   /** [tokens], and int32 [tokens]; last stage only. */
@@ -58,6 +62,8 @@ export interface StageActivations {
   /** int32 [tokens]; first stage only. */
   readonly tokens: Slice | null;
   readonly blocks: readonly BlockActivations[];
+  /** In the order of `halvesOf`. */
+  readonly halves: readonly HalfActivations[];
 }
 
 /** Throws `DeviceMemoryError`. */
@@ -72,8 +78,8 @@ export function allocateStage(memory: Memory, model: ModelConfig, spec: StageSpe
     layout,
     parameters,
     gradients,
-    weights: bindTensors(spec, layout, parameters),
-    dWeights: bindTensors(spec, layout, gradients),
+    weights: bindTensors(model, spec, layout, parameters),
+    dWeights: bindTensors(model, spec, layout, gradients),
     scratch: allocateScratch(memory, model, spec, size),
     memory,
   };
@@ -87,12 +93,15 @@ function allocateScratch(
 ): StageScratch {
   const isLast = isLastStage(spec);
   const { input: inputWidth, ...recomputed } = blockWidths(model);
-  const ofBlock = maximumTokens * widthOf(blockScratch(model));
+  const halves = halvesOf(model, spec);
+  const ofHalves = halves.map((half) => widthOf(halfScratch(halfShape(model, half))));
+  const ofPart = maximumTokens * Math.max(widthOf(blockScratch(model)), ...ofHalves);
   const output = memory.reals(maximumTokens * inputWidth);
   return {
-    working: memory.reals(isLast ? Math.max(ofBlock, headScratchLength(model, maximumTokens)) : ofBlock),
+    working: memory.reals(isLast ? Math.max(ofPart, headScratchLength(model, maximumTokens)) : ofPart),
     output,
     dx: isLast ? memory.reals(maximumTokens * inputWidth) : output,
+    squeezed: model.bottleneck && halves.length > 0 ? memory.reals(maximumTokens * model.bottleneck.rank) : null,
     activations: recompute ? allocateRows(memory, recomputed, maximumTokens) : null,
     losses: isLast ? memory.reals(maximumTokens) : null,
     targets: isLast ? memory.indices(maximumTokens) : null,
@@ -108,6 +117,7 @@ export function allocateActivations(stage: StageMemory): StageActivations {
   return memory.allOrNothing(() => ({
     tokens: allocateTokens(stage),
     blocks: stage.weights.blocks.map(() => ({ ...activations, input: memory.reals(size.maximumTokens * model.width) })),
+    halves: allocateHalves(stage),
   }));
 }
 
@@ -117,7 +127,15 @@ export function allocateAllActivations(stage: StageMemory): StageActivations {
   return memory.allOrNothing(() => ({
     tokens: allocateTokens(stage),
     blocks: stage.weights.blocks.map(() => allocateRows(memory, blockWidths(model), size.maximumTokens)),
+    halves: allocateHalves(stage),
   }));
+}
+
+/** With `recompute` too: they are small beside a block's. */
+function allocateHalves({ memory, model, spec, size }: StageMemory): readonly HalfActivations[] {
+  return halvesOf(model, spec).map((half) =>
+    allocateRows(memory, halfWidths(halfShape(model, half)), size.maximumTokens),
+  );
 }
 
 function allocateTokens({ memory, weights, size }: StageMemory): Slice | null {

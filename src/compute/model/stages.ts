@@ -1,5 +1,7 @@
 /** How many parameters a model has, and how it is cut into stages. */
+import { halfParameterCount, halfShape } from "./bottleneck.ts";
 import type { ModelConfig, StageSpec } from "./config.ts";
+import { halvesOf } from "./parts.ts";
 
 /** Parameters of one block: four attention matrices, three of the SwiGLU, two norm gains. */
 export function blockParameterCount(model: ModelConfig): number {
@@ -8,14 +10,17 @@ export function blockParameterCount(model: ModelConfig): number {
   return attention + 3 * model.width * model.feedForward + 2 * model.width;
 }
 
-/** Parameters of the whole model: blocks, embedding, head and the final norm's gain. */
+/** Parameters of the whole model: blocks, bottlenecks, embedding, head and the final norm's gain. */
 export function parameterCount(model: ModelConfig): number {
-  return model.layers * blockParameterCount(model) + 2 * model.vocabulary * model.width + model.width;
+  const halves = halvesOf(model, wholeModel(model)).map((half) => halfParameterCount(halfShape(model, half)));
+  const ends = 2 * model.vocabulary * model.width + model.width;
+  return halves.reduce((sum, count) => sum + count, model.layers * blockParameterCount(model) + ends);
 }
 
 /**
  * Cuts the model into `count` contiguous stages with as equal a number of parameters as whole layers allow. The embedding
  * weighs on the first stage and the head on the last. Layers are all alike, so giving each to the lightest stage is optimal.
+ * Bottlenecks do not count: they lie where the model is cut.
  */
 export function cutIntoStages(model: ModelConfig, count: number): StageSpec[] {
   if (!Number.isInteger(count) || count < 1 || count > model.layers)

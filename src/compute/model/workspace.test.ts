@@ -32,7 +32,7 @@ describe.each([...nativeInstructionSets(), ...nativeInstructionSets("bf16")])(
       await engine.open({ backend: "native", threads: 2, model, stage, training });
       const tokens = new Int32Array(training.sequenceLength * training.sequencesPerMicrobatch);
       const sequences = training.sequencesPerMicrobatch;
-      await engine.forwardBackward({ microbatch: "a", sequences, tokens, targets: tokens });
+      await engine.forwardBackward({ microbatch: "a", sequences, tokens, targets: tokens, send: null });
       const held = device.workspace.heldBytes();
       expect(held).toBeGreaterThan(0);
       expect(stageWorkspaceBytes({ model, stage, training }, device.workspace)).toBe(held);

@@ -1,4 +1,5 @@
 /** How fast a device is, as a miner uses it: through a compute worker, by the clock of its parent. */
+import { encodeRows } from "../codec/rows.ts";
 import type { DeviceOptions } from "../device.ts";
 import type { ModelConfig, StageSpec } from "../model/config.ts";
 import { presets } from "../model/presets.ts";
@@ -83,9 +84,14 @@ export async function measureSpeed(
 async function trainBlock(engine: ComputeCaller, microbatch: string, tokens: number): Promise<void> {
   const activations = new Float32Array(tokens * model.width);
   fillNormal(activations, streamKey(1, "activations"), 1);
-  const input = { microbatch, sequences: Math.max(1, tokens / model.context), activations };
+  const shape = { rows: tokens, columns: model.width };
+  const input = {
+    ...{ microbatch, sequences: Math.max(1, tokens / model.context), rows: tokens },
+    activations: encodeRows(activations, shape, { format: "f32", noise: null }),
+    send: { format: "f32" } as const,
+  };
   const { activations: gradient } = await engine.call("forward", input);
-  await engine.call("backward", { microbatch, gradient });
+  await engine.call("backward", { microbatch, gradient, send: { format: "f32", noise: 0 } });
 }
 
 function median(values: readonly number[]): number {

@@ -2,6 +2,7 @@
  * Whether a device computes rightly: the loss and every gradient of a small model against the float64 reference back end, and,
  * where products are rounded, a short training against the same device in float32. Pure: whoever calls owns the worker and the time.
  */
+import { floatsOf } from "../../protocol/identity.ts";
 import type { DeviceOptions } from "../device.ts";
 import type { Precision } from "../kernels.ts";
 import type { ModelConfig } from "../model/config.ts";
@@ -106,9 +107,10 @@ async function testedGradients(engine: ComputeCaller, device: DeviceOptions): Pr
     microbatch: "self-test",
     sequences: training.sequencesPerMicrobatch,
     ...randomSample(model, training.sequencesPerMicrobatch * training.sequenceLength),
+    send: null,
   });
-  const { values: gradients } = await engine.call("contribution");
-  return { lossSumNats, gradients };
+  const { slices } = await engine.call("contribution", { partitions: [{ from: 0, length: layout.length }] });
+  return { lossSumNats, gradients: floatsOf(slices[0] ?? new Uint8Array()) };
 }
 
 /** Nats per token, before each of a tiny model's steps on one microbatch. */
@@ -119,7 +121,12 @@ async function trainingLosses(engine: ComputeCaller, device: DeviceOptions): Pro
   await engine.call("open", { ...device, model, training, stage: wholeModel(model) });
   const losses: number[] = [];
   for (let step = 0; step < parityLength; step++) {
-    const { lossSumNats } = await engine.call("forwardBackward", { microbatch: `${step}`, sequences, ...sample });
+    const { lossSumNats } = await engine.call("forwardBackward", {
+      microbatch: `${step}`,
+      sequences,
+      ...sample,
+      send: null,
+    });
     losses.push(lossSumNats / sample.tokens.length);
     await engine.call("step");
   }

@@ -53,7 +53,8 @@ export class ComputeQueue {
 
   /**
    * As `run`, for what may be left out: null when numbers were not finite, so that the microbatch is dropped or the step
-   * skipped, and when there is no room for another microbatch in flight. Rejects with compute-non-finite when that repeats.
+   * skipped, when a payload was none, and when there is no room for another microbatch in flight. Rejects with compute-non-finite
+   * when that repeats.
    */
   async attempt<M extends ComputeMethod>(
     priority: Priority,
@@ -66,7 +67,7 @@ export class ComputeQueue {
       return result;
     } catch (error) {
       const code = failureOf(error)?.code;
-      if (code === "memory-full" && method === "forward") return null;
+      if ((code === "memory-full" && method === "forward") || code === "malformed-message") return null;
       if (code !== "compute-non-finite") throw error;
       this.#nonFiniteInRow += 1;
       if (this.#nonFiniteInRow >= maxNonFiniteInRow) throw error;

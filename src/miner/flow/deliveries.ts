@@ -5,18 +5,10 @@
 import type { Answer, AnsweredKind, Verdict } from "../../protocol/answer.ts";
 import type { MinerId } from "../../protocol/ids.ts";
 import { encodeMicrobatch, type MicrobatchMessage } from "../../protocol/microbatch.ts";
+import { RoundTrip } from "../../transport/round-trip.ts";
 import type { Clock } from "../session/clock.ts";
 import type { Peers } from "./peers.ts";
 import type { Routes } from "./routes.ts";
-
-/**
- * An answer is waited for by what was measured of the peer, within these, and twice as long each time that it is asked again: a
- * laptop may be busy for a while, and everybody waits for what is lost.
- */
-const shortestTimeoutMs = 400;
-const longestTimeoutMs = 10_000;
-/** While nothing was measured. */
-const firstTimeoutMs = 2000;
 
 /** `silent`: it did not answer as often as it was asked. `gone`: it was lost. */
 export type Outcome = Verdict | "silent" | "gone";
@@ -150,28 +142,6 @@ export class Deliveries {
     const roundTrip = this.#roundTrips.get(miner) ?? new RoundTrip();
     this.#roundTrips.set(miner, roundTrip);
     return roundTrip;
-  }
-}
-
-/** How long an answer of a peer takes, and how long to wait for one: as TCP does it (RFC 6298, sections 2 and 5). */
-class RoundTrip {
-  #smoothedMs: number | null = null;
-  #variationMs = 0;
-
-  measured(roundTripMs: number): void {
-    if (this.#smoothedMs === null) {
-      this.#smoothedMs = roundTripMs;
-      this.#variationMs = roundTripMs / 2;
-      return;
-    }
-    this.#variationMs += (Math.abs(this.#smoothedMs - roundTripMs) - this.#variationMs) / 4;
-    this.#smoothedMs += (roundTripMs - this.#smoothedMs) / 8;
-  }
-
-  /** `sends`: how often it was sent by now. */
-  timeoutMs(sends: number): number {
-    const neededMs = this.#smoothedMs === null ? firstTimeoutMs : this.#smoothedMs + 4 * this.#variationMs;
-    return Math.min(longestTimeoutMs, Math.max(shortestTimeoutMs, neededMs) * 2 ** (sends - 1));
   }
 }
 

@@ -7,10 +7,12 @@ import { stageBudget } from "../../compute/model/stage-budget.ts";
 import type { MinerId } from "../../protocol/ids.ts";
 import type { LogLine } from "../../protocol/local-api.ts";
 import type { ClientMessage, DeviceReport, Roster } from "../../protocol/messages.ts";
+import type { BoundaryFormats } from "../../protocol/run-config.ts";
 import type { BlobClient } from "../../transport/blobs/blob-client.ts";
 import type { PeerBlobs } from "../../transport/peer-blobs.ts";
 import type { EngineSource } from "../compute-host/compute-worker.ts";
 import { openSamples } from "../data/samples-from-blobs.ts";
+import type { ErrorFeedbackKeeper, ResidualStore } from "../merge/error-feedback-keeper.ts";
 import type { Clock } from "../session/clock.ts";
 import type { Activity } from "./activity.ts";
 import { ComputeQueue } from "./compute-queue.ts";
@@ -31,6 +33,7 @@ export interface ReplicaOptions {
   readonly blobs: Pick<BlobClient, "get" | "put" | "keep">;
   /** Shared by all places of the miner. */
   readonly peerBlobs: PeerBlobs;
+  readonly residuals: ResidualStore;
   readonly peers: Pick<Peers, "send">;
   readonly activity: Activity;
   readonly clock: Clock;
@@ -43,10 +46,17 @@ export class EpochActs {
   readonly #options: ReplicaOptions;
   readonly #phases: PhaseKeeper;
   readonly #holding: Holding;
+  readonly #errorFeedback: Pick<ErrorFeedbackKeeper, "restore">;
   readonly #drops: DropLog;
 
-  constructor(options: ReplicaOptions, phases: PhaseKeeper, holding: Holding) {
+  constructor(
+    options: ReplicaOptions,
+    phases: PhaseKeeper,
+    holding: Holding,
+    errorFeedback: Pick<ErrorFeedbackKeeper, "restore">,
+  ) {
     this.#options = options;
+    this.#errorFeedback = errorFeedback;
     this.#phases = phases;
     this.#holding = holding;
     this.#drops = new DropLog((text) => options.log("warning", text));
@@ -62,6 +72,8 @@ export class EpochActs {
         this.#holding.current = null;
         const held = await loadStart(place, engine, { ...device, threads }, { blobs, peerBlobs }, signal);
         signal.throwIfAborted();
+        await this.#errorFeedback.restore(place, held);
+        signal.throwIfAborted();
         this.#holding.current = held;
       }
       this.#phases.enter({ kind: "ready", place, samples });
@@ -74,7 +86,7 @@ export class EpochActs {
   }
 
   /** Null when it is too late for this epoch, or when the replica is warming up: the next one comes. */
-  start(roster: Roster): Routes | null {
+  start(roster: Roster, boundary: BoundaryFormats): Routes | null {
     const { phase } = this.#phases;
     const { self, activity, clock, send, peers } = this.#options;
     if (phase.kind !== "ready") return null;
@@ -94,6 +106,7 @@ export class EpochActs {
         activity,
         clock,
         signal,
+        boundary,
         room: roomFor(place),
         react: (reaction) => this.#phases.work(signal, reaction),
         dropped: (from, reason) => this.#drops.dropped(from, reason),

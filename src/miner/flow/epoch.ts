@@ -1,12 +1,17 @@
 /** One epoch of training as the roles (`source.ts`, `later-stage.ts`) see it: what they use and what they account for. */
+import type { GradientFormat } from "../../compute/worker-protocol.ts";
 import { type AnsweredKind, encodeAnswer, type Verdict } from "../../protocol/answer.ts";
 import type { MinerId } from "../../protocol/ids.ts";
+import type { BoundaryHealth } from "../../protocol/messages.ts";
 import type { MicrobatchMessage } from "../../protocol/microbatch.ts";
+import type { BoundaryFormats } from "../../protocol/run-config.ts";
 import type { Samples } from "../data/samples-from-blobs.ts";
+import { StepExchange } from "../exchange/step-exchange.ts";
 import type { Clock } from "../session/clock.ts";
 import type { Activity } from "./activity.ts";
 import type { ComputeQueue } from "./compute-queue.ts";
 import { Deliveries } from "./deliveries.ts";
+import { noiseOf } from "./noise.ts";
 import type { Peers } from "./peers.ts";
 import { type Place, tokensPerMicrobatch } from "./place.ts";
 import type { Routes } from "./routes.ts";
@@ -32,6 +37,8 @@ export interface EpochOptions {
   readonly activity: Activity;
   readonly clock: Clock;
   readonly signal: AbortSignal;
+  /** What to send in; what comes says itself what it is in. */
+  readonly boundary: BoundaryFormats;
   /** Microbatches that there is room for between their arrival and their end. */
   readonly room: number;
   /** Something was dropped, and why. */
@@ -52,11 +59,15 @@ export interface Tally {
   tokensBackward: number;
   /** Last stage only. */
   lossSumNats: number;
+  /** Of the microbatches that were sent on to the next stage. */
+  readonly boundary: { microbatches: number; rmsSum: number; relativeErrorSum: number };
 }
 
 export class Epoch {
   readonly options: EpochOptions;
   readonly deliveries: Deliveries;
+  /** Null where the replicas of a stage meet at the merge only. */
+  readonly exchange: StepExchange | null;
   readonly tally: Tally = {
     microbatchesDone: 0,
     microbatchesLost: 0,
@@ -67,6 +78,7 @@ export class Epoch {
     stalenessMost: 0,
     tokensBackward: 0,
     lossSumNats: 0,
+    boundary: { microbatches: 0, rmsSum: 0, relativeErrorSum: 0 },
   };
   /** Optimizer steps that this replica has taken: what it computes belongs to the next one. */
   stepsTaken = 0;
@@ -75,6 +87,16 @@ export class Epoch {
   constructor(options: EpochOptions) {
     this.options = options;
     this.deliveries = new Deliveries(options);
+    const { mode, compression } = options.place.training;
+    const exchange = mode === "sync" ? null : compression.exchange;
+    this.exchange = exchange && new StepExchange(options, exchange);
+  }
+
+  /** Takes the next optimizer step: by itself, or together with the other replicas of the stage. */
+  async step(): Promise<void> {
+    if (this.exchange === null) await this.options.compute.attempt("step", "step");
+    else await this.exchange.take(this.stepsTaken);
+    this.stepsTaken += 1;
   }
 
   answer(to: MinerId, about: AnsweredKind, { epoch, attempt, step, microbatch }: MicrobatchMessage, verdict: Verdict) {
@@ -98,7 +120,19 @@ export class Epoch {
     if (this.tally.microbatchesInFlight > 0) await new Promise<void>((resolve) => this.#whenIdle.push(resolve));
   }
 
-  forwardDone(): void {
+  /** How the gradient of a microbatch goes back to the stage before. */
+  gradientFormat(step: number, microbatch: number): GradientFormat {
+    const { boundary, place } = this.options;
+    return { format: boundary.backward, noise: noiseOf(place, step, microbatch) };
+  }
+
+  /** `boundary`: of what was sent on. */
+  forwardDone(boundary: BoundaryHealth | null = null): void {
+    if (boundary !== null) {
+      this.tally.boundary.microbatches += 1;
+      this.tally.boundary.rmsSum += boundary.rms;
+      this.tally.boundary.relativeErrorSum += boundary.relativeError;
+    }
     this.options.activity.forward(tokensPerMicrobatch(this.options.place));
   }
 

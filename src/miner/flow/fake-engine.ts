@@ -1,21 +1,29 @@
 /** For tests: a compute engine whose sums are easy to follow. Every trained microbatch moves the weights by one. */
+import { encodeRows } from "../../compute/codec/rows.ts";
+import { type AverageRequest, CompressedMerge } from "../../compute/merge/compressed-merge.ts";
 import { stageLayout } from "../../compute/model/layout.ts";
 import { planStageMemory } from "../../compute/model/memory-plan.ts";
+import { channelsBefore } from "../../compute/model/parts.ts";
 import type {
   ComputeArguments,
   ComputeMethod,
   ComputeResult,
+  GradientFormat,
   OpenOptions,
+  SliceRange,
   StageInput,
 } from "../../compute/worker-protocol.ts";
 import { FailureError } from "../../protocol/failure.ts";
-import { bytesOf, hashBytes } from "../../protocol/identity.ts";
+import { bytesOf, floatsOf, hashBytes } from "../../protocol/identity.ts";
+import type { RowFormat } from "../../protocol/run-config.ts";
 import type { ComputeEngine, EngineSource } from "../compute-host/compute-worker.ts";
+import { FakeStepExchange } from "../exchange/fake-step-exchange.ts";
 
 export class FakeEngine implements ComputeEngine {
   readonly calls: ComputeMethod[] = [];
   /** The calls that concern one microbatch, and the steps, in the order in which they were answered. */
   readonly history: { readonly method: ComputeMethod; readonly microbatch: number | null }[] = [];
+  readonly exchange = new FakeStepExchange();
   /** Returns the failure of the next call, if it shall fail. */
   failing: (method: ComputeMethod, call: number) => FailureError | null;
   readonly #turnsPerCall: () => number;
@@ -37,6 +45,11 @@ export class FakeEngine implements ComputeEngine {
   /** Microbatches that wait for their gradient. */
   get kept(): readonly string[] {
     return [...this.#kept.keys()];
+  }
+
+  /** How far the weights have left the epoch's start. */
+  get moved(): number {
+    return this.#moved;
   }
 
   async call<M extends ComputeMethod>(method: M, ...args: ComputeArguments<M>): Promise<ComputeResult<M>> {
@@ -62,7 +75,7 @@ export class FakeEngine implements ComputeEngine {
   }
 
   #record(method: ComputeMethod, argument: unknown): void {
-    if (method === "step") this.history.push({ method, microbatch: null });
+    if (method === "step" || method === "stepDelta") this.history.push({ method, microbatch: null });
     if (method === "forward" || method === "backward" || method === "forwardBackward")
       this.history.push({ method, microbatch: Number((argument as { microbatch: string }).microbatch) });
   }
@@ -85,35 +98,44 @@ export class FakeEngine implements ComputeEngine {
       case "state":
         return { weights: Float32Array.from(this.#weights), optimizer: new Float32Array(this.#optimizerLength()) };
       case "forward": {
-        const input = argument as StageInput;
+        const input = argument as StageInput & { send: { format: RowFormat } };
         if (this.#kept.has(input.microbatch)) throw new Error(`${input.microbatch} is kept already`);
-        this.#kept.set(input.microbatch, this.#rows(input));
-        return { activations: new Float32Array(this.#rows(input) * this.#open().model.width).fill(1) };
+        const rows = rowsOf(input);
+        this.#kept.set(input.microbatch, rows);
+        const activations = this.#payload(rows, this.#open().stage.toLayer, input.send.format);
+        return { activations, boundary: { rms: 1, relativeError: 0 } };
       }
       case "forwardBackward": {
-        const input = argument as StageInput;
-        this.#train(this.#rows(input));
-        const gradient = new Float32Array(this.#rows(input) * this.#open().model.width).fill(1);
-        return { lossSumNats: 2 * this.#rows(input), inputGradient: "tokens" in input ? null : gradient };
+        const input = argument as StageInput & { send: GradientFormat | null };
+        const rows = rowsOf(input);
+        this.#train(rows);
+        return { lossSumNats: 2 * rows, inputGradient: this.#inputGradient(rows, input.send) };
       }
       case "backward": {
-        const { microbatch, gradient } = argument as { microbatch: string; gradient: Float32Array };
+        const { microbatch, send } = argument as { microbatch: string; send: GradientFormat | null };
         const rows = this.#kept.get(microbatch);
         if (rows === undefined) throw new Error(`${microbatch} is not kept`);
         this.#kept.delete(microbatch);
         this.#train(rows);
-        return { inputGradient: this.#open().stage.index === 0 ? null : gradient };
+        return { inputGradient: this.#inputGradient(rows, send) };
       }
       case "discard":
         for (const microbatch of (argument as { microbatches: string[] }).microbatches) this.#kept.delete(microbatch);
         return undefined;
       case "step":
         return this.#step();
-      case "contribution":
-        return {
-          values: new Float32Array(this.#weights.length).fill(this.#moved + this.#syncPending()),
-          tokens: this.#tokens + this.#syncTokens(),
-        };
+      case "stepDelta":
+        return this.#stepDelta();
+      case "applyExchange":
+        return this.#applyExchange((argument as ComputeArguments<"applyExchange">[0]).contributions);
+      case "contribution": {
+        const { partitions } = argument as { partitions: readonly SliceRange[] };
+        const moved = this.#moved + this.#syncPending();
+        const slices = partitions.map(({ length }) => bytesOf(new Float32Array(length).fill(moved)));
+        return { slices, tokens: this.#tokens + this.#syncTokens() };
+      }
+      case "average":
+        return new CompressedMerge(this.#open().training, this.#weights.length).average(argument as AverageRequest);
       case "weightsHash":
         return hashBytes(bytesOf(this.#weights));
       case "beginMerge":
@@ -121,8 +143,8 @@ export class FakeEngine implements ComputeEngine {
         this.#merged = new Float32Array(this.#weights.length);
         return undefined;
       case "mergeSlice": {
-        const { from, values } = argument as { from: number; values: Float32Array };
-        this.#merged.set(values, from);
+        const { from, payload } = argument as { from: number; payload: Uint8Array };
+        this.#merged.set(floatsOf(payload), from);
         return undefined;
       }
       case "applyMerged":
@@ -147,9 +169,25 @@ export class FakeEngine implements ComputeEngine {
     return { tokens, gradientNorm: 1 };
   }
 
+  #stepDelta(): ComputeResult<"stepDelta"> {
+    const before = this.#moved;
+    const { tokens, gradientNorm } = this.#step();
+    if (tokens === 0) return { tokens, gradientNorm, parts: [] };
+    const { training } = this.#open();
+    const parts = this.exchange.move(this.#moved - before, this.#weights.length, training);
+    return { tokens, gradientNorm, parts };
+  }
+
+  #applyExchange(contributions: ComputeArguments<"applyExchange">[0]["contributions"]) {
+    const { correction, ...average } = this.exchange.average(contributions, this.#weights.length);
+    this.#moved += correction;
+    return average;
+  }
+
   #restart(): void {
     this.#kept.clear();
     this.#pending = this.#pendingTokens = this.#moved = this.#tokens = 0;
+    this.exchange.restart();
   }
 
   #syncPending(): number {
@@ -164,14 +202,24 @@ export class FakeEngine implements ComputeEngine {
     return (this.#open().training.mode === "sync" ? 2 : 3) * this.#weights.length + 1;
   }
 
-  #rows(input: StageInput): number {
-    return "tokens" in input ? input.tokens.length : input.activations.length / this.#open().model.width;
+  #inputGradient(rows: number, send: GradientFormat | null): Uint8Array | null {
+    return send && this.#payload(rows, this.#open().stage.fromLayer, send.format);
+  }
+
+  /** Ones, as they cross the boundary before a layer. */
+  #payload(rows: number, layer: number, format: RowFormat): Uint8Array {
+    const shape = { rows, columns: channelsBefore(this.#open().model, layer) };
+    return encodeRows(new Float32Array(rows * shape.columns).fill(1), shape, { format, noise: null });
   }
 
   #open(): OpenOptions {
     if (this.#options === null) throw new Error("the fake engine is not open");
     return this.#options;
   }
+}
+
+function rowsOf(input: StageInput): number {
+  return "tokens" in input ? input.tokens.length : input.rows;
 }
 
 /** For tests: makes a fake engine whenever there is none, and lets it crash. */

@@ -20,11 +20,12 @@ import {
 } from "../../protocol/ids.ts";
 import { type ClientMessage, type Roster, rosterBytes } from "../../protocol/messages.ts";
 import { ownersPerPartition, partitionsOf } from "../../protocol/partitions.ts";
-import type { ModelConfig, TrainingConfig } from "../../protocol/run-config.ts";
+import type { BoundaryFormats, ModelConfig, TrainingConfig } from "../../protocol/run-config.ts";
 import { noCompression } from "../../protocol/run-config.ts";
 import { MemoryNetwork } from "../../transport/memory-link.ts";
 import { PeerBlobs } from "../../transport/peer-blobs.ts";
 import type { PeerLink } from "../../transport/peer-link.ts";
+import { FakeResidualStore } from "../merge/fake-residual-store.ts";
 import { FakeClock } from "../session/fake-clock.ts";
 import { Activity } from "./activity.ts";
 import { type FakeEngine, FakeEngines } from "./fake-engine.ts";
@@ -124,6 +125,8 @@ export class FakeSwarm {
   /** Of the roster; 1 unless given. */
   readonly weights = new Map<MinerId, number>();
   at: EpochRef = { runId: runIdSchema.parse("run"), epoch: 0, attempt: 0 };
+  /** What `start` says. */
+  boundary: BoundaryFormats = noCompression.boundary;
   readonly #stages: number;
   #rosterVersion = 0;
   #sources: Roster["sources"] = [];
@@ -207,7 +210,7 @@ export class FakeSwarm {
   announce(type: "start" | "roster", members: readonly FakeMember[], roster: Roster): void {
     const signature = fakeSignature(rosterBytes({ ...this.at, stage: 0 }, roster));
     const signed = { roster, signature };
-    const { boundary } = noCompression;
+    const { boundary } = this;
     this.tell(members, type === "start" ? { type, ...signed, boundary } : { type, ...signed });
   }
 
@@ -258,7 +261,12 @@ export class FakeSwarm {
       manifest,
       tokens,
     }));
-    const partitions = partitionsOf(at, replicas, stageLayout(model, this.#stageSpec(stage)).length);
+    const partitions = partitionsOf(
+      at,
+      replicas,
+      stageLayout(model, this.#stageSpec(stage)).length,
+      noCompression.merge,
+    );
     for (const { places, id } of members) {
       const owned = partitions.filter(({ order }) => order.slice(0, ownersPerPartition).includes(id));
       const order = { replicas, contributions, partitions: owned.map(({ index }) => index) };
@@ -286,8 +294,16 @@ export class FakeSwarm {
     return Promise.all(members.map((member) => this.heard(member, "merged", stage)));
   }
 
-  async stored(member: FakeMember, stage = member.stages[0]): Promise<MessageOf<"stored">> {
-    member.places.handle({ type: "store-checkpoint", at: { ...this.at, stage: stage ?? 0 } });
+  /** Of what the member merged last. */
+  async snapshot(member: FakeMember, stage = member.stages[0] ?? 0): Promise<MessageOf<"snapshot">> {
+    const { weightsHash } = await this.heard(member, "merged", stage);
+    member.places.handle({ type: "take-snapshot", at: { ...this.at, stage }, weightsHash });
+    return this.heard(member, "snapshot", stage);
+  }
+
+  async stored(member: FakeMember, stage = member.stages[0] ?? 0): Promise<MessageOf<"stored">> {
+    await this.snapshot(member, stage);
+    member.places.handle({ type: "store-checkpoint", at: { ...this.at, stage } });
     return this.heard(member, "stored", stage);
   }
 
@@ -352,6 +368,7 @@ export class FakeSwarm {
       isSigned: (bytes, signature) => Buffer.compare(signature, fakeSignature(bytes)) === 0,
       blobs: this.blobs,
       peerBlobs,
+      residuals: new FakeResidualStore(),
       activity: new Activity(),
       clock: this.clock,
       send: (message) => sent.push(message),

@@ -18,7 +18,7 @@ export interface Held {
 
 /** The activations have been computed with, and take no more memory from here on. */
 export function releaseInput(held: Held): void {
-  held.message = { ...held.message, values: new Float32Array(0) };
+  held.message = { ...held.message, payload: new Uint8Array(0) };
 }
 
 export interface Admission {

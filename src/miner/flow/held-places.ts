@@ -30,6 +30,8 @@ export class HeldPlaces {
   readonly #held = new Map<number, Held>();
   readonly #waiting = new Map<number, Place>();
   readonly #endings = new Set<Promise<void>>();
+  /** Replicas that have ended, but their workers have something to hand over. */
+  #handingOver = 0;
   #newest: EpochRef | null = null;
   #stopSettling = () => {};
 
@@ -72,7 +74,7 @@ export class HeldPlaces {
       const replica = this.of(index);
       const isNew = replica === undefined;
       const mustPause = this.#options.isPausing() && (isNew || replica.phase.kind === "failed");
-      if (mustPause || (isNew && this.#outdated().length > 0)) continue;
+      if (mustPause || (isNew && this.#makesWait())) continue;
       this.#waiting.delete(index);
       if (isNew) this.#held.set(index, this.#options.open(place));
       else replica.prepare(place);
@@ -101,6 +103,20 @@ export class HeldPlaces {
     await Promise.all(this.#endings);
   }
 
+  /** Whether others still have the memory that a new replica needs. */
+  #makesWait(): boolean {
+    return this.#handingOver > 0 || this.#outdated().length > 0;
+  }
+
+  async #closeAfter(handingOver: Promise<void>, engines: EngineSource): Promise<void> {
+    this.#handingOver += 1;
+    await handingOver;
+    await engines.close();
+    this.#handingOver -= 1;
+    this.takeWaiting();
+    this.#options.changed();
+  }
+
   /** Stages that this miner had in an earlier epoch, and was not prepared for in this one. */
   #outdated(): readonly number[] {
     const newest = this.#newest;
@@ -119,8 +135,8 @@ export class HeldPlaces {
     const held = this.#held.get(stage);
     if (held === undefined) return;
     this.#held.delete(stage);
-    held.replica.end();
-    const ending = held.engines.close();
+    const handingOver = held.replica.end();
+    const ending = handingOver === null ? held.engines.close() : this.#closeAfter(handingOver, held.engines);
     this.#endings.add(ending);
     void ending.finally(() => this.#endings.delete(ending));
   }

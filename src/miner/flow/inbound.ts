@@ -2,10 +2,14 @@
  * Checks every message that comes from another replica: nothing in it is believed until it fits the epoch, the stage's shapes, and
  * what the roster lets its sender say.
  */
+import { MalformedPayloadError } from "../../compute/codec/malformed.ts";
+import { readRowFormat, rowPayloadBytes } from "../../compute/codec/rows.ts";
+import { channelsBefore } from "../../compute/model/parts.ts";
 import type { AnsweredKind } from "../../protocol/answer.ts";
 import { FailureError } from "../../protocol/failure.ts";
 import type { MinerId } from "../../protocol/ids.ts";
 import type { MicrobatchMessage } from "../../protocol/microbatch.ts";
+import type { RowFormat } from "../../protocol/run-config.ts";
 import { microbatchesInStep } from "../../protocol/source-shares.ts";
 import { holdsFirstStage, holdsLastStage, type Place, tokensPerMicrobatch } from "./place.ts";
 import type { Routes } from "./routes.ts";
@@ -31,7 +35,7 @@ export function checkInbound(
     mustBeSender(from, path.at(-1), kind === "flush" ? 0 : index - 1, routes);
   }
   if (kind === "flush") checkFlush(message);
-  else checkTensor(message, place, routes);
+  else checkTensor(kind, message, place, routes);
 }
 
 function mustBeSender(from: MinerId, named: MinerId | undefined, stage: number, routes: Routes): void {
@@ -40,17 +44,29 @@ function mustBeSender(from: MinerId, named: MinerId | undefined, stage: number, 
 }
 
 function checkFlush({ rows, columns }: MicrobatchMessage): void {
-  if (rows !== 0 || columns !== 0) throw unexpected("a flush marker with values");
+  if (rows !== 0 || columns !== 0) throw unexpected("a flush marker with a payload");
 }
 
-function checkTensor(message: MicrobatchMessage, place: Place, routes: Routes): void {
-  const { sequences, rows, columns, path, step, microbatch } = message;
-  const { training, model } = place;
-  if (sequences !== training.sequencesPerMicrobatch || rows !== tokensPerMicrobatch(place) || columns !== model.width)
+function checkTensor(kind: "forward" | "backward", message: MicrobatchMessage, place: Place, routes: Routes): void {
+  const { sequences, rows, columns, path, step, microbatch, payload } = message;
+  const { training, model, stage } = place;
+  const channels = channelsBefore(model, kind === "forward" ? stage.fromLayer : stage.toLayer);
+  if (sequences !== training.sequencesPerMicrobatch || rows !== tokensPerMicrobatch(place) || columns !== channels)
     throw unexpected(`a tensor of ${sequences} sequences, [${rows}, ${columns}]`);
+  if (payload.length !== rowPayloadBytes(formatOf(payload), { rows, columns }))
+    throw unexpected(`a payload of ${payload.length} bytes`);
   const { first, count } = routes.shareOf(path[0]) ?? { first: 0, count: 0 };
   const turn = microbatch - step * microbatchesInStep(routes.sources.length, training.microbatchesPerStep) - first;
   if (turn < 0 || turn >= count) throw unexpected("a microbatch that is not its source's in this step");
+}
+
+function formatOf(payload: Uint8Array): RowFormat {
+  try {
+    return readRowFormat(payload);
+  } catch (error) {
+    if (error instanceof MalformedPayloadError) throw unexpected("a payload of an unknown format");
+    throw error;
+  }
 }
 
 function unexpected(what: string): FailureError {

@@ -13,13 +13,12 @@ export class Last implements Carrier {
 
   async carry(held: Held): Promise<Returned | null> {
     const { compute, samples, place, self, signal } = this.#epoch.options;
-    const { microbatch, sequences, values: activations } = held.message;
+    const { step, microbatch, sequences, rows, payload: activations } = held.message;
     const { targets } = await samples.sample({ epoch: place.at.epoch, index: microbatch }, signal);
     const result = await compute.attempt("forward", "forwardBackward", {
       microbatch: String(microbatch),
-      sequences,
-      activations,
-      targets,
+      ...{ sequences, rows, activations, targets },
+      send: this.#epoch.gradientFormat(step, microbatch),
     });
     releaseInput(held);
     if (result?.inputGradient == null) return null;

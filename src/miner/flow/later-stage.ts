@@ -2,6 +2,7 @@
  * The part of a stage behind the first: it takes microbatches as it has room, answers for each, brings it to its end (`middle.ts`,
  * `last.ts`), sends the gradient back, and steps when the sources have flushed.
  */
+import { channelsBefore } from "../../compute/model/parts.ts";
 import type { AnsweredKind } from "../../protocol/answer.ts";
 import { assertNever } from "../../protocol/assert-never.ts";
 import type { MinerId } from "../../protocol/ids.ts";
@@ -105,19 +106,19 @@ export class LaterStage implements Role {
         ...message,
         stage: index - 1,
         path: [...message.path, ...returned.path.slice(index)],
-        values: returned.gradient,
+        columns: channelsBefore(options.place.model, options.place.stage.fromLayer),
+        payload: returned.gradient,
       });
     });
   }
 
   /** Once for each step that is over: several may be, for who missed some of the markers. */
   async #stepWhenOver(): Promise<void> {
-    const { compute, place } = this.#epoch.options;
+    const { place } = this.#epoch.options;
     if (this.#isStepping || place.training.mode === "sync") return;
     this.#isStepping = true;
     while (this.#gate.isOver(this.#epoch.stepsTaken)) {
-      await compute.attempt("step", "step");
-      this.#epoch.stepsTaken += 1;
+      await this.#epoch.step();
       for (const held of this.#held.endStep()) this.#carrier.giveUp(held);
       this.#carryDue();
     }

@@ -1,6 +1,7 @@
 /** Takes what other miners' replicas say, finds the replica of this miner that it is for, and answers where there is none. */
 import { type Answer, decodeAnswer, encodeAnswer, type Verdict } from "../../protocol/answer.ts";
 import { assertNever } from "../../protocol/assert-never.ts";
+import { decodeExchange } from "../../protocol/exchange-messages.ts";
 import { failureOf } from "../../protocol/failure.ts";
 import type { MinerId } from "../../protocol/ids.ts";
 import { decodeBody, mergeMessageSchema } from "../../protocol/merge-messages.ts";
@@ -54,8 +55,11 @@ export class Mailroom {
         this.#options.replicaOf(merge.at.stage)?.receiveMerge(from, merge);
         break;
       }
-      case "exchange":
+      case "exchange": {
+        const exchange = decodeExchange(body);
+        this.#options.replicaOf(exchange.stage)?.receiveExchange(from, exchange);
         break;
+      }
       case "blob-request":
       case "blob-part":
         this.#options.receiveBlob(message);

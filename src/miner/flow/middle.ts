@@ -1,4 +1,5 @@
 /** A stage in the middle: passes activations on, and gradients back. */
+import { channelsBefore } from "../../compute/model/parts.ts";
 import type { MinerId } from "../../protocol/ids.ts";
 import type { MicrobatchMessage } from "../../protocol/microbatch.ts";
 import type { Epoch } from "./epoch.ts";
@@ -19,12 +20,14 @@ export class Middle implements Carrier {
 
   async carry(held: Held): Promise<Returned | null> {
     const { compute, self, place } = this.#epoch.options;
-    const { sequences, values: activations, microbatch: index } = held.message;
+    const { step, sequences, rows, payload: activations, microbatch: index } = held.message;
     const microbatch = String(index);
-    const forward = await compute.attempt("forward", "forward", { microbatch, sequences, activations });
+    const send = { format: this.#epoch.options.boundary.forward };
+    const input = { microbatch, sequences, rows, activations, send };
+    const forward = await compute.attempt("forward", "forward", input);
     if (forward === null) return null;
     releaseInput(held);
-    this.#epoch.forwardDone();
+    this.#epoch.forwardDone(forward.boundary);
     const stepsAtForward = this.#epoch.stepsTaken;
     // Its step may have ended while it was computed.
     const returned = this.#isHeld(held)
@@ -32,11 +35,17 @@ export class Middle implements Carrier {
           ...held.message,
           stage: place.stage.index + 1,
           path: [...held.message.path, self],
-          values: forward.activations,
+          columns: channelsBefore(place.model, place.stage.toLayer),
+          payload: forward.activations,
         })
       : null;
     const gradient = returned?.gradient;
-    const backward = gradient && (await compute.attempt("backward", "backward", { microbatch, gradient }));
+    const backward =
+      gradient &&
+      (await compute.attempt("backward", "backward", {
+        ...{ microbatch, gradient },
+        send: this.#epoch.gradientFormat(step, index),
+      }));
     if (returned === null || backward?.inputGradient == null) {
       await compute.run("step", "discard", { microbatches: [microbatch] });
       return null;

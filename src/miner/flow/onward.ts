@@ -16,8 +16,8 @@ const reminderFactor = 3;
 const shortestReminderMs = 10_000;
 
 export interface Returned {
-  /** [rows, columns]. */
-  readonly gradient: Float32Array;
+  /** Payload of [rows, columns]. */
+  readonly gradient: Uint8Array;
   /** One miner per stage. */
   readonly path: readonly MinerId[];
 }
@@ -38,10 +38,13 @@ export class Onward {
   readonly #flights = new Map<number, Flight>();
   /** Microbatches whose gradient came. */
   readonly #returned = new Set<number>();
+  readonly #onRefused: () => void;
   #slowestMs = 0;
 
-  constructor(epoch: Epoch) {
+  /** `refused`: a replica had no room for a microbatch. */
+  constructor(epoch: Epoch, refused: () => void = () => {}) {
     this.#epoch = epoch;
+    this.#onRefused = refused;
     const { routes, place, clock, signal } = epoch.options;
     this.#next = new NextStage(routes, place.stage.index + 1, clock);
     routes.onChange(() => this.#each((flight) => flight.wake()));
@@ -68,7 +71,7 @@ export class Onward {
 
   /** A gradient that came from the next stage, which is answered. */
   receive(from: MinerId, message: MicrobatchMessage): void {
-    const { microbatch, path, values } = message;
+    const { microbatch, path, payload } = message;
     const flight = this.#flights.get(microbatch);
     if (flight === undefined || !flight.sentTo.has(from)) {
       this.#epoch.answer(from, "backward", message, this.#returned.has(microbatch) ? "accepted" : "stale");
@@ -77,7 +80,7 @@ export class Onward {
     this.#epoch.answer(from, "backward", message, "accepted");
     this.#returned.add(microbatch);
     this.#measure(flight, from);
-    this.#land(flight, { gradient: values, path });
+    this.#land(flight, { gradient: payload, path });
   }
 
   /** The replica that has it says that it will not come back. */
@@ -129,7 +132,10 @@ export class Onward {
   }
 
   #refused(flight: Flight, to: MinerId, outcome: Exclude<Outcome, "accepted">): void {
-    if (outcome === "full") this.#next.full(to);
+    if (outcome === "full") {
+      this.#next.full(to);
+      this.#onRefused();
+    }
     if (outcome === "wrong-place") this.#epoch.options.routes.placeLost(to, flight.message.stage);
     // Its step is over elsewhere, or its numbers are not finite: another replica would not help.
     if (outcome === "stale" || outcome === "lost") this.#land(flight, null);

@@ -1,14 +1,17 @@
 /**
  * A replica's life, as `docs/protocol.md` tells it: prepare → ready → start … source-done → upload → contributed → reduce → reduced →
- * apply → merged → store-checkpoint → stored, and again. This file leads it from act to act; `epoch-acts.ts` and `../merge` say
+ * apply → merged, and again. This file leads it from act to act; `epoch-acts.ts` and `../merge` say
  * what it does in each. It keeps its phase and its state through lost sessions.
  */
 import type { Answer, AnsweredKind, Verdict } from "../../protocol/answer.ts";
+import type { ExchangeMessage } from "../../protocol/exchange-messages.ts";
 import type { Failure } from "../../protocol/failure.ts";
-import { type MinerId, samePlace } from "../../protocol/ids.ts";
+import { type BlobHash, type MinerId, samePlace } from "../../protocol/ids.ts";
 import { encodeBody, type MergeMessage } from "../../protocol/merge-messages.ts";
 import type { ClientMessage, GatewayMessage } from "../../protocol/messages.ts";
 import type { MicrobatchMessage } from "../../protocol/microbatch.ts";
+import type { ComputeEngine } from "../compute-host/compute-worker.ts";
+import { ErrorFeedbackKeeper } from "../merge/error-feedback-keeper.ts";
 import { MergeActs, type Trained } from "../merge/merge-acts.ts";
 import { EpochActs, type ReplicaOptions } from "./epoch-acts.ts";
 import type { Phase } from "./phase.ts";
@@ -20,10 +23,7 @@ import type { Routes } from "./routes.ts";
 import { Holding } from "./starting-state.ts";
 
 /** Messages that lead a replica through an epoch. */
-export type EpochMessage = Extract<
-  GatewayMessage,
-  { type: "start" | "roster" | "upload" | "reduce" | "apply" | "store-checkpoint" }
->;
+export type EpochMessage = Extract<GatewayMessage, { type: "start" | "roster" | "upload" | "reduce" | "apply" }>;
 
 export interface ReplicaListener {
   changed(): void;
@@ -37,24 +37,19 @@ export interface ReplicaListener {
 const reportPauses: Pauses = { firstMs: 1000, longestMs: 5000 };
 /** Who trains has nothing to report; but when nothing comes any more, what should have come next may be lost. */
 const silencePauses: Pauses = { firstMs: 15_000, longestMs: 15_000 };
-const reports: readonly ClientMessage["type"][] = [
-  "ready",
-  "source-done",
-  "contributed",
-  "reduced",
-  "merged",
-  "stored",
-];
-const handsOver: readonly Phase["kind"][] = ["training", "uploading", "merging", "storing"];
-const nothingTrained: Trained = { meanLossNats: null, computeMs: 0 };
+const reports: readonly ClientMessage["type"][] = ["ready", "source-done", "contributed", "reduced", "merged"];
+const handsOver: readonly Phase["kind"][] = ["training", "uploading", "merging"];
+const nothingTrained: Trained = { meanLossNats: null, computeMs: 0, boundary: null };
 
 export class Replica {
   readonly #options: ReplicaOptions;
   readonly #phases: PhaseKeeper;
   readonly #epochActs: EpochActs;
   readonly #mergeActs: MergeActs;
+  readonly #errorFeedback: ErrorFeedbackKeeper;
   readonly #report: Repetition;
   readonly #listener: ReplicaListener;
+  readonly #holding = new Holding();
   #routes: Routes | null = null;
   #trained = nothingTrained;
   /** The last report, in as many messages as it took. */
@@ -69,9 +64,9 @@ export class Replica {
       { kind: "ended", place },
       { entered: (phase) => this.#entered(phase), failed: (error) => this.#failed(failureFrom(error)) },
     );
-    const holding = new Holding();
     const repeating = { ...options, send: (message: ClientMessage) => this.#send(message) };
-    this.#epochActs = new EpochActs(repeating, this.#phases, holding);
+    this.#errorFeedback = new ErrorFeedbackKeeper(options);
+    this.#epochActs = new EpochActs(repeating, this.#phases, this.#holding, this.#errorFeedback);
     this.#mergeActs = new MergeActs(
       {
         ...repeating,
@@ -79,8 +74,11 @@ export class Replica {
         isLive: (miner: MinerId) => this.#isLive(miner),
       },
       this.#phases,
-      holding,
-      () => listener.merged(),
+      this.#holding,
+      () => {
+        this.#errorFeedback.merged(this.#place, this.#holding.loaded);
+        listener.merged();
+      },
     );
     options.engines.onCrash((message) => this.#failed(crash(message)));
   }
@@ -91,6 +89,12 @@ export class Replica {
 
   get #place(): Place {
     return this.#phases.phase.place;
+  }
+
+  /** The engine, if it holds an epoch's start with these weights, and has not trained on it. */
+  engineHolding(weightsHash: BlobHash): ComputeEngine | null {
+    const held = this.#holding.current;
+    return held !== null && held.epoch !== null && held.weightsHash === weightsHash ? held.engine : null;
   }
 
   connected(): void {
@@ -127,7 +131,7 @@ export class Replica {
     const { phase } = this;
     switch (message.type) {
       case "start":
-        if (phase.kind === "ready") this.#routes = this.#epochActs.start(message.roster);
+        if (phase.kind === "ready") this.#routes = this.#epochActs.start(message.roster, message.boundary);
         else this.#updateRoster(message.roster);
         this.#askAfterSilence();
         break;
@@ -171,6 +175,14 @@ export class Replica {
       phase.training.answered(from, answer);
   }
 
+  /** What comes too early is asked for again; what comes too late is of no use. */
+  receiveExchange(from: MinerId, message: ExchangeMessage): void {
+    const { phase } = this;
+    const { epoch, attempt } = phase.place.at;
+    if (phase.kind === "training" && message.epoch === epoch && message.attempt === attempt)
+      phase.training.receiveExchange(from, message);
+  }
+
   receiveMerge(from: MinerId, message: MergeMessage): void {
     const { kind, place } = this.phase;
     // Others merge already: this replica was told so, too, and has not heard it.
@@ -185,11 +197,12 @@ export class Replica {
     while (handsOver.includes(this.phase.kind) && !this.#hasNothingToHandOver()) await this.#phases.changed();
   }
 
-  /** The place is not this miner's any more. */
-  end(): void {
+  /** The place is not this miner's any more. Null, or a promise for when the worker is no longer needed. */
+  end(): Promise<void> | null {
     const place = this.#place;
     this.#forgetEpoch();
     this.#phases.enter({ kind: "ended", place });
+    return this.#errorFeedback.save();
   }
 
   #hasNothingToHandOver(): boolean {

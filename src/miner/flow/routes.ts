@@ -69,6 +69,12 @@ export class Routes {
     return (this.#roster.stages[stage] ?? []).filter(({ minerId }) => this.standing(minerId, stage) === "live");
   }
 
+  /** Those who are live, or may be so again at once. */
+  expected(stage: number): readonly MinerId[] {
+    const listed = (this.#roster.stages[stage] ?? []).map(({ minerId }) => minerId);
+    return listed.filter((miner) => this.standing(miner, stage) !== "gone");
+  }
+
   standing(miner: MinerId, stage: number): Standing {
     const place = keyOf(miner, stage);
     const isListed = this.#roster.stages[stage]?.some(({ minerId }) => minerId === miner) ?? false;

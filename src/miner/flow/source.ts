@@ -2,6 +2,7 @@
  * The first stage's part in an epoch: it begins its share of every step's microbatches, waits until their gradients are back, and
  * ends the step. With a single stage it is the whole pipeline.
  */
+import { channelsBefore } from "../../compute/model/parts.ts";
 import type { AnsweredKind } from "../../protocol/answer.ts";
 import type { MinerId } from "../../protocol/ids.ts";
 import type { MicrobatchMessage } from "../../protocol/microbatch.ts";
@@ -9,6 +10,7 @@ import { microbatchesInStep } from "../../protocol/source-shares.ts";
 import type { Epoch, Role } from "./epoch.ts";
 import { FlushMarkers } from "./flush-markers.ts";
 import { Onward } from "./onward.ts";
+import { Pace } from "./pace.ts";
 import { holdsLastStage } from "./place.ts";
 
 /** The last resort for a microbatch that neither comes back nor is said to be lost: so many times as long as the slowest so far … */
@@ -22,6 +24,7 @@ export class Source implements Role {
   readonly #epoch: Epoch;
   readonly #onward: Onward;
   readonly #markers: FlushMarkers;
+  readonly #pace: Pace;
   /** Of each step that has begun, how many of its microbatches are under way. */
   readonly #underWay: number[] = [];
   #stepsEnded = 0;
@@ -32,7 +35,9 @@ export class Source implements Role {
 
   constructor(epoch: Epoch) {
     this.#epoch = epoch;
-    this.#onward = new Onward(epoch);
+    const { microbatchesPerStep, maximumStaleness } = epoch.options.place.training;
+    this.#pace = new Pace(epoch.options.place.stage.count, microbatchesPerStep * (1 + maximumStaleness));
+    this.#onward = new Onward(epoch, () => this.#pace.refused());
     this.#markers = new FlushMarkers(epoch);
     epoch.options.signal.addEventListener("abort", () => this.#changed(), { once: true });
   }
@@ -47,6 +52,7 @@ export class Source implements Role {
     }
     await this.#until(() => this.#stepsEnded === this.#underWay.length);
     // Nobody has to wait for the steps that are left out.
+    this.#epoch.exchange?.close();
     if (mode === "local-steps") this.#markers.flush(stepsPerEpoch - 1);
   }
 
@@ -66,13 +72,13 @@ export class Source implements Role {
   /** Begins the source's share of a step, a bounded number at a time. */
   async #beginStep(step: number): Promise<void> {
     const { place, routes, self, react } = this.#epoch.options;
-    const { microbatchesPerStep, maximumStaleness } = place.training;
+    const { microbatchesPerStep } = place.training;
     const { first, count } = routes.shareOf(self) ?? { first: 0, count: 0 };
     const inStep = microbatchesInStep(routes.sources.length, microbatchesPerStep);
-    const mostUnderWay = Math.min(microbatchesPerStep * (1 + maximumStaleness), place.stage.count + 1);
     this.#underWay.push(0);
+    this.#pace.stepBegan();
     for (let turn = 0; turn < count; turn++) {
-      await this.#until(() => this.#isWindingDown || sum(this.#underWay) < mostUnderWay);
+      await this.#until(() => this.#isWindingDown || sum(this.#underWay) < this.#pace.mostUnderWay);
       if (this.#isWindingDown) return;
       this.#count(step, 1);
       react(() => this.#roundTrip(step, step * inStep + first + turn));
@@ -81,24 +87,26 @@ export class Source implements Role {
 
   /** All gradients of this step that will come are here: everybody may step, and the source does. */
   async #endStep(step: number): Promise<void> {
-    const { place, compute } = this.#epoch.options;
+    const { place } = this.#epoch.options;
     await this.#until(() => this.#stepsEnded === step && this.#underWay[step] === 0);
     if (place.training.mode === "local-steps") {
       this.#markers.flush(step);
-      await compute.attempt("step", "step");
-      this.#epoch.stepsTaken += 1;
+      await this.#epoch.step();
     }
     this.#stepsEnded += 1;
     this.#changed();
   }
 
   async #roundTrip(step: number, microbatch: number): Promise<void> {
+    const { clock } = this.#epoch.options;
+    const departure = this.#pace.departed(clock.nowMs());
     this.#epoch.inFlight(1);
     const isDone = holdsLastStage(this.#epoch.options.place)
       ? await this.#throughOneStage(microbatch)
       : await this.#throughAllStages(step, microbatch);
     this.#epoch.inFlight(-1);
-    if (!isDone) this.#epoch.tally.microbatchesLost += 1;
+    if (isDone) this.#pace.returned(departure, clock.nowMs());
+    else this.#epoch.tally.microbatchesLost += 1;
     this.#count(step, -1);
   }
 
@@ -106,7 +114,11 @@ export class Source implements Role {
   async #throughOneStage(microbatch: number): Promise<boolean> {
     const { compute, samples, place, signal } = this.#epoch.options;
     const sample = await samples.sample({ epoch: place.at.epoch, index: microbatch }, signal);
-    const result = await compute.attempt("forward", "forwardBackward", { microbatch: String(microbatch), ...sample });
+    const result = await compute.attempt("forward", "forwardBackward", {
+      microbatch: String(microbatch),
+      ...sample,
+      send: null,
+    });
     if (result === null) return false;
     this.#epoch.tally.lossSumNats += result.lossSumNats;
     this.#epoch.forwardDone();
@@ -119,16 +131,17 @@ export class Source implements Role {
     const { epoch, attempt } = place.at;
     const microbatch = String(index);
     const { sequences, tokens } = await samples.sample({ epoch, index }, signal);
-    const forward = await compute.attempt("forward", "forward", { microbatch, sequences, tokens });
+    const send = { format: this.#epoch.options.boundary.forward };
+    const forward = await compute.attempt("forward", "forward", { microbatch, sequences, tokens, send });
     if (forward === null) return false;
-    this.#epoch.forwardDone();
+    this.#epoch.forwardDone(forward.boundary);
     const stepsAtForward = this.#epoch.stepsTaken;
-    const [rows, columns] = [tokens.length, place.model.width];
+    const [rows, columns] = [tokens.length, channelsBefore(place.model, place.stage.toLayer)];
     const gradient = await this.#withinDeadline({
       ...{ epoch, attempt, step, microbatch: index, stage: 1, path: [self] },
-      ...{ sequences, rows, columns, values: forward.activations },
+      ...{ sequences, rows, columns, payload: forward.activations },
     });
-    const backward = gradient && (await compute.attempt("backward", "backward", { microbatch, gradient }));
+    const backward = gradient && (await compute.attempt("backward", "backward", { microbatch, gradient, send: null }));
     if (backward === null) {
       await compute.run("step", "discard", { microbatches: [microbatch] });
       return false;
@@ -137,7 +150,7 @@ export class Source implements Role {
     return true;
   }
 
-  async #withinDeadline(message: MicrobatchMessage): Promise<Float32Array | null> {
+  async #withinDeadline(message: MicrobatchMessage): Promise<Uint8Array | null> {
     const { clock, routes, signal } = this.#epoch.options;
     const beganAtMs = clock.nowMs();
     let stopTimer = () => {};

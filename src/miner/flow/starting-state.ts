@@ -48,10 +48,11 @@ export interface CheckpointSources {
 export function holdsStartOf(place: Place, held: HeldState | null, engine: ComputeEngine): held is HeldState {
   if (held === null || held.engine !== engine || held.epoch !== place.at.epoch || !sameStage(held.openedFor, place))
     return false;
-  return place.checkpoint === null || place.checkpoint.weights.hash === held.weightsHash;
+  // Initial weights are those of the first epoch, or are drawn anew when a run begins again.
+  return place.checkpoint === null ? held.epoch === 0 : place.checkpoint.weights.hash === held.weightsHash;
 }
 
-/** Rejects with `FailureError` of the blobs and of the engine, and with state-corrupt when the checkpoint does not fit the stage. */
+/** Rejects with `FailureError` of the blobs and of the engine, with blob-not-found when nobody can hand the state out yet, and with state-corrupt when the checkpoint does not fit the stage. */
 export async function loadStart(
   place: Place,
   engine: ComputeEngine,
@@ -62,12 +63,21 @@ export async function loadStart(
   const { stage, model, training, checkpoint, at } = place;
   const budget = stageBudget(place, place.memoryLimitBytes);
   const options = deviceOptions(device, device.threads);
-  const { parameters, memory } = await engine.call("open", { ...options, model, stage, training, ...budget });
+  const { parameters, memory } = await engine.call("open", {
+    ...options,
+    run: at.runId,
+    model,
+    stage,
+    training,
+    ...budget,
+  });
   signal.throwIfAborted();
   const held = { engine, openedFor: place, parameters, memoryBytes: memory.totalBytes, epoch: at.epoch };
   if (checkpoint === null) {
     return { ...held, weightsHash: await engine.call("weightsHash") };
   }
+  if (checkpoint.optimizer === null)
+    throw new FailureError("blob-not-found", "Nobody can hand out what the epoch starts from yet.", { retry: true });
   const [weights, optimizer] = await Promise.all([
     fetchPart(checkpoint.weights, checkpoint.holders, sources, signal),
     fetchPart(checkpoint.optimizer, checkpoint.holders, sources, signal),

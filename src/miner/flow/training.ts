@@ -1,5 +1,6 @@
 /** One attempt at an epoch's training, between `start` and `upload`: gives the replica its role and feeds it its messages. */
 import type { Answer, AnsweredKind } from "../../protocol/answer.ts";
+import type { ExchangeMessage } from "../../protocol/exchange-messages.ts";
 import { failureOf } from "../../protocol/failure.ts";
 import type { MinerId } from "../../protocol/ids.ts";
 import type { MicrobatchMessage } from "../../protocol/microbatch.ts";
@@ -29,9 +30,17 @@ export class Training {
   /** A step that was skipped makes fewer tokens count than were seen; their mean loss is the best that can be said. */
   get trained(): Trained {
     const { place, compute } = this.#epoch.options;
-    const { lossSumNats, tokensBackward } = this.#epoch.tally;
+    const { lossSumNats, tokensBackward, boundary } = this.#epoch.tally;
+    const { microbatches } = boundary;
     const meanLossNats = holdsLastStage(place) && tokensBackward > 0 ? lossSumNats / tokensBackward : null;
-    return { meanLossNats, computeMs: Math.round(compute.busyMs) };
+    return {
+      meanLossNats,
+      computeMs: Math.round(compute.busyMs),
+      boundary:
+        microbatches === 0
+          ? null
+          : { rms: boundary.rmsSum / microbatches, relativeError: boundary.relativeErrorSum / microbatches },
+    };
   }
 
   /** Settles when this replica has begun all that it has to begin: a source's steps are done then. */
@@ -56,6 +65,11 @@ export class Training {
       return;
     }
     this.#role.receive(from, kind, message);
+  }
+
+  /** Takes what another replica of the stage says of a step. Throws `FailureError` (unexpected-message). */
+  receiveExchange(from: MinerId, message: ExchangeMessage): void {
+    this.#epoch.exchange?.receive(from, message);
   }
 
   answered(from: MinerId, answer: Answer): void {

@@ -1,16 +1,15 @@
 /** The end of a merge: brings the merged slices to the engine, one by one, and steps on them. */
 import { failureOf } from "../../protocol/failure.ts";
-import { floatsOf } from "../../protocol/identity.ts";
 import type { BlobHash, MinerId } from "../../protocol/ids.ts";
 import type { GatewayMessage } from "../../protocol/messages.ts";
 import type { Partition } from "../../protocol/partitions.ts";
 import type { ComputeEngine } from "../compute-host/compute-worker.ts";
-import { inOrderOfHope, type MergeScope, namingLiars } from "./merge-surroundings.ts";
+import { inOrderOfHope, type MergeScope, namingLiars, payloadLimitsOf } from "./merge-surroundings.ts";
 
 export type ApplyOrder = Extract<GatewayMessage, { type: "apply" }>;
 
-/** A slice that this replica averaged itself, if it is this one. */
-type OwnResult = (partition: Partition, hash: BlobHash) => Float32Array | null;
+/** The payload of a slice that this replica averaged itself, if it is this one. */
+type OwnResult = (partition: Partition, hash: BlobHash) => Uint8Array | null;
 
 /** Slices on their way at once. */
 const slicesInFlight = 4;
@@ -43,9 +42,9 @@ export class Applier {
 
   /**
    * Returns the hash of the new weights. Goes on trying until the replica leaves the epoch: the orchestrator knows when it has waited
-   * long enough.
+   * long enough. `counted`: whether this replica's contribution is among what was merged.
    */
-  async run(): Promise<BlobHash> {
+  async run(counted: boolean): Promise<BlobHash> {
     for (;;) {
       const version = this.#version;
       await this.#engine.call("beginMerge");
@@ -55,7 +54,7 @@ export class Applier {
       if (version === this.#version) break;
     }
     this.#hasStepped = true;
-    await this.#engine.call("applyMerged", { tokens: this.#order.tokens });
+    await this.#engine.call("applyMerged", { tokens: this.#order.tokens, counted });
     return this.#engine.call("weightsHash");
   }
 
@@ -65,22 +64,23 @@ export class Applier {
       const slice = this.#order.slices[partition.index];
       if (version !== this.#version) return;
       if (!slice) continue;
-      const values = this.#ownResult(partition, slice.hash) ?? (await this.#fetch(partition, slice.hash, version));
+      const payload = this.#ownResult(partition, slice.hash) ?? (await this.#fetch(partition, slice.hash, version));
       this.#scope.signal.throwIfAborted();
-      if (values === null) return;
-      await this.#engine.call("mergeSlice", { from: partition.from, values });
+      if (payload === null) return;
+      const { from, length } = partition;
+      await this.#engine.call("mergeSlice", { from, length, payload });
     }
   }
 
   /** Null when it is no longer asked for. */
-  async #fetch(partition: Partition, hash: BlobHash, version: number): Promise<Float32Array | null> {
+  async #fetch(partition: Partition, hash: BlobHash, version: number): Promise<Uint8Array | null> {
     const { peerBlobs, clock, signal } = this.#scope;
-    const bytes = 4 * partition.length;
+    const bytes = payloadLimitsOf(this.#scope, partition);
     const onWrong = namingLiars(this.#scope);
     for (;;) {
       const holders = inOrderOfHope(this.#scope, this.#holdersInTurn(partition));
       try {
-        return floatsOf(await peerBlobs.get({ hash, bytes }, holders, { signal, onWrong }));
+        return await peerBlobs.get({ hash, bytes }, holders, { signal, onWrong });
       } catch (error) {
         if (signal.aborted || failureOf(error) === undefined) throw error;
       }

@@ -1,11 +1,11 @@
 /** For tests and the benchmark: what replicas bring to a merge, and what it should come to. */
 import { fillNormal, streamKey } from "../../compute/random.ts";
-import type { Contribution } from "../../compute/worker-protocol.ts";
 import type { MergeOutcome } from "./fake-orchestrator.ts";
 import type { FakeSwarm } from "./fake-swarm.ts";
+import type { FakeContribution } from "./fake-vector-engine.ts";
 
 /** Normal numbers, and uneven tokens. */
-export function fakeContributions(replicas: number, parameters: number, seed: number): readonly Contribution[] {
+export function fakeContributions(replicas: number, parameters: number, seed: number): readonly FakeContribution[] {
   return Array.from({ length: replicas }, (_, replica) => {
     const values = new Float32Array(parameters);
     fillNormal(values, streamKey(seed, `replica ${replica}`), 1);
@@ -13,11 +13,32 @@ export function fakeContributions(replicas: number, parameters: number, seed: nu
   });
 }
 
-/**
- * How far the new weights of any live replica are from what they should be: minus the mean, weighted by tokens and in double
- * precision, of what the contributors of the merge brought.
- */
-export function largestError(swarm: FakeSwarm, contributions: readonly Contribution[], outcome: MergeOutcome): number {
+/** How far the new weights of any live replica are from what they should be, at most in any of them. */
+export function largestError(
+  swarm: FakeSwarm,
+  contributions: readonly FakeContribution[],
+  outcome: MergeOutcome,
+): number {
+  const mean = meanOf(swarm, contributions, outcome);
+  return Math.max(
+    0,
+    ...liveWeights(swarm).map((weights) => largest(mean.map((value, i) => value + (weights[i] ?? 0)))),
+  );
+}
+
+/** The same as lengths of vectors, in comparison with that of the mean. */
+export function relativeError(
+  swarm: FakeSwarm,
+  contributions: readonly FakeContribution[],
+  outcome: MergeOutcome,
+): number {
+  const mean = meanOf(swarm, contributions, outcome);
+  const errorOf = (weights: Float32Array) => norm(mean.map((value, i) => value + (weights[i] ?? 0))) / norm(mean);
+  return Math.max(0, ...liveWeights(swarm).map(errorOf));
+}
+
+/** Weighted by tokens and in double precision, of what the contributors of the merge brought: the new weights are minus that. */
+function meanOf(swarm: FakeSwarm, contributions: readonly FakeContribution[], outcome: MergeOutcome): Float64Array {
   const counted = swarm.members.flatMap(({ id }, index) =>
     outcome.contributors.includes(id) ? (contributions[index] ?? []) : [],
   );
@@ -25,10 +46,17 @@ export function largestError(swarm: FakeSwarm, contributions: readonly Contribut
   const mean = new Float64Array(contributions[0]?.values.length ?? 0);
   for (const one of counted)
     for (const [i, value] of one.values.entries()) mean[i] = (mean[i] ?? 0) + (value * one.tokens) / tokens;
-  let largest = 0;
-  for (const { id, engine } of swarm.members)
-    if (swarm.live.has(id))
-      for (const [i, weight] of engine.weights.entries())
-        largest = Math.max(largest, Math.abs(weight + (mean[i] ?? 0)));
-  return largest;
+  return mean;
+}
+
+function liveWeights({ members, live }: FakeSwarm): readonly Float32Array[] {
+  return members.filter(({ id }) => live.has(id)).map(({ engine }) => engine.weights);
+}
+
+function largest(values: Float64Array): number {
+  return values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+}
+
+function norm(values: Float64Array): number {
+  return Math.sqrt(values.reduce((sum, value) => sum + value ** 2, 0));
 }

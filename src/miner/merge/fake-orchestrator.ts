@@ -37,7 +37,8 @@ export class FakeOrchestrator {
   constructor(swarm: FakeSwarm, parameters: number) {
     this.#swarm = swarm;
     this.#replicas = swarm.members.map(({ id }) => id);
-    this.#decisions = partitionsOf(fakePlace.at, this.#replicas, parameters).map((partition) => ({
+    const { merge: codec } = swarm.place.training.compression;
+    this.#decisions = partitionsOf(fakePlace.at, this.#replicas, parameters, codec).map((partition) => ({
       partition,
       asked: new Set(),
       reports: new Map(),

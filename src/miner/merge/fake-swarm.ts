@@ -4,10 +4,9 @@
  * die.
  */
 
-import type { Contribution } from "../../compute/worker-protocol.ts";
 import { FailureError } from "../../protocol/failure.ts";
 import { hashBytes } from "../../protocol/identity.ts";
-import { type BlobRef, type MinerId, minerIdSchema, runIdSchema } from "../../protocol/ids.ts";
+import { type MinerId, minerIdSchema, runIdSchema } from "../../protocol/ids.ts";
 import { decodeBody, encodeBody, mergeMessageSchema } from "../../protocol/merge-messages.ts";
 import type { ClientMessage } from "../../protocol/messages.ts";
 import { noCompression } from "../../protocol/run-config.ts";
@@ -20,7 +19,7 @@ import { PhaseKeeper } from "../flow/phase-keeper.ts";
 import type { Place } from "../flow/place.ts";
 import { Holding } from "../flow/starting-state.ts";
 import { FakeClock } from "../session/fake-clock.ts";
-import { FakeVectorEngine } from "./fake-vector-engine.ts";
+import { type FakeContribution, FakeVectorEngine } from "./fake-vector-engine.ts";
 import { MergeActs, type MergeOrder } from "./merge-acts.ts";
 
 export const fakePlace: Place = {
@@ -99,17 +98,17 @@ export class FakeSwarm {
   };
   /** Told of each death. */
   onDeath: (id: MinerId) => void = () => {};
-  readonly #place: Place;
+  readonly place: Place;
   #moments = 0;
   /** Who is to die, by moment. */
   readonly #deaths = new Map<number, MinerId[]>();
 
   /** `contributions`: what each replica brings, and its tokens. They start from weights of zero. */
-  constructor(contributions: readonly Contribution[], place: Place = fakePlace) {
-    this.#place = place;
+  constructor(contributions: readonly FakeContribution[], place: Place = fakePlace) {
+    this.place = place;
     this.members = contributions.map((contribution, index) => {
       const id = minerIdSchema.parse((index + 1).toString(16).padStart(64, "0"));
-      return this.#member(id, new FakeVectorEngine(contribution));
+      return this.#member(id, new FakeVectorEngine(contribution, place.training));
     });
     for (const { id } of this.members) this.live.add(id);
     this.network.fate = (message) => {
@@ -137,7 +136,8 @@ export class FakeSwarm {
   order(to: MinerId, order: MergeOrder): void {
     setImmediate(() => {
       this.#moment();
-      if (this.live.has(to)) this.member(to).acts.handle(this.#place, order, { meanLossNats: null, computeMs: 0 });
+      if (this.live.has(to))
+        this.member(to).acts.handle(this.place, order, { meanLossNats: null, computeMs: 0, boundary: null });
     });
   }
 
@@ -182,14 +182,14 @@ export class FakeSwarm {
     const weightsHash = engine.weightsHash();
     holding.current = {
       engine,
-      openedFor: this.#place,
+      openedFor: this.place,
       parameters: engine.parameters,
       memoryBytes: 0,
       epoch: 3,
       weightsHash,
     };
     const phases = new PhaseKeeper(
-      { kind: "ready", place: this.#place, samples: noSamples },
+      { kind: "ready", place: this.place, samples: noSamples },
       {
         entered: (phase: Phase) => acts.entered(phase),
         failed: (error) => this.onFailed(id, error),
@@ -199,7 +199,6 @@ export class FakeSwarm {
       {
         self: id,
         peerBlobs,
-        blobs: new FakeBlobs(),
         clock: this.clock,
         tell: (to, message) => void link.send(to, "merge", encodeBody(message)).catch(() => undefined),
         isLive: (miner) => this.isOnRoster(miner),
@@ -224,26 +223,5 @@ export class FakeSwarm {
       this.#moment();
       if (this.live.has(from)) this.onReport(from, message);
     });
-  }
-}
-
-/** For tests: blobs that are nowhere but in memory. */
-class FakeBlobs {
-  readonly stored = new Map<string, Uint8Array>();
-
-  async put(bytes: Uint8Array): Promise<BlobRef> {
-    const ref = { hash: hashBytes(bytes), bytes: bytes.length };
-    this.stored.set(ref.hash, Uint8Array.from(bytes));
-    return ref;
-  }
-
-  async keep(bytes: Uint8Array) {
-    const ref = await this.put(bytes);
-    const read = (offset: number, length: number) => {
-      const stored = this.stored.get(ref.hash);
-      if (stored === undefined) throw new FailureError("blob-not-found", "It was forgotten.");
-      return stored.subarray(offset, offset + length);
-    };
-    return { ref, source: { bytes: ref.bytes, read } };
   }
 }

@@ -1,8 +1,10 @@
 /** What a merge needs of the replica and the miner around it. */
+import { vectorPayloadBytes } from "../../compute/codec/vector.ts";
 import type { MinerId } from "../../protocol/ids.ts";
 import type { LogLine } from "../../protocol/local-api.ts";
 import type { MergeMessage } from "../../protocol/merge-messages.ts";
 import type { Partition } from "../../protocol/partitions.ts";
+import type { ByteLimits } from "../../transport/blob-fetch.ts";
 import type { PeerBlobs } from "../../transport/peer-blobs.ts";
 import type { Place } from "../flow/place.ts";
 import type { Clock } from "../session/clock.ts";
@@ -36,4 +38,9 @@ export function inOrderOfHope({ self, isLive }: MergeScope, miners: readonly Min
 /** Says in the log who served something else than was asked for. */
 export function namingLiars({ log }: MergeScope): (holder: MinerId) => void {
   return (holder) => log("warning", `Miner ${holder.slice(0, 8)} served other bytes than those that were asked for.`);
+}
+
+/** What a slice of the partition can come to, encoded: nothing longer is fetched, whatever its owner says. */
+export function payloadLimitsOf({ place }: MergeScope, { length }: Partition): ByteLimits {
+  return vectorPayloadBytes(place.training.compression.merge, length);
 }

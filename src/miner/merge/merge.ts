@@ -3,7 +3,7 @@
  * takes the step on everybody's. It is in being from the first word about the merge until the replica is prepared for the next
  * epoch, because others may need what it has until then. All of it may be asked for again at any time.
  */
-import type { Contribution } from "../../compute/worker-protocol.ts";
+import type { Contribution, SliceRange } from "../../compute/worker-protocol.ts";
 import type { BlobHash, MinerId } from "../../protocol/ids.ts";
 import type { MergeMessage } from "../../protocol/merge-messages.ts";
 import { manifestOf } from "../../protocol/partitions.ts";
@@ -23,6 +23,8 @@ export class Merge {
   #own: OwnContribution | null = null;
   #applier: Applier | null = null;
   #isApplied = false;
+  /** Whether this replica's contribution is among those that are merged, as far as it knows. */
+  #isCounted = false;
 
   constructor(scope: MergeScope) {
     this.#scope = scope;
@@ -32,6 +34,11 @@ export class Merge {
     });
   }
 
+  /** What is contributed of, partition by partition. */
+  get ranges(): readonly SliceRange[] {
+    return this.#scope.partitions.map(({ from, length }) => ({ from, length }));
+  }
+
   /** Offers what this replica brings, unless `signal` is aborted; resolves when it counts, whatever becomes of this replica. */
   async contribute(contribution: Contribution, signal: AbortSignal): Promise<BlobHash> {
     const own = await OwnContribution.of(this.#scope, contribution);
@@ -39,6 +46,7 @@ export class Merge {
     signal.throwIfAborted();
     this.#own = own;
     await own.keptByOwners();
+    this.#isCounted = true;
     return own.manifest;
   }
 
@@ -49,8 +57,11 @@ export class Merge {
     else if (message.slices.length === this.#scope.partitions.length) await this.#keep(from, message);
   }
 
-  reduce(order: ReduceOrder): ReturnType<Reducer["reduce"]> {
-    return this.#reducer.reduce(order);
+  reduce(order: ReduceOrder, engine: ComputeEngine): ReturnType<Reducer["reduce"]> {
+    this.#isCounted = order.contributions.some(
+      (one) => one.minerId === this.#scope.self && this.#holding(one) !== null,
+    );
+    return this.#reducer.reduce(order, engine);
   }
 
   /** Null when an earlier call is under way: it takes what this order says into account. */
@@ -60,7 +71,7 @@ export class Merge {
       return null;
     }
     this.#applier = new Applier(this.#scope, engine, order, (partition, hash) => this.#reducer.result(partition, hash));
-    const weightsHash = await this.#applier.run();
+    const weightsHash = await this.#applier.run(this.#isCounted);
     this.#isApplied = true;
     this.#releaseContributions();
     return weightsHash;

@@ -1,13 +1,14 @@
 /** Averages partitions as the orchestrator asks for it, each once, and keeps the results for everybody. */
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { averageSlices } from "../../compute/merge/average-slices.ts";
 import { failureOf } from "../../protocol/failure.ts";
-import { bytesOf, floatsOf, hashBytes } from "../../protocol/identity.ts";
-import type { BlobHash, BlobRef, MinerId } from "../../protocol/ids.ts";
+import { hashBytes } from "../../protocol/identity.ts";
+import type { BlobHash, MinerId } from "../../protocol/ids.ts";
 import type { GatewayMessage } from "../../protocol/messages.ts";
-import type { Partition } from "../../protocol/partitions.ts";
+import { ownersPerPartition, type Partition } from "../../protocol/partitions.ts";
+import type { WantedBlob } from "../../transport/blob-fetch.ts";
 import type { Offered } from "../../transport/blob-serving.ts";
-import { inOrderOfHope, type MergeScope, namingLiars } from "./merge-surroundings.ts";
+import type { ComputeEngine } from "../compute-host/compute-worker.ts";
+import { inOrderOfHope, type MergeScope, namingLiars, payloadLimitsOf } from "./merge-surroundings.ts";
 import { manifestRef, slicesIn } from "./slice-manifest.ts";
 
 export type ReduceOrder = Extract<GatewayMessage, { type: "reduce" }>;
@@ -17,14 +18,14 @@ export type ListedContribution = ReduceOrder["contributions"][number];
 export interface ContributionsHere {
   /** The hashes of a contribution's slices; null when they are not known. */
   slicesOf(contribution: ListedContribution): readonly BlobHash[] | null;
-  sliceOf(contribution: ListedContribution, partition: Partition): Float32Array | null;
+  sliceOf(contribution: ListedContribution, partition: Partition): Uint8Array | null;
 }
 
 interface Averaged {
   readonly partition: number;
   /** Null: there was nothing to average. */
   readonly hash: BlobHash | null;
-  readonly values: Float32Array | null;
+  readonly payload: Uint8Array | null;
   readonly outliers: readonly MinerId[];
 }
 
@@ -42,21 +43,21 @@ export class Reducer {
   }
 
   /** A slice that this replica averaged, if it is this one. */
-  result(partition: Partition, hash: BlobHash): Float32Array | null {
+  result(partition: Partition, hash: BlobHash): Uint8Array | null {
     const averaged = this.#done.get(partition.index);
-    return averaged?.hash === hash ? averaged.values : null;
+    return averaged?.hash === hash ? averaged.payload : null;
   }
 
   /** What was averaged of the partitions asked for, and who was left out. */
-  async reduce({ partitions, contributions }: ReduceOrder): Promise<readonly Averaged[]> {
+  async reduce({ partitions, contributions }: ReduceOrder, engine: ComputeEngine): Promise<readonly Averaged[]> {
     const asked = new Set(partitions);
     const results: Averaged[] = [];
     for (const partition of this.#scope.partitions) {
       if (!asked.has(partition.index)) continue;
-      const averaging = this.#averaged.get(partition.index) ?? this.#average(partition, contributions);
+      const averaging = this.#averaged.get(partition.index) ?? this.#average(partition, contributions, engine);
       this.#averaged.set(partition.index, averaging);
       results.push(await averaging);
-      await nextTurn(); // adding up takes a while
+      await nextTurn(); // hashing takes a while
     }
     return results;
   }
@@ -65,31 +66,41 @@ export class Reducer {
     for (const offer of this.#offers) offer.withdraw();
   }
 
-  async #average(partition: Partition, contributions: readonly ListedContribution[]): Promise<Averaged> {
-    const { place, peerBlobs, signal } = this.#scope;
-    const slices = await Promise.all(
-      contributions.map(async (one) => ({ tokens: one.tokens, values: await this.#sliceOf(one, partition) })),
+  async #average(
+    { index, from, length, order }: Partition,
+    listed: readonly ListedContribution[],
+    engine: ComputeEngine,
+  ): Promise<Averaged> {
+    const { self, partitions, peerBlobs, signal } = this.#scope;
+    const partition = partitions[index];
+    if (partition === undefined) throw new Error(`no partition ${index}`);
+    const contributions = await Promise.all(
+      listed.map(async (one) => ({ tokens: one.tokens, payload: await this.#sliceOf(one, partition) })),
     );
     signal.throwIfAborted();
-    const { values, outliers } = averageSlices(slices, place.training.mode);
-    const hash = values && hashBytes(bytesOf(values));
-    if (values !== null && hash !== null) this.#offers.push(peerBlobs.offer(bytesOf(values), hash));
-    const named = outliers.flatMap((index) => contributions[index]?.minerId ?? []);
-    const averaged = { partition: partition.index, hash, values, outliers: named };
-    this.#done.set(partition.index, averaged);
+    const isOwner = order.slice(0, ownersPerPartition).includes(self);
+    const own = isOwner ? listed.findIndex((one) => one.minerId === self && this.#here.slicesOf(one) !== null) : -1;
+    const request = { from, length, contributions, own: own === -1 ? null : own };
+    const { payload, outliers } = await engine.call("average", request);
+    signal.throwIfAborted();
+    const hash = payload && hashBytes(payload);
+    if (payload !== null && hash !== null) this.#offers.push(peerBlobs.offer(payload, hash));
+    const named = outliers.flatMap((outlier) => listed[outlier]?.minerId ?? []);
+    const averaged = { partition: index, hash, payload, outliers: named };
+    this.#done.set(index, averaged);
     return averaged;
   }
 
   /** From here, or from anyone who has it; null when nobody does. */
-  async #sliceOf(contribution: ListedContribution, partition: Partition): Promise<Float32Array | null> {
+  async #sliceOf(contribution: ListedContribution, partition: Partition): Promise<Uint8Array | null> {
     if (contribution.tokens === 0) return null;
     const here = this.#here.sliceOf(contribution, partition);
     if (here !== null) return here;
     const slices = this.#here.slicesOf(contribution) ?? (await this.#listOf(contribution));
     const hash = slices?.[partition.index];
-    const ref = hash && { hash, bytes: 4 * partition.length };
-    const bytes = ref && (await this.#fetch(ref, [contribution.minerId, ...partition.order]));
-    return bytes ? floatsOf(bytes) : null;
+    if (!hash) return null;
+    const ref = { hash, bytes: payloadLimitsOf(this.#scope, partition) };
+    return this.#fetch(ref, [contribution.minerId, ...partition.order]);
   }
 
   /** The slices of a contribution whose offer did not arrive here. */
@@ -104,7 +115,7 @@ export class Reducer {
     return list;
   }
 
-  async #fetch(ref: BlobRef, holders: readonly MinerId[]): Promise<Uint8Array | null> {
+  async #fetch(ref: WantedBlob, holders: readonly MinerId[]): Promise<Uint8Array | null> {
     const { peerBlobs, signal } = this.#scope;
     try {
       return await peerBlobs.get(ref, inOrderOfHope(this.#scope, holders), {

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { PublishedLlama } from "../../../test/compute/published-llama.ts";
-import { randomTokens, smallModel } from "../../../test/compute/small-model.ts";
+import { randomTokens, smallModel, squeezedModel } from "../../../test/compute/small-model.ts";
 import { fakeArchive } from "../../../test/network/fake-archive.ts";
 import { openDevice } from "../../compute/device.ts";
 import { createEngine } from "../../compute/engine.ts";
@@ -105,6 +105,21 @@ describe("an exported checkpoint", () => {
     expect(files).toEqual(["model.safetensors", "checkpoint-manifest.json"]);
     const file = await readFile(join(folder, "weights", "model.safetensors"));
     expect(file.includes('"layers.2.feedForward.down"')).toBe(true);
+  });
+
+  it("of a model with bottlenecks has their weights under our own names, and is refused in a format without them", async () => {
+    const squeezed = await fakeArchive(join(folder, "squeezed"), { model: squeezedModel, training, stages: 3 });
+    const open = await openCheckpoint(join(folder, "squeezed"), squeezed);
+    const common = { type: "f32", folder: join(folder, "model"), signal: never, onProgress: () => undefined } as const;
+    expect(await failureFrom(exportCheckpoint(open, { ...common, format: "hf" }))).toMatchObject({
+      code: "invalid-option",
+      action: expect.stringContaining("safetensors"),
+    });
+    await exportCheckpoint(open, { ...common, format: "safetensors" });
+    const file = await readFile(join(folder, "model", "model.safetensors"));
+    expect(file.includes('"layers.1.bottleneck.encoder.down"')).toBe(true);
+    expect(file.includes('"layers.2.bottleneck.decoder.gate"')).toBe(true);
+    await open.close();
   });
 
   it("replaces nothing, and leaves nothing behind when it is cancelled", async () => {

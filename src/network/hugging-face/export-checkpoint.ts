@@ -3,7 +3,9 @@ import { open, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { loadTokenizer } from "../../compute/data/tokenizer.ts";
 import { stageLayout } from "../../compute/model/layout.ts";
+import { halvesOf } from "../../compute/model/parts.ts";
 import { parameterCount, wholeModel } from "../../compute/model/stages.ts";
+import { FailureError } from "../../protocol/failure.ts";
 import { manifestBytes } from "../checkpoints/manifest.ts";
 import type { OpenCheckpoint } from "../checkpoints/open-checkpoint.ts";
 import { toBrainFloat } from "./elements.ts";
@@ -53,10 +55,17 @@ interface WeightFile {
   readonly tensors: readonly SourceTensor[];
 }
 
-/** Rejects as `createFolder` and `StoredModel.readTensor`, and with the signal's reason. */
+/**
+ * Rejects as `createFolder` and `StoredModel.readTensor`, with invalid-option where the format cannot hold the model, and with the
+ * signal's reason.
+ */
 export async function exportCheckpoint(checkpoint: OpenCheckpoint, options: ExportOptions): Promise<ExportResult> {
   const { model, manifest } = checkpoint;
   const { format, type, folder, signal } = options;
+  if (format === "hf" && halvesOf(model, wholeModel(model)).length > 0)
+    throw new FailureError("invalid-option", "transformers has no model with bottlenecks between its layers.", {
+      action: "Choose --format safetensors, which holds all weights under this program's own names.",
+    });
   const weights = splitWeights(tensorsOf(checkpoint, options), options.maxFileBytes ?? defaultMaxFileBytes);
   const weightsBytes = parameterCount(model) * (type === "bf16" ? 2 : 4);
   const files: string[] = [];

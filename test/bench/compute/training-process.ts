@@ -2,6 +2,7 @@
  * A process that does nothing but train one configuration through the engine, as a peer's program does, and prints the same
  * keys: its peak memory is that of training, and what it allocated is gone before the next measurement.
  */
+import { encodeRows } from "../../../src/compute/codec/rows.ts";
 import { openDevice } from "../../../src/compute/device.ts";
 import { createEngine } from "../../../src/compute/engine.ts";
 import { presets } from "../../../src/compute/model/presets.ts";
@@ -20,7 +21,7 @@ const configuration: Configuration = JSON.parse(process.argv[2] ?? "");
 const { backend, threads, dtype: precision, adamw, d, seq, batch: sequences, vocab, steps } = configuration;
 const tokens = tokensOf(configuration);
 
-const engine = createEngine(openDevice, { lendsResults: true }); // as the compute worker does
+const engine = createEngine(openDevice);
 const training = {
   ...presets.demo.training,
   sequenceLength: seq,
@@ -51,15 +52,18 @@ printResult({
 
 function modelStep(): (microbatch: string) => Promise<unknown> {
   const ids = Int32Array.from({ length: tokens }, (_, index) => (index * 7919) % vocab);
-  return (microbatch) => engine.forwardBackward({ microbatch, sequences, tokens: ids, targets: ids });
+  return (microbatch) => engine.forwardBackward({ microbatch, sequences, tokens: ids, targets: ids, send: null });
 }
 
 /** The gradient of the blocks' output is as large as that output, whatever the values: nothing here depends on them. */
 function blockStep(): (microbatch: string) => Promise<unknown> {
   const activations = new Float32Array(tokens * d);
   fillNormal(activations, streamKey(seed, "activations"), 1);
+  const payload = encodeRows(activations, { rows: tokens, columns: d }, { format: "f32", noise: null });
+  const send = { format: "f32", noise: 0 } as const;
   return async (microbatch) => {
-    const { activations: gradient } = await engine.forward({ microbatch, sequences, activations });
-    return engine.backward({ microbatch, gradient });
+    const input = { microbatch, sequences, rows: tokens, activations: payload, send };
+    const { activations: gradient } = await engine.forward(input);
+    return engine.backward({ microbatch, gradient, send });
   };
 }

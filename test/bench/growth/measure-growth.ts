@@ -3,6 +3,7 @@
  * at the end of every epoch. What a process keeps growing by, however little, ends a miner that runs for weeks.
  */
 import { readFileSync } from "node:fs";
+import { encodeRows } from "../../../src/compute/codec/rows.ts";
 import { ComputeHost } from "../../../src/compute/host.ts";
 import type { DeviceKind, Precision } from "../../../src/compute/kernels.ts";
 import { type PresetName, presets } from "../../../src/compute/model/presets.ts";
@@ -32,22 +33,29 @@ export async function measureGrowth({ preset, steps, ...device }: GrowthOptions)
   const stage = cutIntoStages(model, 3)[1];
   if (stage === undefined) throw new Error("three stages have one in the middle");
   const { sequencesPerMicrobatch: sequences, sequenceLength, stepsPerEpoch, seed } = training;
-  const activations = new Float32Array(sequences * sequenceLength * model.width);
-  fillNormal(activations, streamKey(seed, "activations"), 1);
-  const gradient = activations.map((value) => value / 100);
+  const shape = { rows: sequences * sequenceLength, columns: model.width };
+  const values = new Float32Array(shape.rows * shape.columns);
+  fillNormal(values, streamKey(seed, "activations"), 1);
+  const send = { format: "f32", noise: 0 } as const;
+  const activations = encodeRows(values, shape, { format: "f32", noise: null });
+  const gradient = encodeRows(
+    values.map((value) => value / 100),
+    shape,
+    { format: "f32", noise: null },
+  );
   const worker = new ComputeHost();
   const samples: Sample[] = [];
   let plannedMiB = 0;
   try {
     const idleBytes = await residentWhenIdle(worker);
-    const { memory } = await worker.call("open", { ...device, model, training, stage });
+    const { memory, parameters } = await worker.call("open", { ...device, model, training, stage });
     plannedMiB = (idleBytes + memory.totalBytes) / mebibyte;
     for (let step = 1; step <= steps; step++) {
       const microbatch = `${step}`;
-      await worker.call("forward", { microbatch, sequences, activations });
-      await worker.call("backward", { microbatch, gradient });
+      await worker.call("forward", { microbatch, sequences, rows: shape.rows, activations, send });
+      await worker.call("backward", { microbatch, gradient, send });
       await worker.call("step");
-      if (step % stepsPerEpoch === 0) await mergeAlone(worker);
+      if (step % stepsPerEpoch === 0) await mergeAlone(worker, parameters);
       samples.push({ step, mebibytes: residentBytes(worker.pid) / mebibyte });
       if (step % Math.ceil(steps / 10) === 0)
         progress(`step ${step} of ${steps}: ${samples.at(-1)?.mebibytes.toFixed(1)} MiB resident`);
@@ -110,9 +118,10 @@ function residentBytes(pid: number | undefined): number {
 }
 
 /** A merge of its own contribution. */
-async function mergeAlone(worker: ComputeHost): Promise<void> {
-  const { values, tokens } = await worker.call("contribution");
+async function mergeAlone(worker: ComputeHost, parameters: number): Promise<void> {
+  const whole = { from: 0, length: parameters };
+  const { slices, tokens } = await worker.call("contribution", { partitions: [whole] });
   await worker.call("beginMerge");
-  await worker.call("mergeSlice", { from: 0, values });
-  await worker.call("applyMerged", { tokens });
+  for (const payload of slices) await worker.call("mergeSlice", { ...whole, payload });
+  await worker.call("applyMerged", { tokens, counted: true });
 }

@@ -13,6 +13,7 @@ type KernelName =
   | "fill"
   | "add"
   | "addScaled"
+  | "addColumns"
   | "squaredNorm"
   | "swigluForward"
   | "swigluBackward"

@@ -9,6 +9,8 @@ export function nativeKernels(addon: Addon, device: DeviceHandle): Kernels {
     copy: (out, source) => addon.copy(...operand(out), ...operand(source)),
     add: (out, a, b) => addon.add(device, ...operand(out), ...operand(a), ...operand(b)),
     addScaled: (out, x, factor) => addon.addScaled(device, ...operand(out), ...operand(x), factor),
+    addColumns: (out, source, { rows, columns, outWidth, sourceWidth }) =>
+      addon.addColumns(device, ...operand(out), ...operand(source), rows, columns, outWidth, sourceWidth),
     matmul: (out, a, b, shape) => addon.matmul(device, ...[out, a, b].flatMap(operand), ...matmulNumbers(shape)),
     embeddingForward: (out, table, tokens, { rows, width }) =>
       addon.embeddingForward(device, ...[out, table, tokens].flatMap(operand), rows, width),

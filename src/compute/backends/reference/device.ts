@@ -6,7 +6,7 @@
 import { type Device, type Kernels, noWorkspace } from "../../kernels.ts";
 import { checkTransfer, withShapeChecks } from "../argument-checks.ts";
 import { attentionBackward, attentionForward } from "./attention.ts";
-import { add, addScaled, copy, fill, squaredNorm, swigluBackward, swigluForward } from "./elementwise.ts";
+import { add, addColumns, addScaled, copy, fill, squaredNorm, swigluBackward, swigluForward } from "./elementwise.ts";
 import { embeddingBackward, embeddingForward } from "./embedding.ts";
 import { crossEntropy } from "./loss.ts";
 import { matmul } from "./matmul.ts";
@@ -20,6 +20,7 @@ const kernels: Kernels = withShapeChecks({
   copy,
   add,
   addScaled,
+  addColumns,
   matmul,
   embeddingForward,
   embeddingBackward,

@@ -1,4 +1,4 @@
-import type { Slice } from "../../kernels.ts";
+import type { ColumnsShape, Slice } from "../../kernels.ts";
 import { accumulate, at, indices, reals } from "./memory.ts";
 
 export function fill(out: Slice, value: number): void {
@@ -18,6 +18,16 @@ export function add(outSlice: Slice, aSlice: Slice, bSlice: Slice): void {
 export function addScaled(outSlice: Slice, xSlice: Slice, factor: number): void {
   const [out, x] = [reals(outSlice), reals(xSlice)];
   for (let i = 0; i < out.length; i++) accumulate(out, i, factor * at(x, i));
+}
+
+export function addColumns(
+  outSlice: Slice,
+  sourceSlice: Slice,
+  { rows, columns, outWidth, sourceWidth }: ColumnsShape,
+): void {
+  const [out, source] = [reals(outSlice), reals(sourceSlice)];
+  for (let row = 0; row < rows; row++)
+    for (let c = 0; c < columns; c++) accumulate(out, row * outWidth + c, at(source, row * sourceWidth + c));
 }
 
 export function squaredNorm(out: Slice, xSlice: Slice): void {

@@ -125,6 +125,13 @@ export function webGpuKernels(
     },
     add: (out, a, b) => forAll(each.add, { out, a, b }, {}),
     addScaled: (out, x, factor) => forAll(each.addScaled, { out, x }, { factor }),
+    addColumns: (out, source, { rows, columns, outWidth, sourceWidth }) =>
+      forEach(
+        each.addColumns,
+        rows * columns,
+        { out, source },
+        { columns, out_width: outWidth, source_width: sourceWidth },
+      ),
 
     matmul(out, a, b, { m, n, k, transposeA = false, transposeB = false, accumulate = false }) {
       const groups = Math.ceil(m / matmulTile) * Math.ceil(n / matmulTile);

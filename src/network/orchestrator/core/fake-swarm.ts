@@ -152,6 +152,17 @@ export class FakeSwarm {
     this.proceed(() => this.state.epoch !== epoch, silent);
   }
 
+  /** Stores what is merged by now, while nothing else happens. */
+  finishUpload(): void {
+    const { epoch } = this.state;
+    for (let round = 0; (this.state.checkpoint?.epoch ?? 0) < epoch; round++) {
+      if (round > 20) throw new Error(`epoch ${epoch}'s start is not stored`);
+      for (const { minerId } of this.state.members)
+        for (const report of this.miner(minerId).reports())
+          if (report.type === "snapshot" || report.type === "stored") this.say(minerId, report);
+    }
+  }
+
   proceed(isReached: () => boolean, silent: readonly MinerId[] = []): void {
     for (let round = 0; !isReached(); round++) {
       if (round > 200) throw new Error(`the run stays ${this.state.phase.name}`);

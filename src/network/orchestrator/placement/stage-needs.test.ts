@@ -29,8 +29,11 @@ describe("what stages need", () => {
   });
 
   it("is traffic for each boundary, both ways", () => {
-    const perBoundary = 2 * 4 * definition.model.width;
-    expect(needs.map(({ bytesPerToken }) => bytesPerToken)).toEqual([perBoundary, 2 * perBoundary, perBoundary]);
+    const { sequenceLength, sequencesPerMicrobatch } = definition.training;
+    const header = 8 / (sequenceLength * sequencesPerMicrobatch);
+    const perBoundary = 2 * (4 * definition.model.width + header);
+    const traffic = needs.map(({ bytesPerToken }) => bytesPerToken / perBoundary);
+    for (const [stage, boundaries] of [1, 2, 1].entries()) expect(traffic[stage]).toBeCloseTo(boundaries, 10);
     expect(stageNeeds(fakeDefinition({ stages: 1 }))[0]?.bytesPerToken).toBe(0);
   });
 });

@@ -27,6 +27,17 @@ export const addScaled = elementwise({
   body: "out[i] += given.factor * x[i];",
 });
 
+/** `i` counts the columns that are added, row by row. */
+export const addColumns = elementwise({
+  name: "add columns",
+  operands: { out: ["write", "f32"], source: ["read", "f32"] },
+  parameters: { columns: "u32", out_width: "u32", source_width: "u32" },
+  body: /* wgsl */ `
+    let row = i / given.columns;
+    let column = i % given.columns;
+    out[row * given.out_width + column] += source[row * given.source_width + column];`,
+});
+
 const sigmoid = /* wgsl */ `
   fn sigmoid(x: f32) -> f32 { return 1.0 / (1.0 + exp(-x)); }`;
 
