@@ -10,9 +10,9 @@
  * and the mean of all replicas, which is what a merge takes, never loses anything.
  */
 import { type ExchangePart, exchangeParts } from "../protocol/exchange-messages.ts";
-import type { VectorCodec } from "../protocol/run-config.ts";
+import type { TrainingConfig, VectorCodec } from "../protocol/run-config.ts";
 import { MalformedPayloadError } from "./codec/malformed.ts";
-import { decodeVector, encodeWithFeedback } from "./codec/vector.ts";
+import { decodeVector, encodeVector, encodeWithFeedback } from "./codec/vector.ts";
 import type { Device, Slice } from "./kernels.ts";
 import { averageSlices } from "./merge/average-slices.ts";
 import { rowsOf } from "./model/memory.ts";
@@ -47,6 +47,12 @@ export interface StepExchange {
   restart(): void;
 }
 
+/** Host memory for what is rounded away of the steps of a replica of so many parameters. */
+export function stepResidualBytes({ mode, compression }: TrainingConfig, parameters: number): number {
+  const codec = mode === "local-steps" ? compression.exchange?.codec : undefined;
+  return codec === undefined || codec.kind === "f32" ? 0 : Float32Array.BYTES_PER_ELEMENT * parameters;
+}
+
 export function createStepExchange(
   device: Device,
   parameters: Slice,
@@ -55,8 +61,10 @@ export function createStepExchange(
 ): StepExchange {
   const { kernels } = device;
   const parts = exchangeParts(parameters.length);
-  /** In host memory, since the codec runs there. */
+  /** In host memory, since the codec runs there. Null while nothing has been rounded away. */
   let residual: Float32Array | null = null;
+  /** One part on its way from the device: the first one is the longest. */
+  let values: Float32Array | null = null;
   let own: readonly Uint8Array[] = [];
 
   /** Of one part of the weights: before − after its step. */
@@ -68,9 +76,10 @@ export function createStepExchange(
     take(from, from + length);
     kernels.copy(difference, before);
     kernels.addScaled(difference, weights, -1);
-    const values = await device.download(difference);
-    checkFinite(values, "what a step moved");
-    return values;
+    values ??= new Float32Array(difference.length);
+    const downloaded = await device.download(difference, values.subarray(0, length));
+    checkFinite(downloaded, "what a step moved");
+    return downloaded;
   }
 
   /** Adds pᵢ − mean pⱼ to one part of the weights; `decoded` is null for what does not decode. */
@@ -87,13 +96,17 @@ export function createStepExchange(
 
   return {
     async move(take, seed) {
-      residual ??= new Float32Array(parameters.length);
+      if (codec.kind !== "f32") residual ??= new Float32Array(parameters.length);
       own = [];
       const payloads: Uint8Array[] = [];
       for (const part of parts) {
-        const values = await movePart(part, take);
-        const rounded = residual.subarray(part.from, part.from + part.length);
-        payloads.push(encodeWithFeedback(values, rounded, codec, seed).payload);
+        const difference = await movePart(part, take);
+        const rounded = residual?.subarray(part.from, part.from + part.length);
+        payloads.push(
+          rounded === undefined
+            ? encodeVector(difference, codec, seed)
+            : encodeWithFeedback(difference, rounded, codec, seed).payload,
+        );
       }
       own = payloads;
       return payloads;

@@ -1,4 +1,5 @@
-/** How replicas average their steps within an epoch, as people ask for it. */
+/** How replicas average their steps within an epoch, as people ask for it, and what else follows from it. */
+import { largestExchangeGroup } from "../protocol/exchange-messages.ts";
 import { FailureError } from "../protocol/failure.ts";
 import type { Compression, ExchangeName, TrainingConfig, VectorCodec } from "../protocol/run-config.ts";
 
@@ -40,4 +41,21 @@ export function exchangeOf(
       action: "Add --exchange dense2, or leave --exchange-lag out.",
     });
   return codec && { codec, lag: exchangeLag ?? preset?.lag ?? 0 };
+}
+
+/**
+ * How optimizers are set where every step is averaged over so many replicas; a group averages no more than four at once.
+ *
+ * Each replica's second moment sees √R noisier gradients than one process with all of the batch, so that its steps come out shorter by
+ * as much: the learning rate makes up for it (ADR 0008). And what was averaged at every step needs no outer optimizer: merges are plain.
+ */
+export function exchangingOptimizer(
+  learningRate: number,
+  replicas: number,
+): Pick<TrainingConfig, "learningRate" | "outerLearningRate" | "outerMomentum"> {
+  return {
+    learningRate: learningRate * Math.sqrt(Math.min(replicas, largestExchangeGroup)),
+    outerLearningRate: 1,
+    outerMomentum: 0,
+  };
 }

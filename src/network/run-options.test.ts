@@ -22,6 +22,12 @@ describe("a run's training", () => {
       lag: 1,
     });
     expect(trainingOf({ ...asked, exchange: "f32" }).compression.exchange).toEqual({ codec: { kind: "f32" }, lag: 0 });
+    const { learningRate } = trainingOf(asked);
+    expect(trainingOf({ ...asked, replicas: 9, exchange: "dense2" })).toMatchObject({
+      learningRate: 2 * learningRate,
+      outerLearningRate: 1,
+      outerMomentum: 0,
+    });
     expect(trainingOf({ ...asked, exchange: "off" }).compression.exchange).toBeNull();
     for (const nonsense of [{ mode: "sync", exchange: "dense2" }, { exchangeLag: 1 }] as const)
       expect(() => trainingOf({ ...asked, ...nonsense })).toThrow(

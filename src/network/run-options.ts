@@ -7,7 +7,7 @@ import { cutIntoStages, isFirstStage } from "../compute/model/stages.ts";
 import { FailureError } from "../protocol/failure.ts";
 import { isCheckpointName, type RunId, runIdSchema } from "../protocol/ids.ts";
 import type { RowFormat, TrainingConfig } from "../protocol/run-config.ts";
-import { type ExchangeOptions, exchangeOf } from "./exchange-options.ts";
+import { type ExchangeOptions, exchangeOf, exchangingOptimizer } from "./exchange-options.ts";
 import { defaultTimeouts, planStages, type RunDefinition, type Timeouts } from "./orchestrator/core/definition.ts";
 
 export interface RunOptions extends ExchangeOptions {
@@ -61,19 +61,21 @@ export function trainingOf(options: RunOptions, model: ModelConfig = presets[opt
       },
     );
   const { compression } = preset;
+  const exchange = exchangeOf(options, mode, compression.exchange);
   const { boundaryForward = compression.boundary.forward, boundaryBackward = compression.boundary.backward } = options;
   return {
     ...preset,
+    compression: {
+      ...compression,
+      boundary: { forward: boundaryForward, backward: boundaryBackward },
+      exchange,
+    },
+    ...(exchange && exchangingOptimizer(preset.learningRate, options.replicas)),
     sequenceLength: Math.min(preset.sequenceLength, model.context),
     mode,
     optimizer: optimizer ?? preset.optimizer,
     stepsPerEpoch: mode === "sync" ? 1 : (stepsPerEpoch ?? preset.stepsPerEpoch),
     maximumStaleness: mode === "sync" ? 0 : (maxStaleness ?? preset.maximumStaleness),
-    compression: {
-      ...compression,
-      boundary: { forward: boundaryForward, backward: boundaryBackward },
-      exchange: exchangeOf(options, mode, compression.exchange),
-    },
     seed: seed ?? preset.seed,
     ...options.training,
   };

@@ -50,6 +50,9 @@ export type ExchangeMessage =
   | (ExchangeHeader & { readonly type: "ask"; readonly part: number })
   | (ExchangeHeader & { readonly type: "pending" | "gone" });
 
+/** A stage's replicas exchange in groups of so many at most (`src/miner/exchange/exchange-group.ts`). */
+export const largestExchangeGroup = 4;
+
 const headerBytes = 24;
 
 /** As many parameters travel in one message, and are decoded and averaged at once: 4 MiB as f32, 256 KiB in 2 bits each. */

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { noCompression } from "../../protocol/run-config.ts";
 import { createReferenceDevice } from "../backends/reference/device.ts";
 import { DeviceMemoryError } from "../kernels.ts";
 import { CompressedMerge } from "../merge/compressed-merge.ts";
@@ -28,36 +29,44 @@ const shapes = fc.record({
   mode: fc.constantFrom("sync" as const, "local-steps" as const),
   outerMomentum: fc.constantFrom(0, 0.6),
   recompute: fc.boolean(),
+  exchange: fc.constantFrom(null, { codec: { kind: "f32" }, lag: 0 } as const),
 });
 
 describe("a memory plan", () => {
   it(`is what a replica has allocated once it has stepped and merged (seed ${seed})`, () =>
     fc.assert(
-      fc.asyncProperty(shapes, async ({ headDim, groupHeads, stages, microbatchesInFlight, recompute, ...rest }) => {
-        const heads = groupHeads * rest.keyValueHeads;
-        const model: ModelConfig = { ...presets.tiny.model, ...rest, heads, width: heads * headDim };
-        const training = { ...presets.tiny.training, ...rest };
-        const device = createReferenceDevice();
-        for (const stage of cutIntoStages(model, Math.min(stages, model.layers))) {
-          const memory = createMemory(device);
-          const size = { maximumTokens: rest.sequencesPerMicrobatch * rest.sequenceLength, recompute };
-          const open = createStage(device.kernels, memory, model, stage, size);
-          const { length } = open.layout;
-          const replica = createReplica(device, open, training, new CompressedMerge(training, length));
-          for (let count = 0; count < microbatchesInFlight; count++) allocateActivations(open);
-          replica.addTokens(1);
-          if (training.mode === "local-steps") await replica.step();
-          const whole = { from: 0, length };
-          const { slices, tokens } = await replica.contribution([whole]);
-          replica.beginMerge();
-          for (const payload of slices) replica.mergeSlice(whole, payload);
-          await replica.applyMerged(tokens, true);
-          await replica.weightsHash();
-          const plan = stageMemory({ model, stage, training }, { microbatchesInFlight, workspaceBytes: 0 }, recompute);
-          expect(plan.totalBytes).toBe(elementBytes * memory.elements);
-        }
-        device.close();
-      }),
+      fc.asyncProperty(
+        shapes,
+        async ({ headDim, groupHeads, stages, microbatchesInFlight, recompute, exchange, ...rest }) => {
+          const heads = groupHeads * rest.keyValueHeads;
+          const model: ModelConfig = { ...presets.tiny.model, ...rest, heads, width: heads * headDim };
+          const training = { ...presets.tiny.training, ...rest, compression: { ...noCompression, exchange } };
+          const device = createReferenceDevice();
+          for (const stage of cutIntoStages(model, Math.min(stages, model.layers))) {
+            const memory = createMemory(device);
+            const size = { maximumTokens: rest.sequencesPerMicrobatch * rest.sequenceLength, recompute };
+            const open = createStage(device.kernels, memory, model, stage, size);
+            const { length } = open.layout;
+            const replica = createReplica(device, open, training, new CompressedMerge(training, length));
+            for (let count = 0; count < microbatchesInFlight; count++) allocateActivations(open);
+            replica.addTokens(1);
+            if (training.mode === "local-steps") await (exchange ? replica.stepDelta(1) : replica.step());
+            const whole = { from: 0, length };
+            const { slices, tokens } = await replica.contribution([whole]);
+            replica.beginMerge();
+            for (const payload of slices) replica.mergeSlice(whole, payload);
+            await replica.applyMerged(tokens, true);
+            await replica.weightsHash();
+            const plan = stageMemory(
+              { model, stage, training },
+              { microbatchesInFlight, workspaceBytes: 0 },
+              recompute,
+            );
+            expect(plan.totalBytes).toBe(elementBytes * memory.elements);
+          }
+          device.close();
+        },
+      ),
       { seed, numRuns: 40 },
     ));
 

@@ -4,6 +4,7 @@
  */
 import { DeviceMemoryError } from "../kernels.ts";
 import { errorFeedbackBytes as feedbackBytes } from "../merge/error-feedback.ts";
+import { stepResidualBytes } from "../step-exchange.ts";
 import type { ModelConfig, StageSpec, TrainingConfig } from "./config.ts";
 import { countElements, elementBytes } from "./memory.ts";
 import { createReplicaMemory, takeReplicaMemory } from "./replica-memory.ts";
@@ -14,7 +15,7 @@ export interface MemoryPlan {
   readonly gradientsBytes: number;
   /** The optimizer's moments, the weights at the epoch's start, and what merging needs. Taken when training needs it. */
   readonly optimizerBytes: number;
-  /** What was rounded away of contributions, in the computer's memory rather than the device's. Taken at the first merge. */
+  /** What was rounded away of contributions, and of steps, in the computer's memory rather than the device's. Taken when first needed. */
   readonly errorFeedbackBytes: number;
   /** What all microbatches share, and the back end's own working space. */
   readonly scratchBytes: number;
@@ -58,7 +59,8 @@ export function stageMemory(
   const optimizerBytes =
     elementBytes *
     countElements((memory) => takeReplicaMemory(createReplicaMemory(memory, training, parameters), training));
-  const errorFeedbackBytes = feedbackBytes(training.compression.merge, parameters);
+  const errorFeedbackBytes =
+    feedbackBytes(training.compression.merge, parameters) + stepResidualBytes(training, parameters);
   const scratchBytes = elementBytes * (allocated - 2 * parameters) + workspaceBytes;
   const activationsPerMicrobatchBytes = elementBytes * (total - allocated);
   return {

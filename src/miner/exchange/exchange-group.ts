@@ -6,10 +6,9 @@
  * and over and takes a round trip for each turn. More are drawn into groups of at most four, anew at every step, which costs each the
  * same however many they are. What groups do not share within an epoch, its merge does.
  */
+import { largestExchangeGroup } from "../../protocol/exchange-messages.ts";
 import { hashBytes } from "../../protocol/identity.ts";
 import type { MinerId, PlaceRef } from "../../protocol/ids.ts";
-
-const largestGroup = 4;
 
 /** The others of this replica's group. `members`: the stage's replicas, in any order; those of one mind come to the same groups. */
 export function exchangeGroup(
@@ -19,7 +18,7 @@ export function exchangeGroup(
   members: readonly MinerId[],
 ): readonly MinerId[] {
   const everybody = [...new Set([self, ...members])];
-  const groups = Math.ceil(everybody.length / largestGroup);
+  const groups = Math.ceil(everybody.length / largestExchangeGroup);
   const group =
     groups === 1 ? everybody : drawn(`${runId}:${epoch}:${attempt}:${stage}:${step}`, everybody, groups, self);
   return group.filter((miner) => miner !== self).toSorted();

@@ -3,9 +3,10 @@ import { RoundTrip } from "../../transport/round-trip.ts";
 
 /** Who lives may lose a message, hardly so many in a row. */
 const mostSilentAsks = 3;
-/** Whoever answers that it is not so far yet is waited for so many times as long as it ever took, this at least: all others stand still. */
+/** Whoever answers that it is not so far yet is waited for so many times as long as it ever took, within these: all others stand still. */
 const patienceFactor = 4;
 const shortestPatienceMs = 10_000;
+const longestPatienceMs = 60_000;
 /** How often a peer is sent the same part again. */
 const mostResends = 4;
 
@@ -14,7 +15,7 @@ export class ExchangePeer {
   news = 0;
   /** The last step that it is known to have taken. */
   newestStep = -1;
-  /** It did not answer when it was last waited for: it is not waited for again until it is heard of. */
+  /** It was waited for in vain: it is not waited for again until it has taken another step. */
   isAbsent = false;
   readonly #delays = new RoundTrip();
   #slowestMs = 0;
@@ -22,6 +23,11 @@ export class ExchangePeer {
 
   heard(): void {
     this.news += 1;
+  }
+
+  stepped(step: number): void {
+    if (step <= this.newestStep) return;
+    this.newestStep = step;
     this.isAbsent = false;
   }
 
@@ -37,7 +43,7 @@ export class ExchangePeer {
   }
 
   get patienceMs(): number {
-    return Math.max(shortestPatienceMs, patienceFactor * this.#slowestMs);
+    return Math.min(longestPatienceMs, Math.max(shortestPatienceMs, patienceFactor * this.#slowestMs));
   }
 
   /** Counts it, if it may be sent this part of this step again: it cannot make this replica send without end. */
@@ -85,7 +91,7 @@ export class Patience {
     }
     if (nowMs < this.dueAtMs) return "wait";
     if (this.#silentAsks === mostSilentAsks || nowMs >= this.#endsAtMs) {
-      this.#peer.isAbsent = this.#silentAsks > 0;
+      this.#peer.isAbsent = true;
       return "give-up";
     }
     this.#asks += 1;

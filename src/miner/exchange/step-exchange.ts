@@ -129,7 +129,7 @@ export class StepExchange {
     const { step } = message;
     checkMoved(message, this.#limits);
     const peer = this.#peer(from);
-    peer.newestStep = Math.max(peer.newestStep, step);
+    peer.stepped(step);
     // What comes too late is of no use to anybody; what comes far too early is asked for when its time has come.
     if (step < this.#averaged || step >= this.#averaged + openSteps || !this.#groupOf(step).includes(from)) return;
     const { movements, begun } = this.#round(step);
