@@ -161,8 +161,12 @@ function stampOf(toolchain, compilations) {
   return hash.digest("hex");
 }
 
-/** @returns {Promise<Toolchain>} */
-async function findToolchain() {
+/**
+ * The compiler that the environment names, or one of those that systems usually have.
+ * @returns {Promise<Toolchain>}
+ * @throws SetupFailure "no-compiler"
+ */
+export async function findToolchain() {
   const named = env.CXX?.split(" ").filter((word) => word !== "");
   const usual = process.platform === "win32" ? [["cl"]] : [["c++"], ["g++"], ["clang++"]];
   for (const [program = "", ...args] of named?.length ? [named, ...usual] : usual) {

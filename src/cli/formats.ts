@@ -1,5 +1,6 @@
 /** How numbers, machines and runs read in a terminal. */
-import type { AppState, MachineView, ProcessView } from "../protocol/local-api.ts";
+import type { RunId } from "../protocol/ids.ts";
+import type { AppState, ConnectionRules, MachineView, ProcessView, TrafficView } from "../protocol/local-api.ts";
 import type { RunSummary, RunView } from "../protocol/run-view.ts";
 import { stageNames } from "../protocol/stage-names.ts";
 
@@ -60,12 +61,36 @@ export function runsText(runs: readonly RunSummary[]): string {
   return lines.map((line) => line.trimEnd()).join("\n") || "no run";
 }
 
-export function statusText({ machine, activity, credits, run }: AppState): string {
+const byteUnits = ["B", "kB", "MB", "GB", "TB", "PB"] as const;
+
+/** 1234567 → 1.2 MB, in thousands as data plans count. */
+export function bytesText(bytes: number): string {
+  const power = bytes < 1000 ? 0 : Math.min(byteUnits.length - 1, Math.floor(Math.log10(bytes) / 3));
+  return `${(bytes / 1000 ** power).toFixed(power === 0 ? 0 : 1)} ${byteUnits[power]}`;
+}
+
+export function connectionText({ maxUploadMbps, maxDownloadMbps, onMetered }: ConnectionRules): string {
+  const cap = (megabits: number | null) => (megabits === null ? "no limit" : `${megabits} Mbit/s at most`);
+  const metered = onMetered === "pause" ? "pauses" : "goes on";
+  return `up ${cap(maxUploadMbps)}, down ${cap(maxDownloadMbps)}; on a metered connection it ${metered}`;
+}
+
+/** In all, and for the run that is shown. */
+function trafficText({ total, runs }: TrafficView, runId: RunId | undefined): string {
+  const text = ({ sentBytes, receivedBytes }: TrafficView["total"]) =>
+    `${bytesText(sentBytes)} sent, ${bytesText(receivedBytes)} received`;
+  const ofRun = runs.find((run) => run.runId === runId);
+  return `traffic: ${text(total)}${ofRun === undefined ? "" : `; for this run ${text(ofRun)}`}`;
+}
+
+export function statusText({ machine, activity, credits, traffic, run }: AppState): string {
   const share = activity.share === null ? "" : `, ${Math.round(activity.share * 100)} % of the run`;
   return [
     machineText(machine),
     `${countText(activity.tokensPerSecond)} tokens/s${share}; ${countText(activity.tokensBackward)} tokens trained here`,
     `credits: ${creditsText(credits.pending)} pending, ${creditsText(credits.payable)} payable, ${creditsText(credits.paid)} paid`,
+    trafficText(traffic, run?.runId),
+    `connection: ${connectionText(machine.connection)}`,
     run === null ? "no run" : runText(run),
   ].join("\n");
 }

@@ -128,6 +128,7 @@ export const outputSchemas = {
   status: appStateSchema,
   start: machineViewSchema,
   pause: machineViewSchema,
+  limit: machineViewSchema,
   stop: commands.stop.result,
   processes: z.object({ processes: z.array(processViewSchema) }),
   logs: z.object({ lines: z.array(logLineSchema) }),

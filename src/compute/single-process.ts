@@ -17,6 +17,10 @@ export interface SingleProcessRun extends Pick<OpenOptions, "backend" | "threads
   readonly shardOf: (hash: Manifest["trainShards"][number]["hash"]) => TokenArray;
   /** At each step, first-stage replicas of the run to be equalled: it takes sources · microbatchesPerStep microbatches. */
   readonly sources: readonly number[];
+  /** Of the run to be equalled; 1 when left out, as in `sync` mode. */
+  readonly stepsPerEpoch?: number;
+  /** Called after each step, with how many there were; training waits for it. */
+  readonly afterStep?: (steps: number) => Promise<void>;
 }
 
 export interface SingleProcessResult {
@@ -27,23 +31,28 @@ export interface SingleProcessResult {
 }
 
 /**
- * Step e takes the samples (e, 0 … sources · microbatchesPerStep − 1), in this order, as epoch e of a `sync` run does. It is
- * computed as local steps of a replica that never merges: the same optimizer on the same mean gradient, without moving it about.
+ * Every epoch takes the samples (epoch, 0 … ), in this order, as the run does: in each step the next sources · microbatchesPerStep of
+ * them. It is computed as local steps of a replica that never merges: the same optimizer on the same mean gradient, without moving it about.
  */
 export async function trainSingleProcess(engine: ComputeEngine, run: SingleProcessRun): Promise<SingleProcessResult> {
-  const { model, manifest, sources, shardOf, backend, threads, precision } = run;
+  const { model, manifest, sources, shardOf, backend, threads, precision, stepsPerEpoch = 1, afterStep } = run;
   const training: TrainingConfig = { ...run.training, mode: "local-steps" };
   await engine.open({ backend, threads, precision, model, training, stage: wholeModel(model) });
   const lossesNats: number[] = [];
-  for (const [epoch, sourcesInStep] of sources.entries()) {
+  let taken = 0;
+  for (const [step, sourcesInStep] of sources.entries()) {
+    const epoch = Math.floor(step / stepsPerEpoch);
+    if (step % stepsPerEpoch === 0) taken = 0;
     let lossSumNats = 0;
-    for (let index = 0; index < sourcesInStep * training.microbatchesPerStep; index++) {
-      const sample = readSample(trainingCrops(manifest, training, { epoch, index }), training.sequenceLength, shardOf);
-      const result = await engine.forwardBackward({ microbatch: `${epoch}/${index}`, ...sample, send: null });
+    for (const end = taken + sourcesInStep * training.microbatchesPerStep; taken < end; taken++) {
+      const crops = trainingCrops(manifest, training, { epoch, index: taken });
+      const sample = readSample(crops, training.sequenceLength, shardOf);
+      const result = await engine.forwardBackward({ microbatch: `${epoch}/${taken}`, ...sample, send: null });
       lossSumNats += result.lossSumNats;
     }
     const { tokens } = await engine.step();
     lossesNats.push(lossSumNats / tokens);
+    await afterStep?.(step + 1);
   }
   return { lossesNats, weights: (await engine.state()).weights };
 }

@@ -43,6 +43,7 @@ it("a miner counts only receipts that its network signed for it", async () => {
       blockTokensPerSecond: null,
     },
     threads: 1,
+    limits: { upload: null, download: null },
     log: (level, _source, text) => level === "warning" && logged.push(text),
   });
   onTestFinished(async () => {

@@ -7,6 +7,7 @@ import type { GatewayMessage } from "../protocol/messages.ts";
 import { BlobClient } from "../transport/blobs/blob-client.ts";
 import { PeerBlobs } from "../transport/peer-blobs.ts";
 import type { RelayLink } from "../transport/relay-link.ts";
+import { Traffic } from "../transport/traffic/traffic.ts";
 import { ComputeWorker } from "./compute-host/compute-worker.ts";
 import { isGranted } from "./credits.ts";
 import { Activity } from "./flow/activity.ts";
@@ -28,25 +29,26 @@ const handOverMs = 5000;
 
 /** Throws `FailureError` (invalid-option) when the network's address is none. */
 export function createMiner(options: MinerOptions, clock: Clock = systemClock): Miner {
-  const { identity, name, networkUrl, stateFolder, device, threads, log } = options;
+  const { identity, name, networkUrl, stateFolder, device, threads, limits, log } = options;
   const activity = new Activity();
   let emit: (event: MinerEvent) => void = () => {};
   let network: MachineView["network"] = { url: networkUrl, connected: false, reason: "Not connected yet." };
-  let link: RelayLink | null = null;
-  /** Of the links before the current one. */
-  const formerTraffic = { sentBytes: 0, receivedBytes: 0 };
 
+  const traffic = new Traffic(clock);
+  traffic.limit(limits);
   const blobs = new BlobClient({
     url: blobAddress(networkUrl),
     token: () => session.blobToken,
     cacheFolder: join(stateFolder, "blobs"),
     maxCacheBytes,
+    traffic,
   });
   const session = new Session(
     {
       url: networkUrl,
       credentials: { identity, name, role: "miner" },
       clock,
+      traffic,
       log: (level, text) => log(level, "session", text),
     },
     { opened, message: handle, lost: (failure) => lost(failure.message) },
@@ -75,7 +77,6 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
   }
 
   function opened(opened: RelayLink): void {
-    link = opened;
     network = { url: networkUrl, connected: true, reason: "" };
     emit({ type: "run-reset" });
     places.connected(opened);
@@ -83,9 +84,6 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
   }
 
   function lost(reason: string): void {
-    formerTraffic.sentBytes += link?.traffic.sentBytes ?? 0;
-    formerTraffic.receivedBytes += link?.traffic.receivedBytes ?? 0;
-    link = null;
     network = { url: networkUrl, connected: false, reason };
     ownerCommands.lost();
     places.disconnected(reason);
@@ -100,7 +98,9 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
       case "upload":
       case "reduce":
       case "apply":
+      case "take-snapshot":
       case "store-checkpoint":
+      case "abandon-checkpoint":
       case "idle":
         places.handle(message);
         break;
@@ -152,12 +152,13 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
     },
     get activity() {
       const nowMs = clock.nowMs();
+      const { sentBytes, receivedBytes } = traffic.totals;
       return {
         tokensPerSecond: activity.tokensPerSecond(nowMs),
         tokensForward: activity.tokensForward,
         tokensBackward: activity.tokensBackward,
-        bytesSent: formerTraffic.sentBytes + (link?.traffic.sentBytes ?? 0) + blobs.traffic.sentBytes,
-        bytesReceived: formerTraffic.receivedBytes + (link?.traffic.receivedBytes ?? 0) + blobs.traffic.receivedBytes,
+        bytesSent: sentBytes,
+        bytesReceived: receivedBytes,
         microbatchesInFlight: activity.microbatchesInFlight,
         trainingSeconds: activity.trainingSeconds(nowMs),
       };
@@ -176,6 +177,7 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
       if (active) places.join();
       else void places.leave(reason, handOverMs);
     },
+    limit: (asked) => traffic.limit(asked),
     command: (command) => ownerCommands.call(command),
     async close(graceMs) {
       await places.leave("The miner ends.", graceMs);

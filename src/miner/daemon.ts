@@ -7,9 +7,10 @@ import manifest from "../../package.json" with { type: "json" };
 import type { DeviceChoice } from "../protocol/device-report.ts";
 import { FailureError } from "../protocol/failure.ts";
 import type { RunId } from "../protocol/ids.ts";
-import type { DaemonAddress, LocalApi, MachineView, ProcessView } from "../protocol/local-api.ts";
+import type { ConnectionRules, DaemonAddress, LocalApi, MachineView, ProcessView } from "../protocol/local-api.ts";
 import type { OwnerCommand } from "../protocol/owner-commands.ts";
 import type { RunDetails } from "../protocol/run-view.ts";
+import { ConnectionRulesInForce } from "./connection-rules.ts";
 import { runDoctor } from "./doctor.ts";
 import { createToken } from "./local-api/access.ts";
 import { initialState, logChange, machineChange } from "./local-api/app-state.ts";
@@ -23,6 +24,7 @@ import { createMeter, type Meter } from "./meter.ts";
 import type { Miner, MinerEvent, MinerOptions } from "./miner.ts";
 import { createPolicyLoop, type PolicyLoop } from "./policy-loop.ts";
 import { computingDevice } from "./probe/computing-device.ts";
+import { probeMetered } from "./probe/metered.ts";
 import { removeDaemonAddress, tokenLeftBehind, writeDaemonAddress } from "./store/daemon-address.ts";
 import { loadIdentity } from "./store/identity-file.ts";
 import type { DaemonSettings } from "./store/settings.ts";
@@ -45,6 +47,8 @@ export interface DaemonOptions {
   readonly uiFolder?: string;
   /** Given by a supervisor that started more than this daemon. */
   readonly processes?: () => readonly ProcessView[];
+  /** Whether the connection is metered; the operating system is asked unless given. */
+  readonly probeMetered?: () => Promise<boolean | null>;
   /** Gets each log line: a terminal. */
   readonly echo?: (line: string) => void;
 }
@@ -68,6 +72,7 @@ interface Parts {
   readonly feed: Feed;
   readonly runs: KnownRuns;
   readonly policy: PolicyLoop;
+  readonly rules: ConnectionRulesInForce;
   readonly meter: Meter;
 }
 
@@ -91,8 +96,18 @@ function compose(options: DaemonOptions, database: StateDatabase, log: Log, comp
   const identity = loadIdentity(stateFolder);
   const { name, networkUrl, threads } = settings;
   const device = reportDevice(settings, computing);
-  const miner = createMiner({ identity, name, networkUrl, stateFolder, device, threads, log: log.write });
-  const policy = createPolicyLoop(miner, stateFolder, initialIntent, log);
+  const rules = new ConnectionRulesInForce(settings, stateFolder);
+  const limits = rules.limits;
+  const miner = createMiner({ identity, name, networkUrl, stateFolder, device, threads, limits, log: log.write });
+  const policy = createPolicyLoop({
+    miner,
+    stateFolder,
+    initialIntent,
+    connectionRules: () => rules.rules,
+    probeMetered: options.probeMetered ?? (() => probeMetered(networkUrl)),
+    onMetered: (metered) => feed.apply(machineChange(feed.view.state, { metered })),
+    log,
+  });
   const feed = createFeed(
     initialState({
       minerId: identity.minerId,
@@ -105,6 +120,8 @@ function compose(options: DaemonOptions, database: StateDatabase, log: Log, comp
       state: miner.state,
       network: miner.network,
       workers: miner.workers,
+      connection: rules.rules,
+      metered: null,
     }),
   );
   return {
@@ -115,7 +132,8 @@ function compose(options: DaemonOptions, database: StateDatabase, log: Log, comp
     feed,
     runs: new KnownRuns(),
     policy,
-    meter: createMeter(miner, feed, database),
+    rules,
+    meter: createMeter(miner, feed, database, log),
   };
 }
 
@@ -151,13 +169,14 @@ async function run(parts: Parts): Promise<RunningDaemon> {
   });
   miner.onEvent((event) => show(event, parts));
   log.write("info", "daemon", `version ${manifest.version}, process ${process.pid}, at ${server.url}`);
-  policy.start();
+  await policy.start();
   meter.start();
   miner.open();
   return { address, api: localApiOf(handlers, feed), closed: ended.promise, close };
 }
 
 function show(event: MinerEvent, { feed, runs, meter, log }: Parts): void {
+  if (event.type === "assigned") meter.assigned(event.runId);
   if (event.type === "receipt") keep(event, meter, log);
   else if (event.type === "state") {
     const { state, network } = event;
@@ -190,10 +209,17 @@ async function end(
   database.close();
 }
 
-function createHandlers({ options, log, miner, feed, runs, policy }: Parts, stop: () => void): Handlers {
+function createHandlers({ options, log, miner, feed, runs, policy, rules }: Parts, stop: () => void): Handlers {
   function setIntent(intent: MachineView["intent"]): MachineView {
     policy.setIntent(intent);
     feed.apply(machineChange(feed.view.state, { intent }));
+    return feed.view.state.machine;
+  }
+  function setConnectionRules(changes: Partial<ConnectionRules>): MachineView {
+    rules.change(changes);
+    miner.limit(rules.limits);
+    policy.apply();
+    feed.apply(machineChange(feed.view.state, { connection: rules.rules }));
     return feed.view.state.machine;
   }
   async function obey(command: OwnerCommand): Promise<Record<string, never>> {
@@ -204,6 +230,7 @@ function createHandlers({ options, log, miner, feed, runs, policy }: Parts, stop
     snapshot: () => ({ state: feed.view.state, lists: feed.view.lists }),
     start: () => setIntent("run"),
     pause: () => setIntent("pause"),
+    limit: (changes) => setConnectionRules(changes),
     "run-details": ({ runId }) => runDetails(runs, runId),
     "create-run": async (run) => ({ runId: await miner.command({ type: "create-run", run }) }),
     "pause-run": ({ runId }) => obey({ type: "steer-run", runId, action: "pause" }),

@@ -26,7 +26,8 @@ export function reportDevice({ memoryLimitBytes, maximumStages }: Limits, comput
   };
 }
 
-export function readSensors(stateFolder: string): Sensors {
+/** What can be read at once; whether the connection is metered takes longer to find out (`probe/metered.ts`). */
+export function readSensors(stateFolder: string): Omit<Sensors, "metered"> {
   return {
     // macOS reports only pages that nothing uses, and so next to none on a healthy machine.
     freeMemoryBytes: platform() === "darwin" ? null : process.availableMemory(),

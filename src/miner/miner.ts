@@ -8,6 +8,7 @@ import type { LogLine, MachineView, MinerState } from "../protocol/local-api.ts"
 import type { DeviceReport, Receipt } from "../protocol/messages.ts";
 import type { OwnerCommand } from "../protocol/owner-commands.ts";
 import type { RunSummary, RunUpdate } from "../protocol/run-view.ts";
+import type { TrafficLimits } from "../transport/traffic/traffic.ts";
 import type { Work } from "./memory-report.ts";
 
 export interface MinerOptions {
@@ -20,6 +21,7 @@ export interface MinerOptions {
   readonly stateFolder: string;
   readonly device: DeviceReport;
   readonly threads: number;
+  readonly limits: TrafficLimits;
   readonly log: (level: LogLine["level"], source: string, text: string) => void;
 }
 
@@ -28,6 +30,7 @@ export interface MinerActivity {
   readonly tokensPerSecond: number;
   readonly tokensForward: number;
   readonly tokensBackward: number;
+  /** On the wire, since the miner was made. */
   readonly bytesSent: number;
   readonly bytesReceived: number;
   readonly microbatchesInFlight: number;
@@ -59,6 +62,8 @@ export interface Miner {
   open(): void;
   /** Joins the network and works (`active`), or gives its place up and only watches; `reason` is shown to people. */
   setActive(active: boolean, reason: string): void;
+  /** What it may send and receive from now on. */
+  limit(limits: TrafficLimits): void;
   /** As the network's owner. Rejects with `FailureError`: unreachable, or why the network does not do it. */
   command(command: OwnerCommand): Promise<RunId>;
   /** Leaves, hands over what is in flight within `graceMs`, ends the workers and the session. */

@@ -13,6 +13,7 @@ import { FileBlobStore } from "../transport/blobs/file-blob-store.ts";
 import { blobsFolder, CheckpointArchive } from "./checkpoints/archive.ts";
 import type { RetentionPolicy } from "./checkpoints/retention.ts";
 import { Gateway } from "./gateway/gateway.ts";
+import type { FrameListener } from "./gateway/relay.ts";
 import { CsvPayout } from "./ledger/csv-payout.ts";
 import type { Payment } from "./ledger/payout.ts";
 import { settle } from "./ledger/settlement.ts";
@@ -42,6 +43,8 @@ export interface NetworkOptions {
   readonly retention?: Partial<RetentionPolicy>;
   /** Everything that is broadcast of a run. */
   readonly onRunUpdate?: (update: RunUpdate) => void;
+  /** Every frame that is passed on between miners, with its bytes. */
+  readonly onFrame?: FrameListener;
   /** The network cannot go on. By default the process ends by an unhandled error, for a supervisor to start it again. */
   readonly onFailed?: (error: unknown) => void;
 }
@@ -138,8 +141,9 @@ export async function serveNetwork(options: NetworkOptions): Promise<RunningNetw
     evaluateUnmeasured();
 
     const owners = new Set(options.owners);
-    const { port, onRunUpdate } = options;
-    const gateway = await Gateway.listen({ host, port, networkId, runs, blobs, owners, clock, log, onRunUpdate });
+    const { port, onRunUpdate, onFrame } = options;
+    const told = { onRunUpdate, onFrame };
+    const gateway = await Gateway.listen({ host, port, networkId, runs, blobs, owners, clock, log, ...told });
     // Clients hear of it once there is nothing more to say to them.
     ends.splice(1, 0, () => gateway.close());
 

@@ -42,6 +42,19 @@ export const minerStateSchema = z.discriminatedUnion("kind", [
 ]);
 export type MinerState = Readonly<z.infer<typeof minerStateSchema>>;
 
+/** Megabits per second; null: no limit. A tenth is enough to stay in touch. */
+const megabitsSchema = z.number().min(0.1, "is at least 0.1").max(100_000, "is at most 100000").nullable();
+
+/** What this machine's owner allows of its connection. */
+export const connectionRulesSchema = z.object({
+  /** Of all that is sent, and received, for the network. */
+  maxUploadMbps: megabitsSchema,
+  maxDownloadMbps: megabitsSchema,
+  /** What to do on a connection that is paid for by what passes through it. */
+  onMetered: z.enum(["pause", "allow"]),
+});
+export type ConnectionRules = Readonly<z.infer<typeof connectionRulesSchema>>;
+
 export const machineViewSchema = z.object({
   minerId: minerIdSchema,
   name: z.string(),
@@ -55,6 +68,9 @@ export const machineViewSchema = z.object({
   network: z.object({ url: z.string(), connected: z.boolean(), reason: z.string() }),
   /** Process ids of the compute workers. */
   workers: z.array(count).readonly(),
+  connection: connectionRulesSchema,
+  /** Whether the operating system says that the connection is metered; null: it does not say. */
+  metered: z.boolean().nullable(),
 });
 export type MachineView = Readonly<z.infer<typeof machineViewSchema>>;
 
@@ -65,6 +81,7 @@ export const activityViewSchema = z.object({
   /** Since the daemon started. */
   tokensForward: count,
   tokensBackward: count,
+  /** On the wire, with what TCP and IP add. */
   bytesSent: count,
   bytesReceived: count,
   microbatchesInFlight: count,
@@ -73,6 +90,20 @@ export const activityViewSchema = z.object({
   trainingSeconds: z.number(),
 });
 export type ActivityView = Readonly<z.infer<typeof activityViewSchema>>;
+
+const transferredSchema = z.object({ sentBytes: count, receivedBytes: count });
+
+/** What passed through this machine's connection to the network, as bytes on the wire. */
+export const trafficViewSchema = z.object({
+  /** Since this machine has its state folder. */
+  total: transferredSchema,
+  /** Of that, while it worked for each run. */
+  runs: z.array(transferredSchema.extend({ runId: runIdSchema })).readonly(),
+  /** Over the last few seconds. */
+  sentBytesPerSecond: z.number().nonnegative(),
+  receivedBytesPerSecond: z.number().nonnegative(),
+});
+export type TrafficView = Readonly<z.infer<typeof trafficViewSchema>>;
 
 /** Micro-credits. Never mixed: estimated is a forecast, pending awaits checks, payable may be paid out, paid is gone. */
 export const creditsViewSchema = z.object({ estimated: count, pending: count, payable: count, paid: count });
@@ -101,6 +132,7 @@ export const appStateSchema = z.object({
   machine: machineViewSchema,
   activity: activityViewSchema,
   credits: creditsViewSchema,
+  traffic: trafficViewSchema,
   /** All runs of the network. */
   runs: z.array(runSummarySchema).readonly(),
   /** The one that this machine works for or, while it works for none, looks at. */
@@ -173,6 +205,11 @@ export const commands = {
     parameters: nothing,
     result: machineViewSchema,
     summary: "Ask this machine to pause; remembered across restarts.",
+  },
+  limit: {
+    parameters: connectionRulesSchema.partial().strict(),
+    result: machineViewSchema,
+    summary: "Change what this machine may send and receive; remembered across restarts.",
   },
   "run-details": {
     parameters: ofRun,

@@ -41,6 +41,7 @@ const clientMessages: readonly ClientMessage[] = [
     held: [at, { ...at, stage: 2 }],
   },
   { type: "leave", reason: "pause" },
+  { type: "link", upBytesPerSecond: 2.5e6, downBytesPerSecond: null, roundTripMs: 40 },
   { type: "ready", at, weightsHash: hash },
   {
     type: "progress",
@@ -77,6 +78,8 @@ const clientMessages: readonly ClientMessage[] = [
     outliers: [minerId],
   },
   { type: "merged", at, weightsHash: hash },
+  { type: "snapshot", at, state: { weights: { hash, bytes: 8 }, optimizer: { hash, bytes: 20 } } },
+  { type: "snapshot", at, state: null },
   { type: "stored", at, weights: { hash, bytes: 8 }, optimizer: { hash, bytes: 20 } },
 ];
 const gatewayMessages: readonly GatewayMessage[] = [
@@ -98,7 +101,9 @@ const gatewayMessages: readonly GatewayMessage[] = [
     partitions: [0, 5],
   },
   { type: "apply", at, replicas: [minerId], tokens: 12, slices: [{ hash, holders: [minerId] }, null] },
+  { type: "take-snapshot", at, weightsHash: hash },
   { type: "store-checkpoint", at },
+  { type: "abandon-checkpoint", at },
 ];
 
 describe("a control message", () => {

@@ -16,6 +16,7 @@ import {
   placeRefSchema,
   runIdSchema,
 } from "./ids.ts";
+import { linkReportSchema } from "./link-report.ts";
 import { ownerAnswerSchema, ownerCommandSchema } from "./owner-commands.ts";
 import { boundaryFormatsSchema, modelConfigSchema, stageSpecSchema, trainingConfigSchema } from "./run-config.ts";
 import { runSummarySchema, runUpdateSchema } from "./run-view.ts";
@@ -142,10 +143,24 @@ export const clientMessageSchema = z.discriminatedUnion("type", [
   }),
   /** The replica applied the merged slices. */
   z.strictObject({ type: z.literal("merged"), at: placeRefSchema, weightsHash: blobHashSchema }),
-  /** The merged state lies in the blob store, as `store-checkpoint` asked. */
+  /**
+   * The state that was merged at `at` lies on this miner's disk, from where others may fetch it, as `take-snapshot` asked; null: the
+   * miner does not hold that state, or not any longer.
+   */
+  z.strictObject({
+    type: z.literal("snapshot"),
+    at: placeRefSchema,
+    state: z.strictObject({ weights: blobRefSchema, optimizer: blobRefSchema }).nullable(),
+  }),
+  /** A snapshot lies in the blob store, as `store-checkpoint` asked. */
   z.strictObject({ type: z.literal("stored"), at: placeRefSchema, weights: blobRefSchema, optimizer: blobRefSchema }),
   /** The replica lost its state or cannot go on with this epoch; it may be given a place again. */
   z.strictObject({ type: z.literal("failed"), at: placeRefSchema, failure: failureSchema }),
+  /**
+   * What the miner's connection carries, whatever it works on: once it is measured in a session, and again when it has clearly changed,
+   * at most every ten seconds.
+   */
+  z.strictObject({ type: z.literal("link"), ...linkReportSchema.shape }),
   /** Of a network's owner, answered by `owner-answer` with the same id: which one is the client's choice. */
   z.strictObject({ type: z.literal("owner-command"), id: count, command: ownerCommandSchema }),
 ]);
@@ -173,9 +188,16 @@ export const gatewayMessageSchema = z.discriminatedUnion("type", [
     model: modelConfigSchema,
     training: trainingConfigSchema,
     dataset: datasetSchema,
-    /** In the blob store, and with these replicas, which may be asked first. */
+    /**
+     * With these miners, who may be asked first, and sooner or later in the blob store. `optimizer` null: nobody can be asked for it yet,
+     * which matters to nobody who holds the state already.
+     */
     checkpoint: z
-      .strictObject({ weights: blobRefSchema, optimizer: blobRefSchema, holders: z.array(minerIdSchema).readonly() })
+      .strictObject({
+        weights: blobRefSchema,
+        optimizer: blobRefSchema.nullable(),
+        holders: z.array(minerIdSchema).readonly(),
+      })
       .nullable(),
     /** Of the miner's memory limit, what this place may take. */
     memoryLimitBytes: count,
@@ -216,8 +238,15 @@ export const gatewayMessageSchema = z.discriminatedUnion("type", [
       .array(z.strictObject({ hash: blobHashSchema, holders: z.array(minerIdSchema).readonly() }).nullable())
       .readonly(),
   }),
-  /** Put the merged state into the blob store, answer `stored`. Asked of one replica per stage. */
+  /**
+   * Copy the state that was merged at `at`, with these weights, to disk before training on it, and answer `snapshot`. Asked of one
+   * replica per stage. Earlier snapshots that are not being stored may go.
+   */
+  z.strictObject({ type: z.literal("take-snapshot"), at: placeRefSchema, weightsHash: blobHashSchema }),
+  /** Put the snapshot of that merge into the blob store, in the background, and answer `stored`. */
   z.strictObject({ type: z.literal("store-checkpoint"), at: placeRefSchema }),
+  /** It need not be stored any more. */
+  z.strictObject({ type: z.literal("abandon-checkpoint"), at: placeRefSchema }),
   /** Frames to this peer were not delivered. */
   z.strictObject({ type: z.literal("undeliverable"), peer: minerIdSchema }),
   z.strictObject({ type: z.literal("run-update"), update: runUpdateSchema }),

@@ -4,7 +4,9 @@
  */
 import { z } from "zod";
 import { blobRefSchema, minerIdSchema, runIdSchema } from "./ids.ts";
+import { linkReportSchema } from "./link-report.ts";
 import { placementViewSchema } from "./placement-view.ts";
+import { boundaryFormatsSchema } from "./run-config.ts";
 
 const count = z.int().nonnegative();
 
@@ -16,8 +18,10 @@ export const phaseSchema = z.enum([
   "training",
   /** Replicas hand what they contribute to those who average it. */
   "uploading",
-  /** Replicas average the contributions and store the checkpoint. */
+  /** Replicas average the contributions and take the step. */
   "merging",
+  /** The run is to rest, and what was merged last goes into the blob store first. */
+  "storing",
   "paused",
   "finished",
 ]);
@@ -85,6 +89,32 @@ export const checkpointSchema = z.object({
 });
 export type Checkpoint = Readonly<z.infer<typeof checkpointSchema>>;
 
+/** What gave rise to sending more bits across a stage boundary. */
+export const boundaryAlarmSchema = z.object({
+  /** At whose end the boundary lies. */
+  stage: count,
+  epoch: count,
+  atMs: z.number(),
+  kind: z.enum([
+    /** Values that are no numbers. */
+    "not-finite",
+    /** The stream's norm runs away against its own history. */
+    "runaway",
+    /** Too much is rounded away. */
+    "rounding",
+  ]),
+});
+export type BoundaryAlarm = Readonly<z.infer<typeof boundaryAlarmSchema>>;
+
+export const boundaryViewSchema = z.object({
+  /** At whose end it lies. */
+  stage: count,
+  /** Of the last epoch, over the replicas' means: the stream's root mean square, and what was rounded away relative to it. */
+  rms: z.number().nonnegative(),
+  relativeError: z.number().nonnegative(),
+});
+export type BoundaryView = Readonly<z.infer<typeof boundaryViewSchema>>;
+
 export const runViewSchema = z.object({
   runId: runIdSchema,
   name: z.string(),
@@ -113,9 +143,20 @@ export const runViewSchema = z.object({
   stages: z.array(stageViewSchema).readonly(),
   /** Why the miners hold what they hold; null before anybody was placed. */
   placement: placementViewSchema.nullable(),
+  /** What the members' connections carry, as far as they said so. */
+  links: z.record(minerIdSchema, linkReportSchema),
   /** Micro-credits earned so far. */
   credits: z.record(minerIdSchema, count),
+  /** The last that lies in the blob store, whole. What was merged since has credited nobody yet. */
   checkpoint: checkpointSchema.nullable(),
+  /** A later one on its way there; null: none is. */
+  checkpointUpload: z.object({ epoch: count, tokens: count, storedStages: count }).nullable(),
+  /** What crosses stage boundaries in this epoch. */
+  boundaryFormats: boundaryFormatsSchema,
+  /** How it looked there, as far as it was measured. */
+  boundaries: z.array(boundaryViewSchema).readonly(),
+  /** The last ones, latest last. */
+  alarms: z.array(boundaryAlarmSchema).readonly(),
 });
 /** The part of a run that changes in place. Its growing lists travel beside it. */
 export type RunView = Readonly<z.infer<typeof runViewSchema>>;

@@ -4,18 +4,11 @@
  */
 import { randomInt } from "node:crypto";
 import { FailureError } from "../protocol/failure.ts";
-import {
-  decodeFrame,
-  encodeFrame,
-  frameHeaderBytes,
-  type MessageKind,
-  maxChunkBytes,
-  maxMessageBytes,
-  messageKinds,
-} from "../protocol/frames.ts";
+import { decodeFrame, encodeFrame, type MessageKind, maxMessageBytes, messageKinds } from "../protocol/frames.ts";
 import type { MinerId } from "../protocol/ids.ts";
 import type { PeerLink, PeerMessage } from "./peer-link.ts";
 import { Reassembly } from "./reassembly.ts";
+import type { ByteBudget } from "./traffic/byte-budget.ts";
 
 /** The part of a WebSocket that the link needs; `ws` has it. */
 export interface RelaySocket {
@@ -24,10 +17,19 @@ export interface RelaySocket {
   send(bytes: Uint8Array, done: (error?: Error) => void): void;
 }
 
-export interface RelayLinkOptions {
-  readonly onDropped: (from: MinerId, failure: FailureError) => void;
+/** When something may leave, and in which pieces; what leaves is the link's choice. `Traffic` has it. */
+export interface Pacing {
+  readonly chunkBytes: number;
   /** Bytes that may wait in the socket: enough to keep it busy, few enough that a gradient overtakes soon. */
-  readonly maxBufferedBytes?: number;
+  readonly maxBufferedBytes: number;
+  readonly upload: Pick<ByteBudget, "isOpen" | "whenOpen">;
+  /** So much was handed to the socket. */
+  wrote(bytes: number): void;
+}
+
+export interface RelayLinkOptions {
+  readonly pacing: Pacing;
+  readonly onDropped: (from: MinerId, failure: FailureError) => void;
   readonly reassemblyBytes?: number;
 }
 
@@ -46,18 +48,20 @@ interface Outgoing {
 export class RelayLink implements PeerLink {
   readonly traffic = { sentBytes: 0, receivedBytes: 0 };
   readonly #socket: RelaySocket;
-  readonly #maxBufferedBytes: number;
+  readonly #pacing: Pacing;
   readonly #reassembly: Reassembly;
   /** The most urgent kind's first. */
   readonly #queues: ReadonlyMap<MessageKind, Outgoing[]> = new Map(messageKinds.map((kind) => [kind, []]));
   readonly #nextNumbers = new Map<MinerId, number>();
   #closed = false;
+  /** Set while it is not this link's turn to send. */
+  #cancelTurn: (() => void) | null = null;
   #onMessage: (message: PeerMessage) => void = () => {};
   #onPeerLost: (peer: MinerId) => void = () => {};
 
   constructor(socket: RelaySocket, options: RelayLinkOptions) {
     this.#socket = socket;
-    this.#maxBufferedBytes = options.maxBufferedBytes ?? 4 * maxChunkBytes;
+    this.#pacing = options.pacing;
     const budgetBytes = options.reassemblyBytes ?? 2 * maxMessageBytes;
     this.#reassembly = new Reassembly({ budgetBytes, onDropped: options.onDropped });
   }
@@ -111,6 +115,7 @@ export class RelayLink implements PeerLink {
 
   close(): void {
     this.#closed = true;
+    this.#cancelTurn?.();
     this.#remove(() => true, linkClosed());
   }
 
@@ -122,12 +127,16 @@ export class RelayLink implements PeerLink {
       }
   }
 
-  /** Hands chunks to the socket until it has enough; each chunk that has left calls again. */
+  /** Hands chunks to the socket until it has enough; each chunk that has left calls again, and so does the next turn. */
   #pump(): void {
-    while (!this.#closed && this.#socket.bufferedAmount < this.#maxBufferedBytes) {
+    while (!this.#closed && this.#socket.bufferedAmount < this.#pacing.maxBufferedBytes) {
       const queue = [...this.#queues.values()].find(({ length }) => length > 0);
       const outgoing = queue?.[0];
       if (queue === undefined || outgoing === undefined) return;
+      if (!this.#pacing.upload.isOpen) {
+        this.#awaitTurn();
+        return;
+      }
       this.#sendChunk(outgoing);
       if (outgoing.sentBytes < outgoing.body.length) continue;
       queue.shift();
@@ -135,9 +144,16 @@ export class RelayLink implements PeerLink {
     }
   }
 
+  #awaitTurn(): void {
+    this.#cancelTurn ??= this.#pacing.upload.whenOpen("urgent", () => {
+      this.#cancelTurn = null;
+      this.#pump();
+    });
+  }
+
   #sendChunk(outgoing: Outgoing): void {
     outgoing.number ??= this.#takeNumber(outgoing.to);
-    const chunk = outgoing.body.subarray(outgoing.sentBytes, outgoing.sentBytes + maxChunkBytes);
+    const chunk = outgoing.body.subarray(outgoing.sentBytes, outgoing.sentBytes + this.#pacing.chunkBytes);
     const bytes = encodeFrame({
       kind: outgoing.kind,
       peer: outgoing.to,
@@ -147,7 +163,8 @@ export class RelayLink implements PeerLink {
       chunk,
     });
     outgoing.sentBytes += chunk.length;
-    this.traffic.sentBytes += frameHeaderBytes + chunk.length;
+    this.traffic.sentBytes += bytes.length;
+    this.#pacing.wrote(bytes.length);
     this.#socket.send(bytes, (error) => {
       if (error) this.close();
       else this.#pump();

@@ -4,6 +4,7 @@ import { type MinerId, minerIdSchema, runIdSchema } from "../../src/protocol/ids
 import type { AppState } from "../../src/protocol/local-api.ts";
 import type { Receipt } from "../../src/protocol/messages.ts";
 import type { PlacementView } from "../../src/protocol/placement-view.ts";
+import { noCompression } from "../../src/protocol/run-config.ts";
 import type { EpochRecord, RunSummary, RunView, Telemetry } from "../../src/protocol/run-view.ts";
 
 const otherMiner = minerIdSchema.parse("ab".repeat(32));
@@ -31,8 +32,13 @@ export function exampleRun(change: Partial<RunView> = {}): RunView {
     partitionsLost: 0,
     stages: [],
     placement: null,
+    links: {},
     credits: {},
     checkpoint: null,
+    checkpointUpload: null,
+    boundaryFormats: noCompression.boundary,
+    boundaries: [],
+    alarms: [],
     ...change,
   };
 }
@@ -124,5 +130,7 @@ export function exampleState(): AppState {
     state: { kind: "connecting", reason: "looking for the network" },
     network: { url: "ws://127.0.0.1:9", connected: false, reason: "not connected yet" },
     workers: [],
+    connection: { maxUploadMbps: null, maxDownloadMbps: null, onMetered: "pause" },
+    metered: null,
   });
 }

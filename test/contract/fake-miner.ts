@@ -4,6 +4,7 @@ import type { Miner, MinerActivity, MinerEvent, MinerOptions } from "../../src/m
 import { type RunId, runIdSchema } from "../../src/protocol/ids.ts";
 import type { MachineView, MinerState } from "../../src/protocol/local-api.ts";
 import type { OwnerCommand } from "../../src/protocol/owner-commands.ts";
+import type { TrafficLimits } from "../../src/transport/traffic/traffic.ts";
 
 export class FakeMiner implements Miner {
   readonly options: MinerOptions;
@@ -23,6 +24,7 @@ export class FakeMiner implements Miner {
   opened = false;
   closedWithGraceMs: number | null = null;
   active: { readonly active: boolean; readonly reason: string } | null = null;
+  limits: TrafficLimits;
   readonly commands: OwnerCommand[] = [];
   /** What `command` fails with, when set. */
   commandError: Error | null = null;
@@ -31,6 +33,7 @@ export class FakeMiner implements Miner {
 
   constructor(options: MinerOptions) {
     this.options = options;
+    this.limits = options.limits;
     this.network = { url: options.networkUrl, connected: false, reason: "not connected yet" };
   }
 
@@ -64,6 +67,10 @@ export class FakeMiner implements Miner {
       network: this.network,
     });
     this.#calls.emit("setActive");
+  }
+
+  limit(limits: TrafficLimits): void {
+    this.limits = limits;
   }
 
   async command(command: OwnerCommand): Promise<RunId> {

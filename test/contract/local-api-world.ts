@@ -25,6 +25,9 @@ export async function startDaemonWorld(options: Partial<DaemonOptions> = {}): Pr
       memoryLimitBytes: 1 << 30,
       maximumStages: 64,
       apiPort: 0,
+      maxUploadMbps: null,
+      maxDownloadMbps: null,
+      onMetered: "pause",
     },
     device: { backend: "reference", precision: "f32", adapter: null },
     createMiner(minerOptions) {

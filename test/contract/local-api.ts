@@ -3,6 +3,7 @@
  * over the Electron bridge. The daemon is real; only its miner is a fake.
  */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { loadMachineSettings } from "../../src/miner/store/settings.ts";
 import { type AppView, applyApiEvent } from "../../src/protocol/app-view.ts";
 import { FailureError } from "../../src/protocol/failure.ts";
 import { runIdSchema } from "../../src/protocol/ids.ts";
@@ -73,6 +74,19 @@ export function describeLocalApi(name: string, connect: (world: DaemonWorld) => 
       const started = await api.call("start", {});
       expect(started).toMatchObject({ intent: "run", state: { kind: "waiting" } });
       expect(world.miner.active?.active).toBe(true);
+    });
+
+    it("changes what the machine may send and receive, at once and for the next start", async () => {
+      const limited = await api.call("limit", { maxUploadMbps: 8, onMetered: "allow" });
+      expect(limited.connection).toEqual({ maxUploadMbps: 8, maxDownloadMbps: null, onMetered: "allow" });
+      expect(world.miner.limits).toEqual({ upload: 1e6, download: null });
+      const lifted = await api.call("limit", { maxUploadMbps: null });
+      expect(lifted.connection).toMatchObject({ maxUploadMbps: null, onMetered: "allow" });
+      expect(world.miner.limits).toEqual({ upload: null, download: null });
+      expect(loadMachineSettings(world.stateFolder, {}, () => {}, {})).toMatchObject(lifted.connection);
+      await expect(api.call("limit", { maxUploadMbps: 0 })).rejects.toMatchObject({
+        failure: { code: "invalid-option" },
+      });
     });
 
     it("shows a change of state to subscribers", async () => {

@@ -1,4 +1,5 @@
 /** Peers with real sessions at a real gateway, in one process. Nobody trains: all stay on the roster of a first epoch. */
+
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,6 +11,7 @@ import type { Identity } from "../../src/protocol/identity.ts";
 import type { DeviceReport } from "../../src/protocol/messages.ts";
 import type { PeerLink } from "../../src/transport/peer-link.ts";
 import type { RelayLink } from "../../src/transport/relay-link.ts";
+import { Traffic } from "../../src/transport/traffic/traffic.ts";
 import type { PeerLinkNetwork } from "./peer-link.ts";
 
 const device: DeviceReport = {
@@ -45,6 +47,7 @@ export async function openGatewayNetwork(): Promise<PeerLinkNetwork> {
         url: network.url,
         credentials: { identity, name: "peer", role: "miner" },
         clock: systemClock,
+        traffic: new Traffic(systemClock),
         log: () => {},
       },
       {

@@ -54,6 +54,24 @@ describe("a daemon", () => {
     expect((await start({ initialIntent: "pause" })).miner.active?.active).toBe(false);
   });
 
+  it("does not work on a metered connection until it is allowed to, and says so", async () => {
+    const { daemon, miner } = await start({ probeMetered: async () => true });
+    expect(miner.active).toMatchObject({ active: false, reason: expect.stringContaining("metered") });
+    const { state } = await daemon.api.call("snapshot", {});
+    expect(state.machine).toMatchObject({ metered: true, state: { kind: "paused" } });
+    await daemon.api.call("limit", { onMetered: "allow" });
+    expect(miner.active).toMatchObject({ active: true });
+  });
+
+  it("goes on counting its traffic where it stopped", async () => {
+    const first = await start();
+    first.miner.activity = { ...first.miner.activity, bytesSent: 1000, bytesReceived: 500 };
+    await first.daemon.close();
+    const second = await start();
+    const { state } = await second.daemon.api.call("snapshot", {});
+    expect(state.traffic.total).toEqual({ sentBytes: 1000, receivedBytes: 500 });
+  });
+
   it("goes on with its intent lost, but never with its identity lost", async () => {
     await (await start()).daemon.close();
     writeFileSync(join(stateFolder, "intent.json"), '{"intent":');
@@ -85,7 +103,8 @@ describe("a daemon", () => {
     const place = taken.address();
     const apiPort = typeof place === "object" && place !== null ? place.port : 0;
     const limits = { threads: 1, memoryLimitBytes: 1 << 30, maximumStages: 64 };
-    const settings = { networkUrl: "ws://127.0.0.1:9", name: "test", ...limits, apiPort };
+    const connection = { maxUploadMbps: null, maxDownloadMbps: null, onMetered: "pause" } as const;
+    const settings = { networkUrl: "ws://127.0.0.1:9", name: "test", ...limits, ...connection, apiPort };
     await expect(start({ settings })).rejects.toMatchObject({ failure: { code: "port-in-use" } });
     taken.close();
     await start();

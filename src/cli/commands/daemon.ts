@@ -18,8 +18,14 @@ import {
   type MachineView,
   type ProcessView,
 } from "../../protocol/local-api.ts";
-import { machineText, processesText, statusText } from "../formats.ts";
-import { type CommonOptions, countValue, withCommonOptions } from "../option-types.ts";
+import { connectionText, machineText, processesText, statusText } from "../formats.ts";
+import {
+  type CommonOptions,
+  type ConnectionOptions,
+  countValue,
+  withCommonOptions,
+  withConnectionOptions,
+} from "../option-types.ts";
 import type { Output } from "../output.ts";
 import { withDaemon } from "../with-daemon.ts";
 
@@ -55,6 +61,22 @@ export function addDaemonCommands(program: Command, output: Output): void {
     toText: ({ lines }) => lines.map(formatLogLine).join("\n"),
   });
   addDoctorCommand(program, output);
+  addLimitCommand(program, output);
+}
+
+function addLimitCommand(program: Command, output: Output): void {
+  const command = program.command("limit").description(commands.limit.summary);
+  withConnectionOptions(withCommonOptions(command)).action(
+    async ({ state, maxUploadMbps, maxDownloadMbps, onMetered }: CommonOptions & ConnectionOptions) => {
+      const changes = {
+        ...(maxUploadMbps !== undefined && { maxUploadMbps: maxUploadMbps === "none" ? null : maxUploadMbps }),
+        ...(maxDownloadMbps !== undefined && { maxDownloadMbps: maxDownloadMbps === "none" ? null : maxDownloadMbps }),
+        ...(onMetered !== undefined && { onMetered }),
+      };
+      const machine = await withDaemon(state, (api) => api.call("limit", changes));
+      output.result<MachineView>(machine, ({ connection }) => connectionText(connection));
+    },
+  );
 }
 
 /** Where no daemon runs, this process examines the machine itself: that may be why none does. */

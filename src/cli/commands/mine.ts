@@ -5,7 +5,15 @@ import { stateFolderPath } from "../../miner/store/state-folder.ts";
 import { type DeviceChoice, deviceChoiceSchema } from "../../protocol/device-report.ts";
 import type { ProcessView } from "../../protocol/local-api.ts";
 import { untilStopped } from "../lifetime.ts";
-import { type CommonOptions, countValue, networkUrlValue, portValue, withCommonOptions } from "../option-types.ts";
+import {
+  type CommonOptions,
+  type ConnectionOptions,
+  countValue,
+  networkUrlValue,
+  portValue,
+  withCommonOptions,
+  withConnectionOptions,
+} from "../option-types.ts";
 import type { Output } from "../output.ts";
 import { parentMessageSchema, tellParent } from "../process-messages.ts";
 import { findUiFolder } from "../ui-folder.ts";
@@ -13,7 +21,7 @@ import { findUiFolder } from "../ui-folder.ts";
 const backends = deviceChoiceSchema.shape.backend.options;
 const precisions = deviceChoiceSchema.shape.precision.unwrap().options;
 
-interface MineOptions extends CommonOptions {
+interface MineOptions extends CommonOptions, ConnectionOptions {
   readonly network?: string;
   readonly name?: string;
   readonly threads?: number;
@@ -26,7 +34,8 @@ interface MineOptions extends CommonOptions {
 
 /** `tah mine`: the daemon in the foreground, the same that works behind the window. */
 export function addMineCommand(program: Command, output: Output): void {
-  withCommonOptions(program.command("mine").description("Train here for a network, without a window, until stopped."))
+  const command = program.command("mine").description("Train here for a network, without a window, until stopped.");
+  withConnectionOptions(withCommonOptions(command))
     .option("--network <url>", "the network's address, ws://HOST:PORT", networkUrlValue)
     .option("--name <name>", "what people call this machine")
     .option("--threads <number>", "processor threads to train with", countValue)
@@ -56,7 +65,9 @@ export function addMineCommand(program: Command, output: Output): void {
 function daemonOptions(options: MineOptions, output: Output): Omit<DaemonOptions, "createMiner"> {
   const stateFolder = options.state ?? stateFolderPath();
   const { network: networkUrl, name, threads, maximumStages, apiPort } = options;
-  const flags: SettingSources["flags"] = { networkUrl, name, threads, maximumStages, apiPort };
+  const { maxUploadMbps, maxDownloadMbps, onMetered } = options;
+  const machine = { name, threads, maximumStages, apiPort };
+  const flags: SettingSources["flags"] = { networkUrl, ...machine, maxUploadMbps, maxDownloadMbps, onMetered };
   const uiFolder = findUiFolder();
   return {
     stateFolder,

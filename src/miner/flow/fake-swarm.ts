@@ -292,8 +292,16 @@ export class FakeSwarm {
     return Promise.all(members.map((member) => this.heard(member, "merged", stage)));
   }
 
-  async stored(member: FakeMember, stage = member.stages[0]): Promise<MessageOf<"stored">> {
-    member.places.handle({ type: "store-checkpoint", at: { ...this.at, stage: stage ?? 0 } });
+  /** Of what the member merged last. */
+  async snapshot(member: FakeMember, stage = member.stages[0] ?? 0): Promise<MessageOf<"snapshot">> {
+    const { weightsHash } = await this.heard(member, "merged", stage);
+    member.places.handle({ type: "take-snapshot", at: { ...this.at, stage }, weightsHash });
+    return this.heard(member, "snapshot", stage);
+  }
+
+  async stored(member: FakeMember, stage = member.stages[0] ?? 0): Promise<MessageOf<"stored">> {
+    await this.snapshot(member, stage);
+    member.places.handle({ type: "store-checkpoint", at: { ...this.at, stage } });
     return this.heard(member, "stored", stage);
   }
 

@@ -19,8 +19,6 @@ export type Phase = { readonly place: Place } & (
   | { readonly kind: "merging" }
   /** Holds the next epoch's starting weights. */
   | { readonly kind: "merged" }
-  /** Puts them into the blob store for everybody. */
-  | { readonly kind: "storing" }
   /** Something failed, and what it held is lost; it may be prepared again. */
   | { readonly kind: "failed"; readonly failure: Failure }
   /** The place is not this miner's any more. */
@@ -41,7 +39,6 @@ type Working = Extract<MinerState, { readonly stages: unknown }>["kind"];
 
 /** What people are told. Of several replicas those that come first here say what the miner does. */
 const sayings: readonly { readonly phase: Phase["kind"]; readonly kind: Working; readonly doing: string }[] = [
-  { phase: "storing", kind: "merging", doing: "Storing the checkpoint of" },
   { phase: "merging", kind: "merging", doing: "Averaging the work on" },
   { phase: "uploading", kind: "merging", doing: "Handing in the work on" },
   { phase: "training", kind: "training", doing: "Training" },

@@ -9,6 +9,7 @@ import type { MinerState } from "../../protocol/local-api.ts";
 import { type GatewayMessage, rosterBytes } from "../../protocol/messages.ts";
 import type { PeerLink } from "../../transport/peer-link.ts";
 import type { EngineSource } from "../compute-host/compute-worker.ts";
+import { type SnapshotOrder, Snapshots } from "../snapshots/snapshots.ts";
 import { DropLog } from "./drop-log.ts";
 import type { ReplicaOptions } from "./epoch-acts.ts";
 import { type Held, HeldPlaces } from "./held-places.ts";
@@ -20,6 +21,7 @@ import { Recovery } from "./recovery.ts";
 import { type Pauses, Repetition } from "./repetition.ts";
 import { type EpochMessage, Replica } from "./replica.ts";
 
+type EpochOrder = Place | EpochMessage;
 type IdleMessage = Extract<GatewayMessage, { type: "idle" }>;
 
 export interface PlacesOptions extends Omit<ReplicaOptions, "engines" | "peers"> {
@@ -48,6 +50,7 @@ export class Places {
   readonly #peers: Peers;
   readonly #mailroom: Mailroom;
   readonly #recovery: Recovery;
+  readonly #snapshots: Snapshots;
   /** `join`, until it is answered. */
   readonly #asking: Repetition;
   #standing: Standing = { kind: "paused", reason: "Not asked to train yet." };
@@ -67,6 +70,9 @@ export class Places {
       open: (place) => this.#open(place),
       isPausing: () => this.#recovery.isPausing,
       changed: () => this.#changed(),
+    });
+    this.#snapshots = new Snapshots(options, (stage, weightsHash) => {
+      return this.#held.of(stage)?.engineHolding(weightsHash) ?? null;
     });
     this.#peers = new Peers(self, (message) => this.#mailroom.receive(message));
     this.#mailroom = new Mailroom({
@@ -148,11 +154,19 @@ export class Places {
     } else await this.#leaving?.promise;
   }
 
-  handle(message: Place | EpochMessage | IdleMessage): void {
+  handle(message: EpochOrder | SnapshotOrder | IdleMessage): void {
     const { log, isSigned } = this.#options;
     if (message.type === "prepare") {
-      if (this.#isAtWork && this.#held.prepare(message)) this.#asking.end();
-    } else if (message.type === "idle") {
+      if (!this.#isAtWork || !this.#held.prepare(message)) return;
+      this.#asking.end();
+      this.#snapshots.epochBegins(message.at);
+    } else if (
+      message.type === "take-snapshot" ||
+      message.type === "store-checkpoint" ||
+      message.type === "abandon-checkpoint"
+    )
+      this.#snapshots.handle(message);
+    else if (message.type === "idle") {
       if (this.#isAtWork) this.#idle(message.reason);
     } else if (
       (message.type === "start" || message.type === "roster") &&
@@ -165,11 +179,13 @@ export class Places {
   /** The miner works for this run from here on, or for none: what it has of others ends. */
   assigned(runId: RunId | null): void {
     this.#held.endOthersThan(runId);
+    this.#snapshots.dropOthersThan(runId);
     this.#changed();
   }
 
   /** Ends everything, at once. */
   async close(): Promise<void> {
+    this.#snapshots.dropOthersThan(null);
     this.#held.endAll();
     await this.#held.ended();
   }
@@ -229,6 +245,7 @@ export class Places {
     const leaving = this.#leaving;
     this.#leaving = null;
     leaving?.resolve();
+    this.#snapshots.dropOthersThan(null);
     this.#held.endAll();
     this.#asking.end();
     this.#options.send({ type: "leave", reason: reason.slice(0, 200) });

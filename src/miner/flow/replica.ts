@@ -1,15 +1,16 @@
 /**
  * A replica's life, as `docs/protocol.md` tells it: prepare → ready → start … source-done → upload → contributed → reduce → reduced →
- * apply → merged → store-checkpoint → stored, and again. This file leads it from act to act; `epoch-acts.ts` and `../merge` say
+ * apply → merged, and again. This file leads it from act to act; `epoch-acts.ts` and `../merge` say
  * what it does in each. It keeps its phase and its state through lost sessions.
  */
 import type { Answer, AnsweredKind, Verdict } from "../../protocol/answer.ts";
 import type { ExchangeMessage } from "../../protocol/exchange-messages.ts";
 import type { Failure } from "../../protocol/failure.ts";
-import { type MinerId, samePlace } from "../../protocol/ids.ts";
+import { type BlobHash, type MinerId, samePlace } from "../../protocol/ids.ts";
 import { encodeBody, type MergeMessage } from "../../protocol/merge-messages.ts";
 import type { ClientMessage, GatewayMessage } from "../../protocol/messages.ts";
 import type { MicrobatchMessage } from "../../protocol/microbatch.ts";
+import type { ComputeEngine } from "../compute-host/compute-worker.ts";
 import { ErrorFeedbackKeeper } from "../merge/error-feedback-keeper.ts";
 import { MergeActs, type Trained } from "../merge/merge-acts.ts";
 import { EpochActs, type ReplicaOptions } from "./epoch-acts.ts";
@@ -22,10 +23,7 @@ import type { Routes } from "./routes.ts";
 import { Holding } from "./starting-state.ts";
 
 /** Messages that lead a replica through an epoch. */
-export type EpochMessage = Extract<
-  GatewayMessage,
-  { type: "start" | "roster" | "upload" | "reduce" | "apply" | "store-checkpoint" }
->;
+export type EpochMessage = Extract<GatewayMessage, { type: "start" | "roster" | "upload" | "reduce" | "apply" }>;
 
 export interface ReplicaListener {
   changed(): void;
@@ -39,15 +37,8 @@ export interface ReplicaListener {
 const reportPauses: Pauses = { firstMs: 1000, longestMs: 5000 };
 /** Who trains has nothing to report; but when nothing comes any more, what should have come next may be lost. */
 const silencePauses: Pauses = { firstMs: 15_000, longestMs: 15_000 };
-const reports: readonly ClientMessage["type"][] = [
-  "ready",
-  "source-done",
-  "contributed",
-  "reduced",
-  "merged",
-  "stored",
-];
-const handsOver: readonly Phase["kind"][] = ["training", "uploading", "merging", "storing"];
+const reports: readonly ClientMessage["type"][] = ["ready", "source-done", "contributed", "reduced", "merged"];
+const handsOver: readonly Phase["kind"][] = ["training", "uploading", "merging"];
 const nothingTrained: Trained = { meanLossNats: null, computeMs: 0, boundary: null };
 
 export class Replica {
@@ -58,6 +49,7 @@ export class Replica {
   readonly #errorFeedback: ErrorFeedbackKeeper;
   readonly #report: Repetition;
   readonly #listener: ReplicaListener;
+  readonly #holding = new Holding();
   #routes: Routes | null = null;
   #trained = nothingTrained;
   /** The last report, in as many messages as it took. */
@@ -72,10 +64,9 @@ export class Replica {
       { kind: "ended", place },
       { entered: (phase) => this.#entered(phase), failed: (error) => this.#failed(failureFrom(error)) },
     );
-    const holding = new Holding();
     const repeating = { ...options, send: (message: ClientMessage) => this.#send(message) };
     this.#errorFeedback = new ErrorFeedbackKeeper(options);
-    this.#epochActs = new EpochActs(repeating, this.#phases, holding, this.#errorFeedback);
+    this.#epochActs = new EpochActs(repeating, this.#phases, this.#holding, this.#errorFeedback);
     this.#mergeActs = new MergeActs(
       {
         ...repeating,
@@ -83,9 +74,9 @@ export class Replica {
         isLive: (miner: MinerId) => this.#isLive(miner),
       },
       this.#phases,
-      holding,
+      this.#holding,
       () => {
-        this.#errorFeedback.merged(this.#place, holding.loaded);
+        this.#errorFeedback.merged(this.#place, this.#holding.loaded);
         listener.merged();
       },
     );
@@ -98,6 +89,12 @@ export class Replica {
 
   get #place(): Place {
     return this.#phases.phase.place;
+  }
+
+  /** The engine, if it holds an epoch's start with these weights, and has not trained on it. */
+  engineHolding(weightsHash: BlobHash): ComputeEngine | null {
+    const held = this.#holding.current;
+    return held !== null && held.epoch !== null && held.weightsHash === weightsHash ? held.engine : null;
   }
 
   connected(): void {

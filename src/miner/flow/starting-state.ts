@@ -48,10 +48,11 @@ export interface CheckpointSources {
 export function holdsStartOf(place: Place, held: HeldState | null, engine: ComputeEngine): held is HeldState {
   if (held === null || held.engine !== engine || held.epoch !== place.at.epoch || !sameStage(held.openedFor, place))
     return false;
-  return place.checkpoint === null || place.checkpoint.weights.hash === held.weightsHash;
+  // Initial weights are those of the first epoch, or are drawn anew when a run begins again.
+  return place.checkpoint === null ? held.epoch === 0 : place.checkpoint.weights.hash === held.weightsHash;
 }
 
-/** Rejects with `FailureError` of the blobs and of the engine, and with state-corrupt when the checkpoint does not fit the stage. */
+/** Rejects with `FailureError` of the blobs and of the engine, with blob-not-found when nobody can hand the state out yet, and with state-corrupt when the checkpoint does not fit the stage. */
 export async function loadStart(
   place: Place,
   engine: ComputeEngine,
@@ -75,6 +76,8 @@ export async function loadStart(
   if (checkpoint === null) {
     return { ...held, weightsHash: await engine.call("weightsHash") };
   }
+  if (checkpoint.optimizer === null)
+    throw new FailureError("blob-not-found", "Nobody can hand out what the epoch starts from yet.", { retry: true });
   const [weights, optimizer] = await Promise.all([
     fetchPart(checkpoint.weights, checkpoint.holders, sources, signal),
     fetchPart(checkpoint.optimizer, checkpoint.holders, sources, signal),

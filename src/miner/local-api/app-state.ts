@@ -4,7 +4,7 @@
  */
 import type { AppChange } from "../../protocol/app-view.ts";
 import type { MinerId } from "../../protocol/ids.ts";
-import type { ActivityView, AppState, LogLine, MachineView } from "../../protocol/local-api.ts";
+import type { ActivityView, AppState, LogLine, MachineView, TrafficView } from "../../protocol/local-api.ts";
 import type { Telemetry } from "../../protocol/run-view.ts";
 import type { MinerActivity } from "../miner.ts";
 
@@ -25,11 +25,19 @@ export const noActivity: ActivityView = {
   trainingSeconds: 0,
 };
 
+const noTraffic: TrafficView = {
+  total: { sentBytes: 0, receivedBytes: 0 },
+  runs: [],
+  sentBytesPerSecond: 0,
+  receivedBytesPerSecond: 0,
+};
+
 export function initialState(machine: MachineView): AppState {
   return {
     machine,
     activity: noActivity,
     credits: { estimated: 0, pending: 0, payable: 0, paid: 0 },
+    traffic: noTraffic,
     runs: [],
     run: null,
     telemetry: null,

@@ -4,9 +4,8 @@
  * die.
  */
 
-import { FailureError } from "../../protocol/failure.ts";
 import { hashBytes } from "../../protocol/identity.ts";
-import { type BlobRef, type MinerId, minerIdSchema, runIdSchema } from "../../protocol/ids.ts";
+import { type MinerId, minerIdSchema, runIdSchema } from "../../protocol/ids.ts";
 import { decodeBody, encodeBody, mergeMessageSchema } from "../../protocol/merge-messages.ts";
 import type { ClientMessage } from "../../protocol/messages.ts";
 import { noCompression } from "../../protocol/run-config.ts";
@@ -199,7 +198,6 @@ export class FakeSwarm {
       {
         self: id,
         peerBlobs,
-        blobs: new FakeBlobs(),
         clock: this.clock,
         tell: (to, message) => void link.send(to, "merge", encodeBody(message)).catch(() => undefined),
         isLive: (miner) => this.isOnRoster(miner),
@@ -224,26 +222,5 @@ export class FakeSwarm {
       this.#moment();
       if (this.live.has(from)) this.onReport(from, message);
     });
-  }
-}
-
-/** For tests: blobs that are nowhere but in memory. */
-class FakeBlobs {
-  readonly stored = new Map<string, Uint8Array>();
-
-  async put(bytes: Uint8Array): Promise<BlobRef> {
-    const ref = { hash: hashBytes(bytes), bytes: bytes.length };
-    this.stored.set(ref.hash, Uint8Array.from(bytes));
-    return ref;
-  }
-
-  async keep(bytes: Uint8Array) {
-    const ref = await this.put(bytes);
-    const read = (offset: number, length: number) => {
-      const stored = this.stored.get(ref.hash);
-      if (stored === undefined) throw new FailureError("blob-not-found", "It was forgotten.");
-      return stored.subarray(offset, offset + length);
-    };
-    return { ref, source: { bytes: ref.bytes, read } };
   }
 }

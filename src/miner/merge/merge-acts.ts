@@ -1,18 +1,14 @@
 /**
- * The end of an epoch, act by act: a replica contributes, averages what it owns, takes everybody's step, and stores the result. The
- * acts are phases of the replica, which `../flow` led there; the merge behind them lasts until it is prepared for another epoch.
+ * The end of an epoch, act by act: a replica contributes, averages what it owns, and takes everybody's step. The acts are phases of the replica, which `../flow` led there; the merge behind them lasts until it is prepared for another epoch.
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { assertNever } from "../../protocol/assert-never.ts";
 import { failureOf } from "../../protocol/failure.ts";
-import { bytesOf } from "../../protocol/identity.ts";
 import { type MinerId, type PlaceRef, samePlace, shortId } from "../../protocol/ids.ts";
 import type { MergeMessage } from "../../protocol/merge-messages.ts";
 import type { BoundaryHealth, ClientMessage, GatewayMessage } from "../../protocol/messages.ts";
 import { partitionsOf } from "../../protocol/partitions.ts";
 import { stageNames } from "../../protocol/stage-names.ts";
-import type { Offered } from "../../transport/blob-serving.ts";
-import type { BlobClient } from "../../transport/blobs/blob-client.ts";
 import type { ComputeEngine } from "../compute-host/compute-worker.ts";
 import { holdsState, type Phase, placeOf } from "../flow/phase.ts";
 import type { PhaseKeeper } from "../flow/phase-keeper.ts";
@@ -21,11 +17,10 @@ import type { Holding } from "../flow/starting-state.ts";
 import { Merge } from "./merge.ts";
 import type { MergeSurroundings } from "./merge-surroundings.ts";
 
-export type MergeOrder = Extract<GatewayMessage, { type: "upload" | "reduce" | "apply" | "store-checkpoint" }>;
+export type MergeOrder = Extract<GatewayMessage, { type: "upload" | "reduce" | "apply" }>;
 type OrderOf<T extends MergeOrder["type"]> = Extract<MergeOrder, { type: T }>;
 
 export interface MergeOptions extends MergeSurroundings {
-  readonly blobs: Pick<BlobClient, "put" | "keep">;
   readonly send: (message: ClientMessage) => void;
 }
 
@@ -59,8 +54,6 @@ export class MergeActs {
   /** What others of the stage said before this replica knew of the merge. */
   readonly #early = new Map<MinerId, MergeMessage>();
   #current: Current | null = null;
-  /** For joiners. */
-  #checkpoint: readonly Offered[] = [];
 
   /** `onMerged` is called at each epoch that was brought to its end. */
   constructor(options: MergeOptions, phases: PhaseKeeper, holding: Holding, onMerged: () => void) {
@@ -81,9 +74,6 @@ export class MergeActs {
         break;
       case "apply":
         this.#apply(place, order);
-        break;
-      case "store-checkpoint":
-        this.#store(place);
         break;
       default:
         assertNever(order);
@@ -106,7 +96,6 @@ export class MergeActs {
   /** The replica is in another phase: perhaps of another epoch, or it has lost what it held. */
   entered(phase: Phase): void {
     const isOver = (at: PlaceRef) => !holdsState(phase) || !samePlace(phase.place.at, at);
-    if (phase.kind === "ended") this.#withdrawCheckpoint();
     for (const [from, { at }] of this.#early) if (isOver(at)) this.#early.delete(from);
     if (this.#current === null || !isOver(this.#current.place.at)) return;
     this.#current.ending.abort();
@@ -144,7 +133,7 @@ export class MergeActs {
 
   /** Also after a contribution that came too late. */
   #reduce(place: Place, order: OrderOf<"reduce">): void {
-    if (!this.#isBeforeOrIn("storing")) return;
+    if (!this.#isBeforeOrIn("merged")) return;
     const { merge, ending, reduced } = this.#mergeOf(place, order.replicas);
     if (this.#isBeforeOrIn("contributed")) this.#phases.enter({ kind: "merging", place });
     const { clock, send, log } = this.#options;
@@ -179,7 +168,6 @@ export class MergeActs {
       ending.signal.throwIfAborted();
       if (weightsHash === null) return;
       this.#holding.current = { ...held, epoch: place.at.epoch + 1, weightsHash };
-      this.#withdrawCheckpoint();
       this.#onMerged();
       this.#options.log(
         "debug",
@@ -190,54 +178,8 @@ export class MergeActs {
     });
   }
 
-  #store(place: Place): void {
-    if (this.#phases.phase.kind !== "merged") return;
-    const signal = this.#phases.enter({ kind: "storing", place });
-    this.#phases.work(signal, async () => {
-      const { blobs, send } = this.#options;
-      const state = await this.#holding.loaded.engine.call("state");
-      const vectors = [bytesOf(state.weights), bytesOf(state.optimizer)] as const;
-      signal.throwIfAborted();
-      const weights = await blobs.put(vectors[0], { signal });
-      const optimizer = await blobs.put(vectors[1], { signal });
-      signal.throwIfAborted();
-      this.#phases.enter({ kind: "merged", place });
-      send({ type: "stored", at: place.at, weights, optimizer });
-      await this.#offerCheckpoint(vectors);
-    });
-  }
-
-  /** Joiners may fetch it from here, rather than from the network. A full disk is no reason to stop training. */
-  async #offerCheckpoint(vectors: readonly Uint8Array[]): Promise<void> {
-    const { blobs, peerBlobs, log } = this.#options;
-    this.#withdrawCheckpoint();
-    try {
-      for (const bytes of vectors) {
-        const { ref, source } = await blobs.keep(bytes);
-        this.#checkpoint = [...this.#checkpoint, peerBlobs.offerSource(ref.hash, source)];
-      }
-    } catch (error) {
-      const failure = failureOf(error);
-      if (failure === undefined) throw error;
-      log("warning", `The checkpoint is not offered to joiners: ${failure.message}`);
-    }
-  }
-
-  #withdrawCheckpoint(): void {
-    for (const offered of this.#checkpoint) offered.withdraw();
-    this.#checkpoint = [];
-  }
-
-  #isBeforeOrIn(last: "contributed" | "merging" | "storing"): boolean {
-    const order: readonly Phase["kind"][] = [
-      "ready",
-      "training",
-      "uploading",
-      "contributed",
-      "merging",
-      "merged",
-      "storing",
-    ];
+  #isBeforeOrIn(last: "contributed" | "merging" | "merged"): boolean {
+    const order: readonly Phase["kind"][] = ["ready", "training", "uploading", "contributed", "merging", "merged"];
     const index = order.indexOf(this.#phases.phase.kind);
     return index !== -1 && index <= order.indexOf(last);
   }

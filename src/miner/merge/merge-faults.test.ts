@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { FailureError } from "../../protocol/failure.ts";
-import { bytesOf, hashBytes } from "../../protocol/identity.ts";
+import { hashBytes } from "../../protocol/identity.ts";
 import type { ClientMessage } from "../../protocol/messages.ts";
 import { ownersPerPartition } from "../../protocol/partitions.ts";
 import type { VectorCodec } from "../../protocol/run-config.ts";
@@ -243,27 +243,6 @@ describe.each(codecs)("slices $name", ({ codec, parameters, tolerance }) => {
       expect(outcome.lost).toBe(0);
       const honest = { ...outcome, contributors: outcome.contributors.filter((contributor) => contributor !== id) };
       expect(relativeError(swarm, contributions, honest)).toBeLessThan(tolerance);
-    });
-
-    it("that stores the checkpoint serves it to joiners until the next merge", async () => {
-      const { swarm, orchestrator } = swarmOf(2);
-      await orchestrator.merge();
-      const [storer, joiner] = swarm.members;
-      if (storer === undefined || joiner === undefined) throw new Error("two members");
-      const stored = Promise.withResolvers<Extract<ClientMessage, { type: "stored" }>>();
-      onReports(swarm, (_, message) => {
-        if (message.type === "stored") stored.resolve(message);
-      });
-      swarm.order(storer.id, { type: "store-checkpoint", at: fakePlace.at });
-      const { weights } = await stored.promise;
-      expect(weights.hash).toBe(hashBytes(bytesOf(storer.engine.weights)));
-      storer.phases.enter({ kind: "preparing", place: { ...fakePlace, at: { ...fakePlace.at, epoch: 4 } } });
-      let fetched: Uint8Array | null = null;
-      void joiner.peerBlobs.get(weights, [storer.id]).then((bytes) => {
-        fetched = bytes;
-      });
-      await swarm.until(() => fetched !== null);
-      expect(hashBytes(fetched ?? new Uint8Array())).toBe(weights.hash);
     });
 
     it("that is prepared for the next epoch keeps nothing of this one's merge", async () => {

@@ -2,6 +2,7 @@
  * One WebSocket to the gateway, from opening to closing: challenge, hello, welcome, then messages both ways. When it closes
  * it is used up; `session.ts` opens the next one.
  */
+import type { Socket } from "node:net";
 import { WebSocket } from "ws";
 import { type Failure, FailureError, failureOf } from "../../protocol/failure.ts";
 import { isFrame, maxChunkBytes } from "../../protocol/frames.ts";
@@ -16,6 +17,7 @@ import {
   protocolVersion,
 } from "../../protocol/messages.ts";
 import { RelayLink } from "../../transport/relay-link.ts";
+import type { Traffic } from "../../transport/traffic/traffic.ts";
 import type { Clock } from "./clock.ts";
 import { software } from "./software.ts";
 
@@ -47,26 +49,32 @@ export class Connection {
   readonly #credentials: Credentials;
   readonly #handlers: ConnectionHandlers;
   readonly #clock: Clock;
+  readonly #traffic: Traffic;
   #state: ConnectionState = "connecting";
   #stopSilenceTimer: () => void = () => {};
   #networkId = "";
   /** Why the gateway said that it closes. */
   #refusal: Failure | null = null;
 
-  constructor(url: string, credentials: Credentials, handlers: ConnectionHandlers, clock: Clock) {
+  constructor(url: string, credentials: Credentials, handlers: ConnectionHandlers, clock: Clock, traffic: Traffic) {
     this.#credentials = credentials;
     this.#handlers = handlers;
     this.#clock = clock;
+    this.#traffic = traffic;
     this.#socket = new WebSocket(new URL("/session", url), {
       perMessageDeflate: false,
       maxPayload: Math.max(maxServerMessageBytes, 2 * maxChunkBytes),
       handshakeTimeout: silenceMs,
     });
     this.link = new RelayLink(this.#socket, {
+      pacing: traffic,
       onDropped: (from, error) => handlers.frameDropped(from, error.failure),
     });
+    this.#socket.once("upgrade", ({ socket }) => {
+      traffic.watch(socket);
+      this.#socket.once("open", () => this.#pace(socket));
+    });
     this.#socket.on("message", (data: Buffer) => this.#received(data));
-    this.#socket.on("ping", () => this.#heard());
     this.#socket.on("error", (error) => this.#close(unreachable(error.message)));
     this.#socket.on("close", () => this.#close(this.#refusal ?? unreachable("The connection was closed.")));
     this.#heard();
@@ -80,7 +88,7 @@ export class Connection {
   /** False when the connection is not open, or no longer. */
   send(message: ClientMessage): boolean {
     if (this.#state !== "open") return false;
-    this.#socket.send(encodeMessage(message));
+    this.#write(message);
     return true;
   }
 
@@ -90,8 +98,26 @@ export class Connection {
     this.#close({ code: "cancelled", message: "The session was closed.", action: "", retry: false });
   }
 
+  /** Not read from while the download is in debt: then the sender finds the receive window full, and waits. */
+  #pace(socket: Socket): void {
+    const { download } = this.#traffic;
+    socket.on("data", ({ length }: Buffer) => {
+      this.#heard();
+      this.#traffic.read(length);
+      if (download.isOpen || this.#socket.isPaused) return;
+      this.#socket.pause();
+      download.whenOpen("urgent", () => this.#socket.resume());
+    });
+  }
+
+  /** Control messages are small, and are not kept waiting; others wait the longer for them. */
+  #write(message: ClientMessage): void {
+    const bytes = encodeMessage(message);
+    this.#socket.send(bytes);
+    this.#traffic.wrote(bytes.length);
+  }
+
   #received(data: Buffer): void {
-    this.#heard();
     if (this.#state === "closed") return;
     try {
       if (this.#state === "open" && isFrame(data)) this.link.receive(data);
@@ -122,17 +148,15 @@ export class Connection {
     const { identity, name, role } = this.#credentials;
     this.#networkId = message.networkId;
     this.#state = "greeting";
-    this.#socket.send(
-      encodeMessage({
-        type: "hello",
-        protocol: protocolVersion,
-        software,
-        role,
-        minerId: identity.minerId,
-        name,
-        signature: Uint8Array.from(identity.sign(sessionProof(message.nonce, message.networkId, role))),
-      }),
-    );
+    this.#write({
+      type: "hello",
+      protocol: protocolVersion,
+      software,
+      role,
+      minerId: identity.minerId,
+      name,
+      signature: Uint8Array.from(identity.sign(sessionProof(message.nonce, message.networkId, role))),
+    });
   }
 
   #enter(message: GatewayMessage): void {

@@ -5,6 +5,7 @@ import type { RunId } from "../../protocol/ids.ts";
 import type { GatewayMessage } from "../../protocol/messages.ts";
 import type { OwnerCommand } from "../../protocol/owner-commands.ts";
 import type { RunSummary, RunUpdate, RunView } from "../../protocol/run-view.ts";
+import { Traffic } from "../../transport/traffic/traffic.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { Connection } from "./connection.ts";
 import { OwnerCommands } from "./owner-commands.ts";
@@ -78,6 +79,7 @@ async function visit<T>(
       },
     },
     clock,
+    new Traffic(clock),
   );
   const visitor = createVisitor(connection, resolve, reject);
   try {

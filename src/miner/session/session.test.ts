@@ -11,6 +11,7 @@ import {
   type GatewayMessage,
   protocolVersion,
 } from "../../protocol/messages.ts";
+import { Traffic } from "../../transport/traffic/traffic.ts";
 import { backOffMs } from "./back-off.ts";
 import { FakeClock } from "./fake-clock.ts";
 import { Session } from "./session.ts";
@@ -35,7 +36,7 @@ describe("a session", () => {
     const url = `ws://127.0.0.1:${(server.address() as AddressInfo).port}`;
     const credentials = { identity, name: "test", role: "miner" } as const;
     session = new Session(
-      { url, credentials, clock, log: () => {} },
+      { url, credentials, clock, traffic: new Traffic(clock), log: () => {} },
       {
         opened: () => happened.push("opened"),
         message: (message) => happened.push(message),

@@ -5,6 +5,7 @@
 import type { Failure } from "../../protocol/failure.ts";
 import type { ClientMessage, GatewayMessage } from "../../protocol/messages.ts";
 import type { RelayLink } from "../../transport/relay-link.ts";
+import type { Traffic } from "../../transport/traffic/traffic.ts";
 import { backOffMs } from "./back-off.ts";
 import type { Clock } from "./clock.ts";
 import { Connection, type Credentials } from "./connection.ts";
@@ -14,6 +15,7 @@ export interface SessionOptions {
   readonly url: string;
   readonly credentials: Credentials;
   readonly clock: Clock;
+  readonly traffic: Traffic;
   readonly log: (level: "debug" | "info" | "warning", text: string) => void;
 }
 
@@ -70,7 +72,7 @@ export class Session {
   }
 
   #connect(): void {
-    const { url, credentials, clock, log } = this.#options;
+    const { url, credentials, clock, traffic, log } = this.#options;
     const connection = new Connection(
       url,
       credentials,
@@ -88,6 +90,7 @@ export class Session {
         closed: (failure) => this.#lost(failure),
       },
       clock,
+      traffic,
     );
     this.#connection = connection;
   }

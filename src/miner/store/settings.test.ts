@@ -1,8 +1,8 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { loadSettings, resolveSettings, type SettingSources } from "./settings.ts";
+import { loadSettings, resolveSettings, type SettingSources, storeConnectionRules } from "./settings.ts";
 
 const network = "ws://192.168.1.10:7700";
 
@@ -24,6 +24,9 @@ describe("settings", () => {
       memoryLimitBytes: Math.floor(totalmem() * 0.75),
       maximumStages: 64,
       apiPort: 0,
+      maxUploadMbps: null,
+      maxDownloadMbps: null,
+      onMetered: "pause",
     });
   });
 
@@ -44,10 +47,33 @@ describe("settings", () => {
       failing("invalid-config", "TAH_NETWORK_URL: must be an address such as"),
     ],
     [{ flags: { apiPort: "65536" } }, failing("invalid-option", "--api-port: ")],
+    [{ flags: { maxUploadMbps: 0 } }, failing("invalid-option", "--max-upload-mbps: is at least 0.1")],
+    [{ environment: { TAH_MAX_DOWNLOAD_MBPS: "fast" } }, failing("invalid-config", "TAH_MAX_DOWNLOAD_MBPS: ")],
+    [{ environment: { TAH_ON_METERED: "maybe" } }, failing("invalid-config", "TAH_ON_METERED: ")],
     [{ flags: { networkUrl: "nonsense" } }, failing("invalid-option", "--network: ")],
     [{}, failing("invalid-config", "no network is named")],
   ])("name what is wrong in %j", (sources, failure) => {
     expect(() => resolve(sources)).toThrow(failure);
+  });
+
+  it("lift a limit that an earlier source has", () => {
+    const file = JSON.stringify({ networkUrl: network, maxUploadMbps: 5, maxDownloadMbps: 50 });
+    const environment = { TAH_MAX_UPLOAD_MBPS: "2.5", TAH_MAX_DOWNLOAD_MBPS: "none" };
+    expect(resolve({ file, environment })).toMatchObject({ maxUploadMbps: 2.5, maxDownloadMbps: null });
+    expect(resolve({ file, flags: { maxUploadMbps: "none" } })).toMatchObject({ maxUploadMbps: null });
+  });
+
+  it("remember what was changed beside what a person wrote, and touch nothing that they cannot read", () => {
+    const folder = mkdtempSync(join(tmpdir(), "tah-settings-"));
+    const file = join(folder, "config.json");
+    writeFileSync(file, JSON.stringify({ networkUrl: network, name: "farm 7", maxUploadMbps: 5 }));
+    storeConnectionRules(folder, { maxUploadMbps: null, onMetered: "allow" });
+    const remembered = { networkUrl: network, name: "farm 7", maxUploadMbps: null, onMetered: "allow" };
+    expect(loadSettings(folder, {}, unexpected, {})).toMatchObject(remembered);
+    writeFileSync(file, "{ torn");
+    expect(() => storeConnectionRules(folder, { maxUploadMbps: 1 })).toThrow(failing("invalid-config", "config.json"));
+    expect(readFileSync(file, "utf8")).toBe("{ torn");
+    rmSync(folder, { recursive: true });
   });
 
   it("pass over a file that was torn, and say so", () => {

@@ -5,12 +5,24 @@
 import { availableParallelism, hostname, totalmem } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
-import { readFileIfPresent } from "../../disk/atomic-file.ts";
+import { readFileIfPresent, writeFileAtomically } from "../../disk/atomic-file.ts";
 import { type FailureCode, FailureError } from "../../protocol/failure.ts";
+import { type ConnectionRules, connectionRulesSchema } from "../../protocol/local-api.ts";
+import { parseJson } from "../json.ts";
 
 /** The environment and flags come as text. */
 const integer = (schema: z.ZodInt) =>
   z.preprocess((value) => (typeof value === "string" && /^\d+$/.test(value) ? Number(value) : value), schema);
+
+/** "none" lifts what an earlier source says. */
+const megabits = (schema: ConnectionRulesShape["maxUploadMbps"]) =>
+  z.preprocess((value) => {
+    if (value === "none") return null;
+    return typeof value === "string" && /^\d+(\.\d+)?$/.test(value) ? Number(value) : value;
+  }, schema);
+
+type ConnectionRulesShape = typeof connectionRulesSchema.shape;
+const { maxUploadMbps, maxDownloadMbps, onMetered } = connectionRulesSchema.shape;
 
 const settingsSchema = z.strictObject({
   /** Address of the network's gateway. */
@@ -23,6 +35,9 @@ const settingsSchema = z.strictObject({
   maximumStages: integer(z.int().min(1).max(64)),
   /** Of the local API; 0: any free one. */
   apiPort: integer(z.int().min(0).max(65_535)),
+  maxUploadMbps: megabits(maxUploadMbps),
+  maxDownloadMbps: megabits(maxDownloadMbps),
+  onMetered,
 });
 
 export type DaemonSettings = Readonly<z.output<typeof settingsSchema>>;
@@ -59,6 +74,17 @@ export function loadMachineSettings(
   return mergeSources({ file: readFileIfPresent(join(folder, "config.json")), environment, flags }, onLost);
 }
 
+/** Writes what was changed while the daemon runs into config.json, beside what else is there. Throws invalid-config, disk-full, file-unreadable. */
+export function storeConnectionRules(folder: string, rules: Partial<ConnectionRules>): void {
+  const file = join(folder, "config.json");
+  const content = z.record(z.string(), z.unknown()).safeParse(parseJson(readFileIfPresent(file) ?? "{}"));
+  if (!content.success)
+    throw new FailureError("invalid-config", `${file} is not JSON, so nothing can be added to it`, {
+      action: "Mend it, or move it away.",
+    });
+  writeFileAtomically(file, `${JSON.stringify({ ...content.data, ...rules }, null, 2)}\n`);
+}
+
 /**
  * Throws `FailureError` invalid-config or invalid-option, naming the source and the key. A file that is not JSON at all (torn by
  * a crash, say) is passed over, and `onLost` hears of it.
@@ -81,7 +107,7 @@ function mergeSources(sources: SettingSources, onLost: (text: string) => void): 
   };
 }
 
-/** Polite: one core and a quarter of the memory are left to the person. */
+/** Polite: one core and a quarter of the memory are left to the person, and what is sent costs nothing. */
 function defaultSettings(): MachineSettings {
   return {
     name: hostname().slice(0, 64) || "this machine",
@@ -89,6 +115,9 @@ function defaultSettings(): MachineSettings {
     memoryLimitBytes: Math.floor(totalmem() * 0.75),
     maximumStages: 64,
     apiPort: 0,
+    maxUploadMbps: null,
+    maxDownloadMbps: null,
+    onMetered: "pause",
   };
 }
 

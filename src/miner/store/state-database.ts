@@ -1,16 +1,25 @@
 /**
- * The receipts of this miner, in SQLite. The daemon holds the database's exclusive lock as long as it lives, which makes it the
+ * The receipts of this miner and the count of its traffic, in SQLite. The daemon holds the database's exclusive lock as long as it lives, which makes it the
  * only one on its state folder: the operating system gives the lock back however the process ends.
  */
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import { fileFailure } from "../../disk/atomic-file.ts";
 import { FailureError } from "../../protocol/failure.ts";
+import { type RunId, runIdSchema } from "../../protocol/ids.ts";
 import { type Receipt, receiptBytes } from "../../protocol/messages.ts";
 
 export interface ReceiptTotals {
   readonly microCredits: number;
   readonly tokens: number;
+}
+
+/** Bytes on the wire. */
+export interface StoredTraffic {
+  /** Null: while the miner worked for none. */
+  readonly runId: RunId | null;
+  readonly sentBytes: number;
+  readonly receivedBytes: number;
 }
 
 export interface StateDatabase {
@@ -19,8 +28,14 @@ export interface StateDatabase {
   receiptTotals(): ReceiptTotals;
   /** The newest receipt's, which is the price that the network pays now; null before the first. */
   latestReceipt(): ReceiptTotals | null;
+  /** Adds to what is there. */
+  addTraffic(more: readonly StoredTraffic[]): void;
+  traffic(): readonly StoredTraffic[];
   close(): void;
 }
+
+/** No run has an empty id. */
+const noRun = "";
 
 /** Throws `FailureError`: already-running when another daemon has this folder, state-corrupt, disk-full, file-unreadable. */
 export function openStateDatabase(folder: string): StateDatabase {
@@ -38,6 +53,9 @@ export function openStateDatabase(folder: string): StateDatabase {
         tokens integer not null, microCredits integer not null, checks text not null, atMs integer not null,
         signedBytes blob, signature blob,
         primary key (networkId, runId, epoch, attempt, stage)
+      ) strict;
+      create table if not exists traffic (
+        runId text primary key, sentBytes integer not null, receivedBytes integer not null
       ) strict`);
     addSignatureColumns(database);
     database.exec("begin exclusive; commit");
@@ -65,6 +83,16 @@ function withDatabase(database: Database.Database): StateDatabase {
   const latest = database.prepare<[], ReceiptTotals>(
     "select microCredits, tokens from receipt order by atMs desc, rowid desc limit 1",
   );
+  const addUp = database.prepare(`insert into traffic (runId, sentBytes, receivedBytes)
+    values (@runId, @sentBytes, @receivedBytes) on conflict (runId) do update
+    set sentBytes = sentBytes + @sentBytes, receivedBytes = receivedBytes + @receivedBytes`);
+  const addTraffic = database.transaction((more: readonly StoredTraffic[]) => {
+    for (const { runId, sentBytes, receivedBytes } of more)
+      addUp.run({ runId: runId ?? noRun, sentBytes, receivedBytes });
+  });
+  const traffic = database.prepare<[], { runId: string; sentBytes: number; receivedBytes: number }>(
+    "select runId, sentBytes, receivedBytes from traffic order by rowid",
+  );
   return {
     addReceipt(receipt, signature) {
       const { networkId, at, stage, tokens, microCredits, checks, atMs } = receipt;
@@ -82,6 +110,11 @@ function withDatabase(database: Database.Database): StateDatabase {
     },
     receiptTotals: () => sum.get() ?? { microCredits: 0, tokens: 0 },
     latestReceipt: () => latest.get() ?? null,
+    addTraffic,
+    traffic: () =>
+      traffic
+        .all()
+        .map(({ runId, ...bytes }) => ({ runId: runId === noRun ? null : runIdSchema.parse(runId), ...bytes })),
     close: () => {
       database.close();
     },

@@ -13,7 +13,7 @@ const stallMs = 60_000;
 /** For a client to notice that its upload is refused. */
 const unwantedMs = 2000;
 
-const overBudget = "more than this miner has to store in one epoch";
+const overBudget = "more than this miner was asked to store";
 
 const statusOf: Partial<Record<FailureCode, number>> = {
   "blob-not-found": 404,
@@ -57,8 +57,7 @@ export class BlobRoutes {
     request.setTimeout(stallMs, () => request.destroy());
     try {
       if (request.method === "PUT") await this.#put(request, response, hash.data, bearer.minerId);
-      else if (request.method === "GET" || request.method === "HEAD")
-        await this.#get(request, response, hash.data, bearer.minerId);
+      else if (request.method === "GET" || request.method === "HEAD") await this.#get(request, response, hash.data);
       else end(request, response, 405, "GET, HEAD or PUT");
     } catch (error) {
       this.#fail(request, response, error);
@@ -67,9 +66,9 @@ export class BlobRoutes {
 
   async #put(request: IncomingMessage, response: ServerResponse, hash: BlobHash, minerId: MinerId): Promise<void> {
     const budgets = this.#budgetsOf(minerId);
-    const remainingBytes = budgets?.remainingBytes(minerId);
+    const remainingBytes = budgets?.remainingBytes(minerId, hash);
     if (budgets === undefined || remainingBytes === undefined)
-      return end(request, response, 403, "only members of the epoch store blobs");
+      return end(request, response, 403, "only who was asked for a blob stores it");
     const bytes = Number(request.headers["content-length"] ?? 0);
     if (bytes > remainingBytes) return end(request, response, 413, overBudget);
     if (bytes > this.#blobs.maxBlobBytes)
@@ -78,17 +77,14 @@ export class BlobRoutes {
     const chunks = request.iterator({ destroyOnReturn: false });
     await this.#blobs.receive(
       hash,
-      charged(chunks, (chunkBytes) => budgets.spend(minerId, chunkBytes)),
+      charged(chunks, (chunkBytes) => budgets.spend(minerId, hash, chunkBytes)),
     );
-    budgets.rely(hash);
     end(request, response, 201, "stored");
   }
 
-  async #get(request: IncomingMessage, response: ServerResponse, hash: BlobHash, minerId: MinerId): Promise<void> {
+  async #get(request: IncomingMessage, response: ServerResponse, hash: BlobHash): Promise<void> {
     const bytes = (await this.#blobs.isIntact(hash)) ? this.#blobs.bytesOf(hash) : undefined;
     if (bytes === undefined) return end(request, response, 404, "no such blob");
-    // Who asks whether it is there may not upload it again.
-    if (request.method === "HEAD") this.#budgetsOf(minerId)?.rely(hash);
     const range = parseRange(request.headers.range, bytes);
     response.setHeader("accept-ranges", "bytes");
     response.setHeader("content-type", "application/octet-stream");

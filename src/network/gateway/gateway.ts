@@ -21,7 +21,7 @@ import type { Runs } from "../runs/runs.ts";
 import { type Bearer, BlobRoutes } from "./blob-routes.ts";
 import { Broadcaster } from "./broadcaster.ts";
 import { isForeignPage } from "./foreign-page.ts";
-import { Relay } from "./relay.ts";
+import { type FrameListener, Relay } from "./relay.ts";
 import { defaultSessionLimits, type Hello, Session, type SessionLimits, type SessionMessage } from "./session.ts";
 import { TelemetryDesk } from "./telemetry.ts";
 
@@ -38,6 +38,8 @@ export interface GatewayOptions {
   readonly log: (text: string) => void;
   /** Everything that is broadcast, for whoever shares this process. */
   readonly onRunUpdate?: (update: RunUpdate) => void;
+  /** Likewise, every frame that is passed on. */
+  readonly onFrame?: FrameListener | undefined;
   readonly limits?: Partial<SessionLimits>;
 }
 
@@ -80,6 +82,7 @@ export class Gateway {
         const run = runs.workforce.runOf(minerId);
         return run?.isInEpoch(minerId) ? run.runId : null;
       },
+      options.onFrame,
     );
     this.#broadcaster = new Broadcaster({
       runs,
@@ -248,6 +251,7 @@ export class Gateway {
     const { runs } = this.#options;
     if (message.type === "join") runs.workforce.join(minerId, name, message);
     else if (message.type === "leave") runs.workforce.leave(minerId, message);
+    else if (message.type === "link") runs.workforce.measured(minerId, message);
     else {
       for (const blob of blobsOf(message)) this.#mustHold(blob);
       runs.find(message.at.runId)?.orchestrator.submit({ type: "message", from: minerId, name, message });

@@ -3,7 +3,7 @@
  * miners with a place in the same epoch reach each other. A slow receiver slows its senders: they are not read from until it has caught
  * up, so that memory stays bounded.
  */
-import { decodeFrame, type Frame, readdressFrame } from "../../protocol/frames.ts";
+import { decodeFrame, type Frame, type MessageKind, readdressFrame } from "../../protocol/frames.ts";
 import type { MinerId, RunId } from "../../protocol/ids.ts";
 import type { Telemetry } from "../../protocol/run-view.ts";
 import type { Session } from "./session.ts";
@@ -14,6 +14,9 @@ const lowWaterBytes = 4 << 20;
 
 export type Flow = Telemetry["flows"][number];
 
+/** Told of every frame that is passed on, with its bytes. */
+export type FrameListener = (kind: MessageKind, bytes: number) => void;
+
 export class Relay {
   readonly #sessionOf: (minerId: MinerId) => Session | undefined;
   /** The run in whose current epoch the miner has a place. */
@@ -22,11 +25,17 @@ export class Relay {
   readonly #held = new Map<MinerId, Set<Session>>();
   /** The last message of each sender that could not be delivered: it is told once, not once per chunk. */
   readonly #undelivered = new WeakMap<Session, { readonly peer: MinerId; readonly messageNumber: number }>();
+  readonly #onFrame: FrameListener | undefined;
   #flows = new Map<string, Flow>();
 
-  constructor(sessionOf: (minerId: MinerId) => Session | undefined, runOf: (minerId: MinerId) => RunId | null) {
+  constructor(
+    sessionOf: (minerId: MinerId) => Session | undefined,
+    runOf: (minerId: MinerId) => RunId | null,
+    onFrame?: FrameListener,
+  ) {
     this.#sessionOf = sessionOf;
     this.#runOf = runOf;
+    this.#onFrame = onFrame;
   }
 
   /** Throws `FailureError` (malformed-message, message-too-large). Changes `bytes`. */
@@ -44,6 +53,7 @@ export class Relay {
     readdressFrame(bytes, from);
     receiver.sendEncoded(bytes, () => this.#sent(frame.peer, receiver));
     this.#count(from, frame);
+    this.#onFrame?.(frame.kind, bytes.length);
     if (receiver.unsentBytes > highWaterBytes) this.#hold(sender, frame.peer);
   }
 

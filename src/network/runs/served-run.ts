@@ -86,16 +86,14 @@ export class ServedRun implements Employer {
       }));
   }
 
-  /** What it refers to: dataset, last two checkpoints, and what is stored of the next one. */
+  /** What it refers to: dataset, last two checkpoints, and what has come of the one that is being uploaded. */
   get blobs(): readonly BlobHash[] {
-    const { checkpoint, previousCheckpoint, phase } = this.state;
-    const merges = phase.name === "merging" ? phase.stages : [];
+    const { checkpoint, previousCheckpoint, upload } = this.state;
     return [
       ...datasetBlobs(this.definition.dataset.manifest, this.manifest),
       ...blobsOf(checkpoint),
       ...blobsOf(previousCheckpoint),
-      ...merges.flatMap(({ step }) => (step.name === "stored" ? [step.weights.hash, step.optimizer.hash] : [])),
-      ...this.uploads.hashes,
+      ...blobsOf(upload),
     ];
   }
 
@@ -130,6 +128,6 @@ export class ServedRun implements Employer {
   }
 }
 
-function blobsOf(checkpoint: Checkpoint | null): readonly BlobHash[] {
+function blobsOf(checkpoint: Pick<Checkpoint, "stages"> | null): readonly BlobHash[] {
   return checkpoint?.stages.flatMap(({ weights, optimizer }) => [weights.hash, optimizer.hash]) ?? [];
 }

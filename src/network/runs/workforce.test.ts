@@ -168,4 +168,16 @@ describe("the workforce", () => {
     expect(runs.flatMap(({ happened }) => happened)).toEqual(["join 1", "leave 1"]);
     expect(workforce.runOf(fakeMiner(1))).toBeNull();
   });
+
+  it("tells a run what a miner said of its connection, and the next run as well", () => {
+    const link = { type: "link", upBytesPerSecond: 1, downBytesPerSecond: 2, roundTripMs: null } as const;
+    workforce.measured(fakeMiner(1), link);
+    join(1);
+    workforce.measured(fakeMiner(1), link);
+    const [first, second] = runs;
+    expect(first?.happened).toEqual(["join 1", "link 1"]);
+    if (first !== undefined) first.isActive = false;
+    workforce.reassign();
+    expect(second?.happened).toEqual(["join 1", "link 1"]);
+  });
 });

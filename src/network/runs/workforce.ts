@@ -8,6 +8,7 @@ import type { Orchestrator } from "../orchestrator/orchestrator.ts";
 import { type AssignableMiner, type AssignableRun, assignRuns } from "./assignment.ts";
 
 type Join = Extract<MinerMessage, { type: "join" }>;
+type Link = Extract<MinerMessage, { type: "link" }>;
 type Leave = Extract<MinerMessage, { type: "leave" }>;
 
 /** A run, as its miners see it. */
@@ -31,6 +32,8 @@ export interface WorkforceOptions<R extends Employer> {
 interface Worker<R extends Employer> {
   readonly name: string;
   readonly join: Join;
+  /** What it said last of its connection, which the next run that it works for is told as well. */
+  link: Link | null;
   run: R | null;
 }
 
@@ -69,7 +72,8 @@ export class Workforce<R extends Employer> {
 
   /** The miner asks for work, for the first time or again. */
   join(minerId: MinerId, name: string, join: Join): void {
-    const worker = { name, join, run: this.runOf(minerId) };
+    const before = this.#workers.get(minerId);
+    const worker: Worker<R> = { name, join, link: before?.link ?? null, run: before?.run ?? null };
     this.#workers.set(minerId, worker);
     const heldRun = this.#runHeldBy(join);
     if (worker.run !== null) worker.run.orchestrator.submit({ type: "message", from: minerId, name, message: join });
@@ -90,6 +94,14 @@ export class Workforce<R extends Employer> {
     this.#remember(minerId, { runId: run.runId, ...abilitiesOf(join), missedUntilMs: 0 });
     run.orchestrator.submit({ type: "message", from: minerId, name, message });
     this.reassign();
+  }
+
+  /** Its connection was measured. */
+  measured(minerId: MinerId, link: Link): void {
+    const worker = this.#workers.get(minerId);
+    if (worker === undefined) return;
+    worker.link = link;
+    worker.run?.orchestrator.submit({ type: "message", from: minerId, name: worker.name, message: link });
   }
 
   /** Its connection closed. */
@@ -191,9 +203,10 @@ export class Workforce<R extends Employer> {
   #assign(minerId: MinerId, worker: Worker<R>, run: R | null): void {
     worker.run = run;
     this.#options.assigned(minerId, run);
-    const { name, join } = worker;
+    const { name, join, link } = worker;
     const held = join.held.filter((place) => place.runId === run?.runId);
     run?.orchestrator.submit({ type: "message", from: minerId, name, message: { ...join, held } });
+    if (link !== null) run?.orchestrator.submit({ type: "message", from: minerId, name, message: link });
   }
 }
 

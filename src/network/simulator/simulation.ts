@@ -109,7 +109,7 @@ class Simulation {
         this.#slowDown(planned.miner, 1);
         break;
       case "report":
-        if (planned.miner.session === planned.session && planned.miner.holds(planned.report.at))
+        if (planned.miner.session === planned.session && planned.miner.stillSays(planned.report))
           this.#say(planned.miner, planned.report);
         break;
       default:

@@ -5,10 +5,12 @@
  */
 import { optimizerStateLength } from "../../compute/model/optimizer-state.ts";
 import { blockParameterCount } from "../../compute/model/stages.ts";
+import { assertNever } from "../../protocol/assert-never.ts";
 import type { DeviceReport } from "../../protocol/device-report.ts";
 import { hashBytes } from "../../protocol/identity.ts";
 import { type BlobHash, type MinerId, minerIdSchema, type PlaceRef, samePlace } from "../../protocol/ids.ts";
 import type { MinerMessage, OrchestratorMessage } from "../orchestrator/core/event.ts";
+import type { StateBlobs } from "../orchestrator/core/starting-state.ts";
 import type { RunState } from "../orchestrator/core/state.ts";
 import type { MachineKind } from "./scenario.ts";
 
@@ -26,6 +28,8 @@ export interface Run extends Pick<RunState, "definition" | "stages" | "needs"> {
   readonly activationCompression: number;
 }
 
+type Keeping = Extract<Command, { type: "take-snapshot" | "store-checkpoint" | "abandon-checkpoint" }>;
+
 interface VirtualPlace {
   readonly at: PlaceRef;
   /** Of the weights that it holds or loads; null while it trains on them. */
@@ -41,6 +45,12 @@ const mostSlices = 256;
 const startMs = 2000;
 /** To average or to apply what has been fetched. */
 const mergeMs = 500;
+/** To copy a state to the disk. */
+const snapshotMs = 500;
+/** Of its uplink, what an upload in the background gets. */
+const spareShare = 0.5;
+/** Before the newest: of these a snapshot may still be on its way into the blob store. */
+const keptEpochs = 64;
 
 export class VirtualMiner {
   readonly minerId: MinerId;
@@ -54,6 +64,7 @@ export class VirtualMiner {
   slowness = 1;
   readonly #run: Run;
   readonly #places = new Map<number, VirtualPlace>();
+  readonly #snapshots = new Map<string, PlaceRef & { readonly state: StateBlobs }>();
 
   constructor(index: number, machine: VirtualMiner["machine"], run: Run) {
     this.minerId = virtualMinerId(index);
@@ -88,11 +99,19 @@ export class VirtualMiner {
     return place !== undefined && samePlace(place.at, at);
   }
 
+  /** Whether what it was about to say is still so: its place may be another by now, while snapshots outlive places. */
+  stillSays(report: Report): boolean {
+    return report.type === "snapshot" || report.type === "stored" || this.holds(report.at);
+  }
+
   /** Ends the session. `keepsState`: the process lives on. */
   disconnect(keepsState: boolean): void {
     this.isOnline = false;
     this.session++;
-    if (!keepsState) this.#places.clear();
+    if (!keepsState) {
+      this.#places.clear();
+      this.#snapshots.clear();
+    }
     for (const place of this.#places.values()) place.asked = null;
   }
 
@@ -111,6 +130,7 @@ export class VirtualMiner {
   take(command: Command, tokens: number): Answer | null {
     const { at } = command;
     if (command.type === "prepare") return this.#prepare(command);
+    if (isKeeping(command)) return this.#keep(command);
     const place = this.#places.get(at.stage);
     if (place === undefined || !samePlace(place.at, at) || place.asked === askedBy(command)) return null;
     place.asked = askedBy(command);
@@ -130,16 +150,6 @@ export class VirtualMiner {
         const weightsHash = mergedHash(command);
         place.weightsHash = weightsHash;
         return this.#answer(mergeMs + transferMs(lackedBytes, slower), { type: "merged", at, weightsHash });
-      }
-      case "store-checkpoint": {
-        if (place.weightsHash === null) return null;
-        const optimizerBytes = this.#optimizerBytes(at.stage);
-        return this.#answer(transferMs(stateBytes + optimizerBytes, uplinkBytesPerSecond), {
-          type: "stored",
-          at,
-          weights: { hash: place.weightsHash, bytes: stateBytes },
-          optimizer: { hash: hashText(`optimizer of ${place.weightsHash}`), bytes: optimizerBytes },
-        });
       }
     }
   }
@@ -169,8 +179,43 @@ export class VirtualMiner {
     this.#places.set(at.stage, { at, weightsHash, asked: "prepare" });
     const report: Report = { type: "ready", at, weightsHash };
     if (before?.weightsHash === weightsHash && before.asked !== "prepare") return this.#answer(0, report);
-    const bytes = checkpoint === null ? 0 : checkpoint.weights.bytes + checkpoint.optimizer.bytes;
+    const bytes = checkpoint === null ? 0 : checkpoint.weights.bytes + (checkpoint.optimizer?.bytes ?? 0);
     return this.#answer(startMs + transferMs(bytes, this.machine.downlinkBytesPerSecond), report);
+  }
+
+  /** Snapshots outlive places, and are uploaded with what the training leaves of the link. */
+  #keep(command: Keeping): Answer | null {
+    const { at } = command;
+    const key = `${at.stage} ${at.epoch} ${at.attempt}`;
+    const known = this.#snapshots.get(key);
+    switch (command.type) {
+      case "take-snapshot": {
+        const { weightsHash } = command;
+        for (const [older, { stage, epoch }] of this.#snapshots)
+          if (stage === at.stage && epoch < at.epoch - keptEpochs) this.#snapshots.delete(older);
+        const holds = this.#places.get(at.stage)?.weightsHash === weightsHash;
+        const state = known?.state ?? (holds ? this.#stateBlobs(at.stage, weightsHash) : null);
+        if (state !== null) this.#snapshots.set(key, { ...at, state });
+        return this.#answer(snapshotMs, { type: "snapshot", at, state });
+      }
+      case "store-checkpoint": {
+        if (known === undefined) return this.#answer(0, { type: "snapshot", at, state: null });
+        const { weights, optimizer } = known.state;
+        const ms = transferMs(weights.bytes + optimizer.bytes, spareShare * this.machine.uplinkBytesPerSecond);
+        return this.#answer(ms, { type: "stored", at, weights, optimizer });
+      }
+      case "abandon-checkpoint":
+        return null;
+      default:
+        return assertNever(command);
+    }
+  }
+
+  #stateBlobs(stage: number, weightsHash: BlobHash): StateBlobs {
+    return {
+      weights: { hash: weightsHash, bytes: this.#parameters(stage) * bytesPerParameter },
+      optimizer: { hash: hashText(`optimizer of ${weightsHash}`), bytes: this.#optimizerBytes(stage) },
+    };
   }
 
   #contribution(at: PlaceRef, tokens: number): Report {
@@ -201,6 +246,11 @@ export class VirtualMiner {
 
 export function virtualMinerId(index: number): MinerId {
   return minerIdSchema.parse(index.toString(16).padStart(64, "0"));
+}
+
+function isKeeping(command: Command): command is Keeping {
+  const { type } = command;
+  return type === "take-snapshot" || type === "store-checkpoint" || type === "abandon-checkpoint";
 }
 
 function transferMs(bytes: number, bytesPerSecond: number): number {

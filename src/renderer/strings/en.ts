@@ -57,6 +57,7 @@ export const english = {
     training: "Training",
     uploading: "Uploading",
     merging: "Merging",
+    storing: "Storing the checkpoint",
     paused: "Run paused",
     finished: "Finished",
   } satisfies Record<Phase, string>,

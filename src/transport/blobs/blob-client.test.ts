@@ -9,10 +9,14 @@ import { buffer } from "node:stream/consumers";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { failureOf } from "../../protocol/failure.ts";
 import { hashBytes } from "../../protocol/identity.ts";
+import { Traffic } from "../traffic/traffic.ts";
 import { BlobClient } from "./blob-client.ts";
 
 const bytes = Uint8Array.from({ length: 300_000 }, (_, index) => (index * 7919) >> 3);
 const ref = { hash: hashBytes(bytes), bytes: bytes.length };
+
+/** Nothing is limited here, so that nothing waits. */
+const clock = { nowMs: () => 0, after: () => () => {} };
 
 describe("a blob client", () => {
   let folder: string;
@@ -65,6 +69,7 @@ describe("a blob client", () => {
       cacheFolder: join(folder, "cache"),
       maxCacheBytes: options.maxCacheBytes ?? 1e9,
       pausesMs: [0, 0, 0],
+      traffic: new Traffic(clock),
     });
   const same = (a: Uint8Array, b: Uint8Array) => expect(Buffer.from(a).equals(b)).toBe(true);
   const codeOf = (call: Promise<unknown>) =>

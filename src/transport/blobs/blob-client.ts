@@ -7,7 +7,9 @@ import { type FailureCode, FailureError, failureOf } from "../../protocol/failur
 import { hashBytes } from "../../protocol/identity.ts";
 import type { BlobHash, BlobRef } from "../../protocol/ids.ts";
 import type { BlobSource } from "../blob-serving.ts";
+import type { Traffic } from "../traffic/traffic.ts";
 import { BlobCache } from "./blob-cache.ts";
+import { HttpTransfers, type TransferRequest } from "./http-transfers.ts";
 
 export interface BlobClientOptions {
   /** http:// or https:// address of the gateway. */
@@ -16,25 +18,29 @@ export interface BlobClientOptions {
   readonly token: () => string;
   readonly cacheFolder: string;
   readonly maxCacheBytes: number;
+  readonly traffic: Traffic;
   /** Pauses before the second, third … attempt. */
   readonly pausesMs?: readonly number[];
   /** A transfer that stands still for so long has failed. */
   readonly stallMs?: number;
 }
 
+type Answer = Awaited<ReturnType<HttpTransfers["request"]>>;
+
 interface CallOptions {
   readonly signal?: AbortSignal;
 }
 
 export class BlobClient {
-  readonly traffic = { sentBytes: 0, receivedBytes: 0 };
   readonly #options: BlobClientOptions;
+  readonly #transfers: HttpTransfers;
   readonly #cache: BlobCache;
   /** Downloads under way: two askers share one, and never write one file twice at once. */
   readonly #downloads = new Map<BlobHash, Promise<void>>();
 
   constructor(options: BlobClientOptions) {
     this.#options = options;
+    this.#transfers = new HttpTransfers(options.url, options.traffic, options.stallMs ?? 30_000);
     this.#cache = new BlobCache(options.cacheFolder, options.maxCacheBytes);
   }
 
@@ -68,38 +74,40 @@ export class BlobClient {
     const ref = { hash: hashBytes(bytes), bytes: bytes.length };
     await this.#retrying(signal, async () => {
       if (await this.#has(ref, signal)) return;
-      const response = await this.#request(ref, { method: "PUT", body: bytes as Uint8Array<ArrayBuffer> }, signal);
-      await response.body?.cancel();
-      if (!response.ok) throw refusal(response, ref);
-      this.traffic.sentBytes += bytes.length;
+      const response = await this.#request(ref, { method: "PUT", body: bytes }, signal);
+      if (isFine(response)) response.resume();
+      else {
+        response.destroy(); // what is still on its way is not wanted
+        throw refusal(response, ref);
+      }
     });
     return ref;
   }
 
   async #has(ref: BlobRef, signal: AbortSignal | undefined): Promise<boolean> {
     const response = await this.#request(ref, { method: "HEAD" }, signal);
-    if (!response.ok && response.status !== 404) throw refusal(response, ref);
-    return response.ok;
+    response.resume();
+    if (!isFine(response) && response.statusCode !== 404) throw refusal(response, ref);
+    return isFine(response);
   }
 
   async #download(ref: BlobRef, signal: AbortSignal | undefined): Promise<void> {
     let offset = await this.#cache.partialBytes(ref);
-    const headers = offset > 0 ? { range: `bytes=${offset}-` } : undefined;
-    const response = await this.#request(ref, { method: "GET", headers }, signal);
-    if (!response.ok) {
-      await response.body?.cancel();
-      if (response.status === 416) await this.#cache.dropPartial(ref);
+    const headers: Record<string, string> = offset > 0 ? { range: `bytes=${offset}-` } : {};
+    const response = await this.#request(ref, { headers }, signal);
+    if (!isFine(response)) {
+      response.resume();
+      if (response.statusCode === 416) await this.#cache.dropPartial(ref);
       throw refusal(response, ref);
     }
-    if (offset > 0 && response.status !== 206) {
+    if (offset > 0 && response.statusCode !== 206) {
       await this.#cache.dropPartial(ref); // the store sends it all, from the beginning
       offset = 0;
     }
     // An empty blob has no chunk that would create its file.
     if (ref.bytes === 0) await this.#cache.append(ref, new Uint8Array(0));
-    for await (const chunk of this.#chunks(response)) {
+    for await (const chunk of this.#transfers.chunks(response)) {
       offset += chunk.length;
-      this.traffic.receivedBytes += chunk.length;
       if (offset > ref.bytes) {
         await this.#cache.dropPartial(ref);
         throw new FailureError("blob-corrupt", `the blob ${ref.hash} is longer than ${ref.bytes} bytes`, {
@@ -112,31 +120,13 @@ export class BlobClient {
     await this.#cache.finish(ref, (hash) => this.#downloads.has(hash));
   }
 
-  async *#chunks(response: Response): AsyncGenerator<Uint8Array> {
-    const reader = response.body?.getReader();
-    if (reader === undefined) return;
+  async #request(ref: BlobRef, request: Partial<TransferRequest>, signal: AbortSignal | undefined): Promise<Answer> {
+    const headers = { ...request.headers, authorization: `Bearer ${this.#options.token()}` };
     try {
-      for (;;) {
-        const stalled = AbortSignal.timeout(this.#options.stallMs ?? 30_000);
-        const abort = () => void reader.cancel(stalled.reason);
-        stalled.addEventListener("abort", abort, { once: true });
-        const { done, value } = await reader.read();
-        stalled.removeEventListener("abort", abort);
-        if (done) return;
-        yield value;
-      }
-    } finally {
-      await reader.cancel();
-    }
-  }
-
-  async #request(ref: BlobRef, init: RequestInit, signal: AbortSignal | undefined): Promise<Response> {
-    const headers = { ...init.headers, authorization: `Bearer ${this.#options.token()}` };
-    try {
-      return await fetch(new URL(`/blobs/${ref.hash}`, this.#options.url), { ...init, headers, signal });
+      return await this.#transfers.request(`/blobs/${ref.hash}`, { method: "GET", ...request, headers, signal });
     } catch (cause) {
       throwIfCancelled(signal);
-      throw new FailureError("unreachable", "the blob store does not answer", { retry: true, cause });
+      throw cause;
     }
   }
 
@@ -150,9 +140,8 @@ export class BlobClient {
       } catch (error) {
         throwIfCancelled(signal);
         const failure = failureOf(error);
-        // A connection that breaks in mid-stream is not yet a typed failure.
-        if (failure?.retry === false || !(error instanceof FailureError || error instanceof TypeError)) throw error;
-        const pauseMs = pausesMs[failure?.code === "disk-full" ? Math.min(tries, pausesMs.length - 1) : tries];
+        if (failure === undefined || !failure.retry) throw error;
+        const pauseMs = pausesMs[failure.code === "disk-full" ? Math.min(tries, pausesMs.length - 1) : tries];
         if (pauseMs === undefined) throw error;
         await pause(pauseMs, undefined, { signal }).catch(() => throwIfCancelled(signal));
       }
@@ -171,9 +160,13 @@ const refusals: Readonly<Record<number, FailureCode>> = {
 
 const passing: readonly (FailureCode | undefined)[] = [undefined, "blob-corrupt", "disk-full"];
 
-function refusal(response: Response, ref: BlobRef): FailureError {
-  const code = refusals[response.status];
-  return new FailureError(code ?? "unreachable", `the blob store answered ${response.status} for ${ref.hash}`, {
+function isFine({ statusCode = 0 }: Answer): boolean {
+  return statusCode >= 200 && statusCode < 300;
+}
+
+function refusal({ statusCode = 0 }: Answer, ref: BlobRef): FailureError {
+  const code = refusals[statusCode];
+  return new FailureError(code ?? "unreachable", `the blob store answered ${statusCode} for ${ref.hash}`, {
     retry: passing.includes(code),
   });
 }

@@ -10,8 +10,8 @@ import { isFrame } from "../../../src/protocol/frames.ts";
 import type { MinerId } from "../../../src/protocol/ids.ts";
 import { decodeClientMessage } from "../../../src/protocol/messages.ts";
 import { ChaosProxy } from "../../lab/chaos/chaos-proxy.ts";
+import { ServiceProcess } from "../shared/service-process.ts";
 import { RunWatcher } from "./run-watcher.ts";
-import { ServiceProcess } from "./service-process.ts";
 import { SmallDisk } from "./small-disk.ts";
 import { WorkBook } from "./work-book.ts";
 

@@ -1,9 +1,11 @@
 /** Watches the run as any observer may, past all proxies and across restarts of the orchestrator. */
+
 import { systemClock } from "../../../src/miner/session/clock.ts";
 import { Session } from "../../../src/miner/session/session.ts";
 import { createIdentity } from "../../../src/protocol/identity.ts";
 import type { MinerId } from "../../../src/protocol/ids.ts";
 import type { EpochRecord, Evaluation, RunUpdate, RunView, Telemetry } from "../../../src/protocol/run-view.ts";
+import { Traffic } from "../../../src/transport/traffic/traffic.ts";
 
 export class RunWatcher {
   view: RunView | null = null;
@@ -21,7 +23,7 @@ export class RunWatcher {
   constructor(url: URL) {
     const credentials = { identity: createIdentity(), name: "watcher", role: "observer" } as const;
     this.#session = new Session(
-      { url: url.href, credentials, clock: systemClock, log: () => undefined },
+      { url: url.href, credentials, clock: systemClock, traffic: new Traffic(systemClock), log: () => undefined },
       {
         opened: () => undefined,
         message: (message) => message.type === "run-update" && this.#update(message.update),

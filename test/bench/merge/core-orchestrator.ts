@@ -81,7 +81,6 @@ export class CoreOrchestrator {
   readonly #contributors = new Set<MinerId>();
   readonly #outliers = new Set<MinerId>();
   #state: RunState;
-  #isRecorded = false;
   #cancelDeadline = () => {};
 
   constructor(swarm: FakeSwarm, run: RunDefinition) {
@@ -91,17 +90,21 @@ export class CoreOrchestrator {
     swarm.onDeath = (minerId) => this.#happen({ type: "session-closed", minerId });
   }
 
+  get #isMerged(): boolean {
+    return this.#state.epoch > 0;
+  }
+
   /** When nobody is left, or the epoch has to be tried again, all is lost. */
   async merge(): Promise<MergeOutcome> {
     const { members, live } = this.#swarm;
     for (const { id } of members) this.#say(id, { type: "join", device, held: [] });
     const isLost = () => live.size === 0 || this.#state.attempt > 0;
-    await this.#swarm.until(() => this.#isRecorded || isLost());
+    await this.#swarm.until(() => this.#isMerged || isLost());
     const { model, training } = this.#state.definition;
     const partitions = partitionCount(members.length, parameterCount(model), training.compression.merge);
     return {
       weightsHashes: new Set([...this.#merged].filter(([id]) => live.has(id)).map(([, hash]) => hash)),
-      lost: this.#isRecorded ? this.#state.partitionsLost : partitions,
+      lost: this.#isMerged ? this.#state.partitionsLost : partitions,
       contributors: [...this.#contributors],
       outliers: this.#outliers,
     };
@@ -122,6 +125,7 @@ export class CoreOrchestrator {
     const event = { ...happening, atMs: startMs + clock.nowMs() } as RunEvent;
     const { state, effects } = apply(this.#state, event);
     this.#state = state;
+    for (const { minerId } of state.uncredited) this.#contributors.add(minerId);
     this.#cancelDeadline();
     const deadlineMs = nextDeadlineMs(state);
     if (deadlineMs !== null)
@@ -132,9 +136,7 @@ export class CoreOrchestrator {
   }
 
   #carryOut(effect: Effect): void {
-    if (effect.type === "checkpoint-recorded") this.#isRecorded = true;
-    if (effect.type === "credit") this.#contributors.add(effect.receipt.minerId);
-    if (effect.type !== "send" || this.#isRecorded) return;
+    if (effect.type !== "send" || this.#isMerged) return;
     const { to, message } = effect;
     switch (message.type) {
       case "prepare":
@@ -145,9 +147,12 @@ export class CoreOrchestrator {
           this.#say(to, { type: "source-done", at: message.at, microbatchesDone: 1, microbatchesLost: 0 }),
         );
         break;
+      case "take-snapshot":
+      case "store-checkpoint":
+      case "abandon-checkpoint":
       case "idle":
       case "roster":
-        break; // the swarm's members know who lives
+        break; // the swarm's members know who lives, and the merge is over
       default:
         this.#swarm.order(to, message);
     }

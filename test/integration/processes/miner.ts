@@ -42,6 +42,7 @@ const miner = createMiner({
     blockTokensPerSecond: null,
   },
   threads: 1,
+  limits: { upload: null, download: null },
   log: (_level, _source, text) => tellParent(text),
 });
 miner.onEvent((event) => {

@@ -1,4 +1,5 @@
 /** Starts a network and its miners as processes, watches the run as any client may, and ends all of them. */
+
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -15,6 +16,7 @@ import { type RunId, runIdSchema } from "../../../src/protocol/ids.ts";
 import type { OwnerCommand } from "../../../src/protocol/owner-commands.ts";
 import type { EpochRecord, RunSummary, RunUpdate, RunView } from "../../../src/protocol/run-view.ts";
 import { BlobClient } from "../../../src/transport/blobs/blob-client.ts";
+import { Traffic } from "../../../src/transport/traffic/traffic.ts";
 import type { MinerProcessMessage, MinerProcessOptions } from "./miner.ts";
 import type { NetworkProcessMessage, NetworkProcessOptions } from "./network.ts";
 
@@ -150,9 +152,10 @@ export class Swarm {
 
   #watch(): void {
     const log = () => {};
+    const traffic = new Traffic(systemClock);
     const credentials = { identity: this.#owner, name: "watcher", role: "miner" } as const;
     const session = new Session(
-      { url: this.#address.url, credentials, clock: systemClock, log },
+      { url: this.#address.url, credentials, clock: systemClock, traffic, log },
       {
         opened: () => this.runs.clear(), // all of it follows
         message: (message) => {
@@ -171,6 +174,7 @@ export class Swarm {
       token: () => session.blobToken,
       cacheFolder: join(this.folder, "watched"),
       maxCacheBytes: 1e9,
+      traffic,
     });
     session.open();
   }

@@ -127,9 +127,9 @@ describe("an epoch", () => {
     swarm.reach("training");
     expect(swarm.sent("start")).toHaveLength(6);
     swarm.finishEpoch();
+    expect(swarm.state).toMatchObject({ epoch: 1, tokens: 2 * 256, checkpoint: null, credits: {} });
+    swarm.finishUpload();
     const { state } = swarm;
-    expect(state.epoch).toBe(1);
-    expect(state.tokens).toBe(2 * 256);
     expect(state.checkpoint?.stages).toHaveLength(3);
     expect(state.epochs[0]).toMatchObject({ epoch: 0, tokens: 512, trainLossNats: 2, contributors: 6 });
     const total = Object.values(state.credits).reduce((sum, credits) => sum + credits, 0);
@@ -229,20 +229,9 @@ describe("an epoch", () => {
     expect(receivers(swarm.sent("upload"))).not.toContain(7);
     expect(receivers(swarm.sent("apply"))).toContain(7);
     expect(swarm.state.credits[fakeMiner(7)]).toBeUndefined();
-    expect(swarm.state.holders.flat()).toContain(fakeMiner(7));
+    expect(swarm.state.start?.stages.flatMap(({ inStep }) => inStep)).toContain(fakeMiner(7));
     swarm.reach("training");
     expect(stages(swarm).flat()).toContain(7);
-  });
-
-  it("names the replica that stored the checkpoint as the one to load it from", () => {
-    const swarm = fullSwarm();
-    swarm.finishEpoch();
-    const [storedBy] = swarm.sent("store-checkpoint").filter(({ message }) => message.at.stage === 0);
-    const prepared = swarm.sent("prepare").filter(({ message }) => message.at.epoch === 1 && message.at.stage === 0);
-    expect(prepared.map(({ to, message }) => [to, message.checkpoint?.holders])).toEqual([
-      [fakeMiner(1), []],
-      [fakeMiner(5), [storedBy?.to]],
-    ]);
   });
 
   it("ignores what comes from outsiders or twice", () => {
@@ -279,6 +268,7 @@ describe("an epoch", () => {
     swarm.reach("uploading");
     swarm.say(fakeMiner(2), { ...swarm.report(2, "contributed"), tokens: 513 });
     swarm.finishEpoch();
+    swarm.finishUpload();
     expect(swarm.state.credits[fakeMiner(2)]).toBeUndefined();
     expect(swarm.state.credits[fakeMiner(6)]).toBeGreaterThan(0);
   });
@@ -298,7 +288,10 @@ describe("steering", () => {
     swarm.happen({ type: "steered", action: "pause" });
     expect(swarm.state.phase.name).toBe("uploading");
     swarm.finishEpoch();
-    expect(swarm.state).toMatchObject({ epoch: 1, phase: { name: "paused" } });
+    expect(swarm.state).toMatchObject({ epoch: 1, phase: { name: "storing" } });
+    expect(swarm.sent("idle").slice(6)).toEqual([]);
+    swarm.finishUpload();
+    expect(swarm.state).toMatchObject({ epoch: 1, checkpoint: { epoch: 1, tokens: 512 }, phase: { name: "paused" } });
     expect(swarm.sent("idle").slice(-6)).toHaveLength(6);
     swarm.happen({ type: "steered", action: "resume" });
     expect(swarm.state.phase.name).toBe("preparing");
@@ -316,6 +309,11 @@ describe("steering", () => {
     swarm.finishEpoch();
     expect(swarm.state.phase.name).toBe("preparing");
     swarm.finishEpoch();
+    expect(viewOf(swarm.state)).toMatchObject({
+      phase: "storing",
+      reason: "0 of 3 stages of the checkpoint are stored. The run ends afterwards.",
+    });
+    swarm.finishUpload();
     expect(swarm.state).toMatchObject({ tokens: 1024, phase: { name: "finished" } });
     expect(viewOf(swarm.state).reason).toBe("The run reached its target of 1000 tokens.");
     swarm.happen({ type: "steered", action: "resume" });
@@ -326,13 +324,19 @@ describe("steering", () => {
 describe("another target", () => {
   it("lets a run that had reached the old one go on from its checkpoint", () => {
     const swarm = fullSwarm(fakeDefinition({ targetTokens: 512 }));
-    swarm.finishEpoch();
-    expect(swarm.state.phase.name).toBe("finished");
+    swarm.reach("finished");
     swarm.happen({ type: "retargeted", targetTokens: 1024 });
     swarm.runOutOfTime();
     expect(swarm.state).toMatchObject({ epoch: 1, intent: "run", phase: { name: "preparing" } });
-    swarm.finishEpoch();
+    swarm.reach("finished");
     expect(swarm.state).toMatchObject({ tokens: 1024, phase: { name: "finished" } });
+  });
+
+  it("lets it go on at once while what it merged last is still being stored", () => {
+    const swarm = fullSwarm(fakeDefinition({ targetTokens: 512 }));
+    swarm.reach("storing");
+    swarm.happen({ type: "retargeted", targetTokens: 1024 });
+    expect(swarm.state).toMatchObject({ epoch: 1, intent: "run", phase: { name: "preparing" } });
   });
 
   it("does not start a run again that its owner has ended", () => {

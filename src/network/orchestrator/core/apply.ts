@@ -13,24 +13,27 @@ import { assertNever } from "../../../protocol/assert-never.ts";
 import type { SteerAction } from "../../../protocol/owner-commands.ts";
 import type { Evaluation } from "../../../protocol/run-view.ts";
 import { recordCheckpoint } from "./checkpoint.ts";
+import { concludeEpoch } from "./conclude.ts";
 import type { RunEvent, Transition } from "./event.ts";
-import { fallBack } from "./fall-back.ts";
+import { dropCheckpoint, fallBack } from "./fall-back.ts";
 import { historyLimits, remember } from "./history.ts";
-import { expireGraces, lose, loseAll } from "./membership.ts";
 import {
-  advanceMerging,
-  agree,
-  askToStore,
-  beginApplying,
-  beginMerging,
-  expireMerging,
-  reviewStage,
-} from "./merging.ts";
+  abandonUpload,
+  advanceKeeping,
+  askForSnapshot,
+  beginUpload,
+  expireKeeping,
+  prolongKeeping,
+  releaseKeeper,
+} from "./keeping.ts";
+import { expireGraces, lose, loseAll } from "./membership.ts";
+import { advanceMerging, agree, beginApplying, beginMerging, expireMerging, reviewStage } from "./merging.ts";
 import type { Next } from "./next.ts";
 import { advancePreparing, beginPreparing, expirePreparing, linger } from "./preparing.ts";
 import { receive } from "./receive.ts";
 import { announceRoster, rosterIsDue } from "./roster.ts";
 import { type RunState, targetReached } from "./state.ts";
+import { advanceStoring, beginStoring } from "./storing.ts";
 import { advanceTraining, beginTraining, expireTraining } from "./training.ts";
 import { Turn } from "./turn.ts";
 import { advanceUploading, beginUploading, expireUploading } from "./uploading.ts";
@@ -71,7 +74,7 @@ function record(turn: Turn, event: RunEvent): void {
       restart(turn);
       break;
     case "checkpoint-damaged":
-      fallBack(turn);
+      dropCheckpoint(turn);
       break;
     default:
       assertNever(event);
@@ -84,6 +87,8 @@ function advance(turn: Turn): Next | null {
   const { state, atMs } = turn;
   const { phase, intent } = state;
   if (rosterIsDue(state, atMs)) return { to: "announce-roster" };
+  const keeping = advanceKeeping(state);
+  if (keeping !== null) return keeping;
   switch (phase.name) {
     case "waiting":
       return advanceWaiting(state, phase, atMs);
@@ -95,6 +100,8 @@ function advance(turn: Turn): Next | null {
       return advanceUploading(state, phase);
     case "merging":
       return advanceMerging(state, phase);
+    case "storing":
+      return advanceStoring(state);
     case "paused":
       return intent === "pause" ? null : { to: "resume" };
     case "finished":
@@ -136,8 +143,26 @@ function go(turn: Turn, next: Next): void {
     case "agree":
       agree(turn, next.stage, next.weightsHash);
       break;
-    case "ask":
-      askToStore(turn, next.stage, next.minerId);
+    case "conclude":
+      concludeEpoch(turn);
+      break;
+    case "ask-for-snapshot":
+      askForSnapshot(turn, next.stage, next.minerId);
+      break;
+    case "release-keeper":
+      releaseKeeper(turn, next.stage);
+      break;
+    case "begin-upload":
+      beginUpload(turn);
+      break;
+    case "abandon-upload":
+      abandonUpload(turn, next.why);
+      break;
+    case "fall-back":
+      fallBack(turn, next.why);
+      break;
+    case "store":
+      beginStoring(turn);
       break;
     case "record":
       recordCheckpoint(turn);
@@ -162,6 +187,7 @@ function go(turn: Turn, next: Next): void {
 /** Those are gone who did not come back in time, and those out of the epoch who did not answer; the rest then go on. */
 function expire(turn: Turn): void {
   expireGraces(turn);
+  expireKeeping(turn);
   const { phase } = turn.state;
   if (phase.deadlineMs === null || turn.atMs < phase.deadlineMs) return;
   if (phase.name === "preparing") expirePreparing(turn);
@@ -190,8 +216,9 @@ function steer(turn: Turn, action: SteerAction): void {
 
 /** A run that ended at its old target goes on towards the new one. */
 function retarget(turn: Turn, targetTokens: number | null): void {
-  const { definition, phase } = turn.state;
-  const endedAtTarget = phase.name === "finished" && targetReached(turn.state);
+  const { definition, phase, intent } = turn.state;
+  const hasEnded = phase.name === "finished" || (phase.name === "storing" && intent === "finish");
+  const endedAtTarget = hasEnded && targetReached(turn.state);
   turn.change({ definition: { ...definition, targetTokens } });
   turn.log("info", targetTokens === null ? "The run has no target any more." : `The target is ${targetTokens} tokens.`);
   if (targetReached(turn.state)) turn.change({ intent: "finish" });
@@ -205,8 +232,10 @@ function retarget(turn: Turn, targetTokens: number | null): void {
 function restart(turn: Turn): void {
   turn.log("warning", "The orchestrator was started again.");
   loseAll(turn);
+  prolongKeeping(turn);
   const { phase, definition } = turn.state;
-  if (phase.name === "waiting" || phase.name === "paused" || phase.name === "finished") return;
+  if (phase.name === "waiting" || phase.name === "storing" || phase.name === "paused" || phase.name === "finished")
+    return;
   const timeoutMs = definition.timeouts[phaseTimeouts[phase.name]];
   turn.change({ phase: { ...phase, deadlineMs: Math.max(phase.deadlineMs, turn.atMs + timeoutMs) } });
 }

@@ -1,162 +1,35 @@
-/** The end of an epoch: the checkpoint stands, work is credited, the next epoch may begin. */
+/** A checkpoint lies in the blob store, whole: it stands, and what went into it is credited. */
 import type { MinerId } from "../../../protocol/ids.ts";
 import type { Checkpoint } from "../../../protocol/run-view.ts";
-import { modelParameters } from "./definition.ts";
-import { historyLimits, remember } from "./history.ts";
-import { confirmedOutliers } from "./merging.ts";
-import { isLive } from "./replicas.ts";
-import { measuredMembers } from "./speed.ts";
-import type { StageMerge } from "./stage-merge.ts";
-import { type Contribution, type Member, type Replica, type RunState, stageName, targetReached } from "./state.ts";
 import type { Turn } from "./turn.ts";
-import { standBy } from "./waiting.ts";
-
-/** What else a computer does shows most in short times. */
-const shortestMeasurementMs = 1000;
-
-/** What a token that passed through the whole model earns. */
-const microCreditsPerToken = 1000;
 
 export function recordCheckpoint(turn: Turn): void {
-  const { state } = turn;
-  const { phase } = state;
-  if (phase.name !== "merging") return;
-  const merges = phase.stages;
-  const contributionsOf = (stage: number) =>
-    state.replicas[stage]?.flatMap(({ contribution }) => contribution ?? []) ?? [];
-  const tokens = state.tokens + sum(contributionsOf(0).map((one) => one.tokens));
-  const trainLossNats = meanLossNats(contributionsOf(state.stages.length - 1));
-  const partitionsLost = sum(merges.map(({ partitions }) => partitions.filter(({ hash }) => hash === null).length));
-  const contributors = new Set(merges.flatMap((merge) => merge.contributors.map(({ minerId }) => minerId))).size;
-  const checkpoint: Checkpoint = {
-    epoch: state.epoch + 1,
-    tokens,
-    stages: merges.flatMap(({ step }) =>
-      step.name === "stored" ? [{ weights: step.weights, optimizer: step.optimizer }] : [],
-    ),
-  };
-  const finished = {
-    epoch: state.epoch,
-    tokens,
-    trainLossNats,
-    finishedAtMs: turn.atMs,
-    durationMs: Math.max(0, turn.atMs - state.epochSinceMs),
-    contributors,
-    partitionsLost,
-  };
-
-  creditContributions(turn, merges);
-  noteOutliers(turn, merges);
-  const loss = trainLossNats === null ? "" : `, training loss ${trainLossNats.toFixed(3)} nats`;
-  turn.log("info", `Epoch ${state.epoch} is merged: ${tokens} tokens so far, ${contributors} contributors${loss}.`);
-  if (partitionsLost > 0)
-    turn.log("warning", `${partitionsLost} partitions kept their previous value: nobody could average them.`);
+  const { upload, start, checkpoint: before } = turn.state;
+  if (upload === null) return;
+  const { epoch, tokens } = upload;
+  const stages = upload.stages.map(({ weights, optimizer }) => ({ weights, optimizer }));
+  const checkpoint: Checkpoint = { epoch, tokens, stages };
+  creditMerged(turn, epoch);
   turn.effects.push({ type: "checkpoint-recorded", checkpoint });
   turn.change({
-    tokens,
-    partitionsLost: state.partitionsLost + partitionsLost,
+    upload: null,
     checkpoint,
-    previousCheckpoint: state.checkpoint,
-    holders: merges.map((merge, stage) => holdersOf(merge, state.replicas[stage] ?? [])),
-    members: membersAfter(turn.state),
-    epochs: remember(state.epochs, finished, historyLimits.epochs),
-    epoch: state.epoch + 1,
-    attempt: 0,
+    previousCheckpoint: before,
+    start:
+      start?.epoch === epoch
+        ? { ...start, stages: start.stages.map((stage, index) => ({ ...stage, stored: stages[index] ?? null })) }
+        : start,
   });
-
-  if (targetReached(turn.state)) {
-    turn.change({ intent: "finish" });
-    turn.log("info", `The run reached its target of ${state.definition.targetTokens} tokens.`);
-  }
-  standBy(turn, { notBeforeMs: turn.atMs, gatherUntilMs: turn.atMs });
 }
 
-function creditContributions(turn: Turn, merges: readonly StageMerge[]): void {
-  const { replicas, credits: before } = turn.state;
+/** Everything that was merged before this epoch. */
+function creditMerged(turn: Turn, epoch: number): void {
+  const { uncredited, credits: before } = turn.state;
   const credits: Record<MinerId, number> = { ...before };
-  for (const [stage, { step }] of merges.entries())
-    for (const { minerId, contribution, merged } of replicas[stage] ?? []) {
-      const tokens = contribution?.tokens ?? 0;
-      const microCredits = earnedMicroCredits(turn.state, stage, tokens);
-      if (microCredits === 0) continue;
-      credits[minerId] = (credits[minerId] ?? 0) + microCredits;
-      // A replica that was lost after it had contributed is credited all the same; its receipt says what was checked.
-      const agrees = step.name === "stored" && merged === step.weightsHash;
-      turn.effects.push({
-        type: "credit",
-        receipt: {
-          minerId,
-          at: turn.at,
-          stage,
-          tokens,
-          checks: agrees ? ["contribution-size", "merged-hash-agrees"] : ["contribution-size"],
-          microCredits,
-          atMs: turn.atMs,
-        },
-      });
-    }
-  turn.change({ credits });
-}
-
-/** The stage's share of what the tokens earn, rounded down. Whole numbers throughout: the product exceeds 2⁵³. */
-function earnedMicroCredits({ stages, definition }: RunState, stage: number, tokens: number): number {
-  const stageParameters = BigInt(stages[stage]?.parameters ?? 0);
-  const earned = BigInt(tokens) * BigInt(microCreditsPerToken) * stageParameters;
-  return Number(earned / BigInt(modelParameters(definition)));
-}
-
-/** Left out by both owners of a partition: seldom by chance. */
-function noteOutliers(turn: Turn, merges: readonly StageMerge[]): void {
-  for (const [stage, merge] of merges.entries())
-    for (const minerId of confirmedOutliers(merge)) {
-      const member = turn.state.members.find((one) => one.minerId === minerId);
-      if (member === undefined) continue;
-      const outliers = member.outliers + 1;
-      turn.changeMember(minerId, { outliers });
-      const where = stageName(turn.state, stage).toLowerCase();
-      turn.log(
-        "warning",
-        `Parts of ${member.name}'s contribution to ${where} were left out as outliers (${outliers} so far).`,
-      );
-    }
-}
-
-/** The one that stored it first: it has the checkpoint's blobs. */
-function holdersOf({ step }: StageMerge, replicas: readonly Replica[]): readonly MinerId[] {
-  if (step.name !== "stored") return [];
-  const { weightsHash, storedBy } = step;
-  const agreeing = replicas.filter(({ part, merged }) => part !== "out" && merged === weightsHash);
-  const miners = agreeing.map(({ minerId }) => minerId);
-  return [storedBy, ...miners.filter((minerId) => minerId !== storedBy)];
-}
-
-/** What the epoch showed of everyone: how fast it is, and that it can be counted on. */
-function membersAfter({ members, replicas, needs }: RunState): readonly Member[] {
-  const worked = new Map<MinerId, { blocks: number; computeMs: number; reliably: boolean }>();
-  for (const [stage, ofStage] of replicas.entries())
-    for (const replica of ofStage) {
-      const { tokens, computeMs } = replica.contribution ?? { tokens: 0, computeMs: 0 };
-      const before = worked.get(replica.minerId) ?? { blocks: 0, computeMs: 0, reliably: true };
-      worked.set(replica.minerId, {
-        blocks: before.blocks + tokens * (needs[stage]?.work ?? 0),
-        computeMs: before.computeMs + computeMs,
-        reliably: before.reliably && isLive(replica),
-      });
-    }
-  const rates = new Map<MinerId, number>();
-  for (const [minerId, { blocks, computeMs }] of worked)
-    if (blocks > 0 && computeMs >= shortestMeasurementMs) rates.set(minerId, (1000 * blocks) / computeMs);
-  return measuredMembers(members, rates).map((member) =>
-    member.unreliable && worked.get(member.minerId)?.reliably ? { ...member, unreliable: false } : member,
-  );
-}
-
-function meanLossNats(contributions: readonly Contribution[]): number | null {
-  const measured = contributions.filter((one) => one.lossSumNats !== null && one.tokens > 0);
-  if (measured.length === 0) return null;
-  return sum(measured.map((one) => one.lossSumNats ?? 0)) / sum(measured.map((one) => one.tokens));
-}
-
-function sum(values: readonly number[]): number {
-  return values.reduce((total, value) => total + value, 0);
+  for (const earned of uncredited) {
+    if (earned.at.epoch >= epoch) continue;
+    credits[earned.minerId] = (credits[earned.minerId] ?? 0) + earned.microCredits;
+    turn.effects.push({ type: "credit", receipt: { ...earned, atMs: turn.atMs } });
+  }
+  turn.change({ credits, uncredited: uncredited.filter(({ at }) => at.epoch >= epoch) });
 }

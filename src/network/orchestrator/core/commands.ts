@@ -8,8 +8,11 @@ import type { OrchestratorMessage } from "./event.ts";
 import { applyMessage, reduceMessage } from "./merge-commands.ts";
 import { idleReason, reasonOf } from "./reason.ts";
 import { replicaOf } from "./replicas.ts";
+import { blobsOf, bytesPerParameter } from "./starting-state.ts";
 import { epochRuns, memberOf, placeRef, type Replica, type RunState } from "./state.ts";
 import type { Turn } from "./turn.ts";
+
+type Place = Extract<OrchestratorMessage, { type: "prepare" }>;
 
 /** Null: to go on with what it does, or to wait. */
 export function commandTo(state: RunState, stage: number, replica: Replica): OrchestratorMessage | null {
@@ -18,6 +21,7 @@ export function commandTo(state: RunState, stage: number, replica: Replica): Orc
   if (replica.ready === null) return prepareMessage(state, stage, replica);
   switch (phase.name) {
     case "waiting":
+    case "storing":
     case "paused":
     case "finished":
     case "preparing":
@@ -31,9 +35,7 @@ export function commandTo(state: RunState, stage: number, replica: Replica): Orc
       if (merge === undefined) return null;
       if (merge.step.name === "reducing")
         return replica.part === "live" ? reduceMessage(state, stage, merge, replica) : null;
-      if (replica.merged === null) return applyMessage(state, stage, merge);
-      const storing = merge.step.name === "storing" && merge.step.asked === replica.minerId;
-      return storing ? { type: "store-checkpoint", at: placeRef(state, stage) } : null;
+      return replica.merged === null ? applyMessage(state, stage, merge) : null;
     }
     default:
       return assertNever(phase);
@@ -45,6 +47,7 @@ export function tellMember(turn: Turn, minerId: MinerId): void {
   const { state } = turn;
   const member = memberOf(state, minerId);
   if (member === undefined) return;
+  if (state.phase.name === "storing") return; // it keeps what it holds
   if (!epochRuns(state) || member.stages.length === 0)
     turn.send(minerId, { type: "idle", reason: idleReason(state, member) ?? reasonOf(state) });
   else for (const stage of member.stages) tellReplica(turn, stage, minerId);
@@ -57,12 +60,10 @@ export function tellReplica(turn: Turn, stage: number, minerId: MinerId): void {
 }
 
 function prepareMessage(state: RunState, stage: number, replica: Replica): OrchestratorMessage | null {
-  const { definition, stages, checkpoint, holders } = state;
+  const { definition, stages } = state;
   const plan = stages[stage];
-  if (plan === undefined) return null;
-  const blobs = checkpoint?.stages[stage];
-  // Of those who hold the weights, only the one that stored them surely serves both blobs.
-  const servers = holders[stage]?.slice(0, 1) ?? [];
+  const checkpoint = checkpointFor(state, stage, replica.minerId);
+  if (plan === undefined || checkpoint === undefined) return null;
   return {
     type: "prepare",
     at: placeRef(state, stage),
@@ -70,9 +71,22 @@ function prepareMessage(state: RunState, stage: number, replica: Replica): Orche
     model: definition.model,
     training: definition.training,
     dataset: definition.dataset,
-    checkpoint: blobs === undefined ? null : { ...blobs, holders: servers.filter((one) => one !== replica.minerId) },
+    checkpoint,
     memoryLimitBytes: replica.memoryLimitBytes,
   };
+}
+
+/** Null: the initial weights. Undefined: the replica does not hold the state, and nobody can hand it out yet. */
+function checkpointFor({ start, stages }: RunState, stage: number, minerId: MinerId): Place["checkpoint"] | undefined {
+  if (start === null) return null;
+  const state = start.stages[stage];
+  if (state === undefined) return undefined;
+  const blobs = blobsOf(state);
+  const keeper = state.keeper?.minerId;
+  if (blobs !== null) return { ...blobs, holders: keeper === undefined || keeper === minerId ? [] : [keeper] };
+  if (!state.inStep.includes(minerId)) return undefined;
+  const weights = { hash: state.weightsHash, bytes: bytesPerParameter * (stages[stage]?.parameters ?? 0) };
+  return { weights, optimizer: null, holders: [] };
 }
 
 /** For who is on the roster that was announced; who is not yet is told with the next one. */

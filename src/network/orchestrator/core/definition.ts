@@ -84,11 +84,6 @@ export function planStages(definition: Pick<RunDefinition, "model" | "stages">):
   return cutIntoStages(model, stages).map((spec) => ({ spec, parameters: stageLayout(model, spec).length }));
 }
 
-/** What the replica that stores a stage uploads in an epoch. */
-export function uploadBytes(stageParameters: number): number {
-  return stageParameters * stateBytesPerParameter;
-}
-
 /** The optimizer's state of the largest stage that the model can be cut into: the whole of it. */
 export function largestBlobBytes({ model, training }: Pick<RunDefinition, "model" | "training">): number {
   return 4 * optimizerStateLength(training.mode, parameterCount(model));

@@ -26,12 +26,18 @@ export type RunEvent = { readonly atMs: number } & (
 );
 
 /** What the core says to miners. Rosters are signed when they are sent. */
-export type OrchestratorMessage = Unsigned<
-  Extract<
-    GatewayMessage,
-    { type: "idle" | "prepare" | "start" | "roster" | "upload" | "reduce" | "apply" | "store-checkpoint" }
-  >
->;
+export type OrchestratorMessage = Unsigned<Extract<GatewayMessage, { type: OrchestratorMessageType }>>;
+type OrchestratorMessageType =
+  | "idle"
+  | "prepare"
+  | "start"
+  | "roster"
+  | "upload"
+  | "reduce"
+  | "apply"
+  | "take-snapshot"
+  | "store-checkpoint"
+  | "abandon-checkpoint";
 type Unsigned<M> = M extends { readonly signature: Uint8Array } ? Omit<M, "signature"> : M;
 
 export type Effect =

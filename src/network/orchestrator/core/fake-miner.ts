@@ -18,17 +18,28 @@ export function fakeHash(text: string): BlobHash {
   return hashBytes(Buffer.from(text));
 }
 
+type Keeping = Extract<OrchestratorMessage, { type: "take-snapshot" | "store-checkpoint" | "abandon-checkpoint" }>;
+
+function isKeeping(message: OrchestratorMessage): message is Keeping {
+  return (
+    message.type === "take-snapshot" || message.type === "store-checkpoint" || message.type === "abandon-checkpoint"
+  );
+}
+
 interface FakePlace {
   readonly at: PlaceRef;
   /** What it last had to say; said again until something newer comes. */
   readonly reports: readonly Report[];
+  /** It trains on the weights that it had. */
+  readonly isTraining: boolean;
 }
 
 export class FakeMiner {
   readonly minerId: MinerId;
   readonly #definition: RunDefinition;
   readonly #places = new Map<number, FakePlace>();
-
+  /** What it has to say of snapshots, by stage and epoch; they outlive places. */
+  readonly #snapshots = new Map<string, Report>();
   readonly #needs: readonly StageNeed[];
 
   constructor(minerId: MinerId, definition: RunDefinition, needs: readonly StageNeed[]) {
@@ -45,11 +56,12 @@ export class FakeMiner {
   /** Its process is started anew. */
   forget(): void {
     this.#places.clear();
+    this.#snapshots.clear();
   }
 
   reports(stage?: number): readonly Report[] {
     if (stage !== undefined) return this.#places.get(stage)?.reports ?? [];
-    return [...this.#places.values()].flatMap(({ reports }) => reports);
+    return [...[...this.#places.values()].flatMap(({ reports }) => reports), ...this.#snapshots.values()];
   }
 
   take(message: OrchestratorMessage): void {
@@ -59,18 +71,50 @@ export class FakeMiner {
     }
     const { at } = message;
     const place = this.#places.get(at.stage);
-    if (message.type === "prepare") {
+    if (isKeeping(message)) this.#keep(message);
+    else if (message.type === "prepare") {
       const weightsHash = message.checkpoint?.weights.hash ?? fakeHash(`initial ${at.stage}`);
       if (place === undefined || !samePlace(place.at, at)) this.#say({ type: "ready", at, weightsHash });
-    } else if (place !== undefined && samePlace(place.at, at))
+    } else if (place !== undefined && samePlace(place.at, at)) {
+      if (message.type === "start") this.#places.set(at.stage, { ...place, isTraining: true });
       for (const report of this.#answer(message)) this.#say(report);
+    }
   }
 
-  #say(...reports: readonly Report[]): void {
-    for (const report of reports) this.#places.set(report.at.stage, { at: report.at, reports });
+  #say(report: Report): void {
+    this.#places.set(report.at.stage, { at: report.at, reports: [report], isTraining: report.type === "source-done" });
   }
 
-  #answer(message: Exclude<OrchestratorMessage, { type: "idle" | "prepare" }>): readonly Report[] {
+  #keep(message: Keeping): void {
+    const { at } = message;
+    const key = `${at.stage} ${at.epoch} ${at.attempt}`;
+    const known = this.#snapshots.get(key);
+    switch (message.type) {
+      case "take-snapshot": {
+        const { weightsHash } = message;
+        const [last] = this.#places.get(at.stage)?.reports ?? [];
+        const holds = (last?.type === "merged" || last?.type === "ready") && last.weightsHash === weightsHash;
+        const state = holds && !this.#places.get(at.stage)?.isTraining ? this.#state(at.stage, weightsHash) : null;
+        for (const [older, { at: place }] of this.#snapshots)
+          if (place.stage === at.stage && place.epoch < at.epoch - 1) this.#snapshots.delete(older);
+        if (known === undefined) this.#snapshots.set(key, { type: "snapshot", at, state });
+        break;
+      }
+      case "store-checkpoint":
+        if (known?.type === "snapshot" && known.state !== null)
+          this.#snapshots.set(key, { type: "stored", at, ...known.state });
+        break;
+      case "abandon-checkpoint":
+        this.#snapshots.delete(key);
+        break;
+    }
+  }
+
+  #state(stage: number, weightsHash: BlobHash) {
+    return stateBlobs(this.#definition, stage, weightsHash);
+  }
+
+  #answer(message: Exclude<OrchestratorMessage, Keeping | { type: "idle" | "prepare" }>): readonly Report[] {
     const { at } = message;
     const definition = this.#definition;
     switch (message.type) {
@@ -96,11 +140,6 @@ export class FakeMiner {
         const lost = message.slices.filter((slice) => slice === null).length;
         const text = `merged ${at.stage} ${at.epoch} ${at.attempt}${lost === 0 ? "" : ` without ${lost}`}`;
         return [{ type: "merged", at, weightsHash: fakeHash(text) }];
-      }
-      case "store-checkpoint": {
-        const merged = this.#places.get(at.stage)?.reports[0];
-        if (merged?.type !== "merged") return [];
-        return [{ type: "stored", at, ...stateBlobs(definition, at.stage, merged.weightsHash) }];
       }
     }
   }

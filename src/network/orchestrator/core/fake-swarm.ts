@@ -152,6 +152,12 @@ export class FakeSwarm {
     this.proceed(() => this.state.epoch !== epoch, silent);
   }
 
+  /** Until a checkpoint has all that is merged by now. The next epoch goes on meanwhile. */
+  finishUpload(silent: readonly MinerId[] = []): void {
+    const { epoch } = this.state;
+    this.proceed(() => (this.state.checkpoint?.epoch ?? 0) >= epoch, silent);
+  }
+
   proceed(isReached: () => boolean, silent: readonly MinerId[] = []): void {
     for (let round = 0; !isReached(); round++) {
       if (round > 200) throw new Error(`the run stays ${this.state.phase.name}`);

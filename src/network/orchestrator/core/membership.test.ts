@@ -117,6 +117,7 @@ describe("losses", () => {
     swarm.loseForGood(2);
     swarm.finishEpoch();
     expect(swarm.state.epochs[0]?.contributors).toBe(6);
+    swarm.finishUpload();
     const credited = swarm.effects.find((one) => one.type === "credit" && one.receipt.minerId === fakeMiner(2));
     expect(credited).toMatchObject({ receipt: { checks: ["contribution-size"] } });
   });
@@ -124,6 +125,7 @@ describe("losses", () => {
   it("a stage without anybody waits for the grace, then the epoch starts again with a miner from another stage", () => {
     const swarm = fullSwarm();
     swarm.finishEpoch();
+    swarm.finishUpload();
     swarm.reach("training");
     const { checkpoint } = swarm.state;
     swarm.lose(2, 6);
@@ -252,5 +254,34 @@ describe("a restart of the orchestrator", () => {
     swarm.happen({ type: "restarted" });
     swarm.join(...everyone);
     expect(swarm.state.phase.name).toBe("paused");
+  });
+});
+
+describe("what a miner says of its connection", () => {
+  const link = { type: "link", upBytesPerSecond: 2.5e6, downBytesPerSecond: 12.5e6, roundTripMs: 40 } as const;
+  const placedLinks = ({ state }: FakeSwarm) => state.members.map((member) => member.placedLinkBytesPerSecond);
+
+  it("is shown, and counts when members are placed: the direction that carries less", () => {
+    const swarm = fullSwarm();
+    swarm.say(fakeMiner(1), link);
+    const { type: _, ...report } = link;
+    expect(viewOf(swarm.state).links).toEqual({ [fakeMiner(1)]: report });
+    expect(placedLinks(swarm)).toEqual([2.5e6, null, null, null, null, null]);
+  });
+
+  it("moves nobody as long as it scatters", () => {
+    const swarm = fullSwarm();
+    for (const upBytesPerSecond of [2.5e6, 2e6, 3e6, null, 5e6])
+      swarm.say(fakeMiner(1), { ...link, upBytesPerSecond, downBytesPerSecond: null });
+    expect(placedLinks(swarm)[0]).toBe(5e6);
+    swarm.say(fakeMiner(1), { ...link, upBytesPerSecond: 4e6 });
+    expect(placedLinks(swarm)[0]).toBe(5e6);
+  });
+
+  it("is ignored from who is no member", () => {
+    const swarm = fullSwarm();
+    const before = swarm.state;
+    swarm.say(fakeMiner(9), link);
+    expect(swarm.state).toBe(before);
   });
 });

@@ -5,9 +5,11 @@
 import { type MinerId, type PlaceRef, samePlace } from "../../../protocol/ids.ts";
 import type { ClientMessage, DeviceReport } from "../../../protocol/messages.ts";
 import { tellMember } from "./commands.ts";
+import { getOutOfStep, tellKeeper } from "./keeping.ts";
 import { stagesForNewcomer } from "./placing.ts";
 import { warmUp } from "./preparing.ts";
-import { speedOfNewcomer } from "./speed.ts";
+import { placedLink, speedOfNewcomer } from "./speed.ts";
+import { mergedPlace } from "./start.ts";
 import { epochRuns, isAway, type Member, memberOf, placeRef, type RunState, stageName } from "./state.ts";
 import type { Turn } from "./turn.ts";
 import { placeSoon } from "./waiting.ts";
@@ -28,6 +30,7 @@ export function join(
     if (isAway(turn.state, minerId)) comeBack(turn, minerId, held);
     else takePlaces(turn, minerId);
   }
+  tellKeeper(turn, minerId);
   tellMember(turn, minerId);
 }
 
@@ -44,6 +47,8 @@ function admit(turn: Turn, minerId: MinerId, name: string, device: DeviceReport)
     measuredRate: null,
     speed,
     placedSpeed: speed,
+    link: null,
+    placedLinkBytesPerSecond: null,
     stages: departed.find((one) => one.minerId === minerId)?.stages ?? [],
     unreliable: false,
     outliers: 0,
@@ -67,6 +72,17 @@ function updateDevice(turn: Turn, member: Member, device: DeviceReport): void {
   placeSoon(turn);
 }
 
+/** Its connection was measured: nobody is moved because of it before the next placing. */
+export function recordLink(
+  turn: Turn,
+  minerId: MinerId,
+  { type: _, ...link }: Extract<ClientMessage, { type: "link" }>,
+): void {
+  const member = memberOf(turn.state, minerId);
+  if (member !== undefined)
+    turn.changeMember(minerId, { link, placedLinkBytesPerSecond: placedLink(member.placedLinkBytesPerSecond, link) });
+}
+
 /** In mid-epoch, whoever has no part in one of its stages warms up there. */
 function takePlaces(turn: Turn, minerId: MinerId): void {
   const member = memberOf(turn.state, minerId);
@@ -77,10 +93,13 @@ function takePlaces(turn: Turn, minerId: MinerId): void {
 
 /** The miner has a session again. `held`: what it still holds; undefined: what it had, for it reports from there. */
 export function comeBack(turn: Turn, minerId: MinerId, held: readonly PlaceRef[] | undefined): void {
-  const { away, phase } = turn.state;
+  const { away, phase, start } = turn.state;
   turn.change({ away: away.filter((one) => one.minerId !== minerId) });
   for (const stage of memberOf(turn.state, minerId)?.stages ?? []) {
     const at = placeRef(turn.state, stage);
+    const merged = start && mergedPlace(turn.state, start, stage);
+    if (held !== undefined && !held.some((place) => samePlace(place, at) || (merged && samePlace(place, merged))))
+      getOutOfStep(turn, stage, minerId);
     if (held === undefined || held.some((place) => samePlace(place, at)))
       turn.changeReplica(stage, minerId, { away: false });
     else if (phase.name === "preparing") turn.changeReplica(stage, minerId, { away: false, ready: null });
@@ -149,6 +168,7 @@ function forget(turn: Turn, { minerId, name, stages }: Member): void {
     away: away.filter((one) => one.minerId !== minerId),
     departed: [...departed, { minerId, name, stages, epoch }].slice(-keptDeparted),
   });
+  for (const stage of turn.state.stages.keys()) getOutOfStep(turn, stage, minerId);
   for (const stage of stages) turn.changeReplica(stage, minerId, { part: "out", away: false });
   placeSoon(turn);
 }

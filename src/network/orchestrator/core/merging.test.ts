@@ -1,6 +1,5 @@
 import { describe, expect, it } from "vitest";
 import type { MinerId } from "../../../protocol/ids.ts";
-import { stateBlobs } from "./fake-miner.ts";
 import { FakeSwarm, fakeDefinition, fakeHash, fakeMiner } from "./fake-swarm.ts";
 import { replicaOf } from "./replicas.ts";
 import type { StageMerge } from "./stage-merge.ts";
@@ -61,7 +60,7 @@ describe("a partition", () => {
     swarm.finishEpoch();
     expect(swarm.state.epochs[0]?.partitionsLost).toBe(0);
     expect(swarm.state.members.find(({ minerId }) => minerId === liar)?.unreliable).toBe(true);
-    expect(swarm.state.holders[0]).not.toContain(liar);
+    expect(swarm.state.start?.stages[0]?.inStep).not.toContain(liar);
   });
 
   it("is never decided by one of two different hashes: with nobody else to ask it keeps its previous value, and is counted", () => {
@@ -150,33 +149,14 @@ describe("the merged weights", () => {
     const { weightsHash } = swarm.report(2, "merged");
     swarm.say(fakeMiner(1), { ...swarm.report(1, "merged"), weightsHash: fakeHash("wrong") });
     swarm.finishEpoch([fakeMiner(1)]);
-    expect(swarm.state.checkpoint?.stages[0]?.weights.hash).toBe(weightsHash);
-    expect(swarm.state.holders[0]).not.toContain(fakeMiner(1));
+    expect(swarm.state.start?.stages[0]?.weightsHash).toBe(weightsHash);
+    expect(swarm.state.start?.stages[0]?.inStep).not.toContain(fakeMiner(1));
+    swarm.finishUpload([fakeMiner(1)]);
     const dissenter = swarm.effects.find((one) => one.type === "credit" && one.receipt.minerId === fakeMiner(1));
     expect(dissenter).toMatchObject({ receipt: { checks: ["contribution-size"] } });
   });
 
-  it("are stored by another replica when the one that was asked is lost, silent, or stores something else", () => {
-    const definition = fakeDefinition({ stages: 1, minimumReplicas: 4 });
-    const swarm = merging(4);
-    swarm.proceed(() => mergeOf(swarm).step.name === "storing");
-    const asked = () => swarm.sent("store-checkpoint").map(({ to }) => indexOf(to));
-    expect(asked()).toEqual([1]);
-    swarm.say(fakeMiner(1), {
-      type: "stored",
-      at: placeRef(swarm.state, 0),
-      ...stateBlobs(definition, 0, fakeHash("other")),
-    });
-    expect(asked()).toEqual([1, 2]);
-    swarm.loseForGood(2);
-    expect(asked()).toEqual([1, 2, 3]);
-    swarm.runOutOfTime();
-    expect(asked()).toEqual([1, 2, 3, 4]);
-    swarm.finishEpoch();
-    expect(swarm.state.holders[0]?.[0]).toBe(fakeMiner(4));
-  });
-
-  it("are given up when a whole stage is lost before it stored", () => {
+  it("are given up when a whole stage is lost before all have merged", () => {
     const swarm = merging(2);
     swarm.lose(1, 2);
     expect(swarm.state.phase.name).toBe("merging");

@@ -1,12 +1,9 @@
-/**
- * The butterfly merge, stage by stage: owners average partitions, replicas apply the averaged slices and must agree on the weights,
- * one of them stores the checkpoint.
- */
-import { optimizerStateLength } from "../../../compute/model/optimizer-state.ts";
+/** The butterfly merge, stage by stage: owners average partitions, replicas apply the averaged slices and must agree on the weights. */
 import { assertNever } from "../../../protocol/assert-never.ts";
-import type { BlobHash, BlobRef, MinerId } from "../../../protocol/ids.ts";
+import type { BlobHash, MinerId } from "../../../protocol/ids.ts";
 import type { ClientMessage } from "../../../protocol/messages.ts";
 import { mergeOrder, ownersPerPartition, partitionCount } from "../../../protocol/partitions.ts";
+import { allOutOfStep } from "./keeping.ts";
 import { applyMessage, partitionsToReduce, reduceOf } from "./merge-commands.ts";
 import type { Next } from "./next.ts";
 import { askedOf, holdersOf, judgeAll, untouched } from "./reducing.ts";
@@ -15,11 +12,10 @@ import type { MergeStep, StageMerge } from "./stage-merge.ts";
 import { type PhaseOf, placeRef, type RunState, stageName } from "./state.ts";
 import type { Turn } from "./turn.ts";
 
-/** Weights and optimizer state travel as raw f32. */
-const bytesPerParameter = 4;
-
 export function beginMerging(turn: Turn, listed: readonly (readonly MinerId[])[]): void {
   const { definition, stages } = turn.state;
+  // Who warmed up with the epoch's start takes the others' step from here on.
+  allOutOfStep(turn);
   turn.enter({
     name: "merging",
     deadlineMs: turn.atMs + definition.timeouts.mergeMs,
@@ -156,33 +152,13 @@ export function recordMerged(turn: Turn, stage: number, from: MinerId, weightsHa
   return true;
 }
 
-export function recordStored(
-  turn: Turn,
-  stage: number,
-  from: MinerId,
-  { weights, optimizer }: { readonly weights: BlobRef; readonly optimizer: BlobRef },
-): boolean {
-  const merge = mergeOf(turn.state, stage);
-  if (merge?.step.name !== "storing" || merge.step.asked !== from) return false;
-  const { weightsHash } = merge.step;
-  const parameters = turn.state.stages[stage]?.parameters ?? 0;
-  const optimizerLength = optimizerStateLength(turn.state.definition.training.mode, parameters);
-  const fits =
-    weights.bytes === parameters * bytesPerParameter && optimizer.bytes === optimizerLength * bytesPerParameter;
-  if (weights.hash !== weightsHash || !fits)
-    turn.dropAsUnreliable(stage, from, "it stored something else than was agreed on.");
-  else enterStep(turn, stage, { name: "stored", weightsHash, weights, optimizer, storedBy: from });
-  return true;
-}
-
 export function advanceMerging(state: RunState, phase: PhaseOf<"merging">): Next | null {
   for (const [stage, { step, live, open }] of phase.stages.entries()) {
-    if (step.name === "stored") continue;
     if (countLive(state, stage) < live) return { to: "review", stage };
     const next = advanceStage(state, stage, step, open);
     if (next !== null) return next;
   }
-  return phase.stages.every(({ step }) => step.name === "stored") ? { to: "record" } : null;
+  return phase.stages.every(({ step }) => step.name === "agreed") ? { to: "conclude" } : null;
 }
 
 function advanceStage(state: RunState, stage: number, step: MergeStep, open: number): Next | null {
@@ -195,22 +171,17 @@ function advanceStage(state: RunState, stage: number, step: MergeStep, open: num
       const weightsHash = majority(liveReplicas(state, stage).flatMap(({ merged }) => merged ?? []));
       return weightsHash === undefined ? lost(state, stage) : { to: "agree", stage, weightsHash };
     }
-    case "storing": {
-      if (replicas.some((replica) => isLive(replica) && replica.minerId === step.asked)) return null;
-      const agreeing = liveReplicas(state, stage).filter(({ merged }) => merged === step.weightsHash);
-      const minerId = agreeing.find(({ away }) => !away)?.minerId;
-      if (agreeing.length === 0) return lost(state, stage);
-      return minerId === undefined ? null : { to: "ask", stage, minerId };
+    case "agreed": {
+      const isHeld = liveReplicas(state, stage).some(({ merged }) => merged === step.weightsHash);
+      return isHeld ? null : lost(state, stage);
     }
-    case "stored":
-      return null;
     default:
       return assertNever(step);
   }
 }
 
 function lost(state: RunState, stage: number): Next {
-  return { to: "retry", why: `${stageName(state, stage)} lost its last replica before it was merged and stored.` };
+  return { to: "retry", why: `${stageName(state, stage)} lost its last replica before all stages were merged.` };
 }
 
 export function beginApplying(turn: Turn, stage: number): void {
@@ -230,20 +201,12 @@ function tellToApply(turn: Turn, stage: number): void {
 /** All live replicas have answered: what most of them say stands. The others will have to load it. */
 export function agree(turn: Turn, stage: number, weightsHash: BlobHash): void {
   const { members } = turn.state;
-  enterStep(turn, stage, { name: "storing", weightsHash, asked: null });
+  enterStep(turn, stage, { name: "agreed", weightsHash });
   for (const { minerId, merged } of liveReplicas(turn.state, stage)) {
     if (merged === weightsHash) continue;
     const name = members.find((member) => member.minerId === minerId)?.name ?? minerId;
     turn.log("warning", `${name} merged to other weights than the rest of ${stageName(turn.state, stage)}.`);
   }
-}
-
-/** One replica that agrees stores the stage for all. */
-export function askToStore(turn: Turn, stage: number, minerId: MinerId): void {
-  const step = mergeOf(turn.state, stage)?.step;
-  if (step?.name !== "storing") return;
-  enterStep(turn, stage, { ...step, asked: minerId });
-  turn.send(minerId, { type: "store-checkpoint", at: placeRef(turn.state, stage) });
 }
 
 /** Replicas that have not done their part are out; the others get time to take over. */
@@ -257,8 +220,6 @@ export function expireMerging(turn: Turn, phase: PhaseOf<"merging">): void {
       if (late.has(index)) turn.dropAsUnreliable(stage, minerId, "it did not average its partitions in time.");
       if (step.name === "applying" && merged === null)
         turn.dropAsUnreliable(stage, minerId, "it did not merge in time.");
-      if (step.name === "storing" && step.asked === minerId)
-        turn.dropAsUnreliable(stage, minerId, "it did not store its stage in time.");
     }
   }
 }

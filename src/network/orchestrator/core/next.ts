@@ -15,12 +15,22 @@ export type Next =
   | { readonly to: "review"; readonly stage: number }
   | { readonly to: "apply"; readonly stage: number }
   | { readonly to: "agree"; readonly stage: number; readonly weightsHash: BlobHash }
-  | { readonly to: "ask"; readonly stage: number; readonly minerId: MinerId }
+  /** All stages are merged. */
+  | { readonly to: "conclude" }
+  | { readonly to: "ask-for-snapshot"; readonly stage: number; readonly minerId: MinerId }
+  | { readonly to: "release-keeper"; readonly stage: number }
+  | { readonly to: "begin-upload" }
+  | { readonly to: "abandon-upload"; readonly why: string }
+  /** A checkpoint lies in the blob store, whole. */
   | { readonly to: "record" }
+  /** The epoch's starting state is lost. */
+  | { readonly to: "fall-back"; readonly why: string }
   /** The epoch failed. */
   | { readonly to: "retry"; readonly why: string }
   /** The epoch is given up because the run is to rest. */
   | { readonly to: "abandon" }
+  /** The run is to rest as soon as nothing would be lost. */
+  | { readonly to: "store" }
   /** Pause or finish, as is intended. */
   | { readonly to: "rest" }
   | { readonly to: "resume" };

@@ -58,7 +58,7 @@ function resourcesOf(member: Member, typical: number): MinerResources {
     memoryBytes: member.memoryLimitBytes,
     maximumStages: member.maximumStages,
     blockTokensPerSecond: member.placedSpeed * typical,
-    linkBytesPerSecond: null,
+    linkBytesPerSecond: member.placedLinkBytesPerSecond,
     reliable: !member.unreliable,
   };
 }

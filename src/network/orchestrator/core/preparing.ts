@@ -1,9 +1,11 @@
 /** Replicas load the epoch's starting state. */
 import type { BlobHash } from "../../../protocol/ids.ts";
 import { tellReplica } from "./commands.ts";
+import { getInStep } from "./keeping.ts";
 import type { Next } from "./next.ts";
 import { newReplica } from "./placing.ts";
 import { everyLive, replicaOf, stageWithout } from "./replicas.ts";
+import { fallBackIfLost } from "./start.ts";
 import { type Member, type PhaseOf, perStage, type Replica, type RunState, stageName } from "./state.ts";
 import type { Turn } from "./turn.ts";
 
@@ -11,18 +13,17 @@ import type { Turn } from "./turn.ts";
 const firstLingerMs = 5000;
 
 /**
- * Everyone with a place takes part. Where some hold the checkpoint already, the phase waits for them; the others come along if they
+ * Everyone with a place takes part. Where some hold the state already, the phase waits for them; the others come along if they
  * are quick, and else warm up.
  */
 export function beginPreparing(turn: Turn): void {
-  const { definition, members, away, attempt } = turn.state;
+  const { definition, members, away, start } = turn.state;
   const absent = new Set(away.map(({ minerId }) => minerId));
   turn.change({ epochSinceMs: turn.atMs, replicas: perStage(definition) });
   turn.enter({ name: "preparing", deadlineMs: turn.atMs + definition.timeouts.prepareMs, lingerUntilMs: null });
   const replicas = turn.state.stages.map(({ spec: { index: stage } }) => {
     const ofStage = members.filter((member) => member.stages.includes(stage) && !absent.has(member.minerId));
-    // After a failed attempt nobody's weights are those of the checkpoint any more.
-    const holders = new Set(attempt === 0 ? turn.state.holders[stage] : []);
+    const holders = new Set(start?.stages[stage]?.inStep);
     const inStep = ofStage.filter(({ minerId }) => holders.has(minerId));
     return ofStage.map((member) => {
       const isExpected = inStep.length === 0 || holders.has(member.minerId);
@@ -49,25 +50,30 @@ export function warmUp(turn: Turn, member: Member): void {
   }
 }
 
-/** Replicas must start from the same weights: the checkpoint's, or at first whatever the seed gave the first one. */
+/** Replicas must start from the same weights: those that were merged, or at first whatever the seed gave the first one. */
 export function recordReady(turn: Turn, stage: number, replica: Replica, weightsHash: BlobHash): boolean {
   if (replica.ready !== null) return false;
   const expected = expectedHash(turn.state, stage);
   if (expected !== undefined && expected !== weightsHash)
     turn.dropAsUnreliable(stage, replica.minerId, "it loaded other weights than the rest.");
-  else turn.changeReplica(stage, replica.minerId, { ready: weightsHash });
+  else {
+    turn.changeReplica(stage, replica.minerId, { ready: weightsHash });
+    getInStep(turn, stage, replica.minerId);
+  }
   // It may have missed what the others were told.
   if (replica.part === "warming") tellReplica(turn, stage, replica.minerId);
   return true;
 }
 
-function expectedHash({ checkpoint, replicas }: RunState, stage: number): BlobHash | undefined {
-  if (checkpoint !== null) return checkpoint.stages[stage]?.weights.hash;
+function expectedHash({ start, replicas }: RunState, stage: number): BlobHash | undefined {
+  if (start !== null) return start.stages[stage]?.weightsHash;
   return replicas[stage]?.find(({ part, ready }) => part !== "out" && ready !== null)?.ready ?? undefined;
 }
 
 export function advancePreparing(state: RunState, phase: PhaseOf<"preparing">, atMs: number): Next | null {
   if (state.intent !== "run") return { to: "abandon" };
+  const lost = fallBackIfLost(state);
+  if (lost !== null) return lost;
   const uncovered = stageWithout(state, ({ part }) => part !== "out");
   if (uncovered !== undefined)
     return { to: "retry", why: `${stageName(state, uncovered)} has no replica that is ready.` };

@@ -27,8 +27,12 @@ export function reasonOf(state: RunState): string {
       return `${contributed} of ${live.length} contributions are handed over.${resting}`;
     }
     case "merging": {
-      const stored = phase.stages.filter(({ step }) => step.name === "stored").length;
-      return `${stored} of ${definition.stages} stages are merged and stored.${resting}`;
+      const merged = phase.stages.filter(({ step }) => step.name === "agreed").length;
+      return `${merged} of ${definition.stages} stages are merged.${resting}`;
+    }
+    case "storing": {
+      const stored = state.upload?.stages.filter(({ isStored }) => isStored).length ?? 0;
+      return `${stored} of ${definition.stages} stages of the checkpoint are stored.${resting}`;
     }
     case "paused":
       return "The run's owner paused it.";

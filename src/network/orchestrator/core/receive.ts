@@ -6,8 +6,9 @@ import { assertNever } from "../../../protocol/assert-never.ts";
 import { type MinerId, sameEpoch } from "../../../protocol/ids.ts";
 import { tellMember, tellReplica } from "./commands.ts";
 import type { MinerMessage } from "./event.ts";
-import { comeBack, join, leave } from "./membership.ts";
-import { recordMerged, recordReduced, recordStored } from "./merging.ts";
+import { getOutOfStep, recordSnapshot, recordStored } from "./keeping.ts";
+import { comeBack, join, leave, recordLink } from "./membership.ts";
+import { recordMerged, recordReduced } from "./merging.ts";
 import { recordReady } from "./preparing.ts";
 import { isLive, replicaOf } from "./replicas.ts";
 import { isAway, memberOf, type Replica } from "./state.ts";
@@ -15,11 +16,13 @@ import { recordSourceDone } from "./training.ts";
 import type { Turn } from "./turn.ts";
 import { recordContribution } from "./uploading.ts";
 
-type Report = Exclude<MinerMessage, { type: "join" | "leave" }>;
+type Report = Exclude<MinerMessage, { type: "join" | "leave" | "link" }>;
+type Kept = Extract<Report, { type: "snapshot" | "stored" }>;
 
 export function receive(turn: Turn, from: MinerId, name: string, message: MinerMessage): void {
   if (message.type === "join") join(turn, from, name, message);
   else if (message.type === "leave") leave(turn, from, message.reason);
+  else if (message.type === "link") recordLink(turn, from, message);
   else {
     // Its `join` may have been lost, but whoever reports is there.
     if (isAway(turn.state, from)) comeBack(turn, from, undefined);
@@ -29,6 +32,18 @@ export function receive(turn: Turn, from: MinerId, name: string, message: MinerM
 
 function report(turn: Turn, from: MinerId, message: Report): void {
   const { stage } = message.at;
+  if (message.type === "snapshot" || message.type === "stored") keep(turn, from, message);
+  else reportOfEpoch(turn, from, message, stage);
+}
+
+/** These are about an epoch that was merged before. */
+function keep(turn: Turn, from: MinerId, message: Kept): void {
+  if (message.at.runId !== turn.at.runId) return;
+  if (message.type === "snapshot") recordSnapshot(turn, from, message.at, message.state);
+  else recordStored(turn, from, message.at, message);
+}
+
+function reportOfEpoch(turn: Turn, from: MinerId, message: Exclude<Report, Kept>, stage: number): void {
   const replica = sameEpoch(message.at, turn.at) ? replicaOf(turn.state, stage, from) : undefined;
   if (replica !== undefined) {
     if (replica.part !== "out" && !record(turn, stage, replica, message)) tellReplica(turn, stage, from);
@@ -38,7 +53,7 @@ function report(turn: Turn, from: MinerId, message: Report): void {
 }
 
 /** False when the report changes nothing. */
-function record(turn: Turn, stage: number, replica: Replica, message: Report): boolean {
+function record(turn: Turn, stage: number, replica: Replica, message: Exclude<Report, Kept>): boolean {
   const { phase } = turn.state;
   const { minerId } = replica;
   switch (message.type) {
@@ -52,9 +67,8 @@ function record(turn: Turn, stage: number, replica: Replica, message: Report): b
       return phase.name === "merging" && isLive(replica) && recordReduced(turn, phase, stage, minerId, message);
     case "merged":
       return phase.name === "merging" && recordMerged(turn, stage, minerId, message.weightsHash);
-    case "stored":
-      return phase.name === "merging" && recordStored(turn, stage, minerId, message);
     case "failed":
+      getOutOfStep(turn, stage, minerId);
       turn.dropAsUnreliable(stage, minerId, message.failure.message);
       return true;
     default:

@@ -2,11 +2,12 @@
 import { ownersPerPartition } from "../../../protocol/partitions.ts";
 import { isLive } from "./replicas.ts";
 import type { PartitionMerge } from "./stage-merge.ts";
+import { isRecorded } from "./start.ts";
 import { epochRuns, type RunState } from "./state.ts";
 
 /** The rules that an event broke, by name. */
 export function brokenRules(before: RunState, state: RunState): readonly string[] {
-  const { phase, checkpoint, replicas, members, away, roster } = state;
+  const { phase, checkpoint, start, upload, replicas, members, away, roster } = state;
   const memberIds = new Set(members.map(({ minerId }) => minerId));
   const awayIds = new Set(away.map(({ minerId }) => minerId));
   const taking = replicas.map((ofStage) => ofStage.filter(({ part }) => part !== "out"));
@@ -31,24 +32,41 @@ export function brokenRules(before: RunState, state: RunState): readonly string[
     "between epochs nobody takes part, and nobody is on the roster":
       epochRuns(state) || (replicas.flat().length === 0 && roster.announced.stages.flat().length === 0),
     "work goes on only where every stage has somebody":
-      !epochRuns(state) ||
-      taking.every(
-        (ofStage, stage) =>
-          ofStage.length > 0 || (phase.name === "merging" && phase.stages[stage]?.step.name === "stored"),
-      ),
+      !epochRuns(state) || taking.every((ofStage) => ofStage.length > 0),
     "a phase that waits for answers ends by itself": !epochRuns(state) || phase.deadlineMs !== null,
     "a partition is decided by two equal hashes, or by one where nobody else can be asked":
       phase.name !== "merging" ||
       phase.stages.every(({ partitions, order }) => partitions.every((partition) => isSound(partition, order.length))),
-    "tokens never fall, but with a checkpoint that was lost": state.tokens >= before.tokens || fellBack(before, state),
+    "tokens never fall, but to the last checkpoint's":
+      state.tokens >= before.tokens || state.tokens === (checkpoint?.tokens ?? 0),
     "credits and lost partitions never fall":
       creditsGrow(before, state) && state.partitionsLost >= before.partitionsLost,
     "epochs never go back": state.epoch >= before.epoch,
     "rosters are numbered upwards": roster.announced.version >= before.roster.announced.version,
     "the last epoch is on record": (state.epochs.at(-1)?.epoch ?? -1) === state.epoch - 1,
-    "the checkpoint is the last epoch's": (checkpoint?.epoch ?? 0) === state.epoch,
-    "the checkpoint has all tokens": (checkpoint?.tokens ?? 0) === state.tokens,
+    "the epoch starts from the state that was merged last":
+      start === null ? state.tokens === 0 : start.epoch === state.epoch && start.tokens === state.tokens,
+    "a starting state has all stages": start === null || start.stages.length === state.stages.length,
+    "who holds or keeps a starting state is a member":
+      start?.stages.every(
+        ({ inStep, keeper }) =>
+          inStep.every((one) => memberIds.has(one)) && (keeper === null || memberIds.has(keeper.minerId)),
+      ) ?? true,
+    "nobody is in step who trains on":
+      (phase.name !== "training" && phase.name !== "uploading") ||
+      (start?.stages.every(({ inStep }, stage) => {
+        const live = new Set(replicas[stage]?.filter(isLive).map(({ minerId }) => minerId));
+        return inStep.every((one) => !live.has(one));
+      }) ??
+        true),
+    "what is uploaded is later than the checkpoint, and no later than the epoch's start":
+      upload === null || (upload.epoch > (checkpoint?.epoch ?? 0) && upload.epoch <= (start?.epoch ?? -1)),
     "the checkpoint has all stages": checkpoint === null || checkpoint.stages.length === state.stages.length,
+    "a run rests only when all that it merged is stored, and credited":
+      (phase.name !== "paused" && phase.name !== "finished") || (isRecorded(state) && state.uncredited.length === 0),
+    "credits wait for a checkpoint, and for nothing else": state.uncredited.every(
+      ({ at }) => at.epoch >= (checkpoint?.epoch ?? 0) && at.epoch < state.epoch,
+    ),
   };
   return Object.entries(rules).flatMap(([rule, holds]) => (holds ? [] : [rule]));
 }
@@ -58,10 +76,6 @@ function isSound({ open, hash, reports, asked }: PartitionMerge, listed: number)
   const votes = reports.filter((report) => report.hash === hash).length;
   const isAlone = asked === listed && reports.every((one) => one.hash === null || one.hash === hash);
   return votes >= ownersPerPartition || (votes === 1 && isAlone);
-}
-
-function fellBack(before: RunState, state: RunState): boolean {
-  return state.previousCheckpoint === null && state.tokens === (before.previousCheckpoint?.tokens ?? 0);
 }
 
 function creditsGrow(before: RunState, state: RunState): boolean {

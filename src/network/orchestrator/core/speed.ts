@@ -4,6 +4,7 @@
  * and the one that places members, of whom each that moves warms up for an epoch, only when it is very different.
  */
 import type { MinerId } from "../../../protocol/ids.ts";
+import type { LinkReport } from "../../../protocol/link-report.ts";
 import type { Member } from "./state.ts";
 
 /** Of a new measurement, so much counts, on a logarithmic scale: a tenth and ten times the speed are equally far away. */
@@ -41,6 +42,14 @@ export function measuredMembers(members: readonly Member[], rates: ReadonlyMap<M
     const now = measuredRate / typical;
     return { ...member, speed: settled(speed, now, clearly), placedSpeed: settled(placedSpeed, now, greatly) };
   });
+}
+
+/** Bytes per second of the direction that carries less; as before unless it is clearly different. Null: neither is known. */
+export function placedLink(before: number | null, { upBytesPerSecond, downBytesPerSecond }: LinkReport): number | null {
+  const known = [upBytesPerSecond, downBytesPerSecond].filter((rate) => rate !== null);
+  if (known.length === 0) return before;
+  const now = Math.min(...known);
+  return before === null ? now : settled(before, now, clearly);
 }
 
 function settled(before: number, now: number, different: number): number {

@@ -1,5 +1,5 @@
-/** A stage on its way to the next checkpoint. `merging.ts` leads it there, `reducing.ts` decides what each partition becomes. */
-import type { BlobHash, BlobRef, MinerId } from "../../../protocol/ids.ts";
+/** A stage on its way to the next epoch. `merging.ts` leads it there, `reducing.ts` decides what each partition becomes. */
+import type { BlobHash, MinerId } from "../../../protocol/ids.ts";
 
 export interface StageMerge {
   /**
@@ -23,18 +23,11 @@ export interface StageMerge {
   readonly step: MergeStep;
 }
 
-/** Partitions are averaged → replicas apply them → they agree, and one is asked to store → it has stored. */
+/** Partitions are averaged → replicas apply them → they agree. */
 export type MergeStep =
   | { readonly name: "reducing" }
   | { readonly name: "applying" }
-  | { readonly name: "storing"; readonly weightsHash: BlobHash; readonly asked: MinerId | null }
-  | {
-      readonly name: "stored";
-      readonly weightsHash: BlobHash;
-      readonly weights: BlobRef;
-      readonly optimizer: BlobRef;
-      readonly storedBy: MinerId;
-    };
+  | { readonly name: "agreed"; readonly weightsHash: BlobHash };
 
 export interface PartitionMerge {
   /** So many replicas of the order were asked, from the partition's first owner on. */

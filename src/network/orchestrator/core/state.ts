@@ -5,13 +5,15 @@
  * Whatever concerns replicas lies in one array per stage, so that an event of a large swarm touches one of them only.
  */
 import type { BlobHash, EpochRef, MinerId, PlaceRef } from "../../../protocol/ids.ts";
-import type { Roster } from "../../../protocol/messages.ts";
+import type { LinkReport } from "../../../protocol/link-report.ts";
+import type { Receipt, Roster } from "../../../protocol/messages.ts";
 import type { PlacementView } from "../../../protocol/placement-view.ts";
 import type { Checkpoint, EpochRecord, Evaluation, RunLogEntry } from "../../../protocol/run-view.ts";
 import type { StageNeed } from "../placement/placement.ts";
 import { stageNeeds } from "../placement/stage-needs.ts";
 import { planStages, type RunDefinition, type StagePlan } from "./definition.ts";
 import type { StageMerge } from "./stage-merge.ts";
+import { type CheckpointUpload, keepingDeadlineMs, type StartingState, startFrom } from "./starting-state.ts";
 
 export interface RunState {
   readonly definition: RunDefinition;
@@ -37,18 +39,21 @@ export interface RunState {
   readonly departed: readonly Departed[];
   /** Why the members hold what they hold; null before anybody was placed. */
   readonly placement: PlacementView | null;
-  /** Trained and merged since the run began. */
+  /** Trained and merged since the run began, as far as the run has not fallen back. */
   readonly tokens: number;
   readonly microbatchesLost: number;
   /** Of merged epochs: those that kept their previous value because nobody could average them. */
   readonly partitionsLost: number;
   /** Micro-credits by miner. */
   readonly credits: Readonly<Record<MinerId, number>>;
+  /** What the merged epochs earn that no checkpoint has yet: credited once one has. */
+  readonly uncredited: readonly Uncredited[];
   /** What the current epoch starts from; null: the initial weights. */
+  readonly start: StartingState | null;
+  readonly upload: CheckpointUpload | null;
+  /** The last start that lies in the blob store, whole: what the run goes back to when miners lose a later one. */
   readonly checkpoint: Checkpoint | null;
   readonly previousCheckpoint: Checkpoint | null;
-  /** By stage, who holds the checkpoint's weights; first the one that stored it, which serves its blobs. */
-  readonly holders: readonly (readonly MinerId[])[];
   /** In order; thinned out as `history.ts` says. */
   readonly epochs: readonly EpochRecord[];
   /** Likewise. */
@@ -57,6 +62,8 @@ export interface RunState {
   readonly log: readonly RunLogEntry[];
   readonly nextLogSequence: number;
 }
+
+export type Uncredited = Omit<Receipt, "networkId" | "atMs">;
 
 export interface Member {
   readonly minerId: MinerId;
@@ -70,6 +77,10 @@ export interface Member {
   /** How fast it is taken to be in comparison with a typical member when work is shared out, and when it is placed (`speed.ts`). */
   readonly speed: number;
   readonly placedSpeed: number;
+  /** What its connection carries, as it said last; null: it has not. */
+  readonly link: LinkReport | null;
+  /** In the direction that carries less, as it is taken to be when it is placed; null: not known. */
+  readonly placedLinkBytesPerSecond: number | null;
   /** Ascending; none: it fits nowhere, or is not placed yet. */
   readonly stages: readonly number[];
   /** It failed, or was late, the last time it was counted on: no stage depends on it alone if that can be helped. */
@@ -157,6 +168,8 @@ export type PhaseState =
       readonly listed: readonly (readonly MinerId[])[];
     }
   | { readonly name: "merging"; readonly deadlineMs: number; readonly stages: readonly StageMerge[] }
+  /** The run is to rest once what it merged last lies in the blob store; nobody has a place meanwhile, and nobody is sent away. */
+  | { readonly name: "storing"; readonly deadlineMs: null }
   | { readonly name: "paused"; readonly deadlineMs: null }
   | { readonly name: "finished"; readonly deadlineMs: null };
 
@@ -193,9 +206,11 @@ export function createRun(definition: RunDefinition, atMs: number): RunState {
     microbatchesLost: 0,
     partitionsLost: 0,
     credits: {},
+    uncredited: [],
+    start: startFrom(definition.firstCheckpoint ?? null, 0),
+    upload: null,
     checkpoint: definition.firstCheckpoint ?? null,
     previousCheckpoint: null,
-    holders: perStage(definition),
     epochs: [],
     evaluations: [],
     log: [],
@@ -233,16 +248,19 @@ export function targetReached({ definition, tokens }: RunState): boolean {
   return definition.targetTokens !== null && tokens >= definition.targetTokens;
 }
 
+const betweenEpochs: readonly PhaseName[] = ["waiting", "storing", "paused", "finished"];
+
 /** Whether an attempt at an epoch is under way. */
 export function epochRuns({ phase }: RunState): boolean {
-  return phase.name !== "waiting" && phase.name !== "paused" && phase.name !== "finished";
+  return !betweenEpochs.includes(phase.name);
 }
 
 /** When something happens by itself; null: never. */
-export function nextDeadlineMs({ phase, roster, away }: RunState): number | null {
+export function nextDeadlineMs(state: RunState): number | null {
+  const { phase, roster, away } = state;
   const linger = phase.name === "preparing" ? phase.lingerUntilMs : null;
   const graceMs = away.reduce<number | null>((least, { untilMs }) => earlier(least, untilMs), null);
-  return [linger, graceMs, roster.dueMs].reduce(earlier, phase.deadlineMs);
+  return [linger, graceMs, roster.dueMs, keepingDeadlineMs(state)].reduce(earlier, phase.deadlineMs);
 }
 
 function earlier(a: number | null, b: number | null): number | null {

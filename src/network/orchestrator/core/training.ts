@@ -1,5 +1,6 @@
 /** Microbatches flow between the miners; the orchestrator only hears when the sources are done, and says who is there. */
 import { tokensPerSource } from "./definition.ts";
+import { allOutOfStep } from "./keeping.ts";
 import type { Next } from "./next.ts";
 import { weigh } from "./placing.ts";
 import { isLive, stageWithout } from "./replicas.ts";
@@ -21,6 +22,7 @@ export function beginTraining(turn: Turn): void {
     }),
   );
   turn.change({ replicas: weigh(turn.state, replicas) });
+  allOutOfStep(turn);
   const sources = turn.state.replicas[0]?.filter(isLive).length ?? 0;
   turn.enter({
     name: "training",

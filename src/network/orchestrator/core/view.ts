@@ -36,8 +36,13 @@ export function viewOf(state: RunState): RunView {
       replicas: replicasOf(state, byStage[spec.index] ?? [], spec.index),
     })),
     placement: state.placement,
+    links: Object.fromEntries(state.members.flatMap(({ minerId, link }) => (link === null ? [] : [[minerId, link]]))),
     credits: { ...state.credits },
     checkpoint: state.checkpoint,
+    checkpointUpload: uploadView(state),
+    boundaryFormats: definition.training.compression.boundary,
+    boundaries: [],
+    alarms: [],
   };
 }
 
@@ -54,4 +59,10 @@ function replicaState({ phase }: RunState, replica: Replica | undefined): Replic
   if (replica?.away) return "lost";
   if (replica?.part !== "live") return "warming-up";
   return phase.name === "preparing" ? "preparing" : "training";
+}
+
+function uploadView({ upload }: RunState): RunView["checkpointUpload"] {
+  if (upload === null) return null;
+  const { epoch, tokens, stages } = upload;
+  return { epoch, tokens, storedStages: stages.filter(({ isStored }) => isStored).length };
 }

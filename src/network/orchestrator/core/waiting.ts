@@ -1,10 +1,12 @@
 /** Between epochs: does every stage have a miner, and is it time to begin? */
 
 import { coverage } from "./coverage.ts";
+import { allOutOfStep } from "./keeping.ts";
 import type { Next } from "./next.ts";
 import { placeMembers } from "./placing.ts";
 import { idleReason, reasonOf } from "./reason.ts";
 import { clearRoster } from "./roster.ts";
+import { awaitsSnapshots, fallBackIfLost, isRecorded } from "./start.ts";
 import { type PhaseOf, perStage, type RunState } from "./state.ts";
 import type { Turn } from "./turn.ts";
 
@@ -46,10 +48,12 @@ export function placeSoon(turn: Turn): void {
 }
 
 export function advanceWaiting(state: RunState, phase: PhaseOf<"waiting">, atMs: number): Next | null {
-  if (state.intent !== "run") return { to: "rest" };
+  if (state.intent !== "run") return isRecorded(state) ? { to: "rest" } : { to: "store" };
   const isPlaced = phase.placeDueMs === null;
-  if (isPlaced && phase.deadlineMs !== null && atMs >= phase.deadlineMs) return { to: "prepare" };
-  return phase.announced ? null : { to: "dismiss" };
+  if (isPlaced && phase.deadlineMs !== null && atMs >= phase.deadlineMs)
+    return fallBackIfLost(state) ?? { to: "prepare" };
+  // Who is sent away forgets what it holds: not before somebody has a copy.
+  return phase.announced || awaitsSnapshots(state) ? null : { to: "dismiss" };
 }
 
 /** No epoch is running: wait until one can begin. */
@@ -66,25 +70,19 @@ export function standBy(turn: Turn, times: { notBeforeMs: number; gatherUntilMs:
   });
 }
 
-/** Gives the attempt up; the next one starts from the same checkpoint. */
+/** Gives the attempt up; the next one starts from the same state. */
 export function retryEpoch(turn: Turn, why: string): void {
   const attempt = turn.state.attempt + 1;
   turn.log("warning", `Epoch ${turn.state.epoch} starts again: ${why}`);
-  giveUp(turn);
+  turn.change({ attempt });
   const delayMs = attempt === 1 ? 0 : Math.min(firstRetryDelayMs * 2 ** (attempt - 2), longestRetryDelayMs);
   standBy(turn, { notBeforeMs: turn.atMs + delayMs, gatherUntilMs: turn.atMs });
 }
 
 /** Gives the attempt up because the owner wants the run to rest; `advanceWaiting` then lets it. */
 export function abandonEpoch(turn: Turn): void {
-  giveUp(turn);
+  turn.change({ attempt: turn.state.attempt + 1 });
   standBy(turn, { notBeforeMs: turn.atMs, gatherUntilMs: turn.atMs });
-}
-
-/** Replicas have trained on: of those that held the checkpoint, only the ones that stored it have its blobs. */
-function giveUp(turn: Turn): void {
-  const { attempt, holders } = turn.state;
-  turn.change({ attempt: attempt + 1, holders: holders.map((ofStage) => ofStage.slice(0, 1)) });
 }
 
 /** The run rests, until its owner resumes it or for ever. */
@@ -93,8 +91,9 @@ export function rest(turn: Turn): void {
   dismissMembers(turn);
 }
 
-/** Tells everyone that there is nothing to do, and why. */
+/** Tells everyone that there is nothing to do, and why. They give up what they hold but for snapshots. */
 export function dismissMembers(turn: Turn): void {
+  allOutOfStep(turn);
   const { phase, members } = turn.state;
   if (phase.name === "waiting") turn.change({ phase: { ...phase, announced: true } });
   const reason = reasonOf(turn.state);

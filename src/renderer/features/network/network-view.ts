@@ -38,9 +38,12 @@ export function minerCounts(stages: RunView["stages"]): { miners: number; traini
   return { miners: miners.size, training: training.size };
 }
 
+/** In which the epoch's microbatches are through. */
+const finishedPhases: readonly RunView["phase"][] = ["uploading", "merging", "storing", "finished"];
+
 /** How far the present epoch is, 0 … 1. */
 export function epochFraction(run: RunView, telemetry: Telemetry | null): number {
-  if (run.phase === "uploading" || run.phase === "merging" || run.phase === "finished") return 1;
+  if (finishedPhases.includes(run.phase)) return 1;
   if (!telemetry || telemetry.microbatchesPlanned === 0) return 0;
   return Math.min(1, telemetry.microbatchesDone / telemetry.microbatchesPlanned);
 }

@@ -20,6 +20,8 @@ export interface ServiceOptions {
   /** Asked for at every start. */
   readonly args: () => readonly string[];
   readonly logFile: string;
+  /** The command line before Node's own: where the process shall run. */
+  readonly within?: readonly string[];
   readonly onMessage?: (message: ChildMessage) => void;
 }
 
@@ -35,11 +37,17 @@ export class ServiceProcess {
     this.#options = options;
   }
 
+  /** Undefined while it does not run. */
+  get pid(): number | undefined {
+    return this.#child?.pid;
+  }
+
   start(): void {
     this.#wanted = true;
-    const { args, logFile, onMessage } = this.#options;
+    const { args, logFile, onMessage, within = [] } = this.#options;
+    const [execPath = process.execPath, ...execArgv] = [...within, process.execPath];
     const log = openSync(logFile, "a");
-    const child = fork(entry, args(), { stdio: ["ignore", log, log, "ipc"], detached: true, execArgv: [] });
+    const child = fork(entry, args(), { stdio: ["ignore", log, log, "ipc"], detached: true, execPath, execArgv });
     closeSync(log);
     child.on("message", (message) => onMessage?.(childMessageSchema.parse(message)));
     child.once("exit", () => this.#ended(child));

@@ -1,0 +1,226 @@
+import { describe, expect, it } from "vitest";
+import { FailureError } from "../../protocol/failure.ts";
+import { bytesOf, hashBytes } from "../../protocol/identity.ts";
+import { type BlobHash, type BlobRef, type PlaceRef, runIdSchema } from "../../protocol/ids.ts";
+import type { ClientMessage } from "../../protocol/messages.ts";
+import { PeerBlobs } from "../../transport/peer-blobs.ts";
+import type { ComputeEngine } from "../compute-host/compute-worker.ts";
+import { FakeClock } from "../session/fake-clock.ts";
+import { Snapshots } from "./snapshots.ts";
+
+const at: PlaceRef = { runId: runIdSchema.parse("run"), epoch: 3, attempt: 1, stage: 2 };
+const nextAt = { ...at, epoch: 4, attempt: 0 };
+
+/** Blobs on the disk, and in a store that tests can shut. */
+class FakeBlobs {
+  readonly disk = new Map<BlobHash, Uint8Array>();
+  readonly stored: BlobHash[] = [];
+  /** Why the store takes nothing; null: it does. */
+  refusal: FailureError | null = null;
+  /** Uploads wait for it. */
+  opening: Promise<void> = Promise.resolve();
+
+  async keep(bytes: Uint8Array) {
+    const ref = { hash: hashBytes(bytes), bytes: bytes.length };
+    this.disk.set(ref.hash, Uint8Array.from(bytes));
+    const read = (offset: number, length: number) => {
+      const kept = this.disk.get(ref.hash);
+      if (kept === undefined) throw new FailureError("blob-not-found", "It was forgotten.");
+      return kept.subarray(offset, offset + length);
+    };
+    return { ref, source: { bytes: ref.bytes, read } };
+  }
+
+  async put(bytes: Uint8Array, { signal }: { signal?: AbortSignal } = {}): Promise<BlobRef> {
+    await this.opening;
+    if (signal?.aborted) throw new FailureError("cancelled", "It was cancelled.");
+    if (this.refusal !== null) throw this.refusal;
+    const ref = { hash: hashBytes(bytes), bytes: bytes.length };
+    this.stored.push(ref.hash);
+    return ref;
+  }
+}
+
+/** Snapshots of an engine whose weights tests set. */
+class World {
+  readonly blobs = new FakeBlobs();
+  readonly clock = new FakeClock();
+  readonly sent: ClientMessage[] = [];
+  readonly log: string[] = [];
+  readonly peerBlobs = new PeerBlobs({ clock: this.clock, dropped: () => undefined });
+  weights = Float32Array.of(1, 2, 3);
+  readonly optimizer = Float32Array.of(4);
+  readonly snapshots: Snapshots;
+
+  constructor() {
+    const engine = {
+      call: async () => ({ weights: this.weights.slice(), optimizer: this.optimizer.slice() }),
+    } as Pick<ComputeEngine, "call"> as ComputeEngine;
+    this.snapshots = new Snapshots(
+      {
+        blobs: this.blobs,
+        peerBlobs: this.peerBlobs,
+        clock: this.clock,
+        send: (message) => this.sent.push(message),
+        log: (_, text) => this.log.push(text),
+      },
+      (stage, weightsHash) => (stage === at.stage && weightsHash === this.weightsHash ? engine : null),
+    );
+  }
+
+  get weightsHash(): BlobHash {
+    return hashBytes(bytesOf(this.weights));
+  }
+
+  get state() {
+    const refOf = (values: Float32Array) => ({ hash: hashBytes(bytesOf(values)), bytes: 4 * values.length });
+    return { weights: refOf(this.weights), optimizer: refOf(this.optimizer) };
+  }
+
+  async take(place = at): Promise<void> {
+    this.snapshots.handle({ type: "take-snapshot", at: place, weightsHash: this.weightsHash });
+    await settled();
+  }
+
+  async store(place = at): Promise<void> {
+    this.snapshots.handle({ type: "store-checkpoint", at: place });
+    await settled();
+  }
+}
+
+/** Lets everything happen that can happen by itself. */
+async function settled(): Promise<void> {
+  for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
+}
+
+describe("a snapshot", () => {
+  it("is copied to the disk, and served to joiners from there", async () => {
+    const world = new World();
+    await world.take();
+    expect(world.sent).toEqual([{ type: "snapshot", at, state: world.state }]);
+    expect(await world.peerBlobs.get(world.state.weights, [])).toEqual(bytesOf(world.weights));
+    expect(world.blobs.stored).toEqual([]);
+  });
+
+  it("is answered for again, and not taken again, when it is asked for again", async () => {
+    const world = new World();
+    await world.take();
+    const before = world.state;
+    const { weightsHash } = world;
+    world.weights = Float32Array.of(9, 9, 9);
+    world.snapshots.handle({ type: "take-snapshot", at, weightsHash });
+    expect(world.sent.at(-1)).toEqual({ type: "snapshot", at, state: before });
+    expect(world.sent).toHaveLength(2);
+  });
+
+  it("is denied by who holds other weights by now", async () => {
+    const world = new World();
+    const { weightsHash } = world;
+    world.weights = Float32Array.of(9, 9, 9);
+    world.snapshots.handle({ type: "take-snapshot", at, weightsHash });
+    expect(world.sent).toEqual([{ type: "snapshot", at, state: null }]);
+  });
+
+  it("is put into the store when that is asked for, and the word is given again", async () => {
+    const world = new World();
+    await world.take();
+    await world.store();
+    expect(world.blobs.stored).toEqual([world.state.weights.hash, world.state.optimizer.hash]);
+    await world.store();
+    const stored = { type: "stored", at, ...world.state };
+    expect(world.sent.slice(1)).toEqual([stored, stored]);
+    expect(world.blobs.stored).toHaveLength(2);
+  });
+
+  it("outlives its place as long as joiners may want it: until the epoch after the one that begins with it", async () => {
+    const world = new World();
+    await world.take();
+    world.snapshots.epochBegins(nextAt);
+    expect(world.peerBlobs.offeredBlobs).toBe(2);
+    world.snapshots.epochBegins({ ...nextAt, epoch: 5 });
+    expect(world.peerBlobs.offeredBlobs).toBe(0);
+    await world.store();
+    expect(world.sent.at(-1)).toEqual({ type: "snapshot", at, state: null });
+  });
+
+  it("that is being stored stays until that is done, though newer ones are taken", async () => {
+    const world = new World();
+    const opening = Promise.withResolvers<void>();
+    world.blobs.opening = opening.promise;
+    await world.take();
+    const first = world.state;
+    await world.store();
+    world.weights = Float32Array.of(9, 9, 9);
+    await world.take(nextAt);
+    world.snapshots.epochBegins({ ...nextAt, epoch: 6 });
+    expect(world.peerBlobs.offeredBlobs).toBeGreaterThan(0);
+    opening.resolve();
+    await settled();
+    expect(world.sent.at(-1)).toEqual({ type: "stored", at, ...first });
+  });
+
+  it("is stored no longer when that was called off, and may be asked for again", async () => {
+    const world = new World();
+    const opening = Promise.withResolvers<void>();
+    world.blobs.opening = opening.promise;
+    await world.take();
+    await world.store();
+    world.snapshots.handle({ type: "abandon-checkpoint", at });
+    opening.resolve();
+    await settled();
+    expect(world.blobs.stored).toEqual([]);
+    await world.store();
+    expect(world.sent.at(-1)).toMatchObject({ type: "stored" });
+  });
+
+  it("is stored later when the store cannot be reached", async () => {
+    const world = new World();
+    world.blobs.refusal = new FailureError("unreachable", "Nobody answers.", { retry: true });
+    await world.take();
+    await world.store();
+    expect(world.log.join()).toContain("Nobody answers.");
+    world.blobs.refusal = null;
+    world.clock.advance(60_000);
+    await settled();
+    expect(world.sent.at(-1)).toMatchObject({ type: "stored" });
+  });
+
+  it("is not tried again where it is not wanted", async () => {
+    const world = new World();
+    world.blobs.refusal = new FailureError("not-authorised", "Who are you?");
+    await world.take();
+    await world.store();
+    world.blobs.refusal = null;
+    world.clock.advance(60_000);
+    await settled();
+    expect(world.sent.map(({ type }) => type)).toEqual(["snapshot"]);
+    await world.store();
+    expect(world.sent.at(-1)).toMatchObject({ type: "stored" });
+  });
+
+  it("that the disk has lost is said to be lost", async () => {
+    const world = new World();
+    await world.take();
+    world.blobs.disk.clear();
+    await world.store();
+    expect(world.sent.at(-1)).toEqual({ type: "snapshot", at, state: null });
+    expect(world.peerBlobs.offeredBlobs).toBe(0);
+  });
+
+  it("whose file was changed is not stored as if it were the same", async () => {
+    const world = new World();
+    await world.take();
+    world.blobs.disk.get(world.state.optimizer.hash)?.fill(7);
+    await world.store();
+    expect(world.sent.at(-1)).toEqual({ type: "snapshot", at, state: null });
+  });
+
+  it("of another run, or of a miner that leaves, is forgotten", async () => {
+    const world = new World();
+    await world.take();
+    world.snapshots.dropOthersThan(at.runId);
+    expect(world.peerBlobs.offeredBlobs).toBe(2);
+    world.snapshots.dropOthersThan(null);
+    expect(world.peerBlobs.offeredBlobs).toBe(0);
+  });
+});

@@ -1,0 +1,223 @@
+/**
+ * Copies on this miner's disk of what epochs start from: joiners load them from here, and the network wants one of each stage in its
+ * blob store now and then. They are taken before the replica trains on, and outlive it, for an upload over a home's link takes longer
+ * than an epoch may last.
+ */
+import { assertNever } from "../../protocol/assert-never.ts";
+import { FailureError, failureOf } from "../../protocol/failure.ts";
+import { bytesOf } from "../../protocol/identity.ts";
+import { type BlobHash, type PlaceRef, type RunId, samePlace } from "../../protocol/ids.ts";
+import type { LogLine } from "../../protocol/local-api.ts";
+import type { ClientMessage, GatewayMessage } from "../../protocol/messages.ts";
+import { stageNames } from "../../protocol/stage-names.ts";
+import type { Offered } from "../../transport/blob-serving.ts";
+import type { BlobClient } from "../../transport/blobs/blob-client.ts";
+import type { PeerBlobs } from "../../transport/peer-blobs.ts";
+import type { ComputeEngine } from "../compute-host/compute-worker.ts";
+import type { Clock } from "../session/clock.ts";
+
+export type SnapshotOrder = Extract<
+  GatewayMessage,
+  { type: "take-snapshot" | "store-checkpoint" | "abandon-checkpoint" }
+>;
+
+export interface SnapshotsOptions {
+  readonly blobs: Pick<BlobClient, "put" | "keep">;
+  readonly peerBlobs: Pick<PeerBlobs, "offerSource">;
+  readonly clock: Pick<Clock, "after">;
+  readonly send: (message: ClientMessage) => void;
+  readonly log: (level: LogLine["level"], text: string) => void;
+}
+
+/** The engine that holds a stage's state with these weights, untrained since it was merged or loaded; null: none does. */
+export type StateHolder = (stage: number, weightsHash: BlobHash) => ComputeEngine | null;
+
+type Kept = Awaited<ReturnType<BlobClient["keep"]>>;
+
+interface Snapshot {
+  readonly at: PlaceRef;
+  /** Null while it is being taken. */
+  state: { readonly weights: Kept; readonly optimizer: Kept } | null;
+  offers: readonly Offered[];
+  upload: "not-asked" | "under-way" | "stored";
+  /** Aborted when it is not wanted any more. */
+  readonly ending: AbortController;
+  /** Of the upload alone. */
+  uploading: AbortController;
+  /** Calls off another try. */
+  cancelRetry: () => void;
+}
+
+/** After an upload that failed; the blob client has tried for a while by then. */
+const retryMs = 20_000;
+
+export class Snapshots {
+  readonly #options: SnapshotsOptions;
+  readonly #holderOf: StateHolder;
+  #snapshots: readonly Snapshot[] = [];
+
+  constructor(options: SnapshotsOptions, holderOf: StateHolder) {
+    this.#options = options;
+    this.#holderOf = holderOf;
+  }
+
+  /** What was asked for before is answered again: the answer may be lost. */
+  handle(order: SnapshotOrder): void {
+    switch (order.type) {
+      case "take-snapshot":
+        this.#take(order.at, order.weightsHash);
+        break;
+      case "store-checkpoint":
+        this.#store(order.at);
+        break;
+      case "abandon-checkpoint":
+        this.#abandon(order.at);
+        break;
+      default:
+        assertNever(order);
+    }
+  }
+
+  /** The run has left this epoch behind: what it began with is wanted no more, unless it is being stored. */
+  epochBegins(at: PlaceRef): void {
+    for (const snapshot of this.#of(at.runId, at.stage))
+      if (snapshot.at.epoch + 1 < at.epoch && snapshot.upload !== "under-way") this.#drop(snapshot);
+  }
+
+  /** Forgets all of other runs, or all. */
+  dropOthersThan(runId: RunId | null): void {
+    for (const snapshot of this.#snapshots) if (snapshot.at.runId !== runId) this.#drop(snapshot);
+  }
+
+  #take(at: PlaceRef, weightsHash: BlobHash): void {
+    const known = this.#find(at);
+    if (known !== undefined) {
+      if (known.state !== null) this.#say(known);
+      return;
+    }
+    for (const older of this.#of(at.runId, at.stage)) if (older.upload !== "under-way") this.#drop(older);
+    const engine = this.#holderOf(at.stage, weightsHash);
+    if (engine === null) {
+      this.#deny(at);
+      return;
+    }
+    const snapshot: Snapshot = {
+      at,
+      state: null,
+      offers: [],
+      upload: "not-asked",
+      ending: new AbortController(),
+      uploading: new AbortController(),
+      cancelRetry: () => {},
+    };
+    this.#snapshots = [...this.#snapshots, snapshot];
+    void this.#work(snapshot, () => this.#copy(snapshot, engine));
+  }
+
+  /** The worker answers calls in turn: what trains the weights on comes after this one. */
+  async #copy(snapshot: Snapshot, engine: ComputeEngine): Promise<void> {
+    const { blobs, peerBlobs } = this.#options;
+    const { weights, optimizer } = await engine.call("state");
+    const kept = { weights: await blobs.keep(bytesOf(weights)), optimizer: await blobs.keep(bytesOf(optimizer)) };
+    if (snapshot.ending.signal.aborted) return;
+    snapshot.offers = [kept.weights, kept.optimizer].map(({ ref, source }) => peerBlobs.offerSource(ref.hash, source));
+    snapshot.state = kept;
+    this.#say(snapshot);
+  }
+
+  #store(at: PlaceRef): void {
+    const snapshot = this.#find(at);
+    if (snapshot === undefined) this.#deny(at);
+    else if (snapshot.upload === "stored") this.#say(snapshot);
+    else if (snapshot.upload === "not-asked" && snapshot.state !== null) {
+      snapshot.upload = "under-way";
+      void this.#work(snapshot, () => this.#upload(snapshot));
+    }
+  }
+
+  /** One after the other, read from the disk when its turn comes: they are not held in memory for longer than it takes. */
+  async #upload(snapshot: Snapshot): Promise<void> {
+    const { blobs, log } = this.#options;
+    const { uploading, state } = snapshot;
+    const { signal } = uploading;
+    if (state === null) return;
+    try {
+      for (const { ref, source } of [state.weights, state.optimizer]) {
+        const put = await blobs.put(await source.read(0, source.bytes), { signal });
+        if (put.hash !== ref.hash) throw new FailureError("blob-not-found", "its file is no longer what it was.");
+      }
+    } catch (error) {
+      const failure = failureOf(error);
+      if (signal.aborted) return;
+      if (failure === undefined || failure.code === "blob-not-found") throw error;
+      log("warning", `The checkpoint is not stored yet: ${failure.message}`);
+      snapshot.upload = "not-asked";
+      // Who has no right to is asked again, or is not wanted any more.
+      if (failure.code !== "not-authorised")
+        snapshot.cancelRetry = this.#options.clock.after(retryMs, () => this.#store(snapshot.at));
+      return;
+    }
+    if (signal.aborted) return;
+    snapshot.upload = "stored";
+    this.#say(snapshot);
+    this.#dropIfOld(snapshot);
+  }
+
+  #abandon(at: PlaceRef): void {
+    const snapshot = this.#find(at);
+    if (snapshot === undefined) return;
+    snapshot.cancelRetry();
+    snapshot.uploading.abort();
+    snapshot.uploading = new AbortController();
+    snapshot.upload = "not-asked";
+    this.#dropIfOld(snapshot);
+  }
+
+  #say({ at, state, upload }: Snapshot): void {
+    if (state === null) return;
+    const refs = { weights: state.weights.ref, optimizer: state.optimizer.ref };
+    if (upload === "stored") this.#options.send({ type: "stored", at, ...refs });
+    else this.#options.send({ type: "snapshot", at, state: refs });
+  }
+
+  #deny(at: PlaceRef): void {
+    this.#options.send({ type: "snapshot", at, state: null });
+  }
+
+  /** A full disk, or a worker that crashed, is no reason to stop training: another miner has a copy, or the next epoch will. */
+  async #work(snapshot: Snapshot, work: () => Promise<void>): Promise<void> {
+    const { log } = this.#options;
+    try {
+      await work();
+    } catch (error) {
+      const failure = failureOf(error);
+      if (snapshot.ending.signal.aborted) return;
+      if (failure === undefined) throw error;
+      log("warning", `There is no copy of ${stageNames([snapshot.at.stage])} for others: ${failure.message}`);
+      this.#drop(snapshot);
+      this.#deny(snapshot.at);
+    }
+  }
+
+  #find(at: PlaceRef): Snapshot | undefined {
+    return this.#snapshots.find((snapshot) => samePlace(snapshot.at, at));
+  }
+
+  #of(runId: RunId, stage: number): readonly Snapshot[] {
+    return this.#snapshots.filter(({ at }) => at.runId === runId && at.stage === stage);
+  }
+
+  /** Those that were taken after it are what joiners load. */
+  #dropIfOld(snapshot: Snapshot): void {
+    const { runId, stage } = snapshot.at;
+    if (this.#of(runId, stage).at(-1) !== snapshot) this.#drop(snapshot);
+  }
+
+  #drop(snapshot: Snapshot): void {
+    snapshot.ending.abort();
+    snapshot.cancelRetry();
+    snapshot.uploading.abort();
+    for (const offered of snapshot.offers) offered.withdraw();
+    this.#snapshots = this.#snapshots.filter((other) => other !== snapshot);
+  }
+}

@@ -1,0 +1,105 @@
+/**
+ * The HTTP of a blob client: requests whose bytes are counted at the socket and pass within what the miner's owner allows. Over
+ * `node:http`, since `fetch` hides its sockets.
+ */
+import { once } from "node:events";
+import { Agent as HttpAgent, type IncomingMessage, request as requestHttp } from "node:http";
+import { Agent as HttpsAgent, request as requestHttps } from "node:https";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { FailureError, failureOf } from "../../protocol/failure.ts";
+import type { Traffic } from "../traffic/traffic.ts";
+
+/** For a server that looks through a large blob before it answers. */
+const answerMs = 300_000;
+/** About what the head of a request, and of an answer, takes. */
+const headBytes = 300;
+
+export interface TransferRequest {
+  readonly method: "GET" | "HEAD" | "PUT";
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: Uint8Array;
+  readonly signal: AbortSignal | undefined;
+}
+
+export class HttpTransfers {
+  readonly #baseUrl: string;
+  readonly #traffic: Traffic;
+  readonly #stallMs: number;
+  readonly #agent: HttpAgent;
+
+  /** `stallMs`: a download that stands still for so long has failed. */
+  constructor(baseUrl: string, traffic: Traffic, stallMs: number) {
+    this.#baseUrl = baseUrl;
+    this.#traffic = traffic;
+    this.#stallMs = stallMs;
+    this.#agent = baseUrl.startsWith("https:")
+      ? new HttpsAgent({ keepAlive: true })
+      : new HttpAgent({ keepAlive: true });
+  }
+
+  /** The answer's head; its body is `chunks`, or is dropped by `resume`. Rejects with `FailureError` (unreachable). */
+  async request(path: string, { method, headers, body, signal }: TransferRequest): Promise<IncomingMessage> {
+    const send = this.#agent instanceof HttpsAgent ? requestHttps : requestHttp;
+    const length = body === undefined ? undefined : { "content-length": String(body.length) };
+    const request = send(new URL(path, this.#baseUrl), {
+      method,
+      headers: { ...headers, ...length },
+      agent: this.#agent,
+      ...(signal !== undefined && { signal }),
+    });
+    request.once("socket", (socket) => {
+      this.#traffic.watch(socket);
+      this.#traffic.wrote(headBytes);
+    });
+    request.setTimeout(answerMs, () => request.destroy(unreachable("the blob store does not answer")));
+    // Whatever goes wrong shows in the answer, in its body, or in the lack of either.
+    request.on("error", () => undefined);
+    const answered: Promise<readonly IncomingMessage[]> = once(request, "response");
+    if (body === undefined) request.end();
+    else void pipeline(Readable.from(this.#paced(body)), request).catch(() => undefined);
+    const [response] = await answered.catch((cause: unknown) => {
+      throw failureOf(cause) === undefined ? unreachable("the blob store does not answer", cause) : cause;
+    });
+    if (response === undefined) throw unreachable("the blob store does not answer");
+    this.#traffic.read(headBytes);
+    return response;
+  }
+
+  /** The body as it arrives. Throws `FailureError` (unreachable) when it breaks off, or stands still. */
+  async *chunks(response: IncomingMessage): AsyncGenerator<Uint8Array> {
+    let alarm: NodeJS.Timeout | undefined;
+    const watchOut = () => {
+      alarm = setTimeout(() => response.destroy(unreachable("a download stands still")), this.#stallMs);
+    };
+    try {
+      watchOut();
+      for await (const chunk of response as AsyncIterable<Buffer>) {
+        clearTimeout(alarm);
+        this.#traffic.read(chunk.length);
+        yield chunk;
+        // What is not read fills the receive window, and the sender waits.
+        await this.#traffic.download.turn("background");
+        watchOut();
+      }
+    } catch (cause) {
+      throw failureOf(cause) === undefined ? unreachable("a download broke off", cause) : cause;
+    } finally {
+      clearTimeout(alarm);
+    }
+  }
+
+  async *#paced(body: Uint8Array): AsyncGenerator<Uint8Array> {
+    for (let offset = 0; offset < body.length; ) {
+      await this.#traffic.upload.turn("background");
+      const chunk = body.subarray(offset, offset + this.#traffic.chunkBytes);
+      offset += chunk.length;
+      this.#traffic.wrote(chunk.length);
+      yield chunk;
+    }
+  }
+}
+
+function unreachable(message: string, cause?: unknown): FailureError {
+  return new FailureError("unreachable", message, { retry: true, cause });
+}

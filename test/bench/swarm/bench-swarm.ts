@@ -1,0 +1,234 @@
+/**
+ * One swarm to be measured: an orchestrator and miners, each a process as at people's homes, behind a link of its own where links are
+ * emulated. It trains to its target while what is seen of it is written down at the end of every epoch.
+ */
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import { closeSync, linkSync, mkdirSync, mkdtempSync, openSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { blobsFolder } from "../../../src/network/checkpoints/archive.ts";
+import type { RunDefinition } from "../../../src/network/orchestrator/core/definition.ts";
+import type { RunOptions } from "../../../src/network/run-options.ts";
+import type { Checkpoint, EpochRecord, RunUpdate, RunView } from "../../../src/protocol/run-view.ts";
+import { progress, rounded } from "../shared/report.ts";
+import { ServiceProcess } from "../shared/service-process.ts";
+import type { FrameBytes, NetworkProcessMessage, NetworkProcessOptions } from "./network-process.ts";
+import { type ProcessorSeconds, processorSeconds } from "./processor-time.ts";
+
+export interface BenchSwarmOptions {
+  readonly run: RunOptions;
+  readonly miners: number;
+  readonly precision: "f32" | "bf16";
+}
+
+/** The swarm at one moment. Bytes and seconds are since it was started. */
+export interface Reading {
+  readonly atMs: number;
+  readonly tokens: number;
+  readonly frameBytes: FrameBytes;
+  /** Null where nobody counts. */
+  readonly processor: ProcessorSeconds | null;
+}
+
+export interface KeptCheckpoint {
+  readonly checkpoint: Checkpoint;
+  /** When its last epoch ended. */
+  readonly atMs: number;
+}
+
+export interface Course {
+  /** Of the miners. */
+  readonly startedAtMs: number;
+  /** When the first epoch's training began. */
+  readonly training: Reading;
+  /** At each epoch's end, in order. */
+  readonly epochs: readonly Reading[];
+  readonly checkpoints: readonly Checkpoint[];
+  readonly microbatchesLost: number;
+}
+
+/** Without anything new from the run for so long, it stands still. */
+const patienceMs = 300_000;
+const minerGraceMs = 5_000;
+
+export class BenchSwarm {
+  readonly folder: string;
+  readonly definition: RunDefinition;
+  readonly #options: BenchSwarmOptions;
+  readonly #network: ChildProcess;
+  readonly #url: string;
+  readonly #miners: ServiceProcess[] = [];
+  readonly #abandon = () => this.#end();
+
+  private constructor(folder: string, options: BenchSwarmOptions, network: ChildProcess, listening: Listening) {
+    this.folder = folder;
+    this.#options = options;
+    this.#network = network;
+    this.#url = listening.url;
+    this.definition = listening.definition;
+    process.once("exit", this.#abandon);
+  }
+
+  /** An orchestrator with its dataset, and no miners yet. */
+  static async open(options: BenchSwarmOptions): Promise<BenchSwarm> {
+    const folder = mkdtempSync(join(tmpdir(), "train-at-home-swarm-"));
+    mkdirSync(join(folder, "logs"));
+    mkdirSync(join(folder, "kept"));
+    const { run } = options;
+    const networkOptions: NetworkProcessOptions = {
+      host: "127.0.0.1",
+      port: 0,
+      run,
+      stateFolder: join(folder, "network"),
+    };
+    const log = openSync(join(folder, "logs", "network.log"), "a");
+    const entry = fileURLToPath(new URL("./network-process.ts", import.meta.url));
+    const network = fork(entry, [JSON.stringify(networkOptions)], { stdio: ["ignore", log, log, "ipc"], execArgv: [] });
+    closeSync(log);
+    const listening = await Promise.race([untilListening(network), once(network, "exit").then(() => null)]);
+    if (listening === null) throw new Error(`the orchestrator ended at once; see ${folder}/logs`);
+    return new BenchSwarm(folder, options, network, listening);
+  }
+
+  /** Where a kept checkpoint's blobs are. */
+  get keptFolder(): string {
+    return join(this.folder, "kept");
+  }
+
+  /** Trains from the start to the run's target. */
+  async train(): Promise<Course> {
+    const startedAtMs = Date.now();
+    for (let index = 0; index < this.#options.miners; index++) this.#startMiner(index);
+    const observer = new Observer(this);
+    const course = Promise.withResolvers<Course>();
+    let impatience: NodeJS.Timeout | undefined;
+    this.#network.on("message", (message: NetworkProcessMessage) => {
+      if (message.type !== "update") return;
+      observer.take(message.update, message.frameBytes);
+      if (!observer.isWorthWaiting(message.update)) return;
+      clearTimeout(impatience);
+      impatience = setTimeout(() => course.reject(new Error(`the swarm stands still; see ${this.folder}`)), patienceMs);
+      if (observer.isFinished) course.resolve(observer.course(startedAtMs));
+    });
+    try {
+      return await course.promise;
+    } finally {
+      clearTimeout(impatience);
+      await Promise.all(this.#miners.map((miner) => miner.stop(minerGraceMs)));
+      this.#network.disconnect();
+    }
+  }
+
+  processorSeconds(): ProcessorSeconds | null {
+    const daemons = this.#miners.flatMap(({ pid }) => pid ?? []);
+    const { pid: orchestrator } = this.#network;
+    return orchestrator === undefined ? null : processorSeconds({ daemons, orchestrator, links: null });
+  }
+
+  /** The network forgets older checkpoints; hard links keep their weights. */
+  keep({ stages }: Checkpoint): void {
+    for (const { weights } of stages) {
+      try {
+        linkSync(join(blobsFolder(join(this.folder, "network")), weights.hash), join(this.keptFolder, weights.hash));
+      } catch (error) {
+        // A stage may have kept its weights since the last one.
+        if (!(error instanceof Error && "code" in error && error.code === "EEXIST")) throw error;
+      }
+    }
+  }
+
+  dispose({ keep }: { readonly keep: boolean }): void {
+    process.off("exit", this.#abandon);
+    if (keep) progress(`all logs and states are in ${this.folder}`);
+    else rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  #startMiner(index: number): void {
+    const name = `home-${index + 1}`;
+    const { precision } = this.#options;
+    // One stage at each home, computed by one thread: so many share a few cores here.
+    const device = ["--backend", "native", "--precision", precision, "--threads", "1", "--maximum-stages", "1"];
+    const state = join(this.folder, name);
+    const miner = new ServiceProcess({
+      args: () => ["mine", "--network", this.#url, "--name", name, ...device, "--api-port", "0", "--state", state],
+      logFile: join(this.folder, "logs", `${name}.log`),
+    });
+    this.#miners.push(miner);
+    miner.start();
+  }
+
+  #end(): void {
+    for (const miner of this.#miners) miner.kill();
+    this.#network.kill("SIGKILL");
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+type Listening = Extract<NetworkProcessMessage, { type: "listening" }>;
+
+function untilListening(network: ChildProcess): Promise<Listening> {
+  return new Promise((resolve) => {
+    const listener = (message: NetworkProcessMessage) => {
+      if (message.type !== "listening") return;
+      network.off("message", listener);
+      resolve(message);
+    };
+    network.on("message", listener);
+  });
+}
+
+/** Turns what an observer of the run is told into its course. */
+class Observer {
+  readonly #swarm: BenchSwarm;
+  readonly #epochs: Reading[] = [];
+  readonly #checkpoints: Checkpoint[] = [];
+  #view: RunView | null = null;
+  #training: Reading | null = null;
+
+  constructor(swarm: BenchSwarm) {
+    this.#swarm = swarm;
+  }
+
+  get isFinished(): boolean {
+    return this.#view?.phase === "finished";
+  }
+
+  /** Telemetry comes whatever happens. */
+  isWorthWaiting({ view, epochs }: RunUpdate): boolean {
+    return view !== undefined || epochs !== undefined;
+  }
+
+  take({ view, epochs = [] }: RunUpdate, frameBytes: FrameBytes): void {
+    for (const epoch of epochs) this.#ended(epoch, frameBytes);
+    if (view === undefined) return;
+    this.#view = view;
+    if (view.phase === "training") this.#training ??= this.#reading(view.phaseSinceMs, 0, frameBytes);
+    const { checkpoint } = view;
+    if (checkpoint === null || checkpoint.epoch === this.#checkpoints.at(-1)?.epoch) return;
+    this.#swarm.keep(checkpoint);
+    this.#checkpoints.push(checkpoint);
+  }
+
+  course(startedAtMs: number): Course {
+    if (this.#training === null) throw new Error("the swarm finished without training");
+    const microbatchesLost = this.#view?.microbatchesLost ?? 0;
+    return {
+      startedAtMs,
+      training: this.#training,
+      epochs: this.#epochs,
+      checkpoints: this.#checkpoints,
+      microbatchesLost,
+    };
+  }
+
+  #ended({ epoch, tokens, finishedAtMs, trainLossNats }: EpochRecord, frameBytes: FrameBytes): void {
+    this.#epochs.push(this.#reading(finishedAtMs, tokens, frameBytes));
+    progress(`epoch ${epoch}: ${tokens} tokens, training loss ${rounded(trainLossNats ?? Number.NaN, 3)} nats`);
+  }
+
+  #reading(atMs: number, tokens: number, frameBytes: FrameBytes): Reading {
+    return { atMs, tokens, frameBytes, processor: this.#swarm.processorSeconds() };
+  }
+}

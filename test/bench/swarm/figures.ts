@@ -1,0 +1,167 @@
+/** What the courses of a swarm and of a single process come to: functions of what was read. */
+import { parameterCount } from "../../../src/compute/model/stages.ts";
+import { planStages, type RunDefinition } from "../../../src/network/orchestrator/core/definition.ts";
+import type { MessageKind } from "../../../src/protocol/frames.ts";
+import { rounded } from "../shared/report.ts";
+import type { Course, Reading } from "./bench-swarm.ts";
+import type { ProcessorSeconds } from "./processor-time.ts";
+
+/** A model after so many tokens and so many seconds of training. */
+export interface Validated {
+  readonly tokens: number;
+  readonly seconds: number;
+  readonly validationLossNats: number;
+}
+
+interface Pace {
+  readonly tokens: number;
+  readonly seconds: number;
+}
+
+/** From the first epoch's end to the last one's, so that nothing that happens once is counted; of a single epoch, all of it. */
+export function tokensPerSecond(epochs: readonly Pace[]): number {
+  const last = epochs.at(-1);
+  const first = epochs.length > 1 ? epochs[0] : undefined;
+  if (last === undefined) return Number.NaN;
+  return (last.tokens - (first?.tokens ?? 0)) / (last.seconds - (first?.seconds ?? 0));
+}
+
+/** When a falling curve first reaches a loss, between two points along a straight line; null: it does not. */
+export function secondsToLoss(curve: readonly Validated[], lossNats: number): number | null {
+  const index = curve.findIndex(({ validationLossNats }) => validationLossNats <= lossNats);
+  const reached = curve[index];
+  if (reached === undefined) return null;
+  const before = curve[index - 1];
+  if (before === undefined) return reached.seconds;
+  const share = (before.validationLossNats - lossNats) / (before.validationLossNats - reached.validationLossNats);
+  return before.seconds + share * (reached.seconds - before.seconds);
+}
+
+/** The loss of a curve at so many tokens, between two points along a straight line; beyond its ends, that of the end. */
+export function lossAt(curve: readonly Validated[], tokens: number): number {
+  const index = curve.findIndex((point) => point.tokens >= tokens);
+  const after = curve[index] ?? curve.at(-1);
+  const before = curve[index - 1];
+  if (after === undefined) return Number.NaN;
+  if (before === undefined) return after.validationLossNats;
+  const share = (tokens - before.tokens) / (after.tokens - before.tokens);
+  return before.validationLossNats + share * (after.validationLossNats - before.validationLossNats);
+}
+
+export interface Comparison {
+  readonly efficiency: number;
+  /** At equal tokens. */
+  readonly lossGapPercent: number;
+  /** Centralised ÷ swarm, to the loss that both reach. */
+  readonly timeToLossRatio: number | null;
+  readonly lossNats: number;
+  readonly secondsToLoss: { readonly centralised: number | null; readonly swarm: number | null };
+}
+
+/** `epochs`: all of the swarm's; `swarm`: those whose checkpoint was stored and validated. */
+export function compare(
+  centralised: readonly Validated[],
+  swarm: readonly Validated[],
+  epochs: readonly Pace[],
+): Comparison {
+  const end = swarm.at(-1);
+  const expected = lossAt(centralised, end?.tokens ?? Number.NaN);
+  const lossNats = Math.max(end?.validationLossNats ?? Number.NaN, expected);
+  const seconds = { centralised: secondsToLoss(centralised, lossNats), swarm: secondsToLoss(swarm, lossNats) };
+  const bothReach = seconds.centralised !== null && seconds.swarm !== null;
+  return {
+    efficiency: tokensPerSecond(epochs) / tokensPerSecond(centralised),
+    lossGapPercent: 100 * ((end?.validationLossNats ?? Number.NaN) / expected - 1),
+    timeToLossRatio: bothReach ? (seconds.centralised ?? 0) / (seconds.swarm ?? 0) : null,
+    lossNats,
+    secondsToLoss: seconds,
+  };
+}
+
+const bytesPerBrainFloat = 2;
+const slices: readonly MessageKind[] = ["merge", "blob-request", "blob-part"];
+
+export interface TrafficFigures {
+  /** Forward and back, over all boundaries. */
+  readonly activationBytesPerToken: number;
+  readonly exchangeBytesPerToken: number;
+  /** All that all replicas send each other to merge. */
+  readonly mergeBytesPerEpoch: number;
+  /** Bytes of bf16 in full width ÷ these. */
+  readonly activationCompression: number | null;
+  readonly mergeCompression: number | null;
+}
+
+export function trafficFigures({ model, stages, minimumReplicas }: RunDefinition, course: Course): TrafficFigures {
+  const { from, to, epochs } = steadySpan(course);
+  const sent = (...kinds: readonly MessageKind[]) =>
+    kinds.reduce((sum, kind) => sum + to.frameBytes[kind] - from.frameBytes[kind], 0);
+  const tokens = to.tokens - from.tokens;
+  const activations = sent("forward", "backward") / tokens;
+  const merge = sent(...slices) / epochs;
+  const { bottleneck: _, ...plain } = model;
+  const plainActivations = 2 * bytesPerBrainFloat * plain.width * (stages - 1);
+  return {
+    activationBytesPerToken: rounded(activations, 1),
+    exchangeBytesPerToken: rounded(sent("exchange") / tokens, 1),
+    mergeBytesPerEpoch: Math.round(merge),
+    activationCompression: activations > 0 ? rounded(plainActivations / activations, 2) : null,
+    mergeCompression: merge > 0 ? rounded(mergeBytes(parameterCount(plain), minimumReplicas) / merge, 2) : null,
+  };
+}
+
+/** As docs/protocol.md counts it, "What a merge costs", with two bytes a number and all replicas together. */
+function mergeBytes(parameters: number, replicas: number): number {
+  return replicas < 2 ? 0 : (3 * replicas - 4) * parameters * bytesPerBrainFloat;
+}
+
+export interface ProcessorFigures extends ProcessorSeconds {
+  /** Of the clock. */
+  readonly seconds: number;
+  readonly tokens: number;
+  /** All of them together. */
+  readonly secondsPerMillionTokens: number;
+}
+
+/** From the first epoch's end to the last one's. */
+export function processorFigures(course: Course): ProcessorFigures | null {
+  const { from, to } = steadySpan(course);
+  if (from.processor === null || to.processor === null) return null;
+  const [before, after] = [from.processor, to.processor];
+  const spent = (role: keyof ProcessorSeconds) => rounded(after[role] - before[role], 2);
+  const tokens = to.tokens - from.tokens;
+  const used = {
+    workers: spent("workers"),
+    daemons: spent("daemons"),
+    orchestrator: spent("orchestrator"),
+    links: spent("links"),
+  };
+  const total = Object.values(used).reduce((sum, seconds) => sum + seconds, 0);
+  return {
+    ...used,
+    seconds: rounded((to.atMs - from.atMs) / 1000, 2),
+    tokens,
+    secondsPerMillionTokens: rounded((1e6 * total) / tokens, 1),
+  };
+}
+
+interface Span {
+  readonly from: Reading;
+  readonly to: Reading;
+  readonly epochs: number;
+}
+
+/** What `tokensPerSecond` looks at. */
+export function steadySpan({ training, epochs }: Course): Span {
+  const to = epochs.at(-1);
+  const [first] = epochs;
+  if (to === undefined) throw new Error("no epoch ended");
+  return epochs.length > 1 && first !== undefined
+    ? { from: first, to, epochs: epochs.length - 1 }
+    : { from: training, to, epochs: 1 };
+}
+
+/** What nothing but its stages says of the run. */
+export function stageParameters(definition: RunDefinition): readonly number[] {
+  return planStages(definition).map(({ parameters }) => parameters);
+}
