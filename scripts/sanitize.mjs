@@ -1,11 +1,12 @@
 /**
- * `npm run sanitize`: the kernels' contract suite on an addon that is built with the address and undefined-behaviour sanitizers.
+ * `npm run sanitize`: the contract suites of the kernels and of the codec on an addon that is built with the address and undefined-behaviour sanitizers.
  * What they find ends the test's process with a report. For GCC and Clang on Linux; elsewhere it says that it does nothing.
  */
 import { join } from "node:path";
 import { runScript } from "./setup/run-script.mjs";
 
 const sanitizers = "address,undefined";
+const suites = ["test/contract/kernels.test.ts", "test/contract/codec.test.ts"];
 
 void runScript(async () => {
   const { buildNative, sanitizerRuntime } = await import("./build-native.mjs");
@@ -19,7 +20,7 @@ void runScript(async () => {
   const node = await ensureReady({ bundles: [] });
   const addon = await buildNative({ quiet: false, sanitizers });
   const vitest = join(root, "node_modules", "vitest", "vitest.mjs");
-  return runForeground(node, [vitest, "run", "test/contract/kernels.test.ts", "-t", "native"], {
+  return runForeground(node, [vitest, "run", ...suites, "-t", "native"], {
     ...process.env,
     TAH_NATIVE_ADDON: addon,
     // Operands lie in buffers of exactly their size, so that the sanitizer sees the first byte too far.

@@ -24,9 +24,9 @@ const megabits = valueParser(decimal.pipe(connectionRulesSchema.shape.maxUploadM
 export const countValue = valueParser(wholeNumber.pipe(z.int().positive("expected at least 1")));
 export const seedValue = valueParser(wholeNumber.pipe(z.int().nonnegative()));
 export const stalenessValue = valueParser(wholeNumber.pipe(z.int().nonnegative()));
+export const lagValue = valueParser(z.enum(["0", "1"]).transform((text): 0 | 1 => (text === "1" ? 1 : 0)));
 export const rankValue = valueParser(wholeNumber.pipe(z.int().max(maximumWidth)));
 export const channelsValue = valueParser(wholeNumber.pipe(z.int().positive("expected at least 1").max(maximumWidth)));
-export const lagValue = valueParser(z.enum(["0", "1"]).transform((text): 0 | 1 => (text === "1" ? 1 : 0)));
 export const portValue = valueParser(wholeNumber.pipe(z.int().max(65_535, "a port is at most 65535")));
 export const minutesValue = valueParser(decimal.pipe(z.number().positive("expected more than 0")));
 export const temperatureValue = valueParser(decimal.pipe(z.number().max(10, "a temperature is at most 10")));

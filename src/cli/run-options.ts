@@ -64,6 +64,18 @@ export function withRunOptions(command: Command, preset: Option): Command {
     )
     .addOption(
       new Option(
+        "--exchange <codec>",
+        "average what every optimizer step moves with the other replicas of the stage, in so many bits per parameter, instead of at merges only",
+      ).choices(exchangeNameSchema.options),
+    )
+    .addOption(
+      new Option(
+        "--exchange-lag <steps>",
+        "0: every step waits for the others; 1: it goes on meanwhile, and makes up for it one step later",
+      ).argParser(lagValue),
+    )
+    .addOption(
+      new Option(
         "--bottleneck <rank>",
         "squeeze the model to so many channels wherever it is cut: much less traffic, and some loss; 0 leaves it as it is",
       ).argParser(rankValue),
@@ -78,18 +90,6 @@ export function withRunOptions(command: Command, preset: Option): Command {
       new Option("--boundary-backward <format>", "what their gradients cross in, which bear fewer bits").choices(
         rowFormatSchema.options,
       ),
-    )
-    .addOption(
-      new Option(
-        "--exchange <codec>",
-        "average what every optimizer step moves with the other replicas of the stage, in so many bits per parameter, instead of at merges only",
-      ).choices(exchangeNameSchema.options),
-    )
-    .addOption(
-      new Option(
-        "--exchange-lag <steps>",
-        "0: every step waits for the others; 1: it goes on meanwhile, and makes up for it one step later",
-      ).argParser(lagValue),
     );
 }
 
@@ -97,8 +97,8 @@ export function withRunOptions(command: Command, preset: Option): Command {
 const describing = [
   ...["stages", "replicas", "data", "from", "tokenizer", "tokens", "seed"],
   ...["mode", "optimizer", "stepsPerEpoch", "maxStaleness"],
-  ...["bottleneck", "bottleneckHidden", "boundaryForward", "boundaryBackward"],
   ...["exchange", "exchangeLag"],
+  ...["bottleneck", "bottleneckHidden", "boundaryForward", "boundaryBackward"],
 ];
 
 /** Nothing but them: other options may come with them. */

@@ -237,9 +237,7 @@ export function createReplica(device: Device, stage: Stage, training: TrainingCo
     beginMerge: clearGradients,
 
     mergeSlice({ from, length }, payload) {
-      const values = merge.merged(payload, length);
-      checkFinite(values, "merged slice");
-      device.upload(range(gradients, from, length), values);
+      device.upload(range(gradients, from, length), merge.merged(payload, length));
       merged = joined([...merged, { from, to: from + length }]);
     },
 

@@ -102,7 +102,7 @@ describe("replicas that average every step", () => {
         await train(engine, `${step} ${index}`);
         await engine.step();
       }
-      const contributions = await Promise.all(merging.map((engine) => wholeContribution(engine)));
+      const contributions = await Promise.all(merging.map(wholeContribution));
       for (const engine of merging) await mergeContributions(engine, "local-steps", contributions);
     }
     const [one, other] = await Promise.all(exchanging.map(weightsOf));

@@ -30,13 +30,13 @@ export const newRunSchema = z.strictObject({
   optimizer: z.enum(["adamw", "nadam"]).optional(),
   stepsPerEpoch: z.int().positive().optional(),
   maxStaleness: z.int().nonnegative().optional(),
+  exchange: exchangeNameSchema.optional(),
+  exchangeLag: z.union([z.literal(0), z.literal(1)]).optional(),
   /** Channels that cross each stage boundary; 0 or undefined: all of them. */
   bottleneck: z.int().nonnegative().max(maximumWidth).optional(),
   bottleneckHidden: z.int().positive().max(maximumWidth).optional(),
   boundaryForward: rowFormatSchema.optional(),
   boundaryBackward: rowFormatSchema.optional(),
-  exchange: exchangeNameSchema.optional(),
-  exchangeLag: z.union([z.literal(0), z.literal(1)]).optional(),
 });
 export type NewRun = Readonly<z.infer<typeof newRunSchema>>;
 

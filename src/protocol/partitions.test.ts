@@ -77,6 +77,26 @@ describe("partitions", () => {
     expect(new Set(places.map(ownersOf)).size).toBe(places.length);
   });
 
+  test("of a compressed vector begin where its codec's chunks do, and are fewer when there are few chunks", () => {
+    const compressed: VectorCodec = { kind: "dense", bits: 2 };
+    fc.assert(
+      fc.property(sizes, ([replicas, parameters]) => {
+        const partitions = partitionsOf(at, miners(replicas), parameters, compressed);
+        let covered = 0;
+        for (const { from, length } of partitions) {
+          expect(from).toBe(covered);
+          expect(from % 4096).toBe(0);
+          expect(length).toBeGreaterThan(0);
+          expect(length).toBeLessThanOrEqual(2 ** 20);
+          covered += length;
+        }
+        expect(covered).toBe(parameters);
+        expect(partitions.length === Math.ceil(parameters / 4096) || partitions.length % replicas === 0).toBe(true);
+      }),
+      { seed },
+    );
+  });
+
   test("are no more than there are parameters", () => {
     expect(partitionsOf(at, miners(8), 3, codec)).toHaveLength(3);
   });

@@ -9,11 +9,20 @@ import { z } from "zod";
 import { presets } from "../../src/compute/model/presets.ts";
 import { trainingOf } from "../../src/network/run-options.ts";
 import { microbatchesInStep } from "../../src/protocol/source-shares.ts";
+import { EmulatedHomes } from "../lab/homes/emulated-homes.ts";
+import { lineFlags, lineOf } from "../lab/homes/line-flags.ts";
 import { count, given, readFlags } from "./shared/flags.ts";
 import { printResult, progress, provenance, rounded } from "./shared/report.ts";
 import { BenchSwarm, type Course } from "./swarm/bench-swarm.ts";
 import { readRunText, trainCentralised, validateCheckpoints, validationSample } from "./swarm/centralised.ts";
-import { compare, processorFigures, tokensPerSecond, trafficFigures, type Validated } from "./swarm/figures.ts";
+import {
+  compare,
+  lineFigures,
+  processorFigures,
+  tokensPerSecond,
+  trafficFigures,
+  type Validated,
+} from "./swarm/figures.ts";
 
 const presetNames = Object.keys(presets) as (keyof typeof presets)[];
 const flags = readFlags(
@@ -31,6 +40,9 @@ const flags = readFlags(
     learningRate: z.coerce.number().positive().optional(),
     warmupSteps: count.optional(),
     precision: z.enum(["f32", "bf16"]).default("f32"),
+    /** none: all share this computer's loopback, and nothing but the processor limits them. */
+    links: z.enum(["homes", "none"]).default("homes"),
+    ...lineFlags,
     /** Of the single process. */
     threads: count.default(os.availableParallelism()),
     validationSequences: count.default(64),
@@ -64,10 +76,19 @@ const tokensPerEpoch =
   training.stepsPerEpoch;
 const epochs = Math.ceil(flags.tokens / tokensPerEpoch);
 
+const line = flags.links === "none" ? null : lineOf(flags);
+const impossible = line === null ? null : await EmulatedHomes.impossibleBecause();
+if (impossible !== null) {
+  progress(`skipped: ${impossible}; --links none needs no emulated homes`);
+  printResult({ skippedBecause: impossible, ...provenance(seed) });
+  process.exit(0);
+}
+
 const swarm = await BenchSwarm.open({
   run: { ...options, tokens: epochs * tokensPerEpoch },
   miners: stages * replicas,
   precision,
+  line,
 });
 const { definition } = swarm;
 try {
@@ -96,6 +117,7 @@ try {
     replicas,
     precision,
     training,
+    line,
     epochs,
     tokensPerEpoch,
     validationTokens: sample.tokens.length,
@@ -115,6 +137,7 @@ try {
       firstEpochSeconds: rounded(paces[0]?.seconds ?? Number.NaN, 1),
       microbatchesLost: course.microbatchesLost,
       ...trafficFigures(definition, course),
+      lines: lineFigures(course),
       processor: processorFigures(course),
       curve,
     },

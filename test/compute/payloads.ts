@@ -1,5 +1,5 @@
 /** What crosses a stage boundary, for tests that look at the numbers in it. */
-import { decodeRows, encodeRows } from "../../src/compute/codec/rows.ts";
+import { encodeRows } from "../../src/compute/codec/rows.ts";
 
 /** Sends gradients and activations as they are. */
 export const asTheyAre = { format: "f32", noise: 0 } as const;
@@ -14,9 +14,4 @@ export function brokenPayloadOf(values: Float32Array, columns: number): Uint8Arr
   const payload = payloadOf(values, columns);
   new DataView(payload.buffer).setFloat32(payload.length - 4, Number.NaN, true);
   return payload;
-}
-
-/** The numbers of a payload of so many rows and columns. */
-export function valuesOf(payload: Uint8Array, rows: number, columns: number): Float32Array {
-  return decodeRows(payload, { rows, columns });
 }

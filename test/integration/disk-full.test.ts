@@ -78,7 +78,10 @@ describe.skipIf(missing !== null)(`a full disk${missing === null ? "" : ` (skipp
         },
       });
       swarm.join(1, 2, 3, 4, 5, 6);
-      for (let epoch = 0; epoch < 4; epoch++) swarm.finishEpoch();
+      for (let epoch = 0; epoch < 4; epoch++) {
+        swarm.finishEpoch();
+        swarm.finishUpload();
+      }
       for (const [index, { atMs, ...event }] of swarm.events.entries()) {
         // Sometimes nothing fits any more, sometimes half a commit does.
         if (index % 10 === 5) await fill((index % 3) * 8192);

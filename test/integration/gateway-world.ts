@@ -3,9 +3,11 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { WebSocket } from "ws";
+import { optimizerStateLength } from "../../src/compute/model/optimizer-state.ts";
 import { CheckpointArchive } from "../../src/network/checkpoints/archive.ts";
 import { Gateway, type GatewayOptions } from "../../src/network/gateway/gateway.ts";
 import { fakeDevice, fakeHash } from "../../src/network/orchestrator/core/fake-swarm.ts";
+import { placeRef, type RunState } from "../../src/network/orchestrator/core/state.ts";
 import { monotonicClock, type Orchestrator } from "../../src/network/orchestrator/orchestrator.ts";
 import type { RunOptions } from "../../src/network/run-options.ts";
 import { Runs } from "../../src/network/runs/runs.ts";
@@ -13,8 +15,8 @@ import type { ServedRun } from "../../src/network/runs/served-run.ts";
 import { EmbeddedStore } from "../../src/network/store/embedded-store.ts";
 import type { DeviceReport } from "../../src/protocol/device-report.ts";
 import { decodeFrame, encodeFrame, type Frame, isFrame } from "../../src/protocol/frames.ts";
-import { createIdentity, type Identity, sessionProof } from "../../src/protocol/identity.ts";
-import { type PlaceRef, type RunId, runIdSchema } from "../../src/protocol/ids.ts";
+import { createIdentity, hashBytes, type Identity, sessionProof } from "../../src/protocol/identity.ts";
+import { type BlobRef, type PlaceRef, type RunId, runIdSchema } from "../../src/protocol/ids.ts";
 import {
   type ClientMessage,
   decodeGatewayMessage,
@@ -44,7 +46,18 @@ export interface GatewayWorld {
   enter(options?: HelloOptions): Promise<FakeClient>;
   /** Clients that hold the run's places, ready and in training, in the order of their stages. */
   train(): Promise<FakeClient[]>;
+  /** As `train`, and on from there to where each has been asked to store what it merged. */
+  merge(): Promise<MergedStage[]>;
   close(): Promise<void>;
+}
+
+export interface MergedStage {
+  readonly member: FakeClient;
+  /** In the epoch that was merged. */
+  readonly at: PlaceRef;
+  readonly weights: Buffer<ArrayBuffer>;
+  readonly optimizer: Buffer<ArrayBuffer>;
+  readonly state: { readonly weights: BlobRef; readonly optimizer: BlobRef };
 }
 
 interface HelloOptions {
@@ -108,6 +121,18 @@ export async function openGatewayWorld(options: Partial<GatewayOptions> = {}): P
     await client.next("run-update");
     return client;
   };
+  const train = async () => {
+    const members = [await enter(), await enter()];
+    for (const member of members) member.join();
+    const places: FakeClient[] = [];
+    for (const member of members) {
+      const { at } = await member.next("prepare");
+      places[at.stage] = member;
+      member.send({ type: "ready", at, weightsHash: fakeHash("initial") });
+    }
+    for (const member of members) await member.next("start");
+    return places;
+  };
   return {
     runs,
     orchestrator,
@@ -120,17 +145,31 @@ export async function openGatewayWorld(options: Partial<GatewayOptions> = {}): P
     logged,
     connect,
     enter,
-    async train() {
-      const members = [await enter(), await enter()];
-      for (const member of members) member.join();
-      const places: FakeClient[] = [];
-      for (const member of members) {
-        const { at } = await member.next("prepare");
-        places[at.stage] = member;
-        member.send({ type: "ready", at, weightsHash: fakeHash("initial") });
+    train,
+    async merge() {
+      const members = await train();
+      const { state } = orchestrator;
+      const merged = members.map((member, stage) => mergedStage(state, member, stage));
+      for (const { member, at } of merged.slice(0, 1))
+        member.send({ type: "source-done", at, microbatchesDone: 4, microbatchesLost: 0 });
+      for (const { member, at } of merged) {
+        await member.next("upload");
+        const share = { tokens: 256, lossSumNats: at.stage === 1 ? 512 : null, computeMs: 1000, boundary: null };
+        member.send({ type: "contributed", at, manifest: fakeHash(`contribution ${at.stage}`), ...share });
       }
-      for (const member of members) await member.next("start");
-      return places;
+      for (const one of merged) {
+        const { partitions } = await one.member.next("reduce");
+        const slices = partitions.map((partition) => ({ partition, hash: fakeHash(`slice ${partition}`) }));
+        one.member.send({ type: "reduced", at: one.at, slices, outliers: [] });
+        await one.member.next("apply");
+        one.member.send({ type: "merged", at: one.at, weightsHash: one.state.weights.hash });
+      }
+      for (const { member, at, state: snapshot } of merged) {
+        await member.next("take-snapshot");
+        member.send({ type: "snapshot", at, state: snapshot });
+      }
+      for (const { member } of merged) await member.next("store-checkpoint");
+      return merged;
     },
     async close() {
       for (const client of clients) client.end();
@@ -141,6 +180,15 @@ export async function openGatewayWorld(options: Partial<GatewayOptions> = {}): P
       if (failures.length > 0) throw failures[0];
     },
   };
+}
+
+function mergedStage(run: RunState, member: FakeClient, stage: number): MergedStage {
+  const parameters = run.stages[stage]?.parameters ?? 0;
+  const weights = Buffer.alloc(4 * parameters, stage + 1);
+  const optimizer = Buffer.alloc(4 * optimizerStateLength(run.definition.training.mode, parameters), stage + 7);
+  const refOf = (bytes: Uint8Array) => ({ hash: hashBytes(bytes), bytes: bytes.length });
+  const state = { weights: refOf(weights), optimizer: refOf(optimizer) };
+  return { member, at: placeRef(run, stage), weights, optimizer, state };
 }
 
 /** A client that does exactly what a test tells it to. */

@@ -6,9 +6,10 @@ import { placeRef } from "../../src/network/orchestrator/core/state.ts";
 import { FailureError, failureOf } from "../../src/protocol/failure.ts";
 import { encodeFrame } from "../../src/protocol/frames.ts";
 import { createIdentity, hashBytes, verifySignature } from "../../src/protocol/identity.ts";
+import type { BlobHash } from "../../src/protocol/ids.ts";
 import { closeCodes } from "../../src/protocol/local-api.ts";
 import { protocolVersion, receiptBytes } from "../../src/protocol/messages.ts";
-import { type FakeClient, type GatewayWorld, openGatewayWorld } from "./gateway-world.ts";
+import { type FakeClient, type GatewayWorld, type MergedStage, openGatewayWorld } from "./gateway-world.ts";
 
 let world: GatewayWorld;
 afterEach(async () => {
@@ -255,75 +256,62 @@ describe("frames", () => {
 });
 
 describe("an epoch over the wire", () => {
-  it("ends with a checkpoint and a receipt that the network has signed", async () => {
+  it("is followed by the next one at once, and by receipts that the network has signed once the checkpoint is stored", async () => {
     await open();
-    const members = await world.train();
-    const { state } = world.orchestrator;
-    const places = members.map((_, stage) => placeRef(state, stage));
-    const [first = expect.fail("nobody trains")] = places;
-    members[0]?.send({ type: "source-done", at: first, microbatchesDone: 4, microbatchesLost: 0 });
-    for (const [stage, member] of members.entries()) {
-      const { at, replicas } = await member.next("upload");
-      expect([at, replicas]).toEqual([places[stage], [member.identity.minerId]]);
-      const share = { tokens: 256, lossSumNats: stage === 1 ? 512 : null, computeMs: 1000, boundary: null };
-      member.send({ type: "contributed", at, manifest: fakeHash(`contribution ${stage}`), ...share });
-    }
-    for (const [stage, member] of members.entries()) {
-      const { at, partitions, contributions } = await member.next("reduce");
-      expect(contributions.map(({ minerId }) => minerId)).toEqual([member.identity.minerId]);
-      const slices = partitions.map((partition) => ({ partition, hash: fakeHash(`slice ${partition}`) }));
-      member.send({ type: "reduced", at, slices, outliers: [] });
-      const parameters = state.stages[stage]?.parameters ?? 0;
-      const weights = await world.blobs.put(Buffer.alloc(4 * parameters, stage + 1));
-      await member.next("apply");
-      member.send({ type: "merged", at, weightsHash: weights.hash });
-      await member.next("store-checkpoint");
-      member.send({ type: "stored", at, weights, optimizer: { hash: fakeHash("not stored"), bytes: 4 } });
+    const merged = await world.merge();
+    for (const { member, at } of merged) expect((await member.next("prepare")).at).toEqual({ ...at, epoch: 1 });
+    for (const { member, at, weights, optimizer, state } of merged) {
+      const stored = { type: "stored", at, ...state } as const;
+      member.send(stored);
       expect((await member.next("refused")).failure.code).toBe("blob-not-found");
-      const optimizer = await world.blobs.put(Buffer.alloc(4 * (3 * parameters + 1), stage));
-      member.send({ type: "stored", at, weights, optimizer });
+      for (const bytes of [weights, optimizer]) await world.blobs.put(bytes);
+      expect(member.received("receipt")).toEqual([]);
+      member.send(stored);
     }
-    for (const [stage, member] of members.entries()) {
+    for (const { member, at } of merged) {
       const { receipt, signature } = await member.next("receipt");
       expect(receipt).toMatchObject({
         minerId: member.identity.minerId,
-        stage,
+        stage: at.stage,
         tokens: 256,
         networkId: world.networkId,
       });
       expect(verifySignature(receipt.networkId as never, receiptBytes(receipt), signature)).toBe(true);
-      expect((await member.next("prepare")).at).toEqual({ ...places[stage], epoch: 1 });
     }
   });
 });
 
 describe("blobs", () => {
+  let merged: MergedStage[];
   let client: FakeClient;
+  let content: Buffer<ArrayBuffer>;
+  let hash: BlobHash;
   beforeEach(async () => {
     await open();
-    [client = expect.fail("nobody trains")] = await world.train();
+    merged = await world.merge();
+    const [first = expect.fail("nobody trains")] = merged;
+    client = first.member;
+    content = first.weights;
+    hash = first.state.weights.hash;
   });
   const ask = (name: string, init: RequestInit = {}, asking = client) =>
     fetch(`http://127.0.0.1:${world.gateway.port}/blobs/${name}`, {
       ...init,
       headers: { authorization: `Bearer ${asking.blobToken}`, ...(init.headers as Record<string, string>) },
     });
-  const content = Buffer.from("hello world");
-  const hash = hashBytes(content);
+  const bytesOf = async (response: Response) => Buffer.from(await response.arrayBuffer());
 
   it("are put, asked for, fetched, and resumed from where they stopped", async () => {
+    const { length } = content;
     expect((await ask(hash, { method: "HEAD" })).status).toBe(404);
     expect((await ask(hash, { method: "PUT", body: content })).status).toBe(201);
     const head = await ask(hash, { method: "HEAD" });
-    expect([head.status, head.headers.get("content-length")]).toEqual([200, "11"]);
-    expect(await (await ask(hash)).text()).toBe("hello world");
+    expect([head.status, head.headers.get("content-length")]).toEqual([200, String(length)]);
+    expect((await bytesOf(await ask(hash))).equals(content)).toBe(true);
     const rest = await ask(hash, { headers: { range: "bytes=6-" } });
-    expect([rest.status, rest.headers.get("content-range"), await rest.text()]).toEqual([
-      206,
-      "bytes 6-10/11",
-      "world",
-    ]);
-    expect((await ask(hash, { headers: { range: "bytes=11-" } })).status).toBe(416);
+    expect([rest.status, rest.headers.get("content-range")]).toEqual([206, `bytes 6-${length - 1}/${length}`]);
+    expect((await bytesOf(rest)).equals(content.subarray(6))).toBe(true);
+    expect((await ask(hash, { headers: { range: `bytes=${length}-` } })).status).toBe(416);
   });
 
   it("are not given away when they are no longer what was stored", async () => {
@@ -332,11 +320,12 @@ describe("blobs", () => {
     for (const method of ["GET", "HEAD"]) expect((await ask(hash, { method })).status).toBe(404);
   });
 
-  it("are refused under another name, beyond the limit, and without a valid token", async () => {
-    expect((await ask(fakeHash("other"), { method: "PUT", body: content })).status).toBe(422);
-    expect(world.blobs.bytesOf(fakeHash("other"))).toBeUndefined();
+  it("are refused when they are something else, too large, or come without a valid token", async () => {
+    const other = Buffer.alloc(content.length, 99);
+    expect((await ask(hash, { method: "PUT", body: other })).status).toBe(422);
+    expect(world.blobs.bytesOf(hash)).toBeUndefined();
     const large = Buffer.alloc((1 << 20) + 1);
-    expect((await ask(hashBytes(large), { method: "PUT", body: large })).status).toBe(413);
+    expect((await ask(hash, { method: "PUT", body: large })).status).toBe(413);
     expect((await ask("..%2fnetwork.sqlite")).status).toBe(400);
     expect((await ask(hash, { headers: { authorization: "Bearer nonsense" } })).status).toBe(401);
     client.end();
@@ -345,7 +334,7 @@ describe("blobs", () => {
     expect((await ask(hash)).status).toBe(401);
   });
 
-  it("are for miners to fetch, and for members of the epoch to store", async () => {
+  it("are for miners to fetch, and for those to store who were asked for them", async () => {
     const ref = await world.blobs.put(Buffer.from("checkpoint"));
     const observer = await world.enter({ role: "observer" });
     const outsider = await world.enter();
@@ -353,24 +342,26 @@ describe("blobs", () => {
       expect((await ask(ref.hash, { method }, observer)).status).toBe(403);
       expect((await ask(ref.hash, { method }, outsider)).status).toBe(200);
     }
-    for (const stranger of [observer, outsider])
+    const [, colleague = expect.fail("one stage only")] = merged.map(({ member }) => member);
+    for (const stranger of [observer, outsider, colleague])
       expect((await ask(hash, { method: "PUT", body: content }, stranger)).status).toBe(403);
+    const unwanted = Buffer.from("nobody asked for it");
+    expect((await ask(hashBytes(unwanted), { method: "PUT", body: unwanted })).status).toBe(403);
     expect(world.blobs.bytesOf(hash)).toBeUndefined();
   });
 
-  it("are stored up to what a member's stage needs in an epoch, whether it says how large they are or not", async () => {
-    const parameters = world.orchestrator.state.stages[0]?.parameters ?? 0;
-    const budgetBytes = 2 * 16 * parameters + (64 << 10);
-    const half = Buffer.alloc(budgetBytes / 2, 1);
-    const rest = Buffer.alloc(budgetBytes - half.length - 1, 2);
+  it("may be sent twice and a little, whether the sender says how large they are or not, and then no more", async () => {
+    const budgetBytes = 2 * content.length + (64 << 10);
+    const half = Buffer.alloc(budgetBytes / 2, 97);
+    const rest = Buffer.alloc(budgetBytes - half.length - 1, 98);
     const tooMuch = Buffer.from("ab");
-    for (const body of [half, rest]) expect((await ask(hashBytes(body), { method: "PUT", body })).status).toBe(201);
-    expect((await ask(hashBytes(tooMuch), { method: "PUT", body: tooMuch })).status).toBe(413);
+    for (const body of [half, rest]) expect((await ask(hash, { method: "PUT", body })).status).toBe(422);
+    expect((await ask(hash, { method: "PUT", body: tooMuch })).status).toBe(413);
     const unsized = { method: "PUT", body: new Blob([tooMuch]).stream(), duplex: "half" } as RequestInit;
-    expect((await ask(hashBytes(tooMuch), unsized)).status).toBe(413);
-    expect(world.blobs.bytesOf(hashBytes(tooMuch))).toBeUndefined();
-    const last = Buffer.from("c");
-    expect((await ask(hashBytes(last), { method: "PUT", body: last })).status).toBe(201);
+    expect((await ask(hash, unsized)).status).toBe(413);
+    expect(world.blobs.bytesOf(hash)).toBeUndefined();
+    const [{ optimizer, state } = expect.fail("nobody trains")] = merged;
+    expect((await ask(state.optimizer.hash, { method: "PUT", body: optimizer })).status).toBe(201);
   });
 });
 

@@ -1,4 +1,6 @@
 import { describe, expect, it } from "vitest";
+import { readRowFormat } from "../../compute/codec/rows.ts";
+import { decodeMicrobatch } from "../../protocol/microbatch.ts";
 import { noCompression } from "../../protocol/run-config.ts";
 import { FakeSwarm, tokensPerMicrobatch } from "./fake-swarm.ts";
 
@@ -20,6 +22,25 @@ describe("an epoch", () => {
     expect(contributed.reduce((sum, { lossSumNats }) => sum + (lossSumNats ?? 0), 0)).toBe(
       2 * 12 * tokensPerMicrobatch,
     );
+  });
+
+  it("sends in the formats that it was started with, and says how its boundaries were", async () => {
+    const swarm = new FakeSwarm(3, 1);
+    swarm.boundary = { forward: "int8", backward: "int4" };
+    const formats = new Set<string>();
+    swarm.network.fate = ({ kind, body }) => {
+      if (kind === "forward" || kind === "backward")
+        formats.add(`${kind} ${readRowFormat(decodeMicrobatch(body).payload)}`);
+      return "deliver";
+    };
+    await swarm.prepare();
+    swarm.start();
+    await swarm.trained();
+    expect([...formats].toSorted()).toEqual(["backward int4", "forward int8"]);
+    await swarm.merge();
+    const contributed = await Promise.all(swarm.members.map((member) => swarm.heard(member, "contributed")));
+    const health = { rms: 1, relativeError: 0 };
+    expect(contributed.map(({ boundary }) => boundary)).toEqual([health, health, null]);
   });
 
   it("goes on from its own merge without loading, and loads the checkpoint in a replica that missed it", async () => {

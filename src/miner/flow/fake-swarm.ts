@@ -20,7 +20,7 @@ import {
 } from "../../protocol/ids.ts";
 import { type ClientMessage, type Roster, rosterBytes } from "../../protocol/messages.ts";
 import { ownersPerPartition, partitionsOf } from "../../protocol/partitions.ts";
-import type { ModelConfig, TrainingConfig } from "../../protocol/run-config.ts";
+import type { BoundaryFormats, ModelConfig, TrainingConfig } from "../../protocol/run-config.ts";
 import { noCompression } from "../../protocol/run-config.ts";
 import { MemoryNetwork } from "../../transport/memory-link.ts";
 import { PeerBlobs } from "../../transport/peer-blobs.ts";
@@ -125,6 +125,8 @@ export class FakeSwarm {
   /** Of the roster; 1 unless given. */
   readonly weights = new Map<MinerId, number>();
   at: EpochRef = { runId: runIdSchema.parse("run"), epoch: 0, attempt: 0 };
+  /** What `start` says. */
+  boundary: BoundaryFormats = noCompression.boundary;
   readonly #stages: number;
   #rosterVersion = 0;
   #sources: Roster["sources"] = [];
@@ -208,7 +210,7 @@ export class FakeSwarm {
   announce(type: "start" | "roster", members: readonly FakeMember[], roster: Roster): void {
     const signature = fakeSignature(rosterBytes({ ...this.at, stage: 0 }, roster));
     const signed = { roster, signature };
-    const { boundary } = noCompression;
+    const { boundary } = this;
     this.tell(members, type === "start" ? { type, ...signed, boundary } : { type, ...signed });
   }
 

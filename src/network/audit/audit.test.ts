@@ -32,7 +32,10 @@ describe("an audit of a network's state folder", () => {
   async function leaveNetwork(stateFolder: string): Promise<void> {
     const swarm = new FakeSwarm();
     swarm.join(1, 2, 3, 4, 5, 6);
-    for (let epoch = 0; epoch < 2; epoch++) swarm.finishEpoch();
+    for (let epoch = 0; epoch < 2; epoch++) {
+      swarm.finishEpoch();
+      swarm.finishUpload();
+    }
     const store = await EmbeddedStore.open(join(stateFolder, "network.sqlite"));
     const orchestrator = await Orchestrator.open({
       store,

@@ -62,7 +62,10 @@ describe("the orchestrator", () => {
   async function train(orchestrator: Orchestrator, epochs: number): Promise<FakeSwarm> {
     const swarm = new FakeSwarm();
     swarm.join(1, 2, 3, 4, 5, 6);
-    for (let epoch = 0; epoch < epochs; epoch++) swarm.finishEpoch();
+    for (let epoch = 0; epoch < epochs; epoch++) {
+      swarm.finishEpoch();
+      swarm.finishUpload();
+    }
     swarm.reach("training");
     for (const { atMs, ...event } of swarm.events) {
       nowMs = atMs;
@@ -108,6 +111,7 @@ describe("the orchestrator", () => {
           swarm.nowMs = nowMs;
           swarm.join(1, 2, 3, 4, 5, 6);
           swarm.finishEpoch();
+          swarm.finishUpload();
           for (const { atMs, ...event } of swarm.events) {
             nowMs = atMs;
             orchestrator.submit(event);

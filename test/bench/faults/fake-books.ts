@@ -11,6 +11,7 @@ export function fakeBooks(): Books {
   swarm.loseForGood(6);
   for (let epoch = 1; epoch <= 4; epoch++) {
     swarm.finishEpoch();
+    swarm.finishUpload();
     swarm.happen(evaluated(epoch, 4 - epoch / 2));
   }
   const receipts = swarm.effects.flatMap((effect) =>

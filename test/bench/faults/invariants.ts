@@ -102,9 +102,9 @@ function replicasApart(moments: readonly Moment[]): readonly string[] {
   return moments.flatMap((moment) =>
     reports(moment, "ready").flatMap(({ message: { at, weightsHash } }) => {
       const { before } = moment;
-      // What comes late is about a checkpoint that is no longer known.
-      if (before.checkpoint === null || !samePlace(at, placeRef(before, at.stage))) return [];
-      const expected = before.checkpoint.stages[at.stage]?.weights.hash;
+      // What comes late is about a state that is no longer known.
+      if (before.start === null || !samePlace(at, placeRef(before, at.stage))) return [];
+      const expected = before.start.stages[at.stage]?.weightsHash;
       return weightsHash === expected ? [] : [`${placeName(at)}: a replica began from other weights`];
     }),
   );

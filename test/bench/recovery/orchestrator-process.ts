@@ -53,6 +53,7 @@ swarm.join(1, 2, 3, 4, 5, 6);
 let notes = Number(notesBefore);
 for (let draws = 0; ; ) {
   swarm.finishEpoch();
+  swarm.finishUpload();
   for (const { atMs, ...event } of swarm.events.splice(0)) {
     if (event.type === "message" && event.message.type === "stored") await upload(event.message.at);
     nowMs = atMs;

@@ -12,6 +12,7 @@ import { blobsFolder } from "../../../src/network/checkpoints/archive.ts";
 import type { RunDefinition } from "../../../src/network/orchestrator/core/definition.ts";
 import type { RunOptions } from "../../../src/network/run-options.ts";
 import type { Checkpoint, EpochRecord, RunUpdate, RunView } from "../../../src/protocol/run-view.ts";
+import { EmulatedHomes, type HomeCounters, type HomeLine, serverAddress } from "../../lab/homes/emulated-homes.ts";
 import { progress, rounded } from "../shared/report.ts";
 import { ServiceProcess } from "../shared/service-process.ts";
 import type { FrameBytes, NetworkProcessMessage, NetworkProcessOptions } from "./network-process.ts";
@@ -21,6 +22,8 @@ export interface BenchSwarmOptions {
   readonly run: RunOptions;
   readonly miners: number;
   readonly precision: "f32" | "bf16";
+  /** Of each home; null: all miners and the orchestrator share this computer's loopback. */
+  readonly line: HomeLine | null;
 }
 
 /** The swarm at one moment. Bytes and seconds are since it was started. */
@@ -30,12 +33,8 @@ export interface Reading {
   readonly frameBytes: FrameBytes;
   /** Null where nobody counts. */
   readonly processor: ProcessorSeconds | null;
-}
-
-export interface KeptCheckpoint {
-  readonly checkpoint: Checkpoint;
-  /** When its last epoch ended. */
-  readonly atMs: number;
+  /** One for each home; null without emulated lines. */
+  readonly lines: readonly HomeCounters[] | null;
 }
 
 export interface Course {
@@ -58,13 +57,15 @@ export class BenchSwarm {
   readonly definition: RunDefinition;
   readonly #options: BenchSwarmOptions;
   readonly #network: ChildProcess;
+  readonly #homes: EmulatedHomes | null;
   readonly #url: string;
   readonly #miners: ServiceProcess[] = [];
   readonly #abandon = () => this.#end();
 
-  private constructor(folder: string, options: BenchSwarmOptions, network: ChildProcess, listening: Listening) {
+  private constructor(options: BenchSwarmOptions, { folder, homes, network, listening }: OpenSwarm) {
     this.folder = folder;
     this.#options = options;
+    this.#homes = homes;
     this.#network = network;
     this.#url = listening.url;
     this.definition = listening.definition;
@@ -76,20 +77,13 @@ export class BenchSwarm {
     const folder = mkdtempSync(join(tmpdir(), "train-at-home-swarm-"));
     mkdirSync(join(folder, "logs"));
     mkdirSync(join(folder, "kept"));
-    const { run } = options;
-    const networkOptions: NetworkProcessOptions = {
-      host: "127.0.0.1",
-      port: 0,
-      run,
-      stateFolder: join(folder, "network"),
-    };
-    const log = openSync(join(folder, "logs", "network.log"), "a");
-    const entry = fileURLToPath(new URL("./network-process.ts", import.meta.url));
-    const network = fork(entry, [JSON.stringify(networkOptions)], { stdio: ["ignore", log, log, "ipc"], execArgv: [] });
-    closeSync(log);
+    const { run, line, miners } = options;
+    const homes =
+      line === null ? null : await EmulatedHomes.start({ homes: Array(miners).fill(line), seed: run.seed ?? 1 });
+    const network = startNetwork({ port: 0, run, stateFolder: join(folder, "network") }, folder, homes);
     const listening = await Promise.race([untilListening(network), once(network, "exit").then(() => null)]);
     if (listening === null) throw new Error(`the orchestrator ended at once; see ${folder}/logs`);
-    return new BenchSwarm(folder, options, network, listening);
+    return new BenchSwarm(options, { folder, homes, network, listening });
   }
 
   /** Where a kept checkpoint's blobs are. */
@@ -110,7 +104,7 @@ export class BenchSwarm {
       if (!observer.isWorthWaiting(message.update)) return;
       clearTimeout(impatience);
       impatience = setTimeout(() => course.reject(new Error(`the swarm stands still; see ${this.folder}`)), patienceMs);
-      if (observer.isFinished) course.resolve(observer.course(startedAtMs));
+      if (observer.isFinished) observer.course(startedAtMs).then(course.resolve, course.reject);
     });
     try {
       return await course.promise;
@@ -118,13 +112,20 @@ export class BenchSwarm {
       clearTimeout(impatience);
       await Promise.all(this.#miners.map((miner) => miner.stop(minerGraceMs)));
       this.#network.disconnect();
+      await this.#homes?.close();
     }
+  }
+
+  lineCounters(): Promise<readonly HomeCounters[] | null> {
+    return this.#homes?.counters() ?? Promise.resolve(null);
   }
 
   processorSeconds(): ProcessorSeconds | null {
     const daemons = this.#miners.flatMap(({ pid }) => pid ?? []);
     const { pid: orchestrator } = this.#network;
-    return orchestrator === undefined ? null : processorSeconds({ daemons, orchestrator, links: null });
+    return orchestrator === undefined
+      ? null
+      : processorSeconds({ daemons, orchestrator, links: this.#homes?.pid ?? null });
   }
 
   /** The network forgets older checkpoints; hard links keep their weights. */
@@ -151,8 +152,10 @@ export class BenchSwarm {
     // One stage at each home, computed by one thread: so many share a few cores here.
     const device = ["--backend", "native", "--precision", precision, "--threads", "1", "--maximum-stages", "1"];
     const state = join(this.folder, name);
+    const within = this.#homes?.homes[index]?.enter;
     const miner = new ServiceProcess({
       args: () => ["mine", "--network", this.#url, "--name", name, ...device, "--api-port", "0", "--state", state],
+      ...(within && { within }),
       logFile: join(this.folder, "logs", `${name}.log`),
     });
     this.#miners.push(miner);
@@ -166,7 +169,31 @@ export class BenchSwarm {
   }
 }
 
+interface OpenSwarm {
+  readonly folder: string;
+  readonly homes: EmulatedHomes | null;
+  readonly network: ChildProcess;
+  readonly listening: Listening;
+}
+
 type Listening = Extract<NetworkProcessMessage, { type: "listening" }>;
+
+function startNetwork(
+  options: Omit<NetworkProcessOptions, "host">,
+  folder: string,
+  homes: EmulatedHomes | null,
+): ChildProcess {
+  const entry = fileURLToPath(new URL("./network-process.ts", import.meta.url));
+  const host = homes === null ? "127.0.0.1" : serverAddress;
+  const [execPath = process.execPath, ...execArgv] = [...(homes?.server.enter ?? []), process.execPath];
+  const log = openSync(join(folder, "logs", "network.log"), "a");
+  try {
+    const stdio = ["ignore", log, log, "ipc"] as const;
+    return fork(entry, [JSON.stringify({ ...options, host })], { stdio: [...stdio], execPath, execArgv });
+  } finally {
+    closeSync(log);
+  }
+}
 
 function untilListening(network: ChildProcess): Promise<Listening> {
   return new Promise((resolve) => {
@@ -182,10 +209,10 @@ function untilListening(network: ChildProcess): Promise<Listening> {
 /** Turns what an observer of the run is told into its course. */
 class Observer {
   readonly #swarm: BenchSwarm;
-  readonly #epochs: Reading[] = [];
+  readonly #epochs: Promise<Reading>[] = [];
   readonly #checkpoints: Checkpoint[] = [];
   #view: RunView | null = null;
-  #training: Reading | null = null;
+  #training: Promise<Reading> | null = null;
 
   constructor(swarm: BenchSwarm) {
     this.#swarm = swarm;
@@ -211,16 +238,12 @@ class Observer {
     this.#checkpoints.push(checkpoint);
   }
 
-  course(startedAtMs: number): Course {
-    if (this.#training === null) throw new Error("the swarm finished without training");
+  async course(startedAtMs: number): Promise<Course> {
+    const training = await this.#training;
+    if (training === null) throw new Error("the swarm finished without training");
+    const epochs = await Promise.all(this.#epochs);
     const microbatchesLost = this.#view?.microbatchesLost ?? 0;
-    return {
-      startedAtMs,
-      training: this.#training,
-      epochs: this.#epochs,
-      checkpoints: this.#checkpoints,
-      microbatchesLost,
-    };
+    return { startedAtMs, training, epochs, checkpoints: this.#checkpoints, microbatchesLost };
   }
 
   #ended({ epoch, tokens, finishedAtMs, trainLossNats }: EpochRecord, frameBytes: FrameBytes): void {
@@ -228,7 +251,8 @@ class Observer {
     progress(`epoch ${epoch}: ${tokens} tokens, training loss ${rounded(trainLossNats ?? Number.NaN, 3)} nats`);
   }
 
-  #reading(atMs: number, tokens: number, frameBytes: FrameBytes): Reading {
-    return { atMs, tokens, frameBytes, processor: this.#swarm.processorSeconds() };
+  async #reading(atMs: number, tokens: number, frameBytes: FrameBytes): Promise<Reading> {
+    const processor = this.#swarm.processorSeconds();
+    return { atMs, tokens, frameBytes, processor, lines: await this.#swarm.lineCounters() };
   }
 }

@@ -1,8 +1,9 @@
 /** What the courses of a swarm and of a single process come to: functions of what was read. */
 import { parameterCount } from "../../../src/compute/model/stages.ts";
-import { planStages, type RunDefinition } from "../../../src/network/orchestrator/core/definition.ts";
+import type { RunDefinition } from "../../../src/network/orchestrator/core/definition.ts";
 import type { MessageKind } from "../../../src/protocol/frames.ts";
-import { rounded } from "../shared/report.ts";
+import type { LineCounters } from "../../lab/homes/emulated-homes.ts";
+import { mean, rounded } from "../shared/report.ts";
 import type { Course, Reading } from "./bench-swarm.ts";
 import type { ProcessorSeconds } from "./processor-time.ts";
 
@@ -161,7 +162,37 @@ export function steadySpan({ training, epochs }: Course): Span {
     : { from: training, to, epochs: 1 };
 }
 
-/** What nothing but its stages says of the run. */
-export function stageParameters(definition: RunDefinition): readonly number[] {
-  return planStages(definition).map(({ parameters }) => parameters);
+export interface LineFigures {
+  /** Mean over the homes, and the busiest one. */
+  readonly upMbps: { readonly mean: number; readonly most: number };
+  readonly downMbps: { readonly mean: number; readonly most: number };
+  readonly bytesPerToken: number;
+  /** Of the packets that were sent, by lines and by full queues. */
+  readonly lostShare: number;
+}
+
+/** What crossed the homes' lines, checkpoints and acknowledgements included; null without emulated ones. */
+export function lineFigures(course: Course): LineFigures | null {
+  const { from, to } = steadySpan(course);
+  const { lines: before } = from;
+  if (before === null || to.lines === null) return null;
+  const seconds = (to.atMs - from.atMs) / 1000;
+  const crossed = (direction: "up" | "down", count: keyof LineCounters) =>
+    (to.lines ?? []).map((home, index) => home[direction][count] - (before[index]?.[direction][count] ?? 0));
+  const rates = (direction: "up" | "down") => {
+    const mbps = crossed(direction, "bytes").map((bytes) => (8 * bytes) / 1e6 / seconds);
+    return { mean: rounded(mean(mbps), 3), most: rounded(Math.max(...mbps), 3) };
+  };
+  const all = (count: keyof LineCounters) => sum([...crossed("up", count), ...crossed("down", count)]);
+  const dropped = all("droppedPackets");
+  return {
+    upMbps: rates("up"),
+    downMbps: rates("down"),
+    bytesPerToken: rounded(sum(crossed("up", "bytes")) / (to.tokens - from.tokens), 1),
+    lostShare: rounded((all("lostPackets") + dropped) / (all("packets") + dropped), 5),
+  };
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
 }

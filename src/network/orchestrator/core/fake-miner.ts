@@ -101,6 +101,7 @@ export class FakeMiner {
         break;
       }
       case "store-checkpoint":
+        if (known === undefined) this.#snapshots.set(key, { type: "snapshot", at, state: null });
         if (known?.type === "snapshot" && known.state !== null)
           this.#snapshots.set(key, { type: "stored", at, ...known.state });
         break;

@@ -151,7 +151,7 @@ describe("the merged weights", () => {
     swarm.finishEpoch([fakeMiner(1)]);
     expect(swarm.state.start?.stages[0]?.weightsHash).toBe(weightsHash);
     expect(swarm.state.start?.stages[0]?.inStep).not.toContain(fakeMiner(1));
-    swarm.finishUpload([fakeMiner(1)]);
+    swarm.finishUpload();
     const dissenter = swarm.effects.find((one) => one.type === "credit" && one.receipt.minerId === fakeMiner(1));
     expect(dissenter).toMatchObject({ receipt: { checks: ["contribution-size"] } });
   });
