@@ -91,6 +91,10 @@ export type VectorCodec = Readonly<z.infer<typeof vectorCodecSchema>>;
 export const exchangeNameSchema = z.enum(["off", "f32", "dense1", "dense2", "dense4", "dense8"]);
 export type ExchangeName = z.infer<typeof exchangeNameSchema>;
 
+/** Who chooses how a run is compressed: the network's plan, or nobody. */
+export const compressionChoiceSchema = z.enum(["auto", "off"]);
+export type CompressionChoice = z.infer<typeof compressionChoiceSchema>;
+
 export const compressionSchema = z.strictObject({
   boundary: boundaryFormatsSchema,
   /**

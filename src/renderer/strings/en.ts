@@ -1,6 +1,7 @@
 /** Every text of the dashboard, in English. Values come in already formatted. */
 
 import type { MinerState, ProcessView } from "../../protocol/local-api.ts";
+import type { PlanCost } from "../../protocol/plan-view.ts";
 import type { BoundaryAlarm, Phase } from "../../protocol/run-view.ts";
 import type { ConnectionLoss } from "../api/dashboard-api.ts";
 import type { ShownState } from "../features/network/network-view.ts";
@@ -117,8 +118,23 @@ export const english = {
         "Merges",
         "What a replica’s contribution to a merge takes. In full precision it is 4 bytes for each parameter.",
       ],
+      speed: [
+        "Expected speed",
+        "Of what the machines compute, how much their connections are expected to let through.",
+      ],
+      gap: ["Expected cost", "How much loss compressing is expected to cost, against the same training uncompressed."],
       exchange: ["Steps", "What a replica sends of each optimizer step, where steps are averaged as well."],
     } satisfies Record<string, readonly [string, string]>,
+    costs: "What each part is expected to send",
+    columns: { part: "Sent by a replica", perToken: "per token", perEpoch: "per epoch", uplink: "of its uplink" },
+    parts: {
+      boundaries: "Between stages",
+      exchange: "Steps",
+      merge: "Merges",
+      checkpoint: "Checkpoints",
+    } satisfies Record<PlanCost["part"], string>,
+    speed: (percent: string) => `${percent} of full speed`,
+    gap: (percent: string) => `${percent} % more loss`,
     formats: (forward: string, backward: string) => `${forward} forward, ${backward} back`,
     perToken: (forward: string, backward: string) => `${forward} forward, ${backward} back`,
     ratio: (times: string) => `${times} times`,

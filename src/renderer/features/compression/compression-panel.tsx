@@ -1,3 +1,4 @@
+import type { Plan } from "../../../protocol/plan-view.ts";
 import type { BoundaryAlarm, RunView } from "../../../protocol/run-view.ts";
 import { type Fact, Facts } from "../../components/facts.tsx";
 import { Panel } from "../../components/panel.tsx";
@@ -14,11 +15,12 @@ export function CompressionPanel() {
     <Panel title={texts.title} className="compression">
       <Facts facts={transmissionFacts(run)} />
       <Boundaries run={run} />
+      <Costs plan={run.plan.current} />
     </Panel>
   );
 }
 
-function transmissionFacts({ transmission, boundaryFormats, stages }: RunView): readonly Fact[] {
+function transmissionFacts({ transmission, boundaryFormats, stages, plan }: RunView): readonly Fact[] {
   const { facts } = texts;
   const { forwardBytesPerToken, backwardBytesPerToken, boundaryRatio, columns } = transmission;
   const { mergeBytesPerParameter, exchangeBytesPerParameter } = transmission;
@@ -39,7 +41,42 @@ function transmissionFacts({ transmission, boundaryFormats, stages }: RunView): 
       text: facts.exchange,
       value: exchangeBytesPerParameter === null ? texts.noExchange : perParameter(exchangeBytesPerParameter),
     },
+    { text: facts.speed, value: texts.speed(format.percent(plan.current.efficiency)) },
+    { text: facts.gap, value: texts.gap(format.tick(plan.current.lossGapPercent)) },
   ];
+}
+
+/** What is expected of each part, on the slowest links that the run has. */
+function Costs({ plan }: { readonly plan: Plan }) {
+  const { columns } = texts;
+  return (
+    <table className="table" aria-label={texts.costs}>
+      <thead>
+        <tr>
+          <th scope="col">{columns.part}</th>
+          <th scope="col" className="number">
+            {columns.perToken}
+          </th>
+          <th scope="col" className="number">
+            {columns.perEpoch}
+          </th>
+          <th scope="col" className="number">
+            {columns.uplink}
+          </th>
+        </tr>
+      </thead>
+      <tbody>
+        {plan.costs.map(({ part, bytesPerToken, bytesPerEpoch, uplinkShare }) => (
+          <tr key={part}>
+            <th scope="row">{texts.parts[part]}</th>
+            <td className="number">{format.bytes(bytesPerToken)}</td>
+            <td className="number">{format.bytes(bytesPerEpoch)}</td>
+            <td className="number">{format.percent(uplinkShare)}</td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
 }
 
 /** One line for each boundary that was measured; of its alarms the last. */
