@@ -22,7 +22,7 @@ export function reportProgress(options: ProgressOptions): void {
   const { place, training, activity, memoryBytes, clock, send, signal } = options;
   let reported = "";
   const report = () => {
-    const { lossSumNats, boundary: _saidInTheEnd, ...counts } = training.tally;
+    const { lossSumNats, ...counts } = training.tally;
     const news = JSON.stringify(counts);
     if (news === reported) return;
     reported = news;
