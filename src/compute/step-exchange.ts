@@ -6,7 +6,7 @@
  * later, θᵢ ← θᵢ + pᵢ − mean pⱼ, weighted by tokens.
  *
  * So θᵢ is always S − eᵢ − (what of pᵢ is not averaged yet), where S is the same for all who have averaged the same. A replica trains
- * where it would be if nothing had been rounded, which costs the loss less than half as much as to train on S (docs/benchmarks.md);
+ * where it would be if nothing had been rounded, which costs the loss less than half as much as to train on S (ADR 0008);
  * and the mean of all replicas, which is what a merge takes, never loses anything.
  */
 import { type ExchangePart, exchangeParts } from "../protocol/exchange-messages.ts";
