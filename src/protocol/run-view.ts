@@ -6,6 +6,7 @@ import { z } from "zod";
 import { blobRefSchema, minerIdSchema, runIdSchema } from "./ids.ts";
 import { linkReportSchema } from "./link-report.ts";
 import { placementViewSchema } from "./placement-view.ts";
+import { planSchema } from "./plan-view.ts";
 import { boundaryFormatsSchema } from "./run-config.ts";
 
 const count = z.int().nonnegative();
@@ -157,6 +158,8 @@ export const runViewSchema = z.object({
   boundaries: z.array(boundaryViewSchema).readonly(),
   /** The last ones, latest last. */
   alarms: z.array(boundaryAlarmSchema).readonly(),
+  /** What compression costs as it is, and as it would best be on the links that the members have. */
+  plan: z.object({ current: planSchema, recommended: planSchema }),
 });
 /** The part of a run that changes in place. Its growing lists travel beside it. */
 export type RunView = Readonly<z.infer<typeof runViewSchema>>;

@@ -43,6 +43,7 @@ export function viewOf(state: RunState): RunView {
     boundaryFormats: state.boundaryWatch.formats,
     boundaries: state.boundaryWatch.last.flatMap((health, stage) => (health === null ? [] : [{ stage, ...health }])),
     alarms: state.boundaryWatch.alarms,
+    plan: { current: state.plan.current, recommended: state.plan.recommended },
   };
 }
 
