@@ -241,7 +241,9 @@ function createHandlers({ options, log, miner, feed, runs, policy, rules }: Part
     logs: ({ lines, level }) => [...log.last(lines, level)],
     doctor() {
       const { stateFolder, settings } = options;
-      return runDoctor({ ...settings, stateFolder, work: miner.work });
+      const { machine, traffic } = feed.view.state;
+      const connection = { rules: machine.connection, metered: machine.metered, traffic };
+      return runDoctor({ ...settings, stateFolder, work: miner.work, connection });
     },
     processes: () => [...(options.processes?.() ?? ownProcesses(options.settings.name, miner))],
     stop() {

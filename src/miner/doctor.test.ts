@@ -4,7 +4,15 @@ import { tmpdir } from "node:os";
 import { expect, it } from "vitest";
 import { checkNode, runDoctor } from "./doctor.ts";
 
-const idle = { work: null, threads: 1, memoryLimitBytes: 2 ** 30 };
+const traffic = {
+  total: { sentBytes: 12_345_678, receivedBytes: 0 },
+  runs: [],
+  sentBytesPerSecond: 125_000,
+  receivedBytesPerSecond: 0,
+};
+const rules = { maxUploadMbps: null, maxDownloadMbps: null, onMetered: "pause" } as const;
+const connection = { rules, metered: false, traffic };
+const idle = { work: null, threads: 1, memoryLimitBytes: 2 ** 30, connection };
 
 it("finds a healthy machine healthy, and computes something to be sure", async () => {
   const gateway = createServer((socket) => socket.destroy()).listen(0, "127.0.0.1");
@@ -14,11 +22,28 @@ it("finds a healthy machine healthy, and computes something to be sure", async (
   const { checks } = await runDoctor({ ...idle, stateFolder: tmpdir(), networkUrl: `ws://127.0.0.1:${port}` });
   gateway.close();
   const names = new Set(checks.map(({ name }) => name));
-  expect([...names]).toEqual(["Node", "Native addon", "Self-test", "Memory", "Memory limit", "Disk", "Network"]);
+  expect([...names]).toEqual([
+    "Node",
+    "Native addon",
+    "Self-test",
+    "Memory",
+    "Memory limit",
+    "Disk",
+    "Network",
+    "Connection",
+    "Traffic",
+  ]);
   expect(checks.filter(({ ok }) => !ok)).toEqual([]);
   expect(checks.find(({ name }) => name === "Self-test")?.detail).toMatch(
     / in f32: differs by [\d.]+e[+-]\d+ at most$/,
   );
+}, 120_000);
+
+it("says how much has passed, and whether a metered connection keeps the machine from training", async () => {
+  const quick = { ...idle, stateFolder: tmpdir(), networkUrl: null };
+  const { checks } = await runDoctor({ ...quick, connection: { ...connection, metered: true } });
+  expect(checks.find(({ name }) => name === "Traffic")?.detail).toContain("sent 12.3 MB in all, 1.00 Mbit/s now");
+  expect(checks.find(({ name }) => name === "Connection")).toMatchObject({ ok: false, detail: "metered" });
 }, 120_000);
 
 it("names what is wrong with the network, and what to do", async () => {

@@ -2,7 +2,7 @@
 import { connect } from "node:net";
 import { createNativeDevice, nativeAvailability } from "../compute/backends/native/device.ts";
 import { stageWorkspaceBytes } from "../compute/model/workspace.ts";
-import type { CommandResult } from "../protocol/local-api.ts";
+import type { CommandResult, ConnectionRules, TrafficView } from "../protocol/local-api.ts";
 import { readSensors } from "./machine.ts";
 import { exampleWork, type MemoryReport, memoryReport, type Work } from "./memory-report.ts";
 import { minimumFreeDiskBytes, minimumFreeMemoryBytes } from "./policy.ts";
@@ -20,6 +20,14 @@ export interface DoctorOptions {
   /** What this machine trains; null when it trains nothing. */
   readonly work: Work | null;
   readonly memoryLimitBytes: number;
+  /** Null where no daemon works. */
+  readonly connection: ConnectionFacts | null;
+}
+
+export interface ConnectionFacts {
+  readonly rules: ConnectionRules;
+  readonly metered: boolean | null;
+  readonly traffic: TrafficView;
 }
 
 const nodeMajorNeeded = 24;
@@ -27,7 +35,7 @@ const nodeApiNeeded = 10;
 const networkTimeoutMs = 3000;
 
 export async function runDoctor(options: DoctorOptions): Promise<DoctorReport> {
-  const { stateFolder, networkUrl, threads, memoryLimitBytes } = options;
+  const { stateFolder, networkUrl, threads, memoryLimitBytes, connection } = options;
   const work = options.work ?? exampleWork();
   const memory = memoryReport(work, memoryLimitBytes, workspaceBytes(work, threads));
   const { freeMemoryBytes, freeDiskBytes } = readSensors(stateFolder);
@@ -39,6 +47,7 @@ export async function runDoctor(options: DoctorOptions): Promise<DoctorReport> {
     checkLimit(memory),
     checkRoom("Disk", freeDiskBytes, minimumFreeDiskBytes, `Free some space where ${stateFolder} lies.`),
     ...(networkUrl === null ? [] : [await checkNetwork(new URL(networkUrl))]),
+    ...(connection === null ? [] : [checkMetered(connection), reportTraffic(connection.traffic)]),
   ];
   return { ok: checks.every(({ ok }) => ok), checks, memory };
 }
@@ -112,6 +121,23 @@ async function checkNetwork({ hostname, port, protocol }: URL): Promise<Check> {
   return check("Network", problem === null, problem === null ? `${place} answers` : `${place}: ${problem}`, {
     action: "Check the address, that the network is running, and that no firewall is in between.",
   });
+}
+
+function checkMetered({ rules, metered }: ConnectionFacts): Check {
+  const what = metered === null ? "not known whether metered" : metered ? "metered" : "not metered";
+  const detail = rules.onMetered === "allow" ? `${what}; metered ones are allowed` : what;
+  return check("Connection", metered !== true || rules.onMetered === "allow", detail, {
+    action:
+      "This machine trains when the connection is another one. To train on this one: tah limit --on-metered allow.",
+  });
+}
+
+function reportTraffic({ total, sentBytesPerSecond, receivedBytesPerSecond }: TrafficView): Check {
+  const line = (bytes: number, perSecond: number) =>
+    `${(bytes / 1e6).toFixed(1)} MB in all, ${((perSecond * 8) / 1e6).toFixed(2)} Mbit/s now`;
+  const sent = line(total.sentBytes, sentBytesPerSecond);
+  const received = line(total.receivedBytes, receivedBytesPerSecond);
+  return check("Traffic", true, `sent ${sent}; received ${received}`, { action: "" });
 }
 
 /** What to do is said only where there is something to do. */

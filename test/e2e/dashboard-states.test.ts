@@ -93,6 +93,29 @@ describe.skipIf(skipReason !== undefined)(named("the dashboard's states"), () =>
     await page.getByText("the fake daemon cannot doctor").waitFor();
   });
 
+  test("what this machine sends is shown for the run and in all, and its owner limits it", async () => {
+    const { page, complaints, fake } = await open();
+    const machine = page.getByRole("region", { name: "This machine" });
+    await machine.getByText("12.4\u00a0GB, run 2.90\u00a0GB").waitFor();
+    await machine.getByText("3.28 of 10").waitFor();
+    await page.getByRole("button", { name: "Limits" }).click();
+    const upload = page.getByRole("spinbutton", { name: "Most to send" });
+    expect(await upload.inputValue()).toBe("10");
+    await expectAccessible(page);
+    await page.screenshot({ path: "test-results/dashboard-limits.png" });
+    await upload.fill("0.01");
+    await page.getByRole("button", { name: "Save" }).click();
+    expect(await page.getByRole("dialog").count()).toBe(1);
+    await upload.fill("2.5");
+    await page.getByRole("spinbutton", { name: "Most to receive" }).fill("");
+    await page.getByRole("checkbox", { name: "metered" }).check();
+    await page.getByRole("button", { name: "Save" }).click();
+    await machine.getByText("3.28 of 2.5").waitFor();
+    const connection = { maxUploadMbps: 2.5, maxDownloadMbps: null, onMetered: "allow" };
+    expect(fake.state.machine.connection).toEqual(connection);
+    expect(complaints).toEqual([]);
+  });
+
   test("a finished run says why it stands still", async () => {
     const { run } = small.state;
     if (!run) throw new Error("the fake network has a run");

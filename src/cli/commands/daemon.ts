@@ -88,7 +88,7 @@ function addDoctorCommand(program: Command, output: Output): void {
         const { runDoctor } = await import("../../miner/doctor.ts");
         const stateFolder = state ?? stateFolderPath();
         const { threads, memoryLimitBytes } = loadMachineSettings(stateFolder, {}, (text) => output.note(text));
-        return runDoctor({ stateFolder, networkUrl: null, work: null, threads, memoryLimitBytes });
+        return runDoctor({ stateFolder, networkUrl: null, work: null, connection: null, threads, memoryLimitBytes });
       });
       output.result(report, doctorText);
     },

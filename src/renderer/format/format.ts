@@ -16,6 +16,8 @@ export interface Format {
   loss(nats: number): string;
   /** 37 % of one, from 0 … 1. */
   percent(fraction: number): string;
+  /** 3.28, from bytes per second. */
+  megabits(bytesPerSecond: number): string;
   /** 0.1250, from integer micro-credits; cut and not rounded, so that it never shows more than there is. */
   credits(microCredits: number): string;
   /** 1 h 12 min */
@@ -69,6 +71,7 @@ export function createFormat(locale: string): Format {
     short: (value) => scaled(value, countSteps),
     tick: (value) => scaled(value, countSteps, small),
     bytes: (value) => scaled(value, byteSteps),
+    megabits: (bytesPerSecond) => small.format((bytesPerSecond * 8) / 1e6),
     loss: (nats) => three.format(nats),
     percent: (fraction) => (fraction > 0 && fraction < 0.01 ? finePercentage : percentage).format(fraction),
     credits: (microCredits) => creditAmount.format(microCredits / 1e6),

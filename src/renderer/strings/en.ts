@@ -142,6 +142,7 @@ export const english = {
     tokens: "tok",
     credits: "credits",
     creditsPerDay: "credits/day",
+    megabits: "Mbit/s",
   },
 
   network: {
@@ -209,8 +210,16 @@ export const english = {
     figures: {
       forward: ["Forward", "Tokens that this machine computed forward since it started."],
       backward: ["Backward", "Tokens that this machine computed backward since it started; these are credited."],
-      sent: ["Sent", "Bytes that left this machine for the network since it started."],
-      received: ["Received", "Bytes that came from the network since it started."],
+      sent: [
+        "Sent",
+        "Bytes that left this machine for the network, as its line counts them: in all, and for the run shown.",
+      ],
+      received: [
+        "Received",
+        "Bytes that came from the network, as its line counts them: in all, and for the run shown.",
+      ],
+      upload: ["Upload", "Megabits per second that this machine sends now, and the most that it may."],
+      download: ["Download", "Megabits per second that this machine receives now, and the most that it may."],
       inFlight: ["In flight", "Microbatches that this machine has begun and not finished."],
       memory: ["Memory", "Main memory that the daemon and its workers hold, and what they may use."],
       training: ["Training time", "Time spent training since the daemon started."],
@@ -218,8 +227,22 @@ export const english = {
       networkUrl: ["Network", "The network that this machine takes part in."],
     } satisfies Record<string, readonly [string, string]>,
     memory: (used: string, limit: string) => `${used} of ${limit}`,
+    ofRun: (total: string, run: string) => `${total}, run ${run}`,
+    ofCap: (used: string, limit: string) => `${used} of ${limit}`,
     device: (cpu: string, cores: string, computing: string, precision: string) =>
       `${cpu}, ${cores} cores, ${computing} in ${precision}`,
+  },
+
+  limits: {
+    open: "Limits",
+    title: "What this machine may send and receive",
+    upload: "Most to send",
+    download: "Most to receive",
+    none: "no limit",
+    metered: "Train on metered connections too",
+    save: "Save",
+    cancel: "Cancel",
+    failed: (reason: string) => `Nothing was changed: ${reason}`,
   },
 
   asking: "Asking…",

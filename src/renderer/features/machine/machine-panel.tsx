@@ -3,12 +3,16 @@ import { Panel } from "../../components/panel.tsx";
 import { useAppState } from "../../state/store.ts";
 import { format, strings } from "../../strings/strings.ts";
 import { CheckDialog } from "./check-dialog.tsx";
+import { LimitsDialog } from "./limits-dialog.tsx";
 
 /** What this computer does for the network, and what it costs the computer. */
 export function MachinePanel() {
   const machine = useAppState((state) => state.machine);
   const activity = useAppState((state) => state.activity);
+  const traffic = useAppState((state) => state.traffic);
+  const ofRun = useAppState((state) => state.traffic.runs.find(({ runId }) => runId === state.run?.runId));
   const texts = strings.machine;
+  const { connection } = machine;
   const { figures } = texts;
   const { cpu, cores, backend, precision, adapter } = machine.device;
   const tokens = (amount: number) => (
@@ -16,6 +20,17 @@ export function MachinePanel() {
       {format.short(amount)} <span className="unit">{strings.units.tokens}</span>
     </>
   );
+  const carried = (total: number, run: number | undefined) =>
+    run === undefined ? format.bytes(total) : texts.ofRun(format.bytes(total), format.bytes(run));
+  const rate = (bytesPerSecond: number, cap: number | null) => {
+    const megabits = format.megabits(bytesPerSecond);
+    return (
+      <>
+        {cap === null ? megabits : texts.ofCap(megabits, format.tick(cap))}{" "}
+        <span className="unit">{strings.units.megabits}</span>
+      </>
+    );
+  };
   return (
     <Panel
       title={texts.title}
@@ -25,6 +40,7 @@ export function MachinePanel() {
           <span className="machine-name" title={machine.minerId}>
             {machine.name}
           </span>
+          <LimitsDialog />
           <CheckDialog />
         </>
       }
@@ -33,8 +49,10 @@ export function MachinePanel() {
         facts={[
           { text: figures.forward, value: tokens(activity.tokensForward) },
           { text: figures.backward, value: tokens(activity.tokensBackward) },
-          { text: figures.sent, value: format.bytes(activity.bytesSent) },
-          { text: figures.received, value: format.bytes(activity.bytesReceived) },
+          { text: figures.sent, value: carried(traffic.total.sentBytes, ofRun?.sentBytes) },
+          { text: figures.received, value: carried(traffic.total.receivedBytes, ofRun?.receivedBytes) },
+          { text: figures.upload, value: rate(traffic.sentBytesPerSecond, connection.maxUploadMbps) },
+          { text: figures.download, value: rate(traffic.receivedBytesPerSecond, connection.maxDownloadMbps) },
           { text: figures.inFlight, value: format.count(activity.microbatchesInFlight) },
           {
             text: figures.memory,
