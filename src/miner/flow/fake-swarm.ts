@@ -18,7 +18,7 @@ import {
   type PlaceRef,
   runIdSchema,
 } from "../../protocol/ids.ts";
-import { type ClientMessage, type Roster, rosterBytes } from "../../protocol/messages.ts";
+import { type ClientMessage, clientMessageSchema, type Roster, rosterBytes } from "../../protocol/messages.ts";
 import { ownersPerPartition, partitionsOf } from "../../protocol/partitions.ts";
 import type { BoundaryFormats, ModelConfig, TrainingConfig } from "../../protocol/run-config.ts";
 import { noCompression } from "../../protocol/run-config.ts";
@@ -371,7 +371,7 @@ export class FakeSwarm {
       residuals: new FakeResidualStore(),
       activity: new Activity(),
       clock: this.clock,
-      send: (message) => sent.push(message),
+      send: (message) => sent.push(clientMessageSchema.parse(message)),
       onState: () => {},
       log: (_level, text) => log.push(text),
     });
