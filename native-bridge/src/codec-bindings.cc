@@ -130,6 +130,17 @@ napi_value decodeSparse(Arguments& arguments) {
   return answer(arguments, codec.decodeSparse(values.data, body.data, body.length, values.length, kept));
 }
 
+/** addArrays(set, sums, others), and subtractArrays likewise: of one length, and not the same. */
+template <void (*CodecTable::*operation)(float*, const float*, size_t)>
+napi_value elementwise(Arguments& arguments) {
+  const CodecTable& codec = codecAt(arguments.size());
+  const auto results = arguments.floatArray();
+  const auto others = arguments.floatArray();
+  if (results.length != others.length) throw std::out_of_range("the two arrays differ in length");
+  (codec.*operation)(results.data, others.data, results.length);
+  return nullptr;
+}
+
 }  // namespace
 
 std::vector<napi_property_descriptor> codecBindings() {
@@ -139,7 +150,9 @@ std::vector<napi_property_descriptor> codecBindings() {
           exported("encodeBrainFloats", bind<encodeBrainFloats>),
           exported("decodeBrainFloats", bind<decodeBrainFloats>),
           exported("encodeSparse", bind<encodeSparse>),
-          exported("decodeSparse", bind<decodeSparse>)};
+          exported("decodeSparse", bind<decodeSparse>),
+          exported("addArrays", bind<elementwise<&CodecTable::addArrays>>),
+          exported("subtractArrays", bind<elementwise<&CodecTable::subtractArrays>>)};
 }
 
 }  // namespace tah

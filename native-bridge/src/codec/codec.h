@@ -76,7 +76,9 @@ inline size_t sparseBytesAtMost(size_t keptOfWhole, size_t length) {
   FUNCTION(bool, encodeBrainFloats, (uint8_t* body, const float* values, size_t length, Grid))                           \
   FUNCTION(bool, decodeBrainFloats, (float* values, const uint8_t* body, size_t length))                                 \
   FUNCTION(size_t, encodeSparse, (uint8_t* body, const float* values, size_t length, size_t kept))                       \
-  FUNCTION(bool, decodeSparse, (float* values, const uint8_t* body, size_t bodyBytes, size_t length, size_t kept))
+  FUNCTION(bool, decodeSparse, (float* values, const uint8_t* body, size_t bodyBytes, size_t length, size_t kept))         \
+  FUNCTION(void, addArrays, (float* sums, const float* others, size_t length))                                           \
+  FUNCTION(void, subtractArrays, (float* differences, const float* others, size_t length))
 // clang-format on
 
 struct CodecTable {

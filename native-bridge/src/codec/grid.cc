@@ -54,7 +54,7 @@ bool encode(uint8_t* body, const float* values, size_t length, const Grid& grid,
   });
 }
 
-template <unsigned bits, bool hasLevels>
+template <unsigned bits, bool hasLevels, bool isFresh>
 bool decode(float* values, const uint8_t* body, size_t length, const Grid& grid, float* scratch) {
   return forGridRows(length, grid.columns, bits, [&](size_t row, size_t from, size_t count, size_t codesFrom) {
     const uint16_t scaleBits = readShort(body + row * kScaleBytes);
@@ -64,7 +64,9 @@ bool decode(float* values, const uint8_t* body, size_t length, const Grid& grid,
       return true;
     }
     const float scale = fromBrainFloat(scaleBits);
+    const uint32_t key = rowKey(grid.seed, isFresh ? row : 0);
     unpack<bits, hasLevels>(scratch, body + codesFrom, count);
+    if constexpr (isFresh && !hasLevels) removeDither(scratch, count, key);
     float factor = 1;
     for (size_t at = 0; at < count;) {
       const size_t block = blockLength(count - at);
@@ -76,7 +78,7 @@ bool decode(float* values, const uint8_t* body, size_t length, const Grid& grid,
         for (size_t i = at; i < at + block; i++) scratch[i] *= blockScale;
       at += block;
     }
-    copyWithSigns(values + from, scratch, count, rowKey(grid.seed, grid.isFresh ? row : 0), factor);
+    copyWithSigns(values + from, scratch, count, key, factor);
     return true;
   });
 }
@@ -108,7 +110,10 @@ bool encodeGrid(uint8_t* body, const float* values, size_t length, Grid grid, Qu
 
 bool decodeGrid(float* values, const uint8_t* body, size_t length, Grid grid, Quantiser quantiser, float* scratch) {
   return withQuantiser(quantiser, [&](auto bits, auto hasLevels) {
-    return decode<decltype(bits)::value, decltype(hasLevels)::value != 0>(values, body, length, grid, scratch);
+    constexpr unsigned width = decltype(bits)::value;
+    constexpr bool isByLevels = decltype(hasLevels)::value != 0;
+    return grid.isFresh ? decode<width, isByLevels, true>(values, body, length, grid, scratch)
+                        : decode<width, isByLevels, false>(values, body, length, grid, scratch);
   });
 }
 
@@ -136,6 +141,14 @@ bool decodeBrainFloats(float* values, const uint8_t* body, size_t length) {
     values[i] = floatOf(bits);
   }
   return peak < kInfinity;
+}
+
+void addArrays(float* __restrict sums, const float* __restrict others, size_t length) {
+  for (size_t i = 0; i < length; i++) sums[i] += others[i];
+}
+
+void subtractArrays(float* __restrict differences, const float* __restrict others, size_t length) {
+  for (size_t i = 0; i < length; i++) differences[i] -= others[i];
 }
 
 }  // namespace tah::TAH_ISA

@@ -19,6 +19,10 @@ inline uint32_t mixed(uint32_t bits) {
 
 inline uint32_t rowKey(uint32_t seed, size_t row) { return mixed(seed + (uint32_t(row) + 1) * kGoldenRatio); }
 inline uint32_t elementNoise(uint32_t key, uint32_t element) { return mixed(key + element); }
+constexpr unsigned kDitherBits = 14;
+
+inline uint32_t ditherOf(uint32_t key, uint32_t element) { return elementNoise(key, element) >> (32 - kDitherBits); }
+
 inline uint32_t signWord(uint32_t key, size_t word) { return mixed(key + kSignCounter + uint32_t(word)); }
 inline uint32_t scaleNoise(uint32_t key) { return mixed(key + kScaleCounter) >> 16; }
 

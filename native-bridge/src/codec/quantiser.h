@@ -11,11 +11,8 @@
 
 namespace tah::TAH_ISA {
 
-constexpr unsigned kFractionBits = 14;
 constexpr float kWholeMagic = 12582912.f;   // 1.5 · 2^23
-constexpr float kFractionMagic = 768.f;     // 1.5 · 2^(23 − kFractionBits)
-/** In place of a scale. */
-constexpr uint32_t kNotFinite = 0x10000;
+constexpr float kFractionMagic = 768.f;     // 1.5 · 2^(23 − kDitherBits)
 
 /** Ascending magnitudes of a code's levels, and the thresholds between them: Max 1960, table I. */
 template <unsigned bits>
@@ -79,11 +76,18 @@ inline uint16_t quantiseUniform(uint8_t* __restrict codes, const float* __restri
   const int32_t zero = int32_t(bitsOf(magic));
   for (size_t i = 0; i < paddedColumns(count); i++) {
     int32_t code = int32_t(bitsOf(values[i] * inverse + magic)) - zero;
-    if (isFresh) code = (code + int32_t(elementNoise(key, uint32_t(i)) >> (32 - kFractionBits))) >> kFractionBits;
+    if (isFresh) code = (code + int32_t(ditherOf(key, uint32_t(i)))) >> kDitherBits;
     code = code > most ? most : code < -most ? -most : code;
     codes[i] = uint8_t(code + most + 1);
   }
   return scale;
+}
+
+/** Takes from a row's integers what quantiseUniform shifted them by. */
+inline void removeDither(float* __restrict values, size_t count, uint32_t key) {
+  constexpr float kUnit = 1.f / (1 << (kDitherBits + 1));
+  for (size_t i = 0; i < count; i++)
+    values[i] -= float(int32_t(2 * ditherOf(key, uint32_t(i)) + 1)) * kUnit - 0.5f;
 }
 
 /** A row's codes of the nearest levels, a byte each, and its scale as bfloat16. `levels`: scratch memory as long as the row. */

@@ -8,8 +8,8 @@ import type { LevelBits } from "./levels.ts";
 export interface Grid {
   readonly columns: number;
   /**
-   * What signs and noise are drawn from. `isFresh`: anew for every row, and numbers are rounded by chance, so that the mean is the
-   * number itself. Otherwise all rows have the same signs, and numbers are rounded to the nearest.
+   * What signs and noise are drawn from. `isFresh`: anew for every row, and every number is shifted before it is rounded, so that the
+   * mean is the number itself. Otherwise all rows have the same signs, and numbers are rounded to the nearest.
    */
   readonly seed: number;
   readonly isFresh: boolean;
@@ -37,6 +37,10 @@ export interface GridKernels {
   encodeSparse(body: Uint8Array, values: Float32Array, kept: number): number;
   /** False where the body is none that an encoder writes. */
   decodeSparse(values: Float32Array, body: Uint8Array, kept: number): boolean;
+  /** sums[i] += others[i]; of one length. */
+  add(sums: Float32Array, others: Float32Array): void;
+  /** differences[i] −= others[i]; of one length. */
+  subtract(differences: Float32Array, others: Float32Array): void;
 }
 
 export const scaleBytes = 2;

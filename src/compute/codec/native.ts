@@ -6,7 +6,7 @@ import type { Grid, GridKernels, Quantiser } from "./grid.ts";
 export function nativeKernels(): GridKernels | null {
   try {
     const addon = loadAddon();
-    return "codecSets" in addon ? kernelsOf(addon, 0) : null;
+    return "addArrays" in addon ? kernelsOf(addon, 0) : null;
   } catch (error) {
     if (error instanceof NativeAddonError) return null;
     throw error;
@@ -27,6 +27,8 @@ function kernelsOf(addon: Addon, set: number): GridKernels {
       addon.encodeBrainFloats(set, body, values, columns, seed, isFresh),
     decodeBrainFloats: (values, body) => addon.decodeBrainFloats(set, values, body),
     encodeSparse: (body, values, kept) => addon.encodeSparse(set, body, values, kept),
+    add: (sums, others) => addon.addArrays(set, sums, others),
+    subtract: (differences, others) => addon.subtractArrays(set, differences, others),
     decodeSparse: (values, body, kept) => addon.decodeSparse(set, values, body, kept),
   };
 }

@@ -28,6 +28,14 @@ export function elementNoise(key: number, element: number): number {
   return mixed((key + element) | 0);
 }
 
+/** Of the numbers in [0, 1) by which roundings are shifted. */
+export const ditherBits = 14;
+
+/** What is added to an element before it is rounded down, as an integer of `ditherBits`. */
+export function ditherOf(key: number, element: number): number {
+  return elementNoise(key, element) >>> (32 - ditherBits);
+}
+
 /** The signs of elements 32 · `word` … 32 · `word` + 31, from the lowest bit on; a set bit stands for −1. */
 export function signWord(key: number, word: number): number {
   return mixed((key + signCounter + word) | 0);

@@ -32,12 +32,12 @@ function roundTrip(values: Float32Array, format: RowFormat, noise: number | null
 
 /**
  * The longest that a row's error can be, by the row's norm: a rotated number is at most as large as that, and is missed by half a
- * step, or by a whole one if it is rounded by chance; the two-bit codes never miss by more than the row itself.
+ * step; codes of levels never miss by more than the row itself, but for the scale that makes them right in the mean.
  */
-function mostError(format: (typeof rotating)[number], columns: number, isByChance: boolean): number {
-  if (format === "int2") return isByChance ? 3 : 1;
-  const step = 1.01 / (format === "int8" ? 127 : 7);
-  return step * (isByChance ? 1 : 0.5) * Math.sqrt(columns);
+function mostError(format: (typeof rotating)[number], columns: number, isFresh: boolean): number {
+  if (format === "int2") return isFresh ? 3 : 1;
+  if (format === "int4" && !isFresh && columns >= 128) return 1;
+  return ((1.01 / (format === "int8" ? 127 : 7)) * Math.sqrt(columns)) / 2;
 }
 
 const rows = fc.integer({ min: 1, max: 200 }).chain((columns) => {
@@ -83,17 +83,20 @@ describe("rows", () => {
 
   it.each([
     ["bf16", 0.002, 0.003],
-    ["int8", 0.008, 0.011],
-    ["int4", 0.13, 0.18],
+    ["int8", 0.008, 0.008],
+    ["int4", 0.1, 0.13],
     ["int2", 0.35, 0.37],
-  ] as const)("of normal numbers lose in %s what its bits are worth: %d, by chance %d", (format, nearest, byChance) => {
-    const values = normal(64 * 256, "values");
-    const shape = { rows: 64, columns: 256 };
-    const lossOf = (noise: number | null) =>
-      norm(difference(roundTrip(values, format, noise, shape), values)) / norm(values);
-    expect(lossOf(null)).toBeLessThan(nearest);
-    expect(lossOf(7)).toBeLessThan(byChance);
-  });
+  ] as const)(
+    "of normal numbers lose in %s what its bits are worth: %d, as gradients %d",
+    (format, asActivations, asGradients) => {
+      const values = normal(64 * 256, "values");
+      const shape = { rows: 64, columns: 256 };
+      const lossOf = (noise: number | null) =>
+        norm(difference(roundTrip(values, format, noise, shape), values)) / norm(values);
+      expect(lossOf(null)).toBeLessThan(asActivations);
+      expect(lossOf(7)).toBeLessThan(asGradients);
+    },
+  );
 
   it.each(rotating)("of nothing but zeros stay so in %s, among others that do not", (format) => {
     const values = new Float32Array(3 * 40).fill(0.5, 40, 80);

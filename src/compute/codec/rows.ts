@@ -2,8 +2,8 @@
  * Activations, and their gradients, on the way across a stage boundary: rows of channels, one per token.
  *
  * `int8`, `int4` and `int2` rotate a row (`portable/rotation.ts`) and round it to codes with one scale per row. Activations are rounded
- * to the nearest; gradients by chance behind signs that are new for every row, so that what is lost averages out over tokens (see
- * `docs/architecture.md`).
+ * to the nearest. Gradients have signs that are new for every row, and are shifted by noise that the receiver draws as well and takes
+ * away again: so what is lost averages out over tokens.
  */
 
 import { assertNever } from "../../protocol/assert-never.ts";
@@ -27,6 +27,10 @@ export interface EncodeRowsOptions {
 
 /** The first byte of a payload. */
 const formatBytes: Readonly<Record<RowFormat, number>> = { f32: 0, bf16: 1, int8: 2, int4: 3, int2: 4 };
+/** Columns, from which on four-bit codes of activations stand for levels. */
+const longRow = 128;
+
+const codeBits = { int8: 8, int4: 4, int2: 2 } as const;
 const formatsByByte = new Map(Object.entries(formatBytes).map(([format, byte]) => [byte, format as RowFormat]));
 
 /** Bytes of a payload: fixed by format and shape, so that a receiver can check a length before it trusts anything. */
@@ -40,7 +44,7 @@ export function rowPayloadBytes(format: RowFormat, { rows, columns }: RowsShape)
     case "int8":
     case "int4":
     case "int2":
-      return headerBytes + gridBytes(length, columns, quantiserOf(format).bits);
+      return headerBytes + gridBytes(length, columns, codeBits[format]);
     default:
       return assertNever(format);
   }
@@ -71,7 +75,7 @@ function encodeBody(body: Uint8Array, values: Float32Array, grid: Grid, format: 
     case "int8":
     case "int4":
     case "int2":
-      return kernels.encodeGrid(body, values, grid, quantiserOf(format));
+      return kernels.encodeGrid(body, values, grid, quantiserOf(format, grid));
     default:
       return assertNever(format);
   }
@@ -104,7 +108,7 @@ function decodeBody(values: Float32Array, body: Uint8Array, grid: Grid, format: 
     case "int8":
     case "int4":
     case "int2":
-      return kernels.decodeGrid(values, body, grid, quantiserOf(format));
+      return kernels.decodeGrid(values, body, grid, quantiserOf(format, grid));
     default:
       return assertNever(format);
   }
@@ -117,7 +121,19 @@ export function readRowFormat(payload: Uint8Array): RowFormat {
   return format;
 }
 
-function quantiserOf(format: "int8" | "int4" | "int2"): Quantiser {
-  if (format === "int2") return { kind: "levels", bits: 2 };
-  return { kind: "uniform", bits: format === "int8" ? 8 : 4 };
+/**
+ * Even steps up to the largest number can be shifted, and suit short rows with outliers. Of longer rows the rotated numbers are about
+ * normal, and levels miss them by less, the more so the longer they are; and of two bits there are too few steps.
+ */
+function quantiserOf(format: "int8" | "int4" | "int2", { columns, isFresh }: Grid): Quantiser {
+  switch (format) {
+    case "int8":
+      return { kind: "uniform", bits: 8 };
+    case "int4":
+      return { kind: isFresh || columns < longRow ? "uniform" : "levels", bits: 4 };
+    case "int2":
+      return { kind: "levels", bits: 2 };
+    default:
+      return assertNever(format);
+  }
 }

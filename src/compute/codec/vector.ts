@@ -106,11 +106,12 @@ export function encodeWithFeedback(
   seed: number,
 ): { readonly payload: Uint8Array; readonly decoded: Float32Array } {
   if (residual.length !== values.length) throw new RangeError(`a residual of ${residual.length} for ${values.length}`);
-  const wanted = new Float32Array(values.length);
-  for (let i = 0; i < values.length; i++) wanted[i] = (values[i] as number) + (residual[i] as number);
+  const wanted = values.slice();
+  kernels.add(wanted, residual);
   const payload = encodeVector(wanted, codec, seed);
   const decoded = decodeVector(payload, values.length);
-  for (let i = 0; i < values.length; i++) residual[i] = (wanted[i] as number) - (decoded[i] as number);
+  residual.set(wanted);
+  kernels.subtract(residual, decoded);
   return { payload, decoded };
 }
 

@@ -56,6 +56,8 @@ interface CodecCalls {
   decodeBrainFloats(set: number, values: Float32Array, body: Uint8Array): boolean;
   encodeSparse(set: number, body: Uint8Array, values: Float32Array, kept: number): number;
   decodeSparse(set: number, values: Float32Array, body: Uint8Array, kept: number): boolean;
+  addArrays(set: number, sums: Float32Array, others: Float32Array): void;
+  subtractArrays(set: number, differences: Float32Array, others: Float32Array): void;
 }
 
 /** What `native-bridge/src/*bindings.cc` exports. Calls are synchronous. */

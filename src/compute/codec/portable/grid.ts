@@ -10,6 +10,7 @@ import {
   type RowScratch,
   readScale,
   rowScratch,
+  withoutDither,
 } from "./quantiser.ts";
 import { blockFactor, blocksOf, copyWithSigns, hadamard, scaleWithSigns } from "./rotation.ts";
 import { decodeSparse, encodeSparse } from "./sparse.ts";
@@ -46,7 +47,9 @@ export const portableKernels: GridKernels = {
         values.fill(0, row.from, row.from + row.count);
         continue;
       }
-      unpack(values.subarray(row.from, row.from + row.count), body.subarray(row.codesFrom), quantiser.bits, numbers);
+      const numbersOfRow = values.subarray(row.from, row.from + row.count);
+      unpack(numbersOfRow, body.subarray(row.codesFrom), quantiser.bits, numbers);
+      if (grid.isFresh && quantiser.kind === "uniform") withoutDither(numbersOfRow, row.key);
       for (const { from, length } of blocksOf(row.count)) {
         hadamard(values, row.from + from, length);
         const factor = Math.fround(scale * blockFactor(length));
@@ -85,6 +88,14 @@ export const portableKernels: GridKernels = {
 
   encodeSparse,
   decodeSparse,
+
+  add(sums, others) {
+    for (let i = 0; i < sums.length; i++) sums[i] = (sums[i] as number) + (others[i] as number);
+  },
+
+  subtract(differences, others) {
+    for (let i = 0; i < differences.length; i++) differences[i] = (differences[i] as number) - (others[i] as number);
+  },
 };
 
 interface Row {

@@ -8,15 +8,13 @@ import {
   randomBrainFloat,
 } from "../brain-float.ts";
 import { type LevelTable, largestPeak, largestScale, smallestPeak } from "../levels.ts";
-import { elementNoise, scaleNoise } from "../noise.ts";
+import { ditherBits, ditherOf, scaleNoise } from "../noise.ts";
 
 /** Sums have so many terms at once, as the widest vector registers do; they are folded in halves at the end. */
 const lanes = 16;
-/** Of the fixed-point numbers that are rounded by chance. */
-const fractionBits = 14;
-/** Added to a number, they leave it in the low bits of the sum: without a fraction, and with one of `fractionBits`. */
+/** Added to a number, they leave it in the low bits of the sum: without a fraction, and with one of `ditherBits`. */
 const wholeMagic = 1.5 * 2 ** 23;
-const fractionMagic = 1.5 * 2 ** (23 - fractionBits);
+const fractionMagic = 1.5 * 2 ** (23 - ditherBits);
 
 const smallestPeakBits = bitsOf(smallestPeak);
 const largestPeakBits = bitsOf(largestPeak);
@@ -37,7 +35,7 @@ export function rowScratch(columns: number): RowScratch {
 /** What became of a row: a scale as bfloat16 bits, 0 if all are zeros; or that it holds what is not finite. */
 export type RowScale = number | "non-finite";
 
-/** `key`: rounds by chance; null: to the nearest. Codes are the integers from −most to most, plus `offset`. */
+/** Codes are the integers from −most to most, plus `offset`. `key`: shifts what it rounds; null: rounds to the nearest. */
 export function quantiseUniform(
   { values, bits, codes }: RowScratch,
   count: number,
@@ -49,12 +47,12 @@ export function quantiseUniform(
   const scale = brainFloatAbove(bitsOf(floatOf(peakBits) / most));
   const inverse = Math.fround(1 / fromBrainFloat(scale));
   const magic = key === null ? wholeMagic : fractionMagic;
-  const shift = key === null ? 0 : fractionBits;
+  const shift = key === null ? 0 : ditherBits;
   const zero = bitsOf(magic);
   for (let i = 0; i < count; i++) {
     values[i] = Math.fround((values[i] as number) * inverse) + magic;
-    const noise = key === null ? 0 : elementNoise(key, i) >>> (32 - fractionBits);
-    const whole = ((bits[i] as number) - zero + noise) >> shift;
+    const dither = key === null ? 0 : ditherOf(key, i);
+    const whole = ((bits[i] as number) - zero + dither) >> shift;
     codes[i] = Math.max(-most, Math.min(most, whole)) + offset;
   }
   return scale;
@@ -98,6 +96,15 @@ export function quantiseToLevels(
     );
   }
   return nearestBrainFloat(bitsOf(product / levelSquare));
+}
+
+/**
+ * Takes from a row's integers the shifts of `quantiseUniform`: what is left of the error is as likely one half of a step as the other,
+ * whatever the number was, and half as large in the mean square as if the receiver did not know them (Schuchman 1964).
+ */
+export function withoutDither(values: Float32Array, key: number): void {
+  for (let i = 0; i < values.length; i++)
+    values[i] = (values[i] as number) - ((ditherOf(key, i) + 0.5) / 2 ** ditherBits - 0.5);
 }
 
 /** The scale of a row's codes; null where no encoder writes such a one. */
