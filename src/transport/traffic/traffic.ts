@@ -4,6 +4,7 @@
  */
 import { maxChunkBytes } from "../../protocol/frames.ts";
 import { type BudgetClock, ByteBudget } from "./byte-budget.ts";
+import { type LinkEstimate, LinkMeter } from "./link-meter.ts";
 import { acknowledgementBytesOf, segmentsOf, wireBytes, wireBytesOf } from "./wire-bytes.ts";
 
 /** The part of a socket that is counted; `node:net` has it. */
@@ -44,6 +45,7 @@ interface Direction {
 export class Traffic {
   readonly upload: ByteBudget;
   readonly download: ByteBudget;
+  readonly link: LinkMeter;
   readonly #sent: Direction = { bytes: 0, segments: 0 };
   readonly #received: Direction = { bytes: 0, segments: 0 };
   /** What has been counted of each open socket. */
@@ -52,6 +54,7 @@ export class Traffic {
   constructor(clock: BudgetClock) {
     this.upload = new ByteBudget(clock);
     this.download = new ByteBudget(clock);
+    this.link = new LinkMeter(clock);
   }
 
   /** Bytes per second. */
@@ -93,8 +96,19 @@ export class Traffic {
   /** So much arrived at a watched socket at once. */
   read(bytes: number): void {
     this.#received.segments += segmentsOf(bytes);
+    this.link.arrived(bytes);
     this.download.spend(wireBytesOf(bytes));
     this.upload.spend(acknowledgementBytesOf(bytes));
+  }
+
+  /** What the link can do, within what it may. */
+  get linkEstimate(): LinkEstimate {
+    const { upBytesPerSecond, downBytesPerSecond, roundTripMs } = this.link.estimate;
+    return {
+      upBytesPerSecond: least(upBytesPerSecond, this.upload.bytesPerSecond),
+      downBytesPerSecond: least(downBytesPerSecond, this.download.bytesPerSecond),
+      roundTripMs,
+    };
   }
 
   /** How much to send in one piece. */
@@ -117,4 +131,8 @@ export class Traffic {
     this.#received.bytes += received - counted.received;
     this.#counted.set(socket, { sent, received });
   }
+}
+
+function least(a: number | null, b: number | null): number | null {
+  return a === null || b === null ? (a ?? b) : Math.min(a, b);
 }

@@ -1,5 +1,6 @@
 /** The end of an epoch: all stages are merged, and the next epoch may begin. Its credits follow when a checkpoint has it. */
 import type { MinerId } from "../../../protocol/ids.ts";
+import { watchBoundaries } from "./boundary-watch.ts";
 import { modelParameters } from "./definition.ts";
 import { historyLimits, remember } from "./history.ts";
 import { confirmedOutliers } from "./merging.ts";
@@ -46,6 +47,7 @@ export function concludeEpoch(turn: Turn): void {
     partitionsLost,
   };
   noteOutliers(turn, merges);
+  watchBoundaries(turn, state.replicas);
   const loss = trainLossNats === null ? "" : `, training loss ${trainLossNats.toFixed(3)} nats`;
   turn.log("info", `Epoch ${state.epoch} is merged: ${tokens} tokens so far, ${contributors} contributors${loss}.`);
   if (partitionsLost > 0)

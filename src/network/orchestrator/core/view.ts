@@ -40,9 +40,9 @@ export function viewOf(state: RunState): RunView {
     credits: { ...state.credits },
     checkpoint: state.checkpoint,
     checkpointUpload: uploadView(state),
-    boundaryFormats: definition.training.compression.boundary,
-    boundaries: [],
-    alarms: [],
+    boundaryFormats: state.boundaryWatch.formats,
+    boundaries: state.boundaryWatch.last.flatMap((health, stage) => (health === null ? [] : [{ stage, ...health }])),
+    alarms: state.boundaryWatch.alarms,
   };
 }
 
