@@ -4,7 +4,12 @@ import { tokenizerIdSchema } from "../compute/data/tokenizer.ts";
 import { type PresetName, presets } from "../compute/model/presets.ts";
 import type { RunOptions as NetworkRunOptions } from "../network/run-options.ts";
 import { FailureError } from "../protocol/failure.ts";
-import { exchangeNameSchema, rowFormatSchema, trainingConfigSchema } from "../protocol/run-config.ts";
+import {
+  exchangeNameSchema,
+  mergeCodecNameSchema,
+  rowFormatSchema,
+  trainingConfigSchema,
+} from "../protocol/run-config.ts";
 import { channelsValue, countValue, lagValue, rankValue, seedValue, stalenessValue } from "./option-types.ts";
 
 /** Where a network that other computers join listens, unless told otherwise. */
@@ -76,6 +81,12 @@ export function withRunOptions(command: Command, preset: Option): Command {
     )
     .addOption(
       new Option(
+        "--merge-codec <codec>",
+        "merge in so many bits per parameter, or so many percent of them; what is rounded away goes along with the next merge",
+      ).choices(mergeCodecNameSchema.options),
+    )
+    .addOption(
+      new Option(
         "--bottleneck <rank>",
         "squeeze the model to so many channels wherever it is cut: much less traffic, and some loss; 0 leaves it as it is",
       ).argParser(rankValue),
@@ -97,16 +108,16 @@ export function withRunOptions(command: Command, preset: Option): Command {
 const describing = [
   ...["stages", "replicas", "data", "from", "tokenizer", "tokens", "seed"],
   ...["mode", "optimizer", "stepsPerEpoch", "maxStaleness"],
-  ...["exchange", "exchangeLag"],
+  ...["exchange", "exchangeLag", "mergeCodec"],
   ...["bottleneck", "bottleneckHidden", "boundaryForward", "boundaryBackward"],
 ];
 
 /** Nothing but them: other options may come with them. */
 export function runOptionsOf(options: RunOptions): RunOptions {
   const { preset, stages, replicas, data, from, tokenizer, tokens, seed, mode } = options;
-  const { optimizer, stepsPerEpoch, maxStaleness, exchange, exchangeLag } = options;
+  const { optimizer, stepsPerEpoch, maxStaleness, exchange, exchangeLag, mergeCodec } = options;
   const { bottleneck, bottleneckHidden, boundaryForward, boundaryBackward } = options;
-  const how = { mode, optimizer, stepsPerEpoch, maxStaleness, exchange, exchangeLag };
+  const how = { mode, optimizer, stepsPerEpoch, maxStaleness, exchange, exchangeLag, mergeCodec };
   const boundary = { bottleneck, bottleneckHidden, boundaryForward, boundaryBackward };
   return { preset, stages, replicas, data, from, tokenizer, tokens, seed, ...how, ...boundary };
 }
