@@ -116,6 +116,20 @@ export const boundaryViewSchema = z.object({
 });
 export type BoundaryView = Readonly<z.infer<typeof boundaryViewSchema>>;
 
+/** What a run sends as it is compressed now. */
+export const transmissionViewSchema = z.object({
+  /** Channels that cross a stage boundary: the model's width, or its bottleneck's rank. */
+  columns: count,
+  forwardBytesPerToken: z.number().nonnegative(),
+  backwardBytesPerToken: z.number().nonnegative(),
+  /** By how much that is less than the full width in bf16, both ways together. */
+  boundaryRatio: z.number().positive(),
+  /** Of one replica's contribution, and of what an optimizer step moved; null: steps are not exchanged. */
+  mergeBytesPerParameter: z.number().nonnegative(),
+  exchangeBytesPerParameter: z.number().nonnegative().nullable(),
+});
+export type TransmissionView = Readonly<z.infer<typeof transmissionViewSchema>>;
+
 export const runViewSchema = z.object({
   runId: runIdSchema,
   name: z.string(),
@@ -154,6 +168,7 @@ export const runViewSchema = z.object({
   checkpointUpload: z.object({ epoch: count, tokens: count, storedStages: count }).nullable(),
   /** What crosses stage boundaries in this epoch. */
   boundaryFormats: boundaryFormatsSchema,
+  transmission: transmissionViewSchema,
   /** How it looked there, as far as it was measured. */
   boundaries: z.array(boundaryViewSchema).readonly(),
   /** The last ones, latest last. */
