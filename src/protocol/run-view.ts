@@ -114,7 +114,6 @@ export const boundaryViewSchema = z.object({
   rms: z.number().nonnegative(),
   relativeError: z.number().nonnegative(),
 });
-export type BoundaryView = Readonly<z.infer<typeof boundaryViewSchema>>;
 
 export const runViewSchema = z.object({
   runId: runIdSchema,
