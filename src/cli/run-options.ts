@@ -7,6 +7,7 @@ import { FailureError } from "../protocol/failure.ts";
 import {
   compressionChoiceSchema,
   exchangeNameSchema,
+  mergeCodecNameSchema,
   rowFormatSchema,
   trainingConfigSchema,
 } from "../protocol/run-config.ts";
@@ -87,6 +88,12 @@ export function withRunOptions(command: Command, preset: Option): Command {
     )
     .addOption(
       new Option(
+        "--merge-codec <codec>",
+        "merge in so many bits per parameter, or so many percent of them; what is rounded away goes along with the next merge",
+      ).choices(mergeCodecNameSchema.options),
+    )
+    .addOption(
+      new Option(
         "--bottleneck <rank>",
         "squeeze the model to so many channels wherever it is cut: much less traffic, and some loss; 0 leaves it as it is",
       ).argParser(rankValue),
@@ -108,16 +115,16 @@ export function withRunOptions(command: Command, preset: Option): Command {
 const describing = [
   ...["stages", "replicas", "data", "from", "tokenizer", "tokens", "seed"],
   ...["mode", "optimizer", "stepsPerEpoch", "maxStaleness"],
-  ...["compression", "exchange", "exchangeLag"],
+  ...["compression", "exchange", "exchangeLag", "mergeCodec"],
   ...["bottleneck", "bottleneckHidden", "boundaryForward", "boundaryBackward"],
 ];
 
 /** Nothing but them: other options may come with them. */
 export function runOptionsOf(options: RunOptions): RunOptions {
   const { preset, stages, replicas, data, from, tokenizer, tokens, seed, mode } = options;
-  const { optimizer, stepsPerEpoch, maxStaleness, exchange, exchangeLag } = options;
+  const { optimizer, stepsPerEpoch, maxStaleness, exchange, exchangeLag, mergeCodec } = options;
   const { bottleneck, bottleneckHidden, boundaryForward, boundaryBackward, compression } = options;
-  const how = { mode, optimizer, stepsPerEpoch, maxStaleness, exchange, exchangeLag };
+  const how = { mode, optimizer, stepsPerEpoch, maxStaleness, exchange, exchangeLag, mergeCodec };
   const boundary = { compression, bottleneck, bottleneckHidden, boundaryForward, boundaryBackward };
   return { preset, stages, replicas, data, from, tokenizer, tokens, seed, ...how, ...boundary };
 }

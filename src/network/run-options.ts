@@ -6,7 +6,14 @@ import { type PresetName, presets } from "../compute/model/presets.ts";
 import { cutIntoStages, isFirstStage } from "../compute/model/stages.ts";
 import { FailureError } from "../protocol/failure.ts";
 import { isCheckpointName, type RunId, runIdSchema } from "../protocol/ids.ts";
-import type { CompressionChoice, RowFormat, TrainingConfig, VectorCodec } from "../protocol/run-config.ts";
+import {
+  type CompressionChoice,
+  type MergeCodecName,
+  mergeCodecs,
+  type RowFormat,
+  type TrainingConfig,
+  type VectorCodec,
+} from "../protocol/run-config.ts";
 import { withPlan } from "./auto-compression.ts";
 import { type ExchangeOptions, exchangeOf, exchangingOptimizer } from "./exchange-options.ts";
 import { defaultTimeouts, planStages, type RunDefinition, type Timeouts } from "./orchestrator/core/definition.ts";
@@ -37,6 +44,8 @@ export interface RunOptions extends ExchangeOptions {
   readonly bottleneck?: number;
   /** Channels inside the bottlenecks; undefined: as `defaultHidden` has it. */
   readonly bottleneckHidden?: number;
+  /** What slices of merges cross in. */
+  readonly mergeCodec?: MergeCodecName;
   /** What activations and their gradients cross in. */
   readonly boundaryForward?: RowFormat;
   readonly boundaryBackward?: RowFormat;
@@ -74,7 +83,7 @@ export function trainingOf(options: RunOptions, model: ModelConfig = presets[opt
       ...compression,
       boundary: { forward: boundaryForward, backward: boundaryBackward },
       exchange,
-      merge: options.merge ?? compression.merge,
+      merge: options.mergeCodec === undefined ? (options.merge ?? compression.merge) : mergeCodecs[options.mergeCodec],
     },
     ...(exchange && exchangingOptimizer(preset.learningRate, options.replicas)),
     sequenceLength: Math.min(preset.sequenceLength, model.context),

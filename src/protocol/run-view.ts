@@ -114,7 +114,6 @@ export const boundaryViewSchema = z.object({
   rms: z.number().nonnegative(),
   relativeError: z.number().nonnegative(),
 });
-export type BoundaryView = Readonly<z.infer<typeof boundaryViewSchema>>;
 
 /** What a run sends as it is compressed now. */
 export const transmissionViewSchema = z.object({

@@ -8,8 +8,6 @@ const goldenRatio = 0x9e3779b9;
 /** Counters of what is drawn next to the noise of elements 0, 1, 2 … */
 const signCounter = 0x80000000;
 const scaleCounter = 0xc0000000;
-/** Of the signs that are the same for every row and at all times. */
-export const fixedKey = mixed(goldenRatio);
 
 /** A bijection on 32 bits in which each bit depends on all: the best of two multiplications that C. Wellons' hash-prospector found. */
 function mixed(value: number): number {

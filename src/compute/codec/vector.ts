@@ -122,7 +122,7 @@ function denseQuantiser(bits: (typeof denseBits)[number]): Quantiser {
 }
 
 function denseGrid(seed: number): Grid {
-  return { columns: denseChunk, seed, isFresh: false };
+  return { columns: denseChunk, seed: seed >>> 0, isFresh: false };
 }
 
 /** Of a whole chunk. */

@@ -19,10 +19,14 @@ export function encodeDelta(current: Float32Array, known: Float32Array | null): 
   return chunksOf(current.length).map(({ from, to }) => {
     const bytes = new Uint8Array(planes * (to - from));
     const [now, before] = [orderOf(current.subarray(from, to)), known && orderOf(known.subarray(from, to))];
+    const [second, third, fourth] = [now.length, 2 * now.length, 3 * now.length];
     for (let i = 0; i < now.length; i++) {
       const difference = (ordered(now[i] as number) - (before === null ? 0 : ordered(before[i] as number))) | 0;
       const unsigned = (difference << 1) ^ (difference >> 31); // small differences of either sign have empty upper bytes
-      for (let plane = 0; plane < planes; plane++) bytes[plane * now.length + i] = unsigned >>> (8 * plane);
+      bytes[i] = unsigned;
+      bytes[second + i] = unsigned >>> 8;
+      bytes[third + i] = unsigned >>> 16;
+      bytes[fourth + i] = unsigned >>> 24;
     }
     return zstdCompressSync(bytes, { params: compressionParameters });
   });
@@ -41,9 +45,10 @@ export function decodeDelta(chunks: readonly Uint8Array[], known: Float32Array |
   ranges.forEach(({ from, to }, index) => {
     const [now, before] = [orderOf(values.subarray(from, to)), known && orderOf(known.subarray(from, to))];
     const bytes = decompressed(chunks[index] as Uint8Array, planes * now.length);
+    const [second, third, fourth] = [now.length, 2 * now.length, 3 * now.length];
     for (let i = 0; i < now.length; i++) {
-      let unsigned = 0;
-      for (let plane = 0; plane < planes; plane++) unsigned |= (bytes[plane * now.length + i] as number) << (8 * plane);
+      const lower = (bytes[i] as number) | ((bytes[second + i] as number) << 8);
+      const unsigned = lower | ((bytes[third + i] as number) << 16) | ((bytes[fourth + i] as number) << 24);
       const difference = (unsigned >>> 1) ^ -(unsigned & 1);
       now[i] = ordered((difference + (before === null ? 0 : ordered(before[i] as number))) | 0);
     }
