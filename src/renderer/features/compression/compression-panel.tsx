@@ -1,5 +1,5 @@
 import type { Plan } from "../../../protocol/plan-view.ts";
-import type { BoundaryAlarm, BoundaryView, RunView } from "../../../protocol/run-view.ts";
+import type { BoundaryAlarm, RunView } from "../../../protocol/run-view.ts";
 import { type Fact, Facts } from "../../components/facts.tsx";
 import { Panel } from "../../components/panel.tsx";
 import { useAppState } from "../../state/store.ts";
@@ -96,7 +96,7 @@ function Boundaries({ run }: { readonly run: RunView }) {
 }
 
 interface BoundaryProps {
-  readonly boundary: BoundaryView;
+  readonly boundary: RunView["boundaries"][number];
   readonly alarm: BoundaryAlarm | undefined;
 }
 
