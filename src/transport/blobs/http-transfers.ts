@@ -83,6 +83,7 @@ export class HttpTransfers {
       for await (const chunk of response as AsyncIterable<Buffer>) {
         clearTimeout(alarm);
         this.#traffic.read(chunk.length);
+        this.#traffic.link.arrived(chunk.length);
         yield chunk;
         // What is not read fills the receive window, and the sender waits.
         await this.#traffic.download.turn("background");

@@ -2,7 +2,8 @@
  * How fast this miner's link to the gateway is, learnt from what passes over it anyway. Bandwidth is the fastest that was seen of late
  * and delay the shortest, as in BBR (Cardwell 2016): everything that disturbs a measurement makes the one smaller and the other
  * longer. Up: marks (WebSocket pings) ride behind the data, and when they come back, all before them has arrived. Only stretches in
- * which data waited for the socket all the time say what the link can do. Down: what arrives in one go.
+ * which data waited for the socket all the time say what the link can do. Down: what the store sends in
+ * one go; messages of other miners come as fast as those make them.
  */
 import type { LinkReport } from "../../protocol/link-report.ts";
 import type { BudgetClock } from "./byte-budget.ts";
@@ -100,7 +101,7 @@ export class LinkMeter {
     if (elapsedMs >= 4 * stretchMs) this.#measured(this.#up, bytes, elapsedMs);
   }
 
-  /** So much arrived, on whichever connection. */
+  /** So much arrived of what the store had at hand. */
   arrived(bytes: number): void {
     const atMs = this.#clock.nowMs();
     const before = this.#arriving;

@@ -99,7 +99,6 @@ export class Traffic {
   /** So much arrived at a watched socket at once. */
   read(bytes: number): void {
     const { along, against } = add(this.#received, packetsOfRead(bytes));
-    this.link.arrived(bytes);
     this.download.spend(bytes + along);
     this.upload.spend(against);
   }
