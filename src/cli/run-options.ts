@@ -4,14 +4,20 @@ import { tokenizerIdSchema } from "../compute/data/tokenizer.ts";
 import { type PresetName, presets } from "../compute/model/presets.ts";
 import type { RunOptions as NetworkRunOptions } from "../network/run-options.ts";
 import { FailureError } from "../protocol/failure.ts";
-import { exchangeNameSchema, rowFormatSchema, trainingConfigSchema } from "../protocol/run-config.ts";
+import {
+  compressionChoiceSchema,
+  exchangeNameSchema,
+  mergeCodecNameSchema,
+  rowFormatSchema,
+  trainingConfigSchema,
+} from "../protocol/run-config.ts";
 import { channelsValue, countValue, lagValue, rankValue, seedValue, stalenessValue } from "./option-types.ts";
 
 /** Where a network that other computers join listens, unless told otherwise. */
 export const defaultNetworkPort = 7700;
 
 /** What can be asked for by flags. */
-export type RunOptions = Omit<NetworkRunOptions, "runId" | "training" | "timeouts">;
+export type RunOptions = Omit<NetworkRunOptions, "runId" | "training" | "timeouts" | "merge">;
 
 /** `RunOptions` of a command that may do without a run. */
 export type OptionalRunOptions = Omit<RunOptions, "preset"> & { readonly preset?: PresetName };
@@ -64,6 +70,12 @@ export function withRunOptions(command: Command, preset: Option): Command {
     )
     .addOption(
       new Option(
+        "--compression <how>",
+        "auto: as mildly as home links allow, and as the miners' links turn out; off: nothing but what other flags ask for",
+      ).choices(compressionChoiceSchema.options),
+    )
+    .addOption(
+      new Option(
         "--exchange <codec>",
         "average what every optimizer step moves with the other replicas of the stage, in so many bits per parameter, instead of at merges only",
       ).choices(exchangeNameSchema.options),
@@ -73,6 +85,12 @@ export function withRunOptions(command: Command, preset: Option): Command {
         "--exchange-lag <steps>",
         "0: every step waits for the others; 1: it goes on meanwhile, and makes up for it one step later",
       ).argParser(lagValue),
+    )
+    .addOption(
+      new Option(
+        "--merge-codec <codec>",
+        "merge in so many bits per parameter, or so many percent of them; what is rounded away goes along with the next merge",
+      ).choices(mergeCodecNameSchema.options),
     )
     .addOption(
       new Option(
@@ -97,17 +115,17 @@ export function withRunOptions(command: Command, preset: Option): Command {
 const describing = [
   ...["stages", "replicas", "data", "from", "tokenizer", "tokens", "seed"],
   ...["mode", "optimizer", "stepsPerEpoch", "maxStaleness"],
-  ...["exchange", "exchangeLag"],
+  ...["compression", "exchange", "exchangeLag", "mergeCodec"],
   ...["bottleneck", "bottleneckHidden", "boundaryForward", "boundaryBackward"],
 ];
 
 /** Nothing but them: other options may come with them. */
 export function runOptionsOf(options: RunOptions): RunOptions {
   const { preset, stages, replicas, data, from, tokenizer, tokens, seed, mode } = options;
-  const { optimizer, stepsPerEpoch, maxStaleness, exchange, exchangeLag } = options;
-  const { bottleneck, bottleneckHidden, boundaryForward, boundaryBackward } = options;
-  const how = { mode, optimizer, stepsPerEpoch, maxStaleness, exchange, exchangeLag };
-  const boundary = { bottleneck, bottleneckHidden, boundaryForward, boundaryBackward };
+  const { optimizer, stepsPerEpoch, maxStaleness, exchange, exchangeLag, mergeCodec } = options;
+  const { bottleneck, bottleneckHidden, boundaryForward, boundaryBackward, compression } = options;
+  const how = { mode, optimizer, stepsPerEpoch, maxStaleness, exchange, exchangeLag, mergeCodec };
+  const boundary = { compression, bottleneck, bottleneckHidden, boundaryForward, boundaryBackward };
   return { preset, stages, replicas, data, from, tokenizer, tokens, seed, ...how, ...boundary };
 }
 

@@ -6,18 +6,17 @@
  * later, θᵢ ← θᵢ + pᵢ − mean pⱼ, weighted by tokens.
  *
  * So θᵢ is always S − eᵢ − (what of pᵢ is not averaged yet), where S is the same for all who have averaged the same. A replica trains
- * where it would be if nothing had been rounded, which costs the loss less than half as much as to train on S (docs/benchmarks.md);
+ * where it would be if nothing had been rounded, which costs the loss less than half as much as to train on S (ADR 0008);
  * and the mean of all replicas, which is what a merge takes, never loses anything.
  */
 import { type ExchangePart, exchangeParts } from "../protocol/exchange-messages.ts";
 import type { TrainingConfig, VectorCodec } from "../protocol/run-config.ts";
 import { MalformedPayloadError } from "./codec/malformed.ts";
-import { decodeVector, encodeVector, encodeWithFeedback } from "./codec/vector.ts";
+import { decodeVector, encodeVector } from "./codec/vector.ts";
 import type { Device, Slice } from "./kernels.ts";
-import { averageSlices } from "./merge/average-slices.ts";
+import { outliersAmong, type SliceContribution } from "./merge/average-slices.ts";
 import { rowsOf } from "./model/memory.ts";
 import type { ExchangeMemory } from "./model/replica-memory.ts";
-import { checkFinite } from "./non-finite.ts";
 
 /** What one replica's step moved. */
 export interface StepContribution {
@@ -63,9 +62,15 @@ export function createStepExchange(
   const parts = exchangeParts(parameters.length);
   /** In host memory, since the codec runs there. Null while nothing has been rounded away. */
   let residual: Float32Array | null = null;
-  /** One part on its way from the device: the first one is the longest. */
-  let values: Float32Array | null = null;
   let own: readonly Uint8Array[] = [];
+  /** Room for one part of the vector in each, used again and again: to allocate them takes longer than to fill them. */
+  const buffers: Float32Array[] = [];
+
+  /** Of the longest part's length, which is the first one's, cut to what is asked for. */
+  function buffer(index: number, length: number): Float32Array {
+    buffers[index] ??= new Float32Array(parts[0]?.length ?? 0);
+    return buffers[index].subarray(0, length);
+  }
 
   /** Of one part of the weights: before − after its step. */
   async function movePart({ from, length }: ExchangePart, take: (from: number, to: number) => void) {
@@ -76,21 +81,34 @@ export function createStepExchange(
     take(from, from + length);
     kernels.copy(difference, before);
     kernels.addScaled(difference, weights, -1);
-    values ??= new Float32Array(difference.length);
-    const downloaded = await device.download(difference, values.subarray(0, length));
-    checkFinite(downloaded, "what a step moved");
-    return downloaded;
+    return device.download(difference, buffer(0, length));
   }
 
-  /** Adds pᵢ − mean pⱼ to one part of the weights; `decoded` is null for what does not decode. */
-  function averagePart({ from, length }: ExchangePart, decoded: readonly (Decoded & StepContribution)[]) {
-    const { values: mean, outliers } = averageSlices(decoded, "local-steps");
-    if (mean === null) return outliers;
-    const owned = decoded.find(({ parts }) => parts === null)?.values;
-    for (let i = 0; i < length; i++) mean[i] = (owned?.[i] ?? 0) - (mean[i] as number);
-    const correction = rowsOf(moved.use(), 1, 0, length);
-    device.upload(correction, mean);
-    kernels.addScaled(rowsOf(parameters, 1, from, length), correction, 1);
+  /** With what is left over of earlier steps; what is left over of this one is kept in its place. `values` are overwritten. */
+  function encodePart({ from, length }: ExchangePart, values: Float32Array, seed: number): Uint8Array {
+    const left = residual?.subarray(from, from + length);
+    if (left === undefined) return encodeVector(values, codec, seed);
+    for (let i = 0; i < length; i++) values[i] = (values[i] as number) + (left[i] as number);
+    const payload = encodeVector(values, codec, seed);
+    const decoded = decodeVector(payload, length, buffer(1, length));
+    for (let i = 0; i < length; i++) left[i] = (values[i] as number) - (decoded[i] as number);
+    return payload;
+  }
+
+  /** Adds pᵢ − mean pⱼ to one part of the weights; returns the outliers. `decoded` is null for what does not decode. */
+  function averagePart({ from, length }: ExchangePart, decoded: readonly DecodedContribution[]): readonly number[] {
+    const outliers = outliersAmong(decoded, "local-steps");
+    const kept = decoded.map((one, index) => (one.values === null || outliers.includes(index) ? 0 : one.tokens));
+    const tokens = kept.reduce((sum, one) => sum + one, 0);
+    if (tokens === 0) return outliers;
+    const terms = decoded.flatMap(({ values, isOwn }, index): Term[] => {
+      const factor = Number(isOwn) - (kept[index] ?? 0) / tokens;
+      return values === null || factor === 0 ? [] : [{ values, factor }];
+    });
+    const correction = combined(terms, buffer(0, length));
+    const target = rowsOf(moved.use(), 1, 0, length);
+    device.upload(target, correction);
+    kernels.addScaled(rowsOf(parameters, 1, from, length), target, 1);
     return outliers;
   }
 
@@ -100,13 +118,7 @@ export function createStepExchange(
       own = [];
       const payloads: Uint8Array[] = [];
       for (const part of parts) {
-        const difference = await movePart(part, take);
-        const rounded = residual?.subarray(part.from, part.from + part.length);
-        payloads.push(
-          rounded === undefined
-            ? encodeVector(difference, codec, seed)
-            : encodeWithFeedback(difference, rounded, codec, seed).payload,
-        );
+        payloads.push(encodePart(part, await movePart(part, take), seed));
       }
       own = payloads;
       return payloads;
@@ -116,10 +128,10 @@ export function createStepExchange(
       const malformed = new Set<number>();
       const outliers = new Set<number>();
       for (const [index, part] of parts.entries()) {
-        const decoded = contributions.map((contribution, contributor) => {
-          const values = decodedOrNull((contribution.parts ?? own)[index], part.length);
+        const decoded = contributions.map(({ parts, tokens }, contributor) => {
+          const values = decodedOrNull((parts ?? own)[index], buffer(1 + contributor, part.length));
           if (values === null) malformed.add(contributor);
-          return { ...contribution, values };
+          return { values, tokens, isOwn: parts === null };
         });
         for (const contributor of averagePart(part, decoded)) outliers.add(contributor);
       }
@@ -134,14 +146,32 @@ export function createStepExchange(
   };
 }
 
-interface Decoded {
-  readonly values: Float32Array | null;
+interface DecodedContribution extends SliceContribution {
+  readonly isOwn: boolean;
 }
 
-/** Null for what no encoder writes. */
-function decodedOrNull(payload: Uint8Array | undefined, length: number): Float32Array | null {
+interface Term {
+  readonly values: Float32Array;
+  readonly factor: number;
+}
+
+/** Σ factor · values, into `out`: at the end of a step time is short, so that two are added in one go. */
+function combined(terms: readonly Term[], out: Float32Array): Float32Array {
+  out.fill(0);
+  const nothing = { values: out, factor: 0 };
+  for (let at = 0; at < terms.length; at += 2) {
+    const { values: a, factor: aFactor } = terms[at] ?? nothing;
+    const { values: b, factor: bFactor } = terms[at + 1] ?? nothing;
+    for (let i = 0; i < out.length; i++)
+      out[i] = (out[i] as number) + aFactor * (a[i] as number) + bFactor * (b[i] as number);
+  }
+  return out;
+}
+
+/** Null for what no encoder writes. `out` has as many numbers as it is to have. */
+function decodedOrNull(payload: Uint8Array | undefined, out: Float32Array): Float32Array | null {
   try {
-    return payload === undefined ? null : decodeVector(payload, length);
+    return payload === undefined ? null : decodeVector(payload, out.length, out);
   } catch (error) {
     if (error instanceof MalformedPayloadError) return null;
     throw error;

@@ -16,6 +16,12 @@ describe("a run's training", () => {
     });
   });
 
+  it("merges in what is asked for, and otherwise in what the preset has", () => {
+    const { merge } = presets[asked.preset].training.compression;
+    expect(trainingOf(asked).compression.merge).toEqual(merge);
+    expect(trainingOf({ ...asked, mergeCodec: "topk1" }).compression.merge).toEqual({ kind: "top-k", share: 0.01 });
+  });
+
   it("exchanges every step where that is asked for, and is refused what makes no sense", () => {
     expect(trainingOf({ ...asked, exchange: "dense2", exchangeLag: 1 }).compression.exchange).toEqual({
       codec: { kind: "dense", bits: 2 },

@@ -2,7 +2,13 @@
 import { z } from "zod";
 import { failureSchema } from "./failure.ts";
 import { runIdSchema } from "./ids.ts";
-import { exchangeNameSchema, maximumWidth, rowFormatSchema } from "./run-config.ts";
+import {
+  compressionChoiceSchema,
+  exchangeNameSchema,
+  maximumWidth,
+  mergeCodecNameSchema,
+  rowFormatSchema,
+} from "./run-config.ts";
 
 /** Of the swarm's capacity, runs get shares in proportion to their weights. */
 export const runWeightSchema = z.int().positive().max(1_000_000);
@@ -31,12 +37,15 @@ export const newRunSchema = z.strictObject({
   stepsPerEpoch: z.int().positive().optional(),
   maxStaleness: z.int().nonnegative().optional(),
   exchange: exchangeNameSchema.optional(),
+  mergeCodec: mergeCodecNameSchema.optional(),
   exchangeLag: z.union([z.literal(0), z.literal(1)]).optional(),
   /** Channels that cross each stage boundary; 0 or undefined: all of them. */
   bottleneck: z.int().nonnegative().max(maximumWidth).optional(),
   bottleneckHidden: z.int().positive().max(maximumWidth).optional(),
   boundaryForward: rowFormatSchema.optional(),
   boundaryBackward: rowFormatSchema.optional(),
+  /** `auto`: what is not said here is chosen for home links, and adapts to those that there are. */
+  compression: compressionChoiceSchema.optional(),
 });
 export type NewRun = Readonly<z.infer<typeof newRunSchema>>;
 

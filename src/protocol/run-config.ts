@@ -91,6 +91,23 @@ export type VectorCodec = Readonly<z.infer<typeof vectorCodecSchema>>;
 export const exchangeNameSchema = z.enum(["off", "f32", "dense1", "dense2", "dense4", "dense8"]);
 export type ExchangeName = z.infer<typeof exchangeNameSchema>;
 
+/** Codecs of merges as people choose them: in so many bits, or so many percent of the numbers. */
+export const mergeCodecNameSchema = z.enum(["f32", "dense1", "dense2", "dense4", "dense8", "topk1", "topk10"]);
+export type MergeCodecName = z.infer<typeof mergeCodecNameSchema>;
+
+export const mergeCodecs: Readonly<Record<MergeCodecName, VectorCodec>> = {
+  f32: { kind: "f32" },
+  dense1: { kind: "dense", bits: 1 },
+  dense2: { kind: "dense", bits: 2 },
+  dense4: { kind: "dense", bits: 4 },
+  dense8: { kind: "dense", bits: 8 },
+  topk1: { kind: "top-k", share: 0.01 },
+  topk10: { kind: "top-k", share: 0.1 },
+};
+/** Who chooses how a run is compressed: the network's plan, or nobody. */
+export const compressionChoiceSchema = z.enum(["auto", "off"]);
+export type CompressionChoice = z.infer<typeof compressionChoiceSchema>;
+
 export const compressionSchema = z.strictObject({
   boundary: boundaryFormatsSchema,
   /**

@@ -23,8 +23,8 @@ export interface Pacing {
   /** Bytes that may wait in the socket: enough to keep it busy, few enough that a gradient overtakes soon. */
   readonly maxBufferedBytes: number;
   readonly upload: Pick<ByteBudget, "isOpen" | "whenOpen">;
-  /** So much was handed to the socket. */
-  wrote(bytes: number): void;
+  /** So much was handed to the socket; `waited`: behind other data. */
+  wrote(bytes: number, waited: boolean): void;
 }
 
 export interface RelayLinkOptions {
@@ -164,11 +164,12 @@ export class RelayLink implements PeerLink {
     });
     outgoing.sentBytes += chunk.length;
     this.traffic.sentBytes += bytes.length;
-    this.#pacing.wrote(bytes.length);
+    const waited = this.#socket.bufferedAmount > 0;
     this.#socket.send(bytes, (error) => {
       if (error) this.close();
       else this.#pump();
     });
+    this.#pacing.wrote(bytes.length, waited);
   }
 
   /** Numbers begin anywhere, so that a receiver tells a new session from a repetition (`Reassembly`). */

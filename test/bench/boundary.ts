@@ -11,11 +11,13 @@ import { channelsBefore } from "../../src/compute/model/parts.ts";
 import { presets } from "../../src/compute/model/presets.ts";
 import { cutIntoStages, isFirstStage, parameterCount, wholeModel } from "../../src/compute/model/stages.ts";
 import { noCompression, type RowFormat, rowFormatSchema } from "../../src/protocol/run-config.ts";
-import { type PipelineResult, tokensPerStep, trainPipeline } from "./boundary/train-pipeline.ts";
+import { type PipelineResult, trainPipeline } from "./boundary/train-pipeline.ts";
 import { bundledDataset } from "./shared/bundled-dataset.ts";
 import { count, given, readFlags } from "./shared/flags.ts";
 import { mean, printResult, progress, provenance, rounded } from "./shared/report.ts";
 
+const [sequenceLength, sequencesPerMicrobatch, microbatchesPerStep] = [256, 4, 2];
+const rows = sequenceLength * sequencesPerMicrobatch;
 const share = z.coerce.number().min(0).max(1);
 const flags = readFlags(
   z.object({
@@ -54,7 +56,7 @@ const plain: ModelConfig = {
   keyValueHeads: Math.max(1, Math.round(flags.width / 64)),
   /** ⅔ · 4 · width, in multiples of 32. */
   feedForward: 32 * Math.ceil((8 * flags.width) / 3 / 32),
-  context: 256,
+  context: sequenceLength,
 };
 const stages = cutIntoStages(plain, flags.stages);
 const bottleneck = {
@@ -63,7 +65,7 @@ const bottleneck = {
   beforeLayers: stages.flatMap((stage) => (isFirstStage(stage) ? [] : [stage.fromLayer])),
 };
 const model: ModelConfig = flags.rank === 0 ? plain : { ...plain, bottleneck };
-const steps = Math.ceil(flags.tokens / tokensPerStep(trainingAt(flags.learningRate)));
+const steps = Math.ceil(flags.tokens / (rows * microbatchesPerStep));
 const dataset = await bundledDataset("bytes");
 const shared = {
   dataset,
@@ -81,8 +83,8 @@ const compressed = await trainPipeline({
   onStep: reporting("compressed"),
 });
 
-const shape: RowsShape = { rows: 4 * 256, columns: channelsBefore(model, bottleneck.beforeLayers[0] ?? 0) };
-const bytesPerToken = (format: RowFormat) => rowPayloadBytes(format, shape) / shape.rows;
+const shape: RowsShape = { rows, columns: channelsBefore(model, bottleneck.beforeLayers[0] ?? 0) };
+const bytesPerToken = (format: RowFormat) => rowPayloadBytes(format, shape) / rows;
 const uncompressedBytesPerToken = 2 * flags.width; // bf16
 const [forwardRatio, backwardRatio] = [flags.forward, flags.backward].map(
   (format) => uncompressedBytesPerToken / bytesPerToken(format),
@@ -91,7 +93,7 @@ printResult({
   ...{ width: flags.width, layers: flags.layers, stages: flags.stages, parameters: parameterCount(model) },
   ...{ rank: flags.rank, hidden: flags.rank === 0 ? null : bottleneck.hidden },
   ...{ forward: flags.forward, backward: flags.backward, control: flags.control, precision: flags.precision },
-  ...{ tokens: steps * tokensPerStep(trainingAt(flags.learningRate)), steps, learningRate: flags.learningRate },
+  ...{ tokens: steps * rows * microbatchesPerStep, steps, learningRate: flags.learningRate },
   decay: flags.decay,
   /** Bytes of both directions in bf16 at full width, over those of the payloads; and each direction's own. */
   ratio: rounded((2 * uncompressedBytesPerToken) / (bytesPerToken(flags.forward) + bytesPerToken(flags.backward)), 2),
@@ -126,19 +128,17 @@ async function trainBaseline(): Promise<number> {
 
 function trainingAt(learningRate: number, forward: RowFormat = "f32", backward: RowFormat = "f32"): TrainingConfig {
   const base = presets.demo.training;
-  const perStep = 2 * 4 * 256;
-  const all = Math.ceil(flags.tokens / perStep);
-  const decaySteps = Math.max(1, Math.round(flags.decay * all));
-  const warmupSteps = Math.min(20, all);
+  const decaySteps = Math.max(1, Math.round(flags.decay * steps));
+  const warmupSteps = Math.min(20, steps);
   return {
     ...base,
     mode: "local-steps",
-    ...{ sequenceLength: 256, sequencesPerMicrobatch: 4, microbatchesPerStep: 2 },
+    ...{ sequenceLength, sequencesPerMicrobatch, microbatchesPerStep },
     ...{ learningRate, warmupSteps, seed: flags.seed },
     schedule:
       flags.decay === 0
         ? { kind: "constant" }
-        : { kind: "wsd", stableSteps: Math.max(0, all - warmupSteps - decaySteps), decaySteps, floor: 0 },
+        : { kind: "wsd", stableSteps: Math.max(0, steps - warmupSteps - decaySteps), decaySteps, floor: 0 },
     compression: { ...noCompression, boundary: { forward, backward } },
   };
 }
@@ -154,7 +154,7 @@ function codecSeconds({ payloads }: PipelineResult): number {
         encodeRows(decodeRows(backward, shape), shape, { format: flags.backward, noise: repetition });
     }
   const perMicrobatch = (performance.now() - startMs) / 1000 / repetitions;
-  return perMicrobatch * steps * trainingAt(flags.learningRate).microbatchesPerStep;
+  return perMicrobatch * steps * microbatchesPerStep;
 }
 
 function reporting(name: string): (step: number, lossNats: number) => void {

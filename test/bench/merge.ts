@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { streamKey, uniform } from "../../src/compute/random.ts";
+import { mergeCodecNameSchema, mergeCodecs } from "../../src/protocol/run-config.ts";
 import { type Dropout, type MergeShape, measureMerge } from "./merge/measure-merge.ts";
 import { count, given, readFlags } from "./shared/flags.ts";
 import { printResult, progress, provenance, rounded, verdictOf } from "./shared/report.ts";
@@ -18,27 +19,17 @@ const flags = readFlags(
     parameters: count.default(1_000_000),
     /** So many replicas die at random moments; or, with "all", each one in turn at each moment. */
     dropouts: z.union([z.literal("all"), z.coerce.number().int().nonnegative()]).default("all"),
-    /** What slices are encoded in: see `codecs`. */
-    codec: z.enum(["f32", "dense1", "dense2", "dense4", "dense8", "topk1", "topk10"]).default("f32"),
+    /** What slices are encoded in. */
+    codec: mergeCodecNameSchema.default("f32"),
     seed: z.coerce.number().int().nonnegative().default(1),
     json: given,
   }),
 );
 
-/**
- * By name, with what a Gaussian vector is rounded by, relative to its length: the quantisers' distortion (Max 1960, table I; for `topk`
- * the share of the squares in the numbers that are left out), up and down at once.
- */
-const codecs = {
-  f32: { codec: { kind: "f32" }, rounding: 0 },
-  dense1: { codec: { kind: "dense", bits: 1 }, rounding: 0.603 },
-  dense2: { codec: { kind: "dense", bits: 2 }, rounding: 0.343 },
-  dense4: { codec: { kind: "dense", bits: 4 }, rounding: 0.098 },
-  dense8: { codec: { kind: "dense", bits: 8 }, rounding: 0.01 },
-  topk1: { codec: { kind: "top-k", share: 0.01 }, rounding: 1 },
-  topk10: { codec: { kind: "top-k", share: 0.1 }, rounding: 1 },
-} as const;
-const { codec, rounding } = codecs[flags.codec];
+/** What a Gaussian vector is rounded by, relative to its length: the quantisers' distortion (Max 1960, table I); of `topk` the most that it can be. */
+const roundings = { f32: 0, dense1: 0.603, dense2: 0.343, dense4: 0.098, dense8: 0.01, topk1: 1, topk10: 1 };
+const codec = mergeCodecs[flags.codec];
+const rounding = roundings[flags.codec];
 
 const targets = {
   ofTheory: { atMost: 1.1 },

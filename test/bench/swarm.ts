@@ -1,28 +1,23 @@
 /**
  * `npm run bench -- swarm`: a swarm at emulated homes against one process that trains the same model on the same samples, on the same
- * processors: how fast, how much worse for the same tokens, and how much crosses the links. The swarm runs in the middle of the single
+ * processors: how fast, how much worse for the same tokens, and how much crosses the lines. The swarm runs in the middle of the single
  * process's training, so that both meet the same machine.
  */
 import os from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
 import { presets } from "../../src/compute/model/presets.ts";
-import { trainingOf } from "../../src/network/run-options.ts";
+import { type RunOptions, trainingOf } from "../../src/network/run-options.ts";
 import { microbatchesInStep } from "../../src/protocol/source-shares.ts";
 import { EmulatedHomes } from "../lab/homes/emulated-homes.ts";
 import { lineFlags, lineOf } from "../lab/homes/line-flags.ts";
 import { count, given, readFlags } from "./shared/flags.ts";
 import { printResult, progress, provenance, rounded } from "./shared/report.ts";
 import { BenchSwarm, type Course } from "./swarm/bench-swarm.ts";
-import { readRunText, trainCentralised, validateCheckpoints, validationSample } from "./swarm/centralised.ts";
-import {
-  compare,
-  lineFigures,
-  processorFigures,
-  tokensPerSecond,
-  trafficFigures,
-  type Validated,
-} from "./swarm/figures.ts";
+import { readRunText, trainCentralised, validationSample } from "./swarm/centralised.ts";
+import { parseCompression } from "./swarm/compression.ts";
+import { tokensPerSecond } from "./swarm/figures.ts";
+import { resultOf } from "./swarm/result.ts";
 
 const presetNames = Object.keys(presets) as (keyof typeof presets)[];
 const flags = readFlags(
@@ -32,6 +27,10 @@ const flags = readFlags(
     preset: z.enum(presetNames).default("demo"),
     tokens: count.default(200_000),
     seed: z.coerce.number().int().nonnegative().default(1),
+    /** on, off, or as in `bottleneck=32,forward=int8,backward=int4,exchange=dense2,lag=1,merge=dense2`. */
+    compression: z.string().default("on"),
+    /** Measure a swarm without compression, too. */
+    sideBySide: given,
     /** Replace what the preset says. */
     sequenceLength: count.optional(),
     sequencesPerMicrobatch: count.optional(),
@@ -57,25 +56,6 @@ const interruptedExitCode = 130;
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(interruptedExitCode));
 
 const { preset, stages, replicas, seed, precision, threads } = flags;
-const { sequenceLength, sequencesPerMicrobatch, microbatchesPerStep, stepsPerEpoch, learningRate, warmupSteps } = flags;
-const changes = {
-  sequenceLength,
-  sequencesPerMicrobatch,
-  microbatchesPerStep,
-  stepsPerEpoch,
-  learningRate,
-  warmupSteps,
-};
-const asked = Object.entries(changes).filter(([, value]) => value !== undefined);
-const options = { preset, stages, replicas, seed, training: Object.fromEntries(asked) };
-const training = trainingOf(options);
-const tokensPerEpoch =
-  microbatchesInStep(replicas, training.microbatchesPerStep) *
-  training.sequencesPerMicrobatch *
-  training.sequenceLength *
-  training.stepsPerEpoch;
-const epochs = Math.ceil(flags.tokens / tokensPerEpoch);
-
 const line = flags.links === "none" ? null : lineOf(flags);
 const impossible = line === null ? null : await EmulatedHomes.impossibleBecause();
 if (impossible !== null) {
@@ -84,69 +64,79 @@ if (impossible !== null) {
   process.exit(0);
 }
 
-const swarm = await BenchSwarm.open({
-  run: { ...options, tokens: epochs * tokensPerEpoch },
-  miners: stages * replicas,
-  precision,
-  line,
-});
-const { definition } = swarm;
+const training = trainingOf(runOptions("off"));
+const tokensPerEpoch =
+  microbatchesInStep(replicas, training.microbatchesPerStep) *
+  training.sequencesPerMicrobatch *
+  training.sequenceLength *
+  training.stepsPerEpoch;
+const epochs = Math.ceil(flags.tokens / tokensPerEpoch);
+
+const compressed = await open(flags.compression);
+const uncompressed = flags.sideBySide ? await open("off") : null;
+const swarms = uncompressed === null ? [compressed] : [compressed, uncompressed];
 try {
-  const text = await readRunText(definition, join(swarm.folder, "network"));
+  const { definition } = compressed;
+  const text = await readRunText(definition, join(compressed.folder, "network"));
   const sample = validationSample(text, training.sequenceLength, flags.validationSequences);
-  const courses: Course[] = [];
+  const courses = new Map<BenchSwarm, Course>();
   const atHalf = async () => {
-    progress("the swarm is starting");
-    courses.push(await swarm.train());
+    for (const swarm of swarms) {
+      progress("a swarm is starting");
+      courses.set(swarm, await swarm.train());
+    }
   };
   const centralised = await trainCentralised({ definition, text, sample, epochs, threads, precision, atHalf });
-  const [course] = courses;
-  if (course === undefined) throw new Error("the swarm was not measured");
-  const { keptFolder } = swarm;
-  const losses = await validateCheckpoints(definition, course.checkpoints, sample, { keptFolder, threads });
-  const secondsOf = (atMs: number) => (atMs - course.training.atMs) / 1000;
-  const paces = course.epochs.map(({ tokens, atMs }) => ({ tokens, seconds: secondsOf(atMs) }));
-  const curve: Validated[] = [...losses].flatMap(([{ tokens }, validationLossNats]) => {
-    const pace = paces.find((one) => one.tokens === tokens);
-    return pace === undefined ? [] : [{ ...pace, validationLossNats }];
-  });
-  const comparison = compare(centralised.curve, curve, paces);
+  const result = async (swarm: BenchSwarm) => {
+    const course = courses.get(swarm);
+    if (course === undefined) throw new Error("the swarm was not measured");
+    return resultOf(swarm, course, centralised, { sample, threads });
+  };
   printResult({
     preset,
     stages,
     replicas,
     precision,
-    training,
     line,
     epochs,
     tokensPerEpoch,
     validationTokens: sample.tokens.length,
+    model: definition.model,
+    training: definition.training,
     centralised: {
       threads,
       tokensPerSecond: rounded(tokensPerSecond(centralised.curve), 1),
       validationLossNats: centralised.curve.at(-1)?.validationLossNats,
-      secondsToLoss: comparison.secondsToLoss.centralised,
       processorSeconds: rounded(centralised.processorSeconds, 2),
       curve: centralised.curve,
     },
-    swarm: {
-      tokensPerSecond: rounded(tokensPerSecond(paces), 1),
-      validationLossNats: curve.at(-1)?.validationLossNats,
-      secondsToLoss: comparison.secondsToLoss.swarm,
-      startSeconds: rounded((course.training.atMs - course.startedAtMs) / 1000, 1),
-      firstEpochSeconds: rounded(paces[0]?.seconds ?? Number.NaN, 1),
-      microbatchesLost: course.microbatchesLost,
-      ...trafficFigures(definition, course),
-      lines: lineFigures(course),
-      processor: processorFigures(course),
-      curve,
-    },
-    efficiency: rounded(comparison.efficiency, 3),
-    lossGapPercent: rounded(comparison.lossGapPercent, 2),
-    timeToLossRatio: comparison.timeToLossRatio && rounded(comparison.timeToLossRatio, 3),
-    lossNats: comparison.lossNats,
+    compression: flags.compression,
+    ...(await result(compressed)),
+    ...(uncompressed && { uncompressed: await result(uncompressed) }),
     ...provenance(seed),
   });
 } finally {
-  swarm.dispose({ keep: flags.keep });
+  for (const swarm of swarms) await swarm.close({ keep: flags.keep });
+}
+
+function runOptions(compression: string): RunOptions {
+  const { sequenceLength, sequencesPerMicrobatch, microbatchesPerStep, stepsPerEpoch, learningRate, warmupSteps } =
+    flags;
+  const changes = {
+    sequenceLength,
+    sequencesPerMicrobatch,
+    microbatchesPerStep,
+    stepsPerEpoch,
+    learningRate,
+    warmupSteps,
+  };
+  const changed = Object.fromEntries(Object.entries(changes).filter(([, value]) => value !== undefined));
+  const { options, merge } = parseCompression(compression, presets[preset].model.width);
+  const described: RunOptions = { preset, stages, replicas, seed, ...options };
+  return { ...described, training: { ...changed, compression: { ...trainingOf(described).compression, merge } } };
+}
+
+function open(compression: string): Promise<BenchSwarm> {
+  const run = { ...runOptions(compression), tokens: epochs * tokensPerEpoch };
+  return BenchSwarm.open({ run, miners: stages * replicas, precision, line });
 }

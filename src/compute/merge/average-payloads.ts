@@ -5,7 +5,7 @@
 import type { TrainingConfig, VectorCodec } from "../../protocol/run-config.ts";
 import { MalformedPayloadError } from "../codec/malformed.ts";
 import { decodeVector, encodeVector, vectorPayloadBytes } from "../codec/vector.ts";
-import { areFinite } from "../non-finite.ts";
+import { NonFiniteError } from "../non-finite.ts";
 import { averageSlices } from "./average-slices.ts";
 
 export interface PayloadContribution {
@@ -46,12 +46,13 @@ export function averagePayloads(
   const kept = weights.reduce((sum, weight) => sum + weight, 0);
   const all = contributions.reduce((sum, { tokens }) => sum + tokens, 0);
   const factors = weights.map((weight) => (mode === "sync" ? Math.sign(weight) * (all / kept) : weight / kept));
-  if (values === null || !areFinite(values)) return { payload: null, outliers: leftOut, error: null, factors };
+  if (values === null) return { payload: null, outliers: leftOut, error: null, factors };
   const only = onlyOne(contributions, factors);
   // Decoded and encoded again it would be rounded twice.
   if (only !== null && codec.kind !== "f32") return { payload: only, outliers: leftOut, error: null, factors };
-  const payload = encodeVector(values, codec, seed);
-  return { payload, outliers: leftOut, error: codec.kind === "f32" ? null : errorOf(values, payload), factors };
+  const payload = encodedOrNull(values, codec, seed);
+  const isRounded = payload !== null && codec.kind !== "f32";
+  return { payload, outliers: leftOut, error: isRounded ? errorOf(values, payload) : null, factors };
 }
 
 /** Null for what is no payload of the run's codec. */
@@ -62,6 +63,16 @@ function decodedOrNull(payload: Uint8Array, codec: VectorCodec, length: number):
     return decodeVector(payload, length);
   } catch (error) {
     if (error instanceof MalformedPayloadError) return null;
+    throw error;
+  }
+}
+
+/** Null for what is too large for any number that training comes to. */
+function encodedOrNull(values: Float32Array, codec: VectorCodec, seed: number): Uint8Array | null {
+  try {
+    return encodeVector(values, codec, seed);
+  } catch (error) {
+    if (error instanceof NonFiniteError) return null;
     throw error;
   }
 }

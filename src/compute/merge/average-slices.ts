@@ -48,6 +48,23 @@ export function averageSlices(
   contributions: readonly SliceContribution[],
   mode: TrainingConfig["mode"],
 ): AveragedSlice {
+  const { similar, outliers } = compare(contributions, mode);
+  const length = similar[0]?.values.length;
+  if (length === undefined) return { values: null, outliers };
+  const kept = tokensOf(similar);
+  const scale = mode === "sync" ? tokensOf(contributions) / kept : 1 / kept;
+  return { values: scaled(weightedSum(similar), scale), outliers };
+}
+
+/** Indices of the contributions that `averageSlices` would leave out because of what they hold, when all are finite. */
+export function outliersAmong(
+  contributions: readonly SliceContribution[],
+  mode: TrainingConfig["mode"],
+): readonly number[] {
+  return contributions.length < fewestToCompare ? [] : compare(contributions, mode).outliers;
+}
+
+function compare(contributions: readonly SliceContribution[], mode: TrainingConfig["mode"]) {
   const present = contributions.flatMap(({ values, tokens }, index) =>
     values === null || tokens === 0 ? [] : [{ index, values, tokens, factor: mode === "sync" ? 1 : tokens }],
   );
@@ -56,11 +73,7 @@ export function averageSlices(
     .filter(({ norm }) => Number.isFinite(norm)); // squares of f32 values do not overflow in double precision
   const similar = withoutTurned(withoutTooLong(candidates));
   const outliers = present.filter(({ index }) => !similar.some((one) => one.index === index)).map(({ index }) => index);
-  const length = similar[0]?.values.length;
-  if (length === undefined) return { values: null, outliers };
-  const kept = tokensOf(similar);
-  const scale = mode === "sync" ? tokensOf(contributions) / kept : 1 / kept;
-  return { values: scaled(weightedSum(similar), scale), outliers };
+  return { similar, outliers };
 }
 
 /**

@@ -202,14 +202,17 @@ describe("an average", () => {
       }
   });
 
-  it("that is no number any more is none", () => {
-    const payload = encodeVector(new Float32Array(length).fill(3e38), { kind: "f32" }, 0);
-    const contributions = [
-      { payload, tokens: 1 },
-      { payload, tokens: 1 },
-    ];
-    const averaged = mergeIn({ kind: "f32" }, "sync").average({ ...whole, contributions, own: null });
-    expect(averaged).toEqual({ payload: null, outliers: [] });
+  it("that is larger than any number in training is none", () => {
+    const cases = [
+      { codec: { kind: "f32" }, value: 3e38 },
+      { codec: twoBits, value: 2 ** 46 },
+    ] as const;
+    for (const { codec, value } of cases) {
+      const payload = encodeVector(new Float32Array(length).fill(value), codec, 0);
+      const contributions = Array.from({ length: 9 }, () => ({ payload, tokens: 1 }));
+      const averaged = mergeIn(codec, "sync").average({ ...whole, contributions, own: 0 });
+      expect(averaged).toEqual({ payload: null, outliers: [] });
+    }
   });
 
   it("of whoever trained next to nothing leaves it with no more than its usual share of the error", async () => {

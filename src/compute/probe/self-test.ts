@@ -43,7 +43,7 @@ export interface TestedGradients {
   readonly gradients: Float32Array;
 }
 
-/** Sizes that are no multiples of any vector's width, heads that share keys and values, several sequences. */
+/** Sizes that are no multiples of any vector's width, heads that share keys and values, several sequences, a bottleneck. */
 const model: ModelConfig = {
   ...presets.tiny.model,
   vocabulary: 131,
@@ -53,6 +53,7 @@ const model: ModelConfig = {
   keyValueHeads: 2,
   feedForward: 101,
   context: 45,
+  bottleneck: { rank: 27, hidden: 37, beforeLayers: [1] },
 };
 const stage = wholeModel(model);
 const layout = stageLayout(model, stage);

@@ -59,8 +59,13 @@ export interface Tally {
   tokensBackward: number;
   /** Last stage only. */
   lossSumNats: number;
-  /** Of the microbatches that were sent on to the next stage. */
-  readonly boundary: { microbatches: number; rmsSum: number; relativeErrorSum: number };
+}
+
+/** Sums over the microbatches that were sent on to the next stage. */
+interface BoundaryTally {
+  microbatches: number;
+  rms: number;
+  relativeError: number;
 }
 
 export class Epoch {
@@ -78,8 +83,8 @@ export class Epoch {
     stalenessMost: 0,
     tokensBackward: 0,
     lossSumNats: 0,
-    boundary: { microbatches: 0, rmsSum: 0, relativeErrorSum: 0 },
   };
+  readonly #boundary: BoundaryTally = { microbatches: 0, rms: 0, relativeError: 0 };
   /** Optimizer steps that this replica has taken: what it computes belongs to the next one. */
   stepsTaken = 0;
   #whenIdle: (() => void)[] = [];
@@ -97,6 +102,12 @@ export class Epoch {
     if (this.exchange === null) await this.options.compute.attempt("step", "step");
     else await this.exchange.take(this.stepsTaken);
     this.stepsTaken += 1;
+  }
+
+  /** The mean over what was sent on; null: nothing was. */
+  get boundary(): BoundaryHealth | null {
+    const { microbatches, rms, relativeError } = this.#boundary;
+    return microbatches === 0 ? null : { rms: rms / microbatches, relativeError: relativeError / microbatches };
   }
 
   answer(to: MinerId, about: AnsweredKind, { epoch, attempt, step, microbatch }: MicrobatchMessage, verdict: Verdict) {
@@ -129,9 +140,9 @@ export class Epoch {
   /** `boundary`: of what was sent on. */
   forwardDone(boundary: BoundaryHealth | null = null): void {
     if (boundary !== null) {
-      this.tally.boundary.microbatches += 1;
-      this.tally.boundary.rmsSum += boundary.rms;
-      this.tally.boundary.relativeErrorSum += boundary.relativeError;
+      this.#boundary.microbatches += 1;
+      this.#boundary.rms += boundary.rms;
+      this.#boundary.relativeError += boundary.relativeError;
     }
     this.options.activity.forward(tokensPerMicrobatch(this.options.place));
   }

@@ -18,7 +18,13 @@ import {
   type PlaceRef,
   runIdSchema,
 } from "../../protocol/ids.ts";
-import { type ClientMessage, type Roster, rosterBytes } from "../../protocol/messages.ts";
+import {
+  type ClientMessage,
+  decodeClientMessage,
+  encodeMessage,
+  type Roster,
+  rosterBytes,
+} from "../../protocol/messages.ts";
 import { ownersPerPartition, partitionsOf } from "../../protocol/partitions.ts";
 import type { BoundaryFormats, ModelConfig, TrainingConfig } from "../../protocol/run-config.ts";
 import { noCompression } from "../../protocol/run-config.ts";
@@ -371,7 +377,8 @@ export class FakeSwarm {
       residuals: new FakeResidualStore(),
       activity: new Activity(),
       clock: this.clock,
-      send: (message) => sent.push(message),
+      // As a real network would: it refuses what its schemas do not have.
+      send: (message) => sent.push(decodeClientMessage(encodeMessage(message))),
       onState: () => {},
       log: (_level, text) => log.push(text),
     });

@@ -192,6 +192,7 @@ export class Replica {
 
   /** Takes nothing new; resolves when nothing is half handed over. */
   async handOver(): Promise<void> {
+    void this.#errorFeedback.save(); // while there is time: what the last contribution changes is less than what is kept
     const { phase } = this;
     if (phase.kind === "training") await Promise.race([phase.training.windDown(), this.#phases.changed()]);
     while (handsOver.includes(this.phase.kind) && !this.#hasNothingToHandOver()) await this.#phases.changed();

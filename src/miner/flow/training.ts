@@ -30,17 +30,9 @@ export class Training {
   /** A step that was skipped makes fewer tokens count than were seen; their mean loss is the best that can be said. */
   get trained(): Trained {
     const { place, compute } = this.#epoch.options;
-    const { lossSumNats, tokensBackward, boundary } = this.#epoch.tally;
-    const { microbatches } = boundary;
+    const { lossSumNats, tokensBackward } = this.#epoch.tally;
     const meanLossNats = holdsLastStage(place) && tokensBackward > 0 ? lossSumNats / tokensBackward : null;
-    return {
-      meanLossNats,
-      computeMs: Math.round(compute.busyMs),
-      boundary:
-        microbatches === 0
-          ? null
-          : { rms: boundary.rmsSum / microbatches, relativeError: boundary.relativeErrorSum / microbatches },
-    };
+    return { meanLossNats, computeMs: Math.round(compute.busyMs), boundary: this.#epoch.boundary };
   }
 
   /** Settles when this replica has begun all that it has to begin: a source's steps are done then. */

@@ -4,7 +4,6 @@
  * die.
  */
 
-import { FailureError } from "../../protocol/failure.ts";
 import { hashBytes } from "../../protocol/identity.ts";
 import { type MinerId, minerIdSchema, runIdSchema } from "../../protocol/ids.ts";
 import { decodeBody, encodeBody, mergeMessageSchema } from "../../protocol/merge-messages.ts";

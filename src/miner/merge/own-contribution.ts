@@ -71,7 +71,7 @@ export class OwnContribution {
     for (const owner of [...this.#repetitions.keys()]) this.#endRepetition(owner);
     const missing = this.#missing();
     if (missing.length === 0) this.#kept.resolve();
-    for (const owner of missing) this.#offerTo(owner, this.#scope.peerBlobs.patienceMs(owner));
+    for (const owner of missing) this.#offerTo(owner, 0);
   }
 
   release(): void {
@@ -79,11 +79,13 @@ export class OwnContribution {
     for (const offer of this.#offers) offer.withdraw();
   }
 
-  #offerTo(owner: MinerId, pauseMs: number): void {
-    const { place, tell, clock } = this.#scope;
+  /** `times`: how often it was offered in vain. */
+  #offerTo(owner: MinerId, times: number): void {
+    const { place, tell, clock, peerBlobs } = this.#scope;
+    const pauseMs = Math.min(longestPauseMs, pauseGrowth ** times * peerBlobs.patienceMs(owner));
     const again = () => {
       this.#repetitions.delete(owner);
-      if (this.#missing().includes(owner)) this.#offerTo(owner, Math.min(longestPauseMs, pauseGrowth * pauseMs));
+      if (this.#missing().includes(owner)) this.#offerTo(owner, times + 1);
       else if (this.#missing().length === 0) this.#kept.resolve();
     };
     this.#repetitions.set(owner, clock.after(pauseMs, again));

@@ -23,6 +23,7 @@ import { software } from "./software.ts";
 
 /** The gateway pings every 5 s; a connection without any sign of life for so long is dead. */
 const silenceMs = 15_000;
+const markBytes = 4;
 
 export interface Credentials {
   readonly identity: Identity;
@@ -67,8 +68,21 @@ export class Connection {
       handshakeTimeout: silenceMs,
     });
     this.link = new RelayLink(this.#socket, {
-      pacing: traffic,
+      pacing: {
+        get chunkBytes() {
+          return traffic.chunkBytes;
+        },
+        get maxBufferedBytes() {
+          return traffic.maxBufferedBytes;
+        },
+        upload: traffic.upload,
+        wrote: (bytes, waited) => this.#wrote(bytes, waited),
+      },
       onDropped: (from, error) => handlers.frameDropped(from, error.failure),
+    });
+    this.#socket.on("ping", () => this.#sendMark(traffic.link.idle()));
+    this.#socket.on("pong", (mark: Buffer) => {
+      if (mark.length === markBytes) traffic.link.returned(mark.readUInt32LE());
     });
     this.#socket.once("upgrade", ({ socket }) => {
       traffic.watch(socket);
@@ -113,8 +127,22 @@ export class Connection {
   /** Control messages are small, and are not kept waiting; others wait the longer for them. */
   #write(message: ClientMessage): void {
     const bytes = encodeMessage(message);
+    const waited = this.#socket.bufferedAmount > 0;
     this.#socket.send(bytes);
-    this.#traffic.wrote(bytes.length);
+    this.#wrote(bytes.length, waited);
+  }
+
+  #wrote(bytes: number, waited: boolean): void {
+    this.#traffic.wrote(bytes);
+    this.#sendMark(this.#traffic.link.sent(bytes, waited));
+  }
+
+  /** A ping behind the data: it comes back when all before it has arrived. */
+  #sendMark(mark: number | null): void {
+    if (mark === null || this.#socket.readyState !== WebSocket.OPEN) return;
+    const payload = Buffer.alloc(markBytes);
+    payload.writeUInt32LE(mark);
+    this.#socket.ping(payload);
   }
 
   #received(data: Buffer): void {
@@ -162,6 +190,7 @@ export class Connection {
   #enter(message: GatewayMessage): void {
     if (message.type !== "welcome") throw unexpected(message, "welcome");
     this.#state = "open";
+    this.#traffic.link.connected();
     this.#handlers.opened(message.blobToken);
   }
 

@@ -3,8 +3,10 @@
  * its owner allows. Whoever writes or reads tells it, since a socket knows its bytes but not its packets.
  */
 import { maxChunkBytes } from "../../protocol/frames.ts";
+import type { LinkReport } from "../../protocol/link-report.ts";
 import { type BudgetClock, ByteBudget } from "./byte-budget.ts";
-import { acknowledgementBytesOf, segmentsOf, wireBytes, wireBytesOf } from "./wire-bytes.ts";
+import { LinkMeter } from "./link-meter.ts";
+import { headerBytesOf, type PacketCount, packetsOfRead, packetsOfWrite } from "./wire-bytes.ts";
 
 /** The part of a socket that is counted; `node:net` has it. */
 export interface CountedSocket {
@@ -36,22 +38,26 @@ const unknownChunkBytes = 256 << 10;
 /** What waits in the socket: enough to keep it busy. */
 const chunksBuffered = 4;
 
+/** Of one direction: what was in the packets, and what they and their acknowledgements took besides. */
 interface Direction {
   bytes: number;
-  segments: number;
+  along: number;
+  against: number;
 }
 
 export class Traffic {
   readonly upload: ByteBudget;
   readonly download: ByteBudget;
-  readonly #sent: Direction = { bytes: 0, segments: 0 };
-  readonly #received: Direction = { bytes: 0, segments: 0 };
+  readonly link: LinkMeter;
+  readonly #sent: Direction = { bytes: 0, along: 0, against: 0 };
+  readonly #received: Direction = { bytes: 0, along: 0, against: 0 };
   /** What has been counted of each open socket. */
   readonly #counted = new Map<CountedSocket, { sent: number; received: number }>();
 
   constructor(clock: BudgetClock) {
     this.upload = new ByteBudget(clock);
     this.download = new ByteBudget(clock);
+    this.link = new LinkMeter(clock);
   }
 
   /** Bytes per second. */
@@ -68,8 +74,8 @@ export class Traffic {
   get totals(): TrafficTotals {
     for (const socket of this.#counted.keys()) this.#count(socket);
     return {
-      sentBytes: wireBytes(this.#sent, this.#received),
-      receivedBytes: wireBytes(this.#received, this.#sent),
+      sentBytes: Math.round(this.#sent.bytes + this.#sent.along + this.#received.against),
+      receivedBytes: Math.round(this.#received.bytes + this.#received.along + this.#sent.against),
     };
   }
 
@@ -85,16 +91,27 @@ export class Traffic {
 
   /** So much was written to a watched socket at once. */
   wrote(bytes: number): void {
-    this.#sent.segments += segmentsOf(bytes);
-    this.upload.spend(wireBytesOf(bytes));
-    this.download.spend(acknowledgementBytesOf(bytes));
+    const { along, against } = add(this.#sent, packetsOfWrite(bytes));
+    this.upload.spend(bytes + along);
+    this.download.spend(against);
   }
 
   /** So much arrived at a watched socket at once. */
   read(bytes: number): void {
-    this.#received.segments += segmentsOf(bytes);
-    this.download.spend(wireBytesOf(bytes));
-    this.upload.spend(acknowledgementBytesOf(bytes));
+    const { along, against } = add(this.#received, packetsOfRead(bytes));
+    this.link.arrived(bytes);
+    this.download.spend(bytes + along);
+    this.upload.spend(against);
+  }
+
+  /** What the link can do, within what it may. */
+  get linkEstimate(): LinkReport {
+    const { upBytesPerSecond, downBytesPerSecond, roundTripMs } = this.link.estimate;
+    return {
+      upBytesPerSecond: least(upBytesPerSecond, this.upload.bytesPerSecond),
+      downBytesPerSecond: least(downBytesPerSecond, this.download.bytesPerSecond),
+      roundTripMs,
+    };
   }
 
   /** How much to send in one piece. */
@@ -117,4 +134,15 @@ export class Traffic {
     this.#received.bytes += received - counted.received;
     this.#counted.set(socket, { sent, received });
   }
+}
+
+function add(direction: Direction, packets: PacketCount): ReturnType<typeof headerBytesOf> {
+  const { along, against } = headerBytesOf(packets);
+  direction.along += along;
+  direction.against += against;
+  return { along, against };
+}
+
+function least(a: number | null, b: number | null): number | null {
+  return a === null || b === null ? (a ?? b) : Math.min(a, b);
 }

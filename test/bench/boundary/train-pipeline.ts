@@ -83,7 +83,7 @@ export async function trainPipeline(run: PipelineRun): Promise<PipelineResult> {
   };
 }
 
-export function tokensPerStep({ sequenceLength, sequencesPerMicrobatch, microbatchesPerStep }: TrainingConfig): number {
+function tokensPerStep({ sequenceLength, sequencesPerMicrobatch, microbatchesPerStep }: TrainingConfig): number {
   return sequenceLength * sequencesPerMicrobatch * microbatchesPerStep;
 }
 

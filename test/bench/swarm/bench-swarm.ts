@@ -111,8 +111,6 @@ export class BenchSwarm {
     } finally {
       clearTimeout(impatience);
       await Promise.all(this.#miners.map((miner) => miner.stop(minerGraceMs)));
-      this.#network.disconnect();
-      await this.#homes?.close();
     }
   }
 
@@ -140,8 +138,16 @@ export class BenchSwarm {
     }
   }
 
-  dispose({ keep }: { readonly keep: boolean }): void {
+  /** `keep`: what it has written is left behind. */
+  async close({ keep }: { readonly keep: boolean }): Promise<void> {
     process.off("exit", this.#abandon);
+    await Promise.all(this.#miners.map((miner) => miner.stop(minerGraceMs)));
+    const ended = once(this.#network, "exit");
+    if (this.#network.connected) {
+      this.#network.disconnect();
+      await ended;
+    }
+    await this.#homes?.close();
     if (keep) progress(`all logs and states are in ${this.folder}`);
     else rmSync(this.folder, { recursive: true, force: true });
   }

@@ -76,7 +76,7 @@ export async function trainCentralised(options: CentralisedOptions): Promise<Cen
     microbatchesInStep(replicas, training.microbatchesPerStep) *
     training.sequencesPerMicrobatch *
     training.sequenceLength;
-  const half = Math.floor(epochs / 2);
+  const half = Math.max(1, Math.floor(epochs / 2));
   const watch = new Stopwatch();
   watch.start();
   try {

@@ -94,8 +94,7 @@ function startMessage(state: RunState, stage: number, { minerId }: Replica): Orc
   const { announced } = state.roster;
   const isOnRoster = announced.stages[stage]?.some((one) => one.minerId === minerId);
   if (!isOnRoster) return null;
-  const { boundary } = state.definition.training.compression;
-  return { type: "start", at: placeRef(state, stage), roster: announced, boundary };
+  return { type: "start", at: placeRef(state, stage), roster: announced, boundary: state.boundaryWatch.formats };
 }
 
 function uploadMessage(state: RunState, stage: number): OrchestratorMessage | null {

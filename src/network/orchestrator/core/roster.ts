@@ -46,7 +46,7 @@ function announce(
     stages: replicas.map((ofStage) => ofStage.filter((one) => isLive(one) && !one.away).map(entryOf)),
     sources,
   };
-  const { boundary } = turn.state.definition.training.compression;
+  const { formats: boundary } = turn.state.boundaryWatch;
   turn.change({ roster: { announced, dueMs: null, notBeforeMs } });
   for (const [stage, ofStage] of announced.stages.entries()) {
     const at = placeRef(turn.state, stage);

@@ -6,12 +6,14 @@
  */
 import type { BlobHash, EpochRef, MinerId, PlaceRef } from "../../../protocol/ids.ts";
 import type { LinkReport } from "../../../protocol/link-report.ts";
-import type { Receipt, Roster } from "../../../protocol/messages.ts";
+import type { BoundaryHealth, Receipt, Roster } from "../../../protocol/messages.ts";
 import type { PlacementView } from "../../../protocol/placement-view.ts";
 import type { Checkpoint, EpochRecord, Evaluation, RunLogEntry } from "../../../protocol/run-view.ts";
 import type { StageNeed } from "../placement/placement.ts";
 import { stageNeeds } from "../placement/stage-needs.ts";
+import { type BoundaryWatch, watchFrom } from "./boundary-watch.ts";
 import { planStages, type RunDefinition, type StagePlan } from "./definition.ts";
+import { planFor, type RunPlan } from "./planning.ts";
 import type { StageMerge } from "./stage-merge.ts";
 import { type CheckpointUpload, keepingDeadlineMs, type StartingState, startFrom } from "./starting-state.ts";
 
@@ -44,6 +46,8 @@ export interface RunState {
   readonly microbatchesLost: number;
   /** Of merged epochs: those that kept their previous value because nobody could average them. */
   readonly partitionsLost: number;
+  readonly boundaryWatch: BoundaryWatch;
+  readonly plan: RunPlan;
   /** Micro-credits by miner. */
   readonly credits: Readonly<Record<MinerId, number>>;
   /** What the merged epochs earn that no checkpoint has yet: credited once one has. */
@@ -121,6 +125,7 @@ export interface Contribution {
   readonly tokens: number;
   readonly lossSumNats: number | null;
   readonly computeMs: number;
+  readonly boundary: BoundaryHealth | null;
 }
 
 /** What the miners were told last, and whether that still holds. */
@@ -205,6 +210,8 @@ export function createRun(definition: RunDefinition, atMs: number): RunState {
     tokens: 0,
     microbatchesLost: 0,
     partitionsLost: 0,
+    boundaryWatch: watchFrom(definition),
+    plan: { ...planFor(definition, []), saidAtMs: null },
     credits: {},
     uncredited: [],
     start: startFrom(definition.firstCheckpoint ?? null, 0),

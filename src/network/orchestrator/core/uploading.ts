@@ -26,10 +26,13 @@ export function recordContribution(
   report: Extract<ClientMessage, { type: "contributed" }>,
 ): boolean {
   if (!isLive(replica) || replica.contribution !== null) return false;
-  const { manifest, tokens, lossSumNats, computeMs } = report;
+  const { manifest, tokens, lossSumNats, computeMs, boundary } = report;
   if (tokens > phase.plannedTokens)
     turn.dropAsUnreliable(stage, replica.minerId, `it claims ${tokens} tokens of ${phase.plannedTokens}.`);
-  else turn.changeReplica(stage, replica.minerId, { contribution: { manifest, tokens, lossSumNats, computeMs } });
+  else
+    turn.changeReplica(stage, replica.minerId, {
+      contribution: { manifest, tokens, lossSumNats, computeMs, boundary },
+    });
   return true;
 }
 

@@ -3,6 +3,7 @@ import type { ReplicaView, RunView, StageView } from "../../../protocol/run-view
 import { modelParameters } from "./definition.ts";
 import { reasonOf } from "./reason.ts";
 import type { Member, Replica, RunState } from "./state.ts";
+import { transmissionOf } from "./transmission.ts";
 
 export function viewOf(state: RunState): RunView {
   const { definition, phase } = state;
@@ -40,9 +41,11 @@ export function viewOf(state: RunState): RunView {
     credits: { ...state.credits },
     checkpoint: state.checkpoint,
     checkpointUpload: uploadView(state),
-    boundaryFormats: definition.training.compression.boundary,
-    boundaries: [],
-    alarms: [],
+    boundaryFormats: state.boundaryWatch.formats,
+    transmission: transmissionOf(definition, state.boundaryWatch.formats),
+    boundaries: state.boundaryWatch.last.flatMap((health, stage) => (health === null ? [] : [{ stage, ...health }])),
+    alarms: state.boundaryWatch.alarms,
+    plan: { current: state.plan.current, recommended: state.plan.recommended },
   };
 }
 
