@@ -98,7 +98,7 @@ describe.skipIf(skipReason !== undefined)(named("the dashboard's states"), () =>
     const machine = page.getByRole("region", { name: "This machine" });
     await machine.getByText("12.4\u00a0GB, run 2.90\u00a0GB").waitFor();
     await machine.getByText("3.28 of 10").waitFor();
-    await machine.getByText("19.8 up, 96.8 down, 41 ms").waitFor();
+    await machine.getByText("19.8 up, 96.8 down Mbit/s; 41 ms").waitFor();
     await page.getByRole("button", { name: "Limits" }).click();
     const upload = page.getByRole("spinbutton", { name: "Most to send" });
     expect(await upload.inputValue()).toBe("10");

@@ -143,7 +143,8 @@ export const english = {
     boundaries: "The boundaries between stages",
     boundary: (from: string, to: string) => `Stage ${from} to ${to}`,
     health: (rms: string, error: string) => `norm ${rms}, ${error} rounded away`,
-    alarm: (what: string, epoch: string) => `${what} in epoch ${epoch}; more bits are sent for a while`,
+    alarm: (what: string, epoch: string) =>
+      `${what} in epoch ${epoch}; more bits were sent from then on, until it was calm`,
     alarms: {
       "not-finite": "Values that are no numbers",
       runaway: "The norm ran away",
@@ -280,7 +281,7 @@ export const english = {
     } satisfies Record<string, readonly [string, string]>,
     memory: (used: string, limit: string) => `${used} of ${limit}`,
     ofRun: (total: string, run: string) => `${total}, run ${run}`,
-    link: (up: string, down: string, milliseconds: string) => `${up} up, ${down} down, ${milliseconds} ms`,
+    link: (up: string, down: string, milliseconds: string) => `${up} up, ${down} down Mbit/s; ${milliseconds} ms`,
     ofCap: (used: string, limit: string) => `${used} of ${limit}`,
     device: (cpu: string, cores: string, computing: string, precision: string) =>
       `${cpu}, ${cores} cores, ${computing} in ${precision}`,

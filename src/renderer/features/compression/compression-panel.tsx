@@ -84,17 +84,29 @@ function Boundaries({ run }: { readonly run: RunView }) {
   if (run.boundaries.length === 0) return null;
   return (
     <ul className="boundaries" aria-label={texts.boundaries}>
-      {run.boundaries.map(({ stage, rms, relativeError }) => {
-        const alarm = run.alarms.findLast((one) => one.stage === stage);
-        return (
-          <li key={stage} data-alarm={alarm !== undefined}>
-            <p>{texts.boundary(format.count(stage + 1), format.count(stage + 2))}</p>
-            <p className="boundary-figures">{texts.health(format.short(rms), format.percent(relativeError))}</p>
-            {alarm && <p className="boundary-alarm">{alarmText(alarm)}</p>}
-          </li>
-        );
-      })}
+      {run.boundaries.map((boundary) => (
+        <Boundary
+          key={boundary.stage}
+          boundary={boundary}
+          alarm={run.alarms.findLast(({ stage }) => stage === boundary.stage)}
+        />
+      ))}
     </ul>
+  );
+}
+
+interface BoundaryProps {
+  readonly boundary: RunView["boundaries"][number];
+  readonly alarm: BoundaryAlarm | undefined;
+}
+
+function Boundary({ boundary: { stage, rms, relativeError }, alarm }: BoundaryProps) {
+  return (
+    <li>
+      <p>{texts.boundary(format.count(stage + 1), format.count(stage + 2))}</p>
+      <p className="boundary-figures">{texts.health(format.short(rms), format.percent(relativeError))}</p>
+      {alarm && <p className="boundary-alarm">{alarmText(alarm)}</p>}
+    </li>
   );
 }
 

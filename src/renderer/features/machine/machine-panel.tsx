@@ -59,7 +59,7 @@ export function MachinePanel() {
           { text: figures.received, value: carried(traffic.total.receivedBytes, ofRun?.receivedBytes) },
           { text: figures.upload, value: rate(traffic.sentBytesPerSecond, connection.maxUploadMbps) },
           { text: figures.download, value: rate(traffic.receivedBytesPerSecond, connection.maxDownloadMbps) },
-          { text: figures.link, value: line(traffic.link) },
+          { text: figures.link, value: line(traffic.link), long: true },
           { text: figures.inFlight, value: format.count(activity.microbatchesInFlight) },
           {
             text: figures.memory,
