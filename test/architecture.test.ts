@@ -25,6 +25,7 @@ const pureFolders: Readonly<Record<string, readonly string[]>> = {
   "src/compute": ["host.ts", "worker.ts", "backends/native/", "backends/webgpu/"].map((part) => `src/compute/${part}`),
   "src/network/orchestrator/core": [],
   "src/network/orchestrator/placement": [],
+  "src/network/plan": [],
   "src/network/simulator": [],
 };
 const clocks = /\b(Date\.now|new Date\(\)|performance\.now|setTimeout|setInterval|setImmediate|Math\.random)\b/;

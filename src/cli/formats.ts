@@ -39,11 +39,26 @@ export function runText(run: RunView): string {
   const reason = run.reason && ` (${run.reason})`;
   return [
     `run ${run.runId}: ${run.phase}${reason}, epoch ${run.epoch}, ${countText(run.tokens)}${target} tokens`,
+    transmissionText(run),
     ...run.stages.map(
       ({ index, replicas }) =>
         `  stage ${index + 1} of ${run.stages.length}: ${replicas.map((replica) => `${replica.name} (${replica.state})`).join(", ") || "nobody"}`,
     ),
   ].join("\n");
+}
+
+/** What the run sends as it is compressed now. */
+function transmissionText({ transmission, boundaryFormats, stages, alarms }: RunView): string {
+  const { forwardBytesPerToken, backwardBytesPerToken, boundaryRatio } = transmission;
+  const { mergeBytesPerParameter, exchangeBytesPerParameter } = transmission;
+  const bytes = Math.round(forwardBytesPerToken + backwardBytesPerToken);
+  const boundary = `${boundaryFormats.forward} forward, ${boundaryFormats.backward} back: ${countText(bytes)} B per token and boundary, ${boundaryRatio.toFixed(1)} times less than bf16`;
+  const steps = exchangeBytesPerParameter === null ? "" : `, steps in ${exchangeBytesPerParameter.toFixed(2)}`;
+  const merges = `merges in ${mergeBytesPerParameter.toFixed(2)} B per parameter${steps}`;
+  const alarm = alarms.at(-1);
+  const alarmed =
+    alarm === undefined ? "" : `; alarm at stage ${alarm.stage + 1} in epoch ${alarm.epoch}: ${alarm.kind}`;
+  return `  sends ${stages.length > 1 ? `${boundary}; ` : ""}${merges}${alarmed}`;
 }
 
 export function runsText(runs: readonly RunSummary[]): string {
@@ -76,11 +91,14 @@ export function connectionText({ maxUploadMbps, maxDownloadMbps, onMetered }: Co
 }
 
 /** In all, and for the run that is shown. */
-function trafficText({ total, runs }: TrafficView, runId: RunId | undefined): string {
+function trafficText({ total, runs, link }: TrafficView, runId: RunId | undefined): string {
   const text = ({ sentBytes, receivedBytes }: TrafficView["total"]) =>
     `${bytesText(sentBytes)} sent, ${bytesText(receivedBytes)} received`;
+  const megabits = (bytesPerSecond: number | null) =>
+    bytesPerSecond === null ? "?" : ((bytesPerSecond * 8) / 1e6).toFixed(1);
+  const line = `line: ${megabits(link.upBytesPerSecond)} Mbit/s up, ${megabits(link.downBytesPerSecond)} down, ${link.roundTripMs?.toFixed(0) ?? "?"} ms`;
   const ofRun = runs.find((run) => run.runId === runId);
-  return `traffic: ${text(total)}${ofRun === undefined ? "" : `; for this run ${text(ofRun)}`}`;
+  return `traffic: ${text(total)}${ofRun === undefined ? "" : `; for this run ${text(ofRun)}`}\n${line}`;
 }
 
 export function statusText({ machine, activity, credits, traffic, run }: AppState): string {

@@ -21,6 +21,7 @@ export const wholeNumber = z.string().regex(/^\d+$/, "expected a whole number").
 
 const megabits = valueParser(decimal.pipe(connectionRulesSchema.shape.maxUploadMbps.unwrap()));
 
+export const rateValue = valueParser(decimal.pipe(z.number().positive("expected more than 0")));
 export const countValue = valueParser(wholeNumber.pipe(z.int().positive("expected at least 1")));
 export const seedValue = valueParser(wholeNumber.pipe(z.int().nonnegative()));
 export const stalenessValue = valueParser(wholeNumber.pipe(z.int().nonnegative()));

@@ -10,6 +10,7 @@ import {
   machineViewSchema,
   processViewSchema,
 } from "../protocol/local-api.ts";
+import { planSchema } from "../protocol/plan-view.ts";
 import { checkpointSchema, runDetailsSchema, runSummarySchema } from "../protocol/run-view.ts";
 import { placementReportSchema } from "./placement-report.ts";
 
@@ -115,6 +116,7 @@ export const outputSchemas = {
   "run list": z.object({ runs: z.array(runSummarySchema) }),
   "run show": runDetailsSchema,
   "run placement": placementReportSchema,
+  "run plan": planSchema,
   "run create": ofRun,
   "run import": ofRun,
   "run pause": ofRun,

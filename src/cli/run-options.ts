@@ -5,6 +5,7 @@ import { type PresetName, presets } from "../compute/model/presets.ts";
 import type { RunOptions as NetworkRunOptions } from "../network/run-options.ts";
 import { FailureError } from "../protocol/failure.ts";
 import {
+  compressionChoiceSchema,
   exchangeNameSchema,
   mergeCodecNameSchema,
   rowFormatSchema,
@@ -16,7 +17,7 @@ import { channelsValue, countValue, lagValue, rankValue, seedValue, stalenessVal
 export const defaultNetworkPort = 7700;
 
 /** What can be asked for by flags. */
-export type RunOptions = Omit<NetworkRunOptions, "runId" | "training" | "timeouts">;
+export type RunOptions = Omit<NetworkRunOptions, "runId" | "training" | "timeouts" | "merge">;
 
 /** `RunOptions` of a command that may do without a run. */
 export type OptionalRunOptions = Omit<RunOptions, "preset"> & { readonly preset?: PresetName };
@@ -69,6 +70,12 @@ export function withRunOptions(command: Command, preset: Option): Command {
     )
     .addOption(
       new Option(
+        "--compression <how>",
+        "auto: as mildly as home links allow, and as the miners' links turn out; off: nothing but what other flags ask for",
+      ).choices(compressionChoiceSchema.options),
+    )
+    .addOption(
+      new Option(
         "--exchange <codec>",
         "average what every optimizer step moves with the other replicas of the stage, in so many bits per parameter, instead of at merges only",
       ).choices(exchangeNameSchema.options),
@@ -108,7 +115,7 @@ export function withRunOptions(command: Command, preset: Option): Command {
 const describing = [
   ...["stages", "replicas", "data", "from", "tokenizer", "tokens", "seed"],
   ...["mode", "optimizer", "stepsPerEpoch", "maxStaleness"],
-  ...["exchange", "exchangeLag", "mergeCodec"],
+  ...["compression", "exchange", "exchangeLag", "mergeCodec"],
   ...["bottleneck", "bottleneckHidden", "boundaryForward", "boundaryBackward"],
 ];
 
@@ -116,9 +123,9 @@ const describing = [
 export function runOptionsOf(options: RunOptions): RunOptions {
   const { preset, stages, replicas, data, from, tokenizer, tokens, seed, mode } = options;
   const { optimizer, stepsPerEpoch, maxStaleness, exchange, exchangeLag, mergeCodec } = options;
-  const { bottleneck, bottleneckHidden, boundaryForward, boundaryBackward } = options;
+  const { bottleneck, bottleneckHidden, boundaryForward, boundaryBackward, compression } = options;
   const how = { mode, optimizer, stepsPerEpoch, maxStaleness, exchange, exchangeLag, mergeCodec };
-  const boundary = { bottleneck, bottleneckHidden, boundaryForward, boundaryBackward };
+  const boundary = { compression, bottleneck, bottleneckHidden, boundaryForward, boundaryBackward };
   return { preset, stages, replicas, data, from, tokenizer, tokens, seed, ...how, ...boundary };
 }
 

@@ -15,6 +15,7 @@ import { DropLog } from "./flow/drop-log.ts";
 import { Places } from "./flow/places.ts";
 import type { Miner, MinerEvent, MinerOptions } from "./miner.ts";
 import { type Clock, systemClock } from "./session/clock.ts";
+import { LinkReports } from "./session/link-reports.ts";
 import { isSignedByNetwork } from "./session/network-signature.ts";
 import { OwnerCommands } from "./session/owner-commands.ts";
 import { Session } from "./session/session.ts";
@@ -53,6 +54,11 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
     },
     { opened, message: handle, lost: (failure) => lost(failure.message) },
   );
+  const linkReports = new LinkReports({
+    clock,
+    measure: () => traffic.linkEstimate,
+    send: (message) => session.send(message),
+  });
   const ownerCommands = new OwnerCommands((message) => session.send(message));
   const drops = new DropLog((text) => log("warning", "session", text));
   const peerBlobs = new PeerBlobs({ clock, dropped: (from, { message }) => drops.dropped(from, message) });
@@ -80,12 +86,14 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
     network = { url: networkUrl, connected: true, reason: "" };
     emit({ type: "run-reset" });
     places.connected(opened);
+    linkReports.opened();
     announce();
   }
 
   function lost(reason: string): void {
     network = { url: networkUrl, connected: false, reason };
     ownerCommands.lost();
+    linkReports.lost();
     places.disconnected(reason);
     announce();
   }
@@ -163,6 +171,9 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
         trainingSeconds: activity.trainingSeconds(nowMs),
       };
     },
+    get link() {
+      return traffic.linkEstimate;
+    },
     get work() {
       return places.places[0] ?? null;
     },
@@ -182,6 +193,7 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
     async close(graceMs) {
       await places.leave("The miner ends.", graceMs);
       session.close();
+      linkReports.lost();
       await places.close();
     },
   };

@@ -9,6 +9,7 @@ const traffic = {
   runs: [],
   sentBytesPerSecond: 125_000,
   receivedBytesPerSecond: 0,
+  link: { upBytesPerSecond: 2.5e6, downBytesPerSecond: null, roundTripMs: 40.2 },
 };
 const rules = { maxUploadMbps: null, maxDownloadMbps: null, onMetered: "pause" } as const;
 const connection = { rules, metered: false, traffic };
@@ -32,6 +33,7 @@ it("finds a healthy machine healthy, and computes something to be sure", async (
     "Network",
     "Connection",
     "Traffic",
+    "Link",
   ]);
   expect(checks.filter(({ ok }) => !ok)).toEqual([]);
   expect(checks.find(({ name }) => name === "Self-test")?.detail).toMatch(
@@ -43,6 +45,9 @@ it("says how much has passed, and whether a metered connection keeps the machine
   const quick = { ...idle, stateFolder: tmpdir(), networkUrl: null };
   const { checks } = await runDoctor({ ...quick, connection: { ...connection, metered: true } });
   expect(checks.find(({ name }) => name === "Traffic")?.detail).toContain("sent 12.3 MB in all, 1.00 Mbit/s now");
+  expect(checks.find(({ name }) => name === "Link")?.detail).toBe(
+    "up 20.0 Mbit/s, down not measured yet, round trip 40 ms",
+  );
   expect(checks.find(({ name }) => name === "Connection")).toMatchObject({ ok: false, detail: "metered" });
 }, 120_000);
 

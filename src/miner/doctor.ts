@@ -2,6 +2,7 @@
 import { connect } from "node:net";
 import { createNativeDevice, nativeAvailability } from "../compute/backends/native/device.ts";
 import { stageWorkspaceBytes } from "../compute/model/workspace.ts";
+import type { LinkReport } from "../protocol/link-report.ts";
 import type { CommandResult, ConnectionRules, TrafficView } from "../protocol/local-api.ts";
 import { readSensors } from "./machine.ts";
 import { exampleWork, type MemoryReport, memoryReport, type Work } from "./memory-report.ts";
@@ -47,7 +48,9 @@ export async function runDoctor(options: DoctorOptions): Promise<DoctorReport> {
     checkLimit(memory),
     checkRoom("Disk", freeDiskBytes, minimumFreeDiskBytes, `Free some space where ${stateFolder} lies.`),
     ...(networkUrl === null ? [] : [await checkNetwork(new URL(networkUrl))]),
-    ...(connection === null ? [] : [checkMetered(connection), reportTraffic(connection.traffic)]),
+    ...(connection === null
+      ? []
+      : [checkMetered(connection), reportTraffic(connection.traffic), reportLink(connection.traffic.link)]),
   ];
   return { ok: checks.every(({ ok }) => ok), checks, memory };
 }
@@ -138,6 +141,15 @@ function reportTraffic({ total, sentBytesPerSecond, receivedBytesPerSecond }: Tr
   const sent = line(total.sentBytes, sentBytesPerSecond);
   const received = line(total.receivedBytes, receivedBytesPerSecond);
   return check("Traffic", true, `sent ${sent}; received ${received}`, { action: "" });
+}
+
+/** As learnt from what passed so far, which may not have filled the line yet. */
+function reportLink({ upBytesPerSecond, downBytesPerSecond, roundTripMs }: LinkReport): Check {
+  const megabits = (bytesPerSecond: number | null) =>
+    bytesPerSecond === null ? "not measured yet" : `${((bytesPerSecond * 8) / 1e6).toFixed(1)} Mbit/s`;
+  const roundTrip = roundTripMs === null ? "not measured yet" : `${roundTripMs.toFixed(0)} ms`;
+  const detail = `up ${megabits(upBytesPerSecond)}, down ${megabits(downBytesPerSecond)}, round trip ${roundTrip}`;
+  return check("Link", true, detail, { action: "" });
 }
 
 /** What to do is said only where there is something to do. */

@@ -4,6 +4,7 @@
  */
 import type { Identity } from "../protocol/identity.ts";
 import type { RunId } from "../protocol/ids.ts";
+import type { LinkReport } from "../protocol/link-report.ts";
 import type { LogLine, MachineView, MinerState } from "../protocol/local-api.ts";
 import type { DeviceReport, Receipt } from "../protocol/messages.ts";
 import type { OwnerCommand } from "../protocol/owner-commands.ts";
@@ -52,6 +53,8 @@ export interface Miner {
   readonly state: MinerState;
   readonly network: MachineView["network"];
   readonly activity: MinerActivity;
+  /** What its connection was measured to carry, within its limits. */
+  readonly link: LinkReport;
   /** What its place makes it train; null without a place. */
   readonly work: Work | null;
   /** Process ids of the live compute workers. */

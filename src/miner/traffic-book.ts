@@ -50,7 +50,7 @@ export class TrafficBook {
     this.#stored = this.#database.traffic();
   }
 
-  get view(): TrafficView {
+  get view(): Omit<TrafficView, "link"> {
     const runs = new Map(
       this.#stored.map(({ runId, sentBytes, receivedBytes }) => [runId, { sentBytes, receivedBytes }]),
     );

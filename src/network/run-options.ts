@@ -6,7 +6,15 @@ import { type PresetName, presets } from "../compute/model/presets.ts";
 import { cutIntoStages, isFirstStage } from "../compute/model/stages.ts";
 import { FailureError } from "../protocol/failure.ts";
 import { isCheckpointName, type RunId, runIdSchema } from "../protocol/ids.ts";
-import { type MergeCodecName, mergeCodecs, type RowFormat, type TrainingConfig } from "../protocol/run-config.ts";
+import {
+  type CompressionChoice,
+  type MergeCodecName,
+  mergeCodecs,
+  type RowFormat,
+  type TrainingConfig,
+  type VectorCodec,
+} from "../protocol/run-config.ts";
+import { withPlan } from "./auto-compression.ts";
 import { type ExchangeOptions, exchangeOf, exchangingOptimizer } from "./exchange-options.ts";
 import { defaultTimeouts, planStages, type RunDefinition, type Timeouts } from "./orchestrator/core/definition.ts";
 
@@ -41,6 +49,10 @@ export interface RunOptions extends ExchangeOptions {
   /** What activations and their gradients cross in. */
   readonly boundaryForward?: RowFormat;
   readonly boundaryBackward?: RowFormat;
+  /** `auto`: what is not asked for is chosen for home links (`plan/plan.ts`), and adapts to those that there are. */
+  readonly compression?: CompressionChoice;
+  /** Of the slices of a merge; undefined: as the preset has it. */
+  readonly merge?: VectorCodec;
   /** Replace what the preset says. */
   readonly training?: Partial<TrainingConfig>;
   readonly timeouts?: Partial<Timeouts>;
@@ -71,7 +83,7 @@ export function trainingOf(options: RunOptions, model: ModelConfig = presets[opt
       ...compression,
       boundary: { forward: boundaryForward, backward: boundaryBackward },
       exchange,
-      merge: options.mergeCodec === undefined ? compression.merge : mergeCodecs[options.mergeCodec],
+      merge: options.mergeCodec === undefined ? (options.merge ?? compression.merge) : mergeCodecs[options.mergeCodec],
     },
     ...(exchange && exchangingOptimizer(preset.learningRate, options.replicas)),
     sequenceLength: Math.min(preset.sequenceLength, model.context),
@@ -132,15 +144,16 @@ function defaultHidden({ width }: ModelConfig): number {
  * as many stages, or cannot have the bottlenecks.
  */
 export function defineRun(
-  options: RunOptions,
+  asked: RunOptions,
   { model: whole, tokenizer, dataset }: Pick<RunDefinition, "model" | "tokenizer" | "dataset">,
 ): RunDefinition {
-  const { preset, data, from } = options;
-  const stages = options.stages ?? Math.min(presets[preset].stages, whole.layers);
+  const { preset, data, from } = asked;
+  const stages = asked.stages ?? Math.min(presets[preset].stages, whole.layers);
   if (stages > whole.layers)
     throw new FailureError("invalid-option", `${whole.layers} layers cannot be cut into ${stages} stages.`, {
       action: `Choose at most ${whole.layers} stages.`,
     });
+  const options = withPlan(asked, whole, trainingOf({ ...asked, compression: "off" }, whole), stages);
   const model = withBottlenecks(options, whole, stages);
   const largestStage = Math.max(...planStages({ model, stages }).map(({ parameters }) => parameters));
   const start =
@@ -155,6 +168,7 @@ export function defineRun(
     dataset,
     dataPath: data === undefined ? null : resolve(data),
     from: from === undefined ? null : absoluteStart(from),
+    ...(asked.compression === "auto" && { adaptsCompression: true }),
     stages,
     minimumReplicas: options.replicas,
     targetTokens: options.tokens ?? null,

@@ -12,6 +12,7 @@ import { z } from "zod";
 import { deviceReportSchema } from "./device-report.ts";
 import { failureSchema } from "./failure.ts";
 import { minerIdSchema, runIdSchema } from "./ids.ts";
+import { linkReportSchema } from "./link-report.ts";
 import { newRunSchema, runWeightSchema } from "./owner-commands.ts";
 import {
   epochRecordSchema,
@@ -102,6 +103,8 @@ export const trafficViewSchema = z.object({
   /** Over the last few seconds. */
   sentBytesPerSecond: z.number().nonnegative(),
   receivedBytesPerSecond: z.number().nonnegative(),
+  /** What the connection was measured to carry, within what it may. */
+  link: linkReportSchema,
 });
 export type TrafficView = Readonly<z.infer<typeof trafficViewSchema>>;
 

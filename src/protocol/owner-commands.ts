@@ -2,7 +2,13 @@
 import { z } from "zod";
 import { failureSchema } from "./failure.ts";
 import { runIdSchema } from "./ids.ts";
-import { exchangeNameSchema, maximumWidth, mergeCodecNameSchema, rowFormatSchema } from "./run-config.ts";
+import {
+  compressionChoiceSchema,
+  exchangeNameSchema,
+  maximumWidth,
+  mergeCodecNameSchema,
+  rowFormatSchema,
+} from "./run-config.ts";
 
 /** Of the swarm's capacity, runs get shares in proportion to their weights. */
 export const runWeightSchema = z.int().positive().max(1_000_000);
@@ -38,6 +44,8 @@ export const newRunSchema = z.strictObject({
   bottleneckHidden: z.int().positive().max(maximumWidth).optional(),
   boundaryForward: rowFormatSchema.optional(),
   boundaryBackward: rowFormatSchema.optional(),
+  /** `auto`: what is not said here is chosen for home links, and adapts to those that there are. */
+  compression: compressionChoiceSchema.optional(),
 });
 export type NewRun = Readonly<z.infer<typeof newRunSchema>>;
 

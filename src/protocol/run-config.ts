@@ -104,6 +104,9 @@ export const mergeCodecs: Readonly<Record<MergeCodecName, VectorCodec>> = {
   topk1: { kind: "top-k", share: 0.01 },
   topk10: { kind: "top-k", share: 0.1 },
 };
+/** Who chooses how a run is compressed: the network's plan, or nobody. */
+export const compressionChoiceSchema = z.enum(["auto", "off"]);
+export type CompressionChoice = z.infer<typeof compressionChoiceSchema>;
 
 export const compressionSchema = z.strictObject({
   boundary: boundaryFormatsSchema,

@@ -6,6 +6,7 @@ import { z } from "zod";
 import { blobRefSchema, minerIdSchema, runIdSchema } from "./ids.ts";
 import { linkReportSchema } from "./link-report.ts";
 import { placementViewSchema } from "./placement-view.ts";
+import { planSchema } from "./plan-view.ts";
 import { boundaryFormatsSchema } from "./run-config.ts";
 
 const count = z.int().nonnegative();
@@ -113,7 +114,20 @@ export const boundaryViewSchema = z.object({
   rms: z.number().nonnegative(),
   relativeError: z.number().nonnegative(),
 });
-export type BoundaryView = Readonly<z.infer<typeof boundaryViewSchema>>;
+
+/** What a run sends as it is compressed now. */
+export const transmissionViewSchema = z.object({
+  /** Channels that cross a stage boundary: the model's width, or its bottleneck's rank. */
+  columns: count,
+  forwardBytesPerToken: z.number().nonnegative(),
+  backwardBytesPerToken: z.number().nonnegative(),
+  /** By how much that is less than the full width in bf16, both ways together. */
+  boundaryRatio: z.number().positive(),
+  /** Of one replica's contribution, and of what an optimizer step moved; null: steps are not exchanged. */
+  mergeBytesPerParameter: z.number().nonnegative(),
+  exchangeBytesPerParameter: z.number().nonnegative().nullable(),
+});
+export type TransmissionView = Readonly<z.infer<typeof transmissionViewSchema>>;
 
 export const runViewSchema = z.object({
   runId: runIdSchema,
@@ -153,10 +167,13 @@ export const runViewSchema = z.object({
   checkpointUpload: z.object({ epoch: count, tokens: count, storedStages: count }).nullable(),
   /** What crosses stage boundaries in this epoch. */
   boundaryFormats: boundaryFormatsSchema,
+  transmission: transmissionViewSchema,
   /** How it looked there, as far as it was measured. */
   boundaries: z.array(boundaryViewSchema).readonly(),
   /** The last ones, latest last. */
   alarms: z.array(boundaryAlarmSchema).readonly(),
+  /** What compression costs as it is, and as it would best be on the links that the members have. */
+  plan: z.object({ current: planSchema, recommended: planSchema }),
 });
 /** The part of a run that changes in place. Its growing lists travel beside it. */
 export type RunView = Readonly<z.infer<typeof runViewSchema>>;

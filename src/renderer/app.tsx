@@ -1,3 +1,4 @@
+import { CompressionPanel } from "./features/compression/compression-panel.tsx";
 import { CreditsPanel } from "./features/earnings/credits-panel.tsx";
 import { ConnectionNotice } from "./features/header/connection-notice.tsx";
 import { Header } from "./features/header/header.tsx";
@@ -28,6 +29,7 @@ export function App() {
           <MachinePanel />
           <CreditsPanel />
           <RunPanel />
+          <CompressionPanel />
           <RunsPanel />
         </aside>
       </main>

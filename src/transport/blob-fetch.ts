@@ -8,6 +8,7 @@ import type { BlobHash, MinerId } from "../protocol/ids.ts";
 import type { BlobPart, BlobRequest } from "../protocol/merge-messages.ts";
 import { maxPartBytes } from "./blob-serving.ts";
 import type { RoundTrip } from "./round-trip.ts";
+import { type ByteLimits, limitsOf, type WantedBlob } from "./wanted-blob.ts";
 
 /** Enough to keep a link busy while requests are on their way. */
 const partsInFlight = 4;
@@ -18,18 +19,6 @@ const partsInFlight = 4;
  */
 const maxSilences = 3;
 const slowLinkBytesPerMs = 1000;
-
-/** What is wanted. */
-export interface WantedBlob {
-  readonly hash: BlobHash;
-  /** How long it is, or what it can be: whoever says that it is anything else is not believed. */
-  readonly bytes: number | ByteLimits;
-}
-
-export interface ByteLimits {
-  readonly least: number;
-  readonly most: number;
-}
 
 export interface FetchOptions {
   readonly signal?: AbortSignal;
@@ -46,10 +35,6 @@ export interface FetchSurroundings {
   readonly silent: Set<MinerId>;
   nowMs(): number;
   after(delayMs: number, action: () => void): () => void;
-}
-
-export function limitsOf(bytes: WantedBlob["bytes"]): ByteLimits {
-  return typeof bytes === "number" ? { least: bytes, most: bytes } : bytes;
 }
 
 interface Part {

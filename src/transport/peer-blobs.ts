@@ -8,10 +8,11 @@ import { type FailureError, failureOf } from "../protocol/failure.ts";
 import { hashBytes } from "../protocol/identity.ts";
 import type { BlobHash, MinerId } from "../protocol/ids.ts";
 import { blobPartSchema, blobRequestSchema, decodeBody, encodeBody } from "../protocol/merge-messages.ts";
-import { BlobFetch, type FetchOptions, limitsOf, type WantedBlob } from "./blob-fetch.ts";
+import { BlobFetch, type FetchOptions } from "./blob-fetch.ts";
 import { BlobServing, type BlobSource, type Offered } from "./blob-serving.ts";
 import type { PeerLink, PeerMessage } from "./peer-link.ts";
 import { RoundTrip } from "./round-trip.ts";
+import { limitsOf, type WantedBlob } from "./wanted-blob.ts";
 
 export interface PeerBlobsOptions {
   readonly clock: {

@@ -4,10 +4,33 @@ import { type MinerId, minerIdSchema, runIdSchema } from "../../src/protocol/ids
 import type { AppState } from "../../src/protocol/local-api.ts";
 import type { Receipt } from "../../src/protocol/messages.ts";
 import type { PlacementView } from "../../src/protocol/placement-view.ts";
+import type { Plan } from "../../src/protocol/plan-view.ts";
 import { noCompression } from "../../src/protocol/run-config.ts";
 import type { EpochRecord, RunSummary, RunView, Telemetry } from "../../src/protocol/run-view.ts";
 
 const otherMiner = minerIdSchema.parse("ab".repeat(32));
+
+export const examplePlan: Plan = {
+  compression: noCompression,
+  bottleneckRank: null,
+  stepsPerEpoch: 16,
+  microbatchesInFlight: 4,
+  link: { upBytesPerSecond: 2.5e6, downBytesPerSecond: 12.5e6, roundTripMs: 40 },
+  tokensPerSecond: 1000,
+  efficiency: 0.5,
+  lossGapPercent: 2,
+  costs: [
+    {
+      part: "boundaries",
+      bytesPerToken: 1024,
+      bytesPerEpoch: 1 << 20,
+      uplinkShare: 0.4,
+      downlinkShare: 0.1,
+      lossGapPercent: 0,
+      measured: "nothing is rounded",
+    },
+  ],
+};
 
 export function exampleRun(change: Partial<RunView> = {}): RunView {
   return {
@@ -37,8 +60,17 @@ export function exampleRun(change: Partial<RunView> = {}): RunView {
     checkpoint: null,
     checkpointUpload: null,
     boundaryFormats: noCompression.boundary,
+    transmission: {
+      columns: 16,
+      forwardBytesPerToken: 64,
+      backwardBytesPerToken: 64,
+      boundaryRatio: 0.5,
+      mergeBytesPerParameter: 4,
+      exchangeBytesPerParameter: null,
+    },
     boundaries: [],
     alarms: [],
+    plan: { current: examplePlan, recommended: examplePlan },
     ...change,
   };
 }

@@ -2,6 +2,7 @@
 import { EventEmitter, once } from "node:events";
 import type { Miner, MinerActivity, MinerEvent, MinerOptions } from "../../src/miner/miner.ts";
 import { type RunId, runIdSchema } from "../../src/protocol/ids.ts";
+import { unmeasuredLink } from "../../src/protocol/link-report.ts";
 import type { MachineView, MinerState } from "../../src/protocol/local-api.ts";
 import type { OwnerCommand } from "../../src/protocol/owner-commands.ts";
 import type { TrafficLimits } from "../../src/transport/traffic/traffic.ts";
@@ -19,6 +20,7 @@ export class FakeMiner implements Miner {
     microbatchesInFlight: 0,
     trainingSeconds: 0,
   };
+  link: Miner["link"] = unmeasuredLink;
   work: Miner["work"] = null;
   workers: readonly number[] = [];
   opened = false;

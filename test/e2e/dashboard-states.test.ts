@@ -98,6 +98,7 @@ describe.skipIf(skipReason !== undefined)(named("the dashboard's states"), () =>
     const machine = page.getByRole("region", { name: "This machine" });
     await machine.getByText("12.4\u00a0GB, run 2.90\u00a0GB").waitFor();
     await machine.getByText("3.28 of 10").waitFor();
+    await machine.getByText("19.8 up, 96.8 down Mbit/s; 41 ms").waitFor();
     await page.getByRole("button", { name: "Limits" }).click();
     const upload = page.getByRole("spinbutton", { name: "Most to send" });
     expect(await upload.inputValue()).toBe("10");
@@ -113,6 +114,25 @@ describe.skipIf(skipReason !== undefined)(named("the dashboard's states"), () =>
     await machine.getByText("3.28 of 2.5").waitFor();
     const connection = { maxUploadMbps: 2.5, maxDownloadMbps: null, onMetered: "allow" };
     expect(fake.state.machine.connection).toEqual(connection);
+    expect(complaints).toEqual([]);
+  });
+
+  test("what a run sends is said, and where its numbers do not bear it", async () => {
+    const { run } = small.state;
+    if (!run) throw new Error("the fake network has a run");
+    const alarm = { stage: 1, epoch: 11, atMs: 0, kind: "runaway" } as const;
+    const { page, complaints } = await open({ ...small, state: { ...small.state, run: { ...run, alarms: [alarm] } } });
+    const panel = page.getByRole("region", { name: "What the run sends" });
+    await panel.getByText("int8 forward, int4 back").waitFor();
+    await panel.getByText("34 B forward, 18 B back".replaceAll(" B", "\u00a0B")).waitFor();
+    await panel.getByText("19.7 times").waitFor();
+    await panel.getByRole("table", { name: "What each part is expected to send" }).waitFor();
+    const boundaries = panel.getByRole("listitem");
+    expect(await boundaries.count()).toBe(run.stages.length - 1);
+    await boundaries.filter({ hasText: "Stage 1 to 2" }).filter({ hasText: "norm 1.31" }).waitFor();
+    await boundaries.filter({ hasText: "Stage 2 to 3" }).filter({ hasText: "The norm ran away in epoch 11" }).waitFor();
+    await page.screenshot({ path: "test-results/dashboard-compression.png", fullPage: true });
+    await expectAccessible(page);
     expect(complaints).toEqual([]);
   });
 

@@ -47,6 +47,7 @@ describe("tah, with a daemon", { timeout }, () => {
     ["run show", []],
     ["run show", ["demo"]],
     ["run placement", ["demo"]],
+    ["run plan", ["--preset", "25m", "--up-mbps", "10"]],
     ["run pause", ["demo"]],
     ["run resume", ["demo"]],
     ["run stop", ["demo"]],
@@ -96,7 +97,7 @@ describe("tah, with a daemon", { timeout }, () => {
 
   it("creates a run of text that lies beside the person, and asks before it deletes one", async () => {
     await tah("run", "create", "--preset", "tiny", "--data", "notes.txt", "--weight", "4");
-    const run = { preset: "tiny", weight: 4, replicas: 2, data: resolve("notes.txt") };
+    const run = { preset: "tiny", weight: 4, replicas: 2, compression: "auto", data: resolve("notes.txt") };
     expect(world.miner.commands).toEqual([{ type: "create-run", run }]);
     const refused = await tah("run", "delete", "demo");
     expect(refused.exitCode).toBe(exitCodes.usage);

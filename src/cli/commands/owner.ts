@@ -42,7 +42,7 @@ export function addOwnerCommands(run: Command, output: Output): void {
 
   const create = async (options: CreateOptions, from: string | undefined) => {
     const { id, weight, network } = options;
-    const run = { ...runOptionsOf(options), runId: id, weight };
+    const run = { ...runOptionsOf({ ...options, compression: options.compression ?? "auto" }), runId: id, weight };
     // On a network elsewhere a path means what it means there.
     const isHere = network === undefined;
     const data = isHere && run.data !== undefined ? resolve(run.data) : run.data;

@@ -1,12 +1,24 @@
 import type { Command } from "commander";
+import type { PresetName } from "../../compute/model/presets.ts";
 import { observeRuns } from "../../miner/session/observe.ts";
+import { planFor } from "../../network/auto-compression.ts";
 import { FailureError } from "../../protocol/failure.ts";
 import { type RunId, runIdSchema } from "../../protocol/ids.ts";
+import type { Plan } from "../../protocol/plan-view.ts";
 import type { RunDetails, RunSummary } from "../../protocol/run-view.ts";
 import { countText, durationText, lossText, runsText, runText } from "../formats.ts";
-import { type CommonOptions, networkUrlValue, valueParser, withCommonOptions } from "../option-types.ts";
+import {
+  type CommonOptions,
+  countValue,
+  networkUrlValue,
+  rateValue,
+  valueParser,
+  withCommonOptions,
+} from "../option-types.ts";
 import type { Output } from "../output.ts";
 import { placementReport, placementText } from "../placement-report.ts";
+import { planText } from "../plan-text.ts";
+import { presetOption } from "../run-options.ts";
 import { withDaemon } from "../with-daemon.ts";
 import { addOwnerCommands } from "./owner.ts";
 
@@ -16,6 +28,18 @@ const runIdValue = valueParser(runIdSchema);
 interface LookOptions extends CommonOptions {
   readonly network?: string;
 }
+
+interface PlanOptions extends CommonOptions {
+  readonly preset: PresetName;
+  readonly stages?: number;
+  readonly replicas: number;
+  readonly upMbps: number;
+  readonly downMbps: number;
+  readonly rttMs: number;
+}
+
+const homeLink = { upMbps: 20, downMbps: 100, rttMs: 40 };
+const bytesPerMegabit = 125_000;
 
 /** `tah run …`: the runs of the network that this computer's daemon takes part in, or of any that can be reached. Returns the group. */
 export function addRunCommands(program: Command, output: Output): Command {
@@ -44,6 +68,24 @@ export function addRunCommands(program: Command, output: Output): Command {
           retry: true,
         });
       output.result(report, placementText);
+    });
+
+  withCommonOptions(run.command("plan"))
+    .description("How a run would be compressed on given links, what that costs, and where it was measured.")
+    .addOption(presetOption().default("demo"))
+    .option("--stages <number>", "cut the model into so many stages", countValue)
+    .option("--replicas <number>", "miners per stage", countValue, 2)
+    .option("--up-mbps <number>", "of the slowest miner's link", rateValue, homeLink.upMbps)
+    .option("--down-mbps <number>", "likewise", rateValue, homeLink.downMbps)
+    .option("--rtt-ms <number>", "to the network and back", rateValue, homeLink.rttMs)
+    .action((options: PlanOptions) => {
+      const { preset, stages, replicas, upMbps, downMbps, rttMs } = options;
+      const link = {
+        upBytesPerSecond: upMbps * bytesPerMegabit,
+        downBytesPerSecond: downMbps * bytesPerMegabit,
+        roundTripMs: rttMs,
+      };
+      output.result<Plan>(planFor({ preset, stages, replicas }, link), planText);
     });
 
   addOwnerCommands(run, output);

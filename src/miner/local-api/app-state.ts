@@ -4,6 +4,7 @@
  */
 import type { AppChange } from "../../protocol/app-view.ts";
 import type { MinerId } from "../../protocol/ids.ts";
+import { unmeasuredLink } from "../../protocol/link-report.ts";
 import type { ActivityView, AppState, LogLine, MachineView, TrafficView } from "../../protocol/local-api.ts";
 import type { Telemetry } from "../../protocol/run-view.ts";
 import type { MinerActivity } from "../miner.ts";
@@ -30,6 +31,7 @@ const noTraffic: TrafficView = {
   runs: [],
   sentBytesPerSecond: 0,
   receivedBytesPerSecond: 0,
+  link: unmeasuredLink,
 };
 
 export function initialState(machine: MachineView): AppState {

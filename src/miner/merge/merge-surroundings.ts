@@ -4,8 +4,8 @@ import type { MinerId } from "../../protocol/ids.ts";
 import type { LogLine } from "../../protocol/local-api.ts";
 import type { MergeMessage } from "../../protocol/merge-messages.ts";
 import type { Partition } from "../../protocol/partitions.ts";
-import type { ByteLimits } from "../../transport/blob-fetch.ts";
 import type { PeerBlobs } from "../../transport/peer-blobs.ts";
+import type { ByteLimits } from "../../transport/wanted-blob.ts";
 import type { Place } from "../flow/place.ts";
 import type { Clock } from "../session/clock.ts";
 

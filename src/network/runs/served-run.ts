@@ -6,6 +6,7 @@ import { datasetBlobs } from "../dataset/prepare-dataset.ts";
 import type { RunDefinition } from "../orchestrator/core/definition.ts";
 import { reasonOf } from "../orchestrator/core/reason.ts";
 import { epochMembers, isLive } from "../orchestrator/core/replicas.ts";
+import { isNeeded } from "../orchestrator/core/start.ts";
 import { isAway, type RunState } from "../orchestrator/core/state.ts";
 import type { Orchestrator } from "../orchestrator/orchestrator.ts";
 import { UploadBudgets } from "./upload-budgets.ts";
@@ -71,6 +72,7 @@ export class ServedRun implements Employer {
 
   canRelease(minerId: MinerId): boolean {
     const { name } = this.state.phase;
+    if (name === "storing") return !isNeeded(this.state, minerId);
     return name === "waiting" || name === "preparing" || this.isAtRest || !this.trains(minerId);
   }
 

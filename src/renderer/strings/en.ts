@@ -1,7 +1,8 @@
 /** Every text of the dashboard, in English. Values come in already formatted. */
 
 import type { MinerState, ProcessView } from "../../protocol/local-api.ts";
-import type { Phase } from "../../protocol/run-view.ts";
+import type { PlanCost } from "../../protocol/plan-view.ts";
+import type { BoundaryAlarm, Phase } from "../../protocol/run-view.ts";
 import type { ConnectionLoss } from "../api/dashboard-api.ts";
 import type { ShownState } from "../features/network/network-view.ts";
 
@@ -98,6 +99,57 @@ export const english = {
     checkpoint: (epoch: string, tokens: string) => `epoch ${epoch}, ${tokens} tokens`,
     noCheckpoint: "none yet",
     staleness: (mean: string, most: string) => `${mean} on average, ${most} at most`,
+  },
+
+  compression: {
+    title: "What the run sends",
+    facts: {
+      formats: [
+        "Formats",
+        "How numbers cross from stage to stage in this epoch: activations forward, their gradients back.",
+      ],
+      channels: [
+        "Channels",
+        "Numbers for each token that cross: the model’s width, or what its bottleneck leaves of it.",
+      ],
+      perToken: ["Per token", "Bytes over each boundary between stages, forward and back."],
+      ratio: ["Less than bf16", "How much less that is than the full width in bf16, both ways together."],
+      merge: [
+        "Merges",
+        "What a replica’s contribution to a merge takes. In full precision it is 4 bytes for each parameter.",
+      ],
+      speed: [
+        "Expected speed",
+        "Of what the machines compute, how much their connections are expected to let through.",
+      ],
+      gap: ["Expected cost", "How much loss compressing is expected to cost, against the same training uncompressed."],
+      exchange: ["Steps", "What a replica sends of each optimizer step, where steps are averaged as well."],
+    } satisfies Record<string, readonly [string, string]>,
+    costs: "What each part is expected to send",
+    columns: { part: "Sent by a replica", perToken: "per token", perEpoch: "per epoch", uplink: "of its uplink" },
+    parts: {
+      boundaries: "Between stages",
+      exchange: "Steps",
+      merge: "Merges",
+      checkpoint: "Checkpoints",
+    } satisfies Record<PlanCost["part"], string>,
+    speed: (percent: string) => `${percent} of full speed`,
+    gap: (percent: string) => `${percent} % more loss`,
+    formats: (forward: string, backward: string) => `${forward} forward, ${backward} back`,
+    perToken: (forward: string, backward: string) => `${forward} forward, ${backward} back`,
+    ratio: (times: string) => `${times} times`,
+    perParameter: (bytes: string) => `${bytes} per parameter`,
+    noExchange: "not exchanged",
+    boundaries: "The boundaries between stages",
+    boundary: (from: string, to: string) => `Stage ${from} to ${to}`,
+    health: (rms: string, error: string) => `norm ${rms}, ${error} rounded away`,
+    alarm: (what: string, epoch: string) =>
+      `${what} in epoch ${epoch}; more bits were sent from then on, until it was calm`,
+    alarms: {
+      "not-finite": "Values that are no numbers",
+      runaway: "The norm ran away",
+      rounding: "Too much was rounded away",
+    } satisfies Record<BoundaryAlarm["kind"], string>,
   },
 
   runs: {
@@ -220,6 +272,7 @@ export const english = {
       ],
       upload: ["Upload", "Megabits per second that this machine sends now, and the most that it may."],
       download: ["Download", "Megabits per second that this machine receives now, and the most that it may."],
+      link: ["Line", "What the connection was seen to carry: up, down, and how long the way there and back takes."],
       inFlight: ["In flight", "Microbatches that this machine has begun and not finished."],
       memory: ["Memory", "Main memory that the daemon and its workers hold, and what they may use."],
       training: ["Training time", "Time spent training since the daemon started."],
@@ -228,6 +281,7 @@ export const english = {
     } satisfies Record<string, readonly [string, string]>,
     memory: (used: string, limit: string) => `${used} of ${limit}`,
     ofRun: (total: string, run: string) => `${total}, run ${run}`,
+    link: (up: string, down: string, milliseconds: string) => `${up} up, ${down} down Mbit/s; ${milliseconds} ms`,
     ofCap: (used: string, limit: string) => `${used} of ${limit}`,
     device: (cpu: string, cores: string, computing: string, precision: string) =>
       `${cpu}, ${cores} cores, ${computing} in ${precision}`,

@@ -75,11 +75,8 @@ export class BlobClient {
     await this.#retrying(signal, async () => {
       if (await this.#has(ref, signal)) return;
       const response = await this.#request(ref, { method: "PUT", body: bytes }, signal);
-      if (isFine(response)) response.resume();
-      else {
-        response.destroy(); // what is still on its way is not wanted
-        throw refusal(response, ref);
-      }
+      response.resume();
+      if (!isFine(response)) throw refusal(response, ref);
     });
     return ref;
   }

@@ -53,6 +53,7 @@ export class HttpTransfers {
       this.#traffic.wrote(headBytes);
     });
     request.setTimeout(answerMs, () => request.destroy(unreachable("the blob store does not answer")));
+    const begunAtMs = performance.now();
     // Whatever goes wrong shows in the answer, in its body, or in the lack of either.
     request.on("error", () => undefined);
     const answered: Promise<readonly IncomingMessage[]> = once(request, "response");
@@ -63,6 +64,11 @@ export class HttpTransfers {
     });
     if (response === undefined) throw unreachable("the blob store does not answer");
     this.#traffic.read(headBytes);
+    // Refused before the end of the body: the rest of it is not wanted.
+    response.once("end", () => request.writableFinished || request.destroy());
+    // What the store refuses it may not have taken.
+    if (body !== undefined && response.statusCode === 201)
+      this.#traffic.link.stored(body.length, performance.now() - begunAtMs);
     return response;
   }
 

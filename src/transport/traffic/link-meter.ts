@@ -4,14 +4,8 @@
  * longer. Up: marks (WebSocket pings) ride behind the data, and when they come back, all before them has arrived. Only stretches in
  * which data waited for the socket all the time say what the link can do. Down: what arrives in one go.
  */
+import type { LinkReport } from "../../protocol/link-report.ts";
 import type { BudgetClock } from "./byte-budget.ts";
-
-/** Null: nothing has shown it yet. */
-export interface LinkEstimate {
-  readonly upBytesPerSecond: number | null;
-  readonly downBytesPerSecond: number | null;
-  readonly roundTripMs: number | null;
-}
 
 /** A measurement counts for so long. */
 const memoryMs = 600_000;
@@ -56,7 +50,7 @@ export class LinkMeter {
     this.#clock = clock;
   }
 
-  get estimate(): LinkEstimate {
+  get estimate(): LinkReport {
     const nowMs = this.#clock.nowMs();
     for (const samples of [this.#up, this.#down, this.#roundTrips]) forgetBefore(samples, nowMs - memoryMs);
     return {

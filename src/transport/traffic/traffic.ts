@@ -3,9 +3,10 @@
  * its owner allows. Whoever writes or reads tells it, since a socket knows its bytes but not its packets.
  */
 import { maxChunkBytes } from "../../protocol/frames.ts";
+import type { LinkReport } from "../../protocol/link-report.ts";
 import { type BudgetClock, ByteBudget } from "./byte-budget.ts";
-import { type LinkEstimate, LinkMeter } from "./link-meter.ts";
-import { acknowledgementBytesOf, segmentsOf, wireBytes, wireBytesOf } from "./wire-bytes.ts";
+import { LinkMeter } from "./link-meter.ts";
+import { headerBytesOf, type PacketCount, packetsOfRead, packetsOfWrite } from "./wire-bytes.ts";
 
 /** The part of a socket that is counted; `node:net` has it. */
 export interface CountedSocket {
@@ -37,17 +38,19 @@ const unknownChunkBytes = 256 << 10;
 /** What waits in the socket: enough to keep it busy. */
 const chunksBuffered = 4;
 
+/** Of one direction: what was in the packets, and what they and their acknowledgements took besides. */
 interface Direction {
   bytes: number;
-  segments: number;
+  along: number;
+  against: number;
 }
 
 export class Traffic {
   readonly upload: ByteBudget;
   readonly download: ByteBudget;
   readonly link: LinkMeter;
-  readonly #sent: Direction = { bytes: 0, segments: 0 };
-  readonly #received: Direction = { bytes: 0, segments: 0 };
+  readonly #sent: Direction = { bytes: 0, along: 0, against: 0 };
+  readonly #received: Direction = { bytes: 0, along: 0, against: 0 };
   /** What has been counted of each open socket. */
   readonly #counted = new Map<CountedSocket, { sent: number; received: number }>();
 
@@ -71,8 +74,8 @@ export class Traffic {
   get totals(): TrafficTotals {
     for (const socket of this.#counted.keys()) this.#count(socket);
     return {
-      sentBytes: wireBytes(this.#sent, this.#received),
-      receivedBytes: wireBytes(this.#received, this.#sent),
+      sentBytes: Math.round(this.#sent.bytes + this.#sent.along + this.#received.against),
+      receivedBytes: Math.round(this.#received.bytes + this.#received.along + this.#sent.against),
     };
   }
 
@@ -88,21 +91,21 @@ export class Traffic {
 
   /** So much was written to a watched socket at once. */
   wrote(bytes: number): void {
-    this.#sent.segments += segmentsOf(bytes);
-    this.upload.spend(wireBytesOf(bytes));
-    this.download.spend(acknowledgementBytesOf(bytes));
+    const { along, against } = add(this.#sent, packetsOfWrite(bytes));
+    this.upload.spend(bytes + along);
+    this.download.spend(against);
   }
 
   /** So much arrived at a watched socket at once. */
   read(bytes: number): void {
-    this.#received.segments += segmentsOf(bytes);
+    const { along, against } = add(this.#received, packetsOfRead(bytes));
     this.link.arrived(bytes);
-    this.download.spend(wireBytesOf(bytes));
-    this.upload.spend(acknowledgementBytesOf(bytes));
+    this.download.spend(bytes + along);
+    this.upload.spend(against);
   }
 
   /** What the link can do, within what it may. */
-  get linkEstimate(): LinkEstimate {
+  get linkEstimate(): LinkReport {
     const { upBytesPerSecond, downBytesPerSecond, roundTripMs } = this.link.estimate;
     return {
       upBytesPerSecond: least(upBytesPerSecond, this.upload.bytesPerSecond),
@@ -131,6 +134,13 @@ export class Traffic {
     this.#received.bytes += received - counted.received;
     this.#counted.set(socket, { sent, received });
   }
+}
+
+function add(direction: Direction, packets: PacketCount): ReturnType<typeof headerBytesOf> {
+  const { along, against } = headerBytesOf(packets);
+  direction.along += along;
+  direction.against += against;
+  return { along, against };
 }
 
 function least(a: number | null, b: number | null): number | null {

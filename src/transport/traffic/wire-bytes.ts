@@ -1,8 +1,9 @@
 /**
  * What TCP and IP add to the bytes of a socket: a program can count only what it hands over, while a data plan and a home's line count
- * packets. The model: an MTU of 1500 bytes, IPv4 and TCP with timestamps (RFC 7323), and one acknowledgement for every second segment
- * (RFC 5681, section 4.2). Not modelled are retransmissions, the packets that open and close a connection, and what TLS adds (22 bytes
- * to a record of 16 KiB).
+ * packets. The model: an MTU of 1500 bytes, IPv4 and TCP with timestamps (RFC 7323). What is sent is acknowledged at every second
+ * segment (RFC 5681, section 4.2); what arrives likewise, but once for all that one read finds, as systems gather segments before they
+ * look at them. Not modelled are retransmissions, the packets that open and close a connection, and what TLS adds (22 bytes to a
+ * record of 16 KiB). `test/lab/homes/miner-traffic.test.ts` compares it with the counters of a line.
  */
 
 /** IPv4 20, TCP 20, timestamps 12. */
@@ -10,31 +11,29 @@ const headerBytes = 52;
 const segmentPayloadBytes = 1500 - headerBytes;
 const segmentsPerAcknowledgement = 2;
 
-/** Segments that one write, or one arrival, of `bytes` takes. */
-export function segmentsOf(bytes: number): number {
-  return Math.ceil(bytes / segmentPayloadBytes);
-}
-
-/** What one write, or one arrival, takes of its own direction. */
-export function wireBytesOf(bytes: number): number {
-  return bytes + segmentsOf(bytes) * headerBytes;
-}
-
-/** What acknowledging it takes of the other direction. */
-export function acknowledgementBytesOf(bytes: number): number {
-  return acknowledgementBytes(segmentsOf(bytes));
-}
-
-export interface DirectionCount {
-  readonly bytes: number;
+/** Of one direction. */
+export interface PacketCount {
   readonly segments: number;
+  /** That go the other way. */
+  readonly acknowledgements: number;
 }
 
-/** Of one direction, when so much went along it and so much along the other. */
-export function wireBytes(along: DirectionCount, against: DirectionCount): number {
-  return Math.round(along.bytes + along.segments * headerBytes + acknowledgementBytes(against.segments));
+/** What one write of so many bytes takes. */
+export function packetsOfWrite(bytes: number): PacketCount {
+  const segments = Math.ceil(bytes / segmentPayloadBytes);
+  return { segments, acknowledgements: segments / segmentsPerAcknowledgement };
 }
 
-function acknowledgementBytes(segments: number): number {
-  return (segments / segmentsPerAcknowledgement) * headerBytes;
+/** What took so many bytes here, when one read finds them. */
+export function packetsOfRead(bytes: number): PacketCount {
+  const { segments, acknowledgements } = packetsOfWrite(bytes);
+  return { segments, acknowledgements: Math.min(1, acknowledgements) };
+}
+
+/** What packets, next to their contents, take of their own direction, and what acknowledging them takes of the other one. */
+export function headerBytesOf({ segments, acknowledgements }: PacketCount): {
+  readonly along: number;
+  readonly against: number;
+} {
+  return { along: segments * headerBytes, against: acknowledgements * headerBytes };
 }

@@ -7,7 +7,7 @@
  * the next. No rule asks which event made it true, and so no order of events can slip between the rules.
  *
  * One file per phase states what begins it, what it records, when it is over, and who is left behind at its deadline.
- * This folder may import `protocol`, `placement` and the pure model layout of `compute`; nothing else.
+ * This folder may import `protocol`, `placement`, the pure `plan` and the pure model layout of `compute`; nothing else.
  */
 import { assertNever } from "../../../protocol/assert-never.ts";
 import type { SteerAction } from "../../../protocol/owner-commands.ts";

@@ -10,6 +10,7 @@ import type { BoundaryHealth } from "../../../protocol/messages.ts";
 import type { BoundaryFormats, RowFormat } from "../../../protocol/run-config.ts";
 import type { BoundaryAlarm } from "../../../protocol/run-view.ts";
 import type { RunDefinition } from "./definition.ts";
+import { wantedFormats } from "./planning.ts";
 import { type Replica, stageName } from "./state.ts";
 import type { Turn } from "./turn.ts";
 
@@ -69,7 +70,7 @@ export function watchFrom({ training, stages }: Pick<RunDefinition, "training" |
 
 /** An epoch is merged: what its replicas said decides what the next one sends. */
 export function watchBoundaries(turn: Turn, replicas: readonly (readonly Replica[])[]): void {
-  const { definition, epoch, boundaryWatch: before } = turn.state;
+  const { epoch, boundaryWatch: before } = turn.state;
   const last = replicas.map((ofStage) => healthOf(ofStage));
   const alarms = last.flatMap((health, stage): BoundaryAlarm[] => {
     const kind = health && alarmOf(health, before.formats.forward, before.history[stage] ?? []);
@@ -80,7 +81,7 @@ export function watchBoundaries(turn: Turn, replicas: readonly (readonly Replica
     return rms > 0 ? [...logs, Math.log(rms)].slice(-keptEpochs) : logs;
   });
   const watched = { ...before, last, history, alarms: [...before.alarms, ...alarms].slice(-keptAlarms) };
-  const configured = definition.training.compression.boundary;
+  const configured = wantedFormats(turn.state);
   turn.change({ boundaryWatch: alarms.length > 0 ? raised(watched, alarms) : calmed(watched, configured) });
   for (const { stage, kind } of alarms) turn.log("warning", `${stageName(turn.state, stage)}: ${words[kind]}.`);
   const { formats } = turn.state.boundaryWatch;
@@ -133,7 +134,7 @@ function withMoreBits(format: RowFormat): RowFormat {
 
 function calmed(watch: BoundaryWatch, configured: BoundaryFormats): BoundaryWatch {
   const calmEpochs = watch.calmEpochs + 1;
-  const enough = Math.min(mostCalmEpochs, firstCalmEpochs * 2 ** (watch.raises - 1));
+  const enough = watch.raises === 0 ? 0 : Math.min(mostCalmEpochs, firstCalmEpochs * 2 ** (watch.raises - 1));
   return { ...watch, calmEpochs, formats: calmEpochs >= enough ? configured : watch.formats };
 }
 

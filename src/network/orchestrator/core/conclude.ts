@@ -4,6 +4,7 @@ import { watchBoundaries } from "./boundary-watch.ts";
 import { modelParameters } from "./definition.ts";
 import { historyLimits, remember } from "./history.ts";
 import { confirmedOutliers } from "./merging.ts";
+import { reviewPlan } from "./planning.ts";
 import { isLive } from "./replicas.ts";
 import { measuredMembers } from "./speed.ts";
 import type { StageMerge } from "./stage-merge.ts";
@@ -47,6 +48,7 @@ export function concludeEpoch(turn: Turn): void {
     partitionsLost,
   };
   noteOutliers(turn, merges);
+  reviewPlan(turn);
   watchBoundaries(turn, state.replicas);
   const loss = trainLossNats === null ? "" : `, training loss ${trainLossNats.toFixed(3)} nats`;
   turn.log("info", `Epoch ${state.epoch} is merged: ${tokens} tokens so far, ${contributors} contributors${loss}.`);

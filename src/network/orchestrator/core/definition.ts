@@ -63,6 +63,8 @@ export const runDefinitionSchema = z.strictObject({
   firstCheckpoint: checkpointSchema.nullable().optional(),
   /** Where that was read, as the owner named it. */
   from: z.string().nullable().optional(),
+  /** What crosses boundaries follows from how the members' links are measured, rather than from `training`. */
+  adaptsCompression: z.boolean().optional(),
   /** Stages that the model is cut into. */
   stages: z.int().positive(),
   /** Replicas per stage that the start waits for, at most `gatherMs`. */

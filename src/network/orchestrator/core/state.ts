@@ -13,6 +13,7 @@ import type { StageNeed } from "../placement/placement.ts";
 import { stageNeeds } from "../placement/stage-needs.ts";
 import { type BoundaryWatch, watchFrom } from "./boundary-watch.ts";
 import { planStages, type RunDefinition, type StagePlan } from "./definition.ts";
+import { planFor, type RunPlan } from "./planning.ts";
 import type { StageMerge } from "./stage-merge.ts";
 import { type CheckpointUpload, keepingDeadlineMs, type StartingState, startFrom } from "./starting-state.ts";
 
@@ -46,6 +47,7 @@ export interface RunState {
   /** Of merged epochs: those that kept their previous value because nobody could average them. */
   readonly partitionsLost: number;
   readonly boundaryWatch: BoundaryWatch;
+  readonly plan: RunPlan;
   /** Micro-credits by miner. */
   readonly credits: Readonly<Record<MinerId, number>>;
   /** What the merged epochs earn that no checkpoint has yet: credited once one has. */
@@ -209,6 +211,7 @@ export function createRun(definition: RunDefinition, atMs: number): RunState {
     microbatchesLost: 0,
     partitionsLost: 0,
     boundaryWatch: watchFrom(definition),
+    plan: { ...planFor(definition, []), saidAtMs: null },
     credits: {},
     uncredited: [],
     start: startFrom(definition.firstCheckpoint ?? null, 0),

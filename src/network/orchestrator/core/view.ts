@@ -3,6 +3,7 @@ import type { ReplicaView, RunView, StageView } from "../../../protocol/run-view
 import { modelParameters } from "./definition.ts";
 import { reasonOf } from "./reason.ts";
 import type { Member, Replica, RunState } from "./state.ts";
+import { transmissionOf } from "./transmission.ts";
 
 export function viewOf(state: RunState): RunView {
   const { definition, phase } = state;
@@ -41,8 +42,10 @@ export function viewOf(state: RunState): RunView {
     checkpoint: state.checkpoint,
     checkpointUpload: uploadView(state),
     boundaryFormats: state.boundaryWatch.formats,
+    transmission: transmissionOf(definition, state.boundaryWatch.formats),
     boundaries: state.boundaryWatch.last.flatMap((health, stage) => (health === null ? [] : [{ stage, ...health }])),
     alarms: state.boundaryWatch.alarms,
+    plan: { current: state.plan.current, recommended: state.plan.recommended },
   };
 }
 

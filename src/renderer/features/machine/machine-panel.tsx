@@ -1,3 +1,4 @@
+import type { LinkReport } from "../../../protocol/link-report.ts";
 import { Facts } from "../../components/facts.tsx";
 import { Panel } from "../../components/panel.tsx";
 import { useAppState } from "../../state/store.ts";
@@ -31,6 +32,11 @@ export function MachinePanel() {
       </>
     );
   };
+  const line = ({ upBytesPerSecond, downBytesPerSecond, roundTripMs }: LinkReport) => {
+    const megabits = (measured: number | null) => (measured === null ? strings.unknown : format.megabits(measured));
+    const milliseconds = roundTripMs === null ? strings.unknown : format.tick(roundTripMs);
+    return texts.link(megabits(upBytesPerSecond), megabits(downBytesPerSecond), milliseconds);
+  };
   return (
     <Panel
       title={texts.title}
@@ -53,6 +59,7 @@ export function MachinePanel() {
           { text: figures.received, value: carried(traffic.total.receivedBytes, ofRun?.receivedBytes) },
           { text: figures.upload, value: rate(traffic.sentBytesPerSecond, connection.maxUploadMbps) },
           { text: figures.download, value: rate(traffic.receivedBytesPerSecond, connection.maxDownloadMbps) },
+          { text: figures.link, value: line(traffic.link), long: true },
           { text: figures.inFlight, value: format.count(activity.microbatchesInFlight) },
           {
             text: figures.memory,
