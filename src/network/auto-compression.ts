@@ -40,7 +40,7 @@ export function withPlan(
       exchange: options.exchange ?? exchangeNameOf(exchange),
       ...(options.exchange === undefined && exchange !== null && { exchangeLag: options.exchangeLag ?? exchange.lag }),
       stepsPerEpoch: options.stepsPerEpoch ?? stepsPerEpoch,
-      merge,
+      ...(options.mergeCodec === undefined && { merge }),
     }),
   };
 }

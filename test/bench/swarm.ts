@@ -36,7 +36,9 @@ const flags = readFlags(
     sequencesPerMicrobatch: count.optional(),
     microbatchesPerStep: count.optional(),
     stepsPerEpoch: count.optional(),
+    /** Of the swarm and, unless it is given one of its own, of the single process. */
     learningRate: z.coerce.number().positive().optional(),
+    centralisedLearningRate: z.coerce.number().positive().optional(),
     warmupSteps: count.optional(),
     precision: z.enum(["f32", "bf16"]).default("f32"),
     /** none: all share this computer's loopback, and nothing but the processor limits them. */
@@ -64,6 +66,7 @@ if (impossible !== null) {
   process.exit(0);
 }
 
+/** Of the single process. Swarms that exchange steps have a learning rate to go with it, unless one is asked for. */
 const training = trainingOf(runOptions("off"));
 const tokensPerEpoch =
   microbatchesInStep(replicas, training.microbatchesPerStep) *
@@ -86,7 +89,10 @@ try {
       courses.set(swarm, await swarm.train());
     }
   };
-  const centralised = await trainCentralised({ definition, text, sample, epochs, threads, precision, atHalf });
+  const { learningRate } = training;
+  const alone = { ...training, learningRate: flags.centralisedLearningRate ?? learningRate };
+  const options = { definition, training: alone, text, sample, epochs, threads, precision, atHalf };
+  const centralised = await trainCentralised(options);
   const result = async (swarm: BenchSwarm) => {
     const course = courses.get(swarm);
     if (course === undefined) throw new Error("the swarm was not measured");
@@ -105,6 +111,7 @@ try {
     training: definition.training,
     centralised: {
       threads,
+      learningRate: alone.learningRate,
       tokensPerSecond: rounded(tokensPerSecond(centralised.curve), 1),
       validationLossNats: centralised.curve.at(-1)?.validationLossNats,
       processorSeconds: rounded(centralised.processorSeconds, 2),
@@ -116,7 +123,7 @@ try {
     ...provenance(seed),
   });
 } finally {
-  for (const swarm of swarms) await swarm.close({ keep: flags.keep });
+  for (const swarm of swarms) await swarm.close();
 }
 
 function runOptions(compression: string): RunOptions {
@@ -131,12 +138,11 @@ function runOptions(compression: string): RunOptions {
     warmupSteps,
   };
   const changed = Object.fromEntries(Object.entries(changes).filter(([, value]) => value !== undefined));
-  const { options, merge } = parseCompression(compression, presets[preset].model.width);
-  const described: RunOptions = { preset, stages, replicas, seed, ...options };
-  return { ...described, training: { ...changed, compression: { ...trainingOf(described).compression, merge } } };
+  const compressed = parseCompression(compression, presets[preset].model.width);
+  return { preset, stages, replicas, seed, ...compressed, training: changed };
 }
 
 function open(compression: string): Promise<BenchSwarm> {
   const run = { ...runOptions(compression), tokens: epochs * tokensPerEpoch };
-  return BenchSwarm.open({ run, miners: stages * replicas, precision, line });
+  return BenchSwarm.open({ run, miners: stages * replicas, precision, line, keep: flags.keep });
 }

@@ -53,7 +53,9 @@ export function decodeShard(file: Uint8Array): TokenArray {
 /** The largest token id. A shard with ids beyond the model's vocabulary must not be trained on. */
 export function largestToken(tokens: TokenArray): number {
   let largest = 0;
-  for (const token of tokens) {
+  // By index: an iterator takes ten times as long, and a shard has a million tokens.
+  for (let i = 0; i < tokens.length; i++) {
+    const token = tokens[i] as number;
     if (token < 0) throw invalid("with a negative token");
     if (token > largest) largest = token;
   }

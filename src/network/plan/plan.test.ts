@@ -47,6 +47,15 @@ describe("a plan", () => {
     expect(gaps[0]).toBeGreaterThan(gaps.at(-1) ?? 0);
   });
 
+  it("keeps the bottlenecks that a model has, of whatever rank", () => {
+    const { model } = presets["100m"];
+    for (const rank of [3, 32, 100]) {
+      const bottleneck = { rank, hidden: 64, beforeLayers: [4, 8] };
+      const plan = planRun(request({ model: { ...model, bottleneck }, isNew: false }));
+      expect(plan.bottleneckRank).toBe(rank);
+    }
+  });
+
   it("says what every part costs, and where that was measured", () => {
     const { costs } = planRun(request());
     expect(costs.map(({ part }) => part)).toEqual(["boundaries", "exchange", "merge", "checkpoint"]);

@@ -95,9 +95,7 @@ function choicesFor({ model, training, stages, replicas, isNew }: PlanRequest): 
   // Sync mode is there to be the same as one process.
   const isExact = training.mode === "sync";
   const rank = model.bottleneck?.rank ?? null;
-  const boundaries = boundaryChoices.filter((choice) =>
-    isNew && rank === null ? choice.rank === null || choice.rank < model.width : choice.rank === rank,
-  );
+  const boundaries = rank === null ? choicesWithout(model.width, isNew) : choicesWith(rank);
   const canMerge = !isExact && replicas > 1;
   return (stages > 1 && !isExact ? boundaries : boundaryChoices.slice(0, 1)).flatMap((boundary) =>
     (canMerge ? exchangeChoices : exchangeChoices.slice(-1)).flatMap((exchange) =>
@@ -113,6 +111,18 @@ function choicesFor({ model, training, stages, replicas, isNew }: PlanRequest): 
       ),
     ),
   );
+}
+
+/** For a model without bottlenecks, which may get some if it is yet to be made. */
+function choicesWithout(width: number, isNew: boolean): readonly BoundaryChoice[] {
+  return boundaryChoices.filter(({ rank }) => rank === null || (isNew && rank < width));
+}
+
+/** For a model that has bottlenecks: what another rank costs was measured for no other. */
+function choicesWith(rank: number): readonly BoundaryChoice[] {
+  return boundaryChoices
+    .filter((choice) => choice.rank !== null)
+    .map((choice) => (choice.rank === rank ? choice : { ...choice, rank, measured: null }));
 }
 
 function planOf(request: PlanRequest, parameters: number, choice: Choice): Plan {

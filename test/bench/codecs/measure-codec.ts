@@ -7,7 +7,7 @@ import type { MeasuredCodec } from "./codec-list.ts";
 /** Each of so many numbers is an outlier, so many times as large. */
 const outlierEvery = 97;
 const outlierFactor = 20;
-const repeats = 15;
+const repeats = 50;
 /** Fresh draws of one row, of which the mean is taken. */
 const draws = 40_000;
 

@@ -2,15 +2,18 @@
  * One swarm to be measured: an orchestrator and miners, each a process as at people's homes, behind a link of its own where links are
  * emulated. It trains to its target while what is seen of it is written down at the end of every epoch.
  */
-import { type ChildProcess, fork } from "node:child_process";
+import { type ChildProcess, execFile, fork } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, linkSync, mkdirSync, mkdtempSync, openSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { z } from "zod";
 import { blobsFolder } from "../../../src/network/checkpoints/archive.ts";
 import type { RunDefinition } from "../../../src/network/orchestrator/core/definition.ts";
 import type { RunOptions } from "../../../src/network/run-options.ts";
+import { type TrafficView, trafficViewSchema } from "../../../src/protocol/local-api.ts";
 import type { Checkpoint, EpochRecord, RunUpdate, RunView } from "../../../src/protocol/run-view.ts";
 import { EmulatedHomes, type HomeCounters, type HomeLine, serverAddress } from "../../lab/homes/emulated-homes.ts";
 import { progress, rounded } from "../shared/report.ts";
@@ -24,6 +27,8 @@ export interface BenchSwarmOptions {
   readonly precision: "f32" | "bf16";
   /** Of each home; null: all miners and the orchestrator share this computer's loopback. */
   readonly line: HomeLine | null;
+  /** What it has written is left behind. */
+  readonly keep: boolean;
 }
 
 /** The swarm at one moment. Bytes and seconds are since it was started. */
@@ -46,10 +51,23 @@ export interface Course {
   readonly epochs: readonly Reading[];
   readonly checkpoints: readonly Checkpoint[];
   readonly microbatchesLost: number;
+  /** What the miners say that they have sent and received in all, beside what crossed their lines; null without emulated lines. */
+  readonly shown: readonly ShownTraffic[] | null;
 }
+
+export interface ShownTraffic {
+  readonly crossed: HomeCounters;
+  readonly shown: TrafficView["total"];
+}
+
+/** What an observer sees of it. */
+type SeenCourse = Omit<Course, "shown">;
 
 /** Without anything new from the run for so long, it stands still. */
 const patienceMs = 300_000;
+const tah = fileURLToPath(new URL("../../../src/cli/tah.ts", import.meta.url));
+const run = promisify(execFile);
+const statusSchema = z.object({ traffic: trafficViewSchema });
 const minerGraceMs = 5_000;
 
 export class BenchSwarm {
@@ -96,7 +114,7 @@ export class BenchSwarm {
     const startedAtMs = Date.now();
     for (let index = 0; index < this.#options.miners; index++) this.#startMiner(index);
     const observer = new Observer(this);
-    const course = Promise.withResolvers<Course>();
+    const course = Promise.withResolvers<SeenCourse>();
     let impatience: NodeJS.Timeout | undefined;
     this.#network.on("message", (message: NetworkProcessMessage) => {
       if (message.type !== "update") return;
@@ -107,7 +125,8 @@ export class BenchSwarm {
       if (observer.isFinished) observer.course(startedAtMs).then(course.resolve, course.reject);
     });
     try {
-      return await course.promise;
+      const seen = await course.promise;
+      return { ...seen, shown: await this.#shownTraffic() };
     } finally {
       clearTimeout(impatience);
       await Promise.all(this.#miners.map((miner) => miner.stop(minerGraceMs)));
@@ -138,8 +157,7 @@ export class BenchSwarm {
     }
   }
 
-  /** `keep`: what it has written is left behind. */
-  async close({ keep }: { readonly keep: boolean }): Promise<void> {
+  async close(): Promise<void> {
     process.off("exit", this.#abandon);
     await Promise.all(this.#miners.map((miner) => miner.stop(minerGraceMs)));
     const ended = once(this.#network, "exit");
@@ -148,8 +166,7 @@ export class BenchSwarm {
       await ended;
     }
     await this.#homes?.close();
-    if (keep) progress(`all logs and states are in ${this.folder}`);
-    else rmSync(this.folder, { recursive: true, force: true });
+    this.#tidy();
   }
 
   #startMiner(index: number): void {
@@ -157,7 +174,7 @@ export class BenchSwarm {
     const { precision } = this.#options;
     // One stage at each home, computed by one thread: so many share a few cores here.
     const device = ["--backend", "native", "--precision", precision, "--threads", "1", "--maximum-stages", "1"];
-    const state = join(this.folder, name);
+    const state = this.#stateFolder(index);
     const within = this.#homes?.homes[index]?.enter;
     const miner = new ServiceProcess({
       args: () => ["mine", "--network", this.#url, "--name", name, ...device, "--api-port", "0", "--state", state],
@@ -168,10 +185,35 @@ export class BenchSwarm {
     miner.start();
   }
 
+  #stateFolder(index: number): string {
+    return join(this.folder, `home-${index + 1}`);
+  }
+
+  async #shownTraffic(): Promise<Course["shown"]> {
+    const homes = this.#homes;
+    if (homes === null) return null;
+    const shown = await Promise.all(
+      homes.homes.map(({ enter: [program = "", ...entering] }, index) =>
+        run(program, [...entering, process.execPath, tah, "status", "--json", "--state", this.#stateFolder(index)]),
+      ),
+    );
+    const counters = await homes.counters();
+    return shown.flatMap(({ stdout }, index) => {
+      const crossed = counters[index];
+      const { traffic } = statusSchema.parse(JSON.parse(stdout.trim().split("\n").at(-1) ?? ""));
+      return crossed === undefined ? [] : [{ crossed, shown: traffic.total }];
+    });
+  }
+
   #end(): void {
     for (const miner of this.#miners) miner.kill();
     this.#network.kill("SIGKILL");
-    rmSync(this.folder, { recursive: true, force: true });
+    this.#tidy();
+  }
+
+  #tidy(): void {
+    if (this.#options.keep) progress(`all logs and states are in ${this.folder}`);
+    else rmSync(this.folder, { recursive: true, force: true });
   }
 }
 
@@ -244,7 +286,7 @@ class Observer {
     this.#checkpoints.push(checkpoint);
   }
 
-  async course(startedAtMs: number): Promise<Course> {
+  async course(startedAtMs: number): Promise<SeenCourse> {
     const training = await this.#training;
     if (training === null) throw new Error("the swarm finished without training");
     const epochs = await Promise.all(this.#epochs);

@@ -14,6 +14,7 @@ import { readManifest } from "../../../src/network/dataset/prepare-dataset.ts";
 import { planStages, type RunDefinition } from "../../../src/network/orchestrator/core/definition.ts";
 import { joinStages } from "../../../src/network/validator/join-stages.ts";
 import type { BlobHash } from "../../../src/protocol/ids.ts";
+import type { TrainingConfig } from "../../../src/protocol/run-config.ts";
 import type { Checkpoint } from "../../../src/protocol/run-view.ts";
 import { microbatchesInStep } from "../../../src/protocol/source-shares.ts";
 import { progress, rounded } from "../shared/report.ts";
@@ -48,6 +49,7 @@ export function validationSample({ manifest, shardOf }: RunText, sequenceLength:
 
 export interface CentralisedOptions {
   readonly definition: RunDefinition;
+  readonly training: TrainingConfig;
   readonly text: RunText;
   readonly sample: Sample;
   readonly epochs: number;
@@ -66,8 +68,8 @@ export interface CentralisedCourse {
 
 /** Epochs are only a way of counting: nothing is merged. The model has no bottlenecks, and nothing is compressed. */
 export async function trainCentralised(options: CentralisedOptions): Promise<CentralisedCourse> {
-  const { definition, text, sample, epochs, threads, precision, atHalf } = options;
-  const { training, minimumReplicas: replicas } = definition;
+  const { definition, training, text, sample, epochs, threads, precision, atHalf } = options;
+  const { minimumReplicas: replicas } = definition;
   const { bottleneck: _, ...model } = definition.model;
   const { stepsPerEpoch } = training;
   const engine = createEngine(openDevice);

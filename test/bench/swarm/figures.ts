@@ -4,7 +4,7 @@ import type { RunDefinition } from "../../../src/network/orchestrator/core/defin
 import type { MessageKind } from "../../../src/protocol/frames.ts";
 import type { LineCounters } from "../../lab/homes/emulated-homes.ts";
 import { mean, rounded } from "../shared/report.ts";
-import type { Course, Reading } from "./bench-swarm.ts";
+import type { Course, Reading, ShownTraffic } from "./bench-swarm.ts";
 import type { ProcessorSeconds } from "./processor-time.ts";
 
 /** A model after so many tokens and so many seconds of training. */
@@ -93,7 +93,10 @@ export interface TrafficFigures {
   readonly mergeCompression: number | null;
 }
 
-export function trafficFigures({ model, stages, minimumReplicas }: RunDefinition, course: Course): TrafficFigures {
+export function trafficFigures(
+  { model, stages, minimumReplicas }: Pick<RunDefinition, "model" | "stages" | "minimumReplicas">,
+  course: Course,
+): TrafficFigures {
   const { from, to, epochs } = steadySpan(course);
   const sent = (...kinds: readonly MessageKind[]) =>
     kinds.reduce((sum, kind) => sum + to.frameBytes[kind] - from.frameBytes[kind], 0);
@@ -169,6 +172,8 @@ export interface LineFigures {
   readonly bytesPerToken: number;
   /** Of the packets that were sent, by lines and by full queues. */
   readonly lostShare: number;
+  /** By which what miners show of their traffic differs from what crossed their lines: the worst of them, since the start. */
+  readonly shownDifferencePercent: { readonly up: number; readonly down: number };
 }
 
 /** What crossed the homes' lines, checkpoints and acknowledgements included; null without emulated ones. */
@@ -190,7 +195,16 @@ export function lineFigures(course: Course): LineFigures | null {
     downMbps: rates("down"),
     bytesPerToken: rounded(sum(crossed("up", "bytes")) / (to.tokens - from.tokens), 1),
     lostShare: rounded((all("lostPackets") + dropped) / (all("packets") + dropped), 5),
+    shownDifferencePercent: {
+      up: shownDifferencePercent(course, ({ crossed, shown }) => shown.sentBytes / crossed.up.bytes),
+      down: shownDifferencePercent(course, ({ crossed, shown }) => shown.receivedBytes / crossed.down.bytes),
+    },
   };
+}
+
+function shownDifferencePercent({ shown }: Course, ratio: (home: ShownTraffic) => number): number {
+  const differences = (shown ?? []).map((home) => 100 * (ratio(home) - 1));
+  return rounded(differences.toSorted((a, b) => Math.abs(b) - Math.abs(a))[0] ?? Number.NaN, 2);
 }
 
 function sum(values: readonly number[]): number {

@@ -6,7 +6,7 @@
  * Prints `ready FD …`: whoever may can enter them as /proc/PID/fd/FD. On `read` it prints a line of counters: bytes, packets, lost and
  * dropped packets of each home's way up, and again down. All is gone when this process ends, which it does when its input does.
  *
- * Linux only, as root. A TUN device in each namespace leads here; packets are moved on every half millisecond while there are any.
+ * Linux only, as root. A TUN device in each namespace leads here; packets are moved on every millisecond while there are any.
  */
 #include <poll.h>
 #include <sys/prctl.h>
@@ -26,7 +26,7 @@
 namespace homes {
 namespace {
 
-constexpr Nanoseconds kTick = 500'000;
+constexpr Nanoseconds kTick = 1'000'000;
 constexpr Nanoseconds kNanosecondsPerMicrosecond = 1000;
 /** 198.18.0.0/16: set aside for such tests by RFC 2544. */
 constexpr uint32_t kNetwork = 198u << 24 | 18u << 16, kNetmask = 0xffff0000;
