@@ -42,14 +42,14 @@ describe.skipIf(impossible !== null)(`an emulated home${skipped}`, () => {
     const emulated = await emulate([line, line]);
     await serverOf(emulated);
     const home = computerAt(emulated.homes[0]);
-    const uploadBytes = 4 << 20;
+    const uploadBytes = 6 << 20;
     const up = await home.call("upload", uploadBytes);
     expect(Math.abs(up.bitsPerSecond / (20e6 * contentsShare) - 1)).toBeLessThan(0.05);
     const [busy, idle] = await emulated.counters();
     expect(busy?.up.bytes).toBeGreaterThan(uploadBytes / contentsShare);
     expect(busy?.up.bytes).toBeLessThan((1.02 * uploadBytes) / contentsShare + 1500 * (busy?.up.droppedPackets ?? 0));
     expect(idle).toEqual({ up: nothing, down: nothing });
-    const down = await home.call("download", 16 << 20);
+    const down = await home.call("download", 32 << 20);
     expect(Math.abs(down.bitsPerSecond / (100e6 * contentsShare) - 1)).toBeLessThan(0.05);
   });
 

@@ -21,7 +21,10 @@ export interface StreamFigures {
   /** Of what arrived, and of what was sent. */
   readonly sha256: string;
   readonly sentSha256: string;
-  /** Of the second half, when TCP has found out what the line takes. */
+  /**
+   * Of the second half, when TCP has found out what the line takes: the median over pieces of it, so that a moment in which TCP recovers
+   * from a loss, or this computer does something else, is not taken for the line's speed.
+   */
   readonly bitsPerSecond: number;
 }
 
@@ -94,17 +97,34 @@ process.on("message", async ({ call, argument }: TrafficRequest) => {
 process.once("disconnect", () => process.exit(0));
 
 async function received(socket: Socket): Promise<Omit<StreamFigures, "sentSha256">> {
-  const pieces: { readonly bytes: Buffer; readonly atMs: number }[] = [];
-  for await (const bytes of socket.iterator({ destroyOnReturn: false }))
-    pieces.push({ bytes, atMs: performance.now() });
-  const all = Buffer.concat(pieces.map(({ bytes }) => bytes));
-  let counted = 0;
-  const half = pieces.find(({ bytes }) => {
-    counted += bytes.length;
-    return counted >= all.length / 2;
+  const pieces: Buffer[] = [];
+  const marks: Mark[] = [];
+  let bytes = 0;
+  for await (const piece of socket.iterator({ destroyOnReturn: false })) {
+    pieces.push(piece);
+    bytes += piece.length;
+    marks.push({ bytes, atMs: performance.now() });
+  }
+  return {
+    sha256: sha256(Buffer.concat(pieces)),
+    bitsPerSecond: usualRate(marks.filter((mark) => mark.bytes >= bytes / 2)),
+  };
+}
+
+interface Mark {
+  /** That had come by then. */
+  readonly bytes: number;
+  readonly atMs: number;
+}
+
+/** Between any mark and the one a quarter of them later. */
+function usualRate(marks: readonly Mark[]): number {
+  const quarter = Math.max(1, Math.floor(marks.length / 4));
+  const rates = marks.slice(quarter).map(({ bytes, atMs }, index) => {
+    const before = marks[index];
+    return before === undefined ? 0 : (8000 * (bytes - before.bytes)) / (atMs - before.atMs);
   });
-  const seconds = ((pieces.at(-1)?.atMs ?? 0) - (half?.atMs ?? 0)) / 1000;
-  return { sha256: sha256(all), bitsPerSecond: (8 * (all.length - counted)) / seconds };
+  return rates.toSorted((a, b) => a - b)[Math.floor(rates.length / 2)] ?? Number.NaN;
 }
 
 /** No two segments are alike. */
