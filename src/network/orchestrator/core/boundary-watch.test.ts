@@ -55,7 +55,7 @@ describe("a stage boundary", () => {
   it("raises an alarm when its norm runs away, after which both directions send more bits", () => {
     const run = new Run();
     run.epochs(6);
-    run.epoch({ ...sound, rms: 3 });
+    run.epoch({ ...sound, rms: 5 });
     expect(run.view.alarms).toMatchObject([{ stage: 0, epoch: 6, kind: "runaway" }]);
     expect(run.formats).toEqual({ forward: "int8", backward: "int4" });
     run.swarm.reach("training");
@@ -71,7 +71,7 @@ describe("a stage boundary", () => {
     const growing = new Run();
     for (let epoch = 0; epoch < 12; epoch++) growing.epoch({ ...sound, rms: 1.15 ** epoch });
     const scattering = new Run();
-    for (const rms of [1, 1.3, 0.8, 1.1, 0.9, 1.7, 1, 1.2]) scattering.epoch({ ...sound, rms });
+    for (const rms of [1, 1.3, 0.8, 1.1, 0.9, 1.7, 1, 2.5]) scattering.epoch({ ...sound, rms });
     for (const run of [starting, growing, scattering]) expect(run.view.alarms).toEqual([]);
   });
 

@@ -4,7 +4,7 @@
  *
  * A stage's norm runs away when it is further above the median of its own last epochs than six deviations, which are taken from the
  * median of the distances (Hampel 1974; 1.4826 makes it a normal distribution's deviation) and on a logarithmic scale, since norms
- * grow by factors. Steady growth, as in a run's first epochs, widens the deviation with it; and less than twice the median is no alarm.
+ * grow by factors. Steady growth, as in a run's first epochs, widens the deviation with it; and less than four times the median is no alarm.
  */
 import type { BoundaryHealth } from "../../../protocol/messages.ts";
 import type { BoundaryFormats, RowFormat } from "../../../protocol/run-config.ts";
@@ -34,7 +34,8 @@ const keptEpochs = 16;
 const fewestEpochs = 5;
 const alarmingDeviations = 6;
 const normalDeviation = 1.4826;
-const leastFactor = 2;
+/** A small model may well double its norm within few epochs when it has just begun. */
+const leastFactor = 4;
 /** Near 2⁴⁸, rows are not encoded any more (`src/compute/codec/rows.ts`). */
 const hugeRms = 2 ** 40;
 const keptAlarms = 50;
