@@ -5,13 +5,14 @@ import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, it } from "vitest";
 import { EmulatedHomes, type HomeLine, type Namespace } from "./emulated-homes.ts";
 import type { MinerCalls, MinerRequest } from "./miner-process.ts";
+import { takesRealTime, withRealTime } from "./real-time.ts";
 
 const impossible = await EmulatedHomes.impossibleBecause();
 const skipped = impossible === null ? "" : ` (skipped: ${impossible})`;
 const line: HomeLine = { upMbps: 20, downMbps: 100, roundTripMs: 40, jitterMs: 0, lossPercent: 0 };
 const bytesPerMegabit = 125_000;
 
-describe.skipIf(impossible !== null)(`a miner behind a home's line${skipped}`, () => {
+describe.skipIf(impossible !== null || takesRealTime)(withRealTime(`a miner behind a home's line${skipped}`), () => {
   const opened: (() => unknown)[] = [];
   afterEach(async () => {
     for (const close of opened.splice(0).reverse()) await close();
