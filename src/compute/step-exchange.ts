@@ -12,7 +12,7 @@
 import { type ExchangePart, exchangeParts } from "../protocol/exchange-messages.ts";
 import type { TrainingConfig, VectorCodec } from "../protocol/run-config.ts";
 import { MalformedPayloadError } from "./codec/malformed.ts";
-import { decodeVector, encodeVector } from "./codec/vector.ts";
+import { decodeVector, encodeVector, encodeWithFeedback } from "./codec/vector.ts";
 import type { Device, Slice } from "./kernels.ts";
 import { outliersAmong, type SliceContribution } from "./merge/average-slices.ts";
 import { rowsOf } from "./model/memory.ts";
@@ -88,11 +88,7 @@ export function createStepExchange(
   function encodePart({ from, length }: ExchangePart, values: Float32Array, seed: number): Uint8Array {
     const left = residual?.subarray(from, from + length);
     if (left === undefined) return encodeVector(values, codec, seed);
-    for (let i = 0; i < length; i++) values[i] = (values[i] as number) + (left[i] as number);
-    const payload = encodeVector(values, codec, seed);
-    const decoded = decodeVector(payload, length, buffer(1, length));
-    for (let i = 0; i < length; i++) left[i] = (values[i] as number) - (decoded[i] as number);
-    return payload;
+    return encodeWithFeedback(values, left, codec, seed, buffer(1, length)).payload;
   }
 
   /** Adds pᵢ − mean pⱼ to one part of the weights; returns the outliers. `decoded` is null for what does not decode. */

@@ -128,7 +128,7 @@ describe("error feedback", () => {
     for (let round = 0; round < 400; round++) {
       const values = normal(length, `round ${round}`, 0.3).map((value, i) => value + (direction[i] ?? 0));
       const before = Float32Array.from(residual);
-      const { payload, decoded } = encodeWithFeedback(values, residual, codec, round);
+      const { payload, decoded } = encodeWithFeedback(values.slice(), residual, codec, round);
       expect(decodeVector(payload, length)).toEqual(decoded);
       values.forEach((value, i) => {
         sent[i] = (sent[i] ?? 0) + (decoded[i] ?? 0);

@@ -97,20 +97,21 @@ function decoderOf(payload: Uint8Array, length: number): (values: Float32Array) 
 
 /**
  * Error feedback (Seide 2014; Karimireddy 2019, alg. 2): encodes values + residual, and keeps in `residual`, which is changed in place,
- * what of that was rounded away. `decoded` is what the receiver gets. Throws as `encodeVector`, with the residual as it was.
+ * what of that was rounded away. `values` are overwritten. `decoded`, into which it is written if given, is what the receiver gets.
+ * Throws as `encodeVector`, with the residual as it was.
  */
 export function encodeWithFeedback(
   values: Float32Array,
   residual: Float32Array,
   codec: VectorCodec,
   seed: number,
+  decoded: Float32Array = new Float32Array(values.length),
 ): { readonly payload: Uint8Array; readonly decoded: Float32Array } {
   if (residual.length !== values.length) throw new RangeError(`a residual of ${residual.length} for ${values.length}`);
-  const wanted = values.slice();
-  kernels.add(wanted, residual);
-  const payload = encodeVector(wanted, codec, seed);
-  const decoded = decodeVector(payload, values.length);
-  residual.set(wanted);
+  kernels.add(values, residual);
+  const payload = encodeVector(values, codec, seed);
+  decodeVector(payload, values.length, decoded);
+  residual.set(values);
   kernels.subtract(residual, decoded);
   return { payload, decoded };
 }
