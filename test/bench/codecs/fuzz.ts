@@ -4,7 +4,6 @@
  */
 import { MalformedPayloadError } from "../../../src/compute/codec/malformed.ts";
 import type { RowsShape } from "../../../src/compute/codec/rows.ts";
-import { decodeDelta, encodeDelta } from "../../../src/compute/codec/weights.ts";
 import { fillNormal, type Key, streamKey, threefry, type Words } from "../../../src/compute/random.ts";
 import { type MeasuredCodec, measuredCodecs } from "./codec-list.ts";
 
@@ -25,8 +24,6 @@ const shapes: readonly RowsShape[] = [
   { rows: 2, columns: 256 },
   { rows: 1, columns: 4200 },
 ];
-/** Zstd takes a hundred times as long as the others: so many cases for each of its own. */
-const casesPerDelta = 100;
 /** Numbers on either side of those that a decoder writes: they must stay as they are. */
 const margin = 16;
 const untouched = 12_345;
@@ -37,8 +34,8 @@ export function fuzz(cases: number, seed: number): FuzzResult {
   const counts = { decoded: 0, refused: 0, failed: 0 };
   let firstFailure: string | null = null;
   for (let index = 0; index < cases; index++) {
-    const target = random.oneOf(index % casesPerDelta === 0 ? targets.deltas : targets.payloads);
-    const other = random.oneOf(targets.payloads);
+    const target = random.oneOf(targets);
+    const other = random.oneOf(targets);
     const outcome = outcomeOf(target, tamperedWith(target.payload, other.payload, random));
     if (outcome === "decoded" || outcome === "refused") counts[outcome]++;
     else {
@@ -56,19 +53,8 @@ interface Target {
   decode(payload: Uint8Array): Float32Array;
 }
 
-function targetsFor(seed: number) {
-  const payloads = measuredCodecs.flatMap((codec) => shapes.map((shape) => payloadTarget(codec, shape, seed)));
-  const deltas = shapes.map(({ rows, columns }): Target => {
-    const values = numbers(rows * columns, seed);
-    const [payload = new Uint8Array()] = encodeDelta(values, null);
-    return {
-      name: `weights ${values.length}`,
-      payload,
-      // Weights come as they are, whatever they are: their hash says whether they are right.
-      decode: (chunk) => decodeDelta([chunk], null, values.length).fill(0),
-    };
-  });
-  return { payloads, deltas };
+function targetsFor(seed: number): readonly Target[] {
+  return measuredCodecs.flatMap((codec) => shapes.map((shape) => payloadTarget(codec, shape, seed)));
 }
 
 function payloadTarget(codec: MeasuredCodec, shape: RowsShape, seed: number): Target {

@@ -1,6 +1,7 @@
 /**
- * What an epoch starts from, and who has it: plain data, part of the run's state. Replicas hold the state that they merged; one of each stage copies it to its disk, for
- * those who join later, and puts it into the blob store while the epoch trains. `keeping.ts` sees to that.
+ * What an epoch starts from, and who has it: plain data, part of the run's state. Replicas hold the state that they merged; one of
+ * each stage copies it to its disk, for those who join later, and puts it into the blob store while the epoch trains. `keeping.ts`
+ * sees to that.
  */
 import type { BlobHash, BlobRef, MinerId } from "../../../protocol/ids.ts";
 import type { Checkpoint } from "../../../protocol/run-view.ts";
