@@ -12,6 +12,8 @@ import { type BlobHash, type BlobRef, blobHashSchema } from "../../protocol/ids.
 import { hashFile } from "./hash-file.ts";
 
 const unfinishedSuffix = ".part";
+/** Hashed and written at once: over a home's line an upload comes a few packets at a time. */
+const pieceBytes = 256 << 10;
 
 export interface FileBlobStoreOptions {
   /** Created when missing. */
@@ -173,12 +175,12 @@ export class FileBlobStore {
     try {
       const digest = createHash("sha256");
       let bytes = 0;
-      for await (const chunk of source) {
-        bytes += chunk.length;
+      for await (const piece of inPieces(source)) {
+        bytes += piece.length;
         if (bytes > this.maxBlobBytes)
           throw new FailureError("message-too-large", `A blob larger than ${this.maxBlobBytes} bytes.`);
-        digest.update(chunk);
-        await file.writeFile(chunk);
+        digest.update(piece);
+        await file.writeFile(piece);
       }
       if (digest.digest("hex") !== hash) throw new FailureError("blob-corrupt", `What came is not the blob ${hash}.`);
       await file.sync();
@@ -191,6 +193,24 @@ export class FileBlobStore {
   #path(hash: BlobHash): string {
     return join(this.#folder, hash);
   }
+}
+
+/** The same bytes, with small chunks gathered: a piece is overwritten by the next one. */
+async function* inPieces(source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const piece = new Uint8Array(pieceBytes);
+  let filled = 0;
+  for await (const chunk of source) {
+    if (filled + chunk.length > pieceBytes) {
+      yield piece.subarray(0, filled);
+      filled = 0;
+    }
+    if (chunk.length > pieceBytes) yield chunk;
+    else {
+      piece.set(chunk, filled);
+      filled += chunk.length;
+    }
+  }
+  yield piece.subarray(0, filled);
 }
 
 /** Makes a rename durable. Windows has no such call for folders, and no need of it. */
