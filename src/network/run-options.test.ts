@@ -73,6 +73,10 @@ describe("a run with bottlenecks", () => {
     expect(define({ bottleneck: 0 }).model).toEqual(model);
   });
 
+  it("has a quarter of the model's channels inside them unless it asks for others", () => {
+    expect(define({ bottleneck: 8 }).model.bottleneck?.hidden).toBe(model.width / 4);
+  });
+
   it("crosses in the formats that are asked for", () => {
     const { boundary } = define({ boundaryForward: "int8", boundaryBackward: "int4" }).training.compression;
     expect(boundary).toEqual({ forward: "int8", backward: "int4" });

@@ -134,9 +134,9 @@ function withBottlenecks(options: RunOptions, model: ModelConfig, stages: number
   return { ...plain, bottleneck: { rank, hidden: hidden ?? defaultHidden(plain), beforeLayers } };
 }
 
-/** The SwiGLUs of bottlenecks are half as wide as the model, unless something else is asked for. */
+/** The SwiGLUs of bottlenecks are a quarter as wide as the model, unless something else is asked for: wider ones learn no more (ADR 0009). */
 function defaultHidden({ width }: ModelConfig): number {
-  return Math.ceil(width / 2);
+  return Math.ceil(width / 4);
 }
 
 /**

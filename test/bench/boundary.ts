@@ -26,7 +26,7 @@ const flags = readFlags(
     stages: count.default(3),
     /** Channels of the bottlenecks; 0: all channels cross. */
     rank: z.coerce.number().int().nonnegative().default(32),
-    /** Channels inside them; half the width when left out. */
+    /** Channels inside them; a quarter of the width when left out. */
     hidden: count.optional(),
     forward: rowFormatSchema.default("int8"),
     backward: rowFormatSchema.default("int4"),
@@ -61,7 +61,7 @@ const plain: ModelConfig = {
 const stages = cutIntoStages(plain, flags.stages);
 const bottleneck = {
   rank: flags.rank,
-  hidden: flags.hidden ?? Math.ceil(flags.width / 2),
+  hidden: flags.hidden ?? Math.ceil(flags.width / 4),
   beforeLayers: stages.flatMap((stage) => (isFirstStage(stage) ? [] : [stage.fromLayer])),
 };
 const model: ModelConfig = flags.rank === 0 ? plain : { ...plain, bottleneck };
