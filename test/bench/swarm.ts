@@ -114,7 +114,9 @@ try {
       learningRate: alone.learningRate,
       tokensPerSecond: rounded(tokensPerSecond(centralised.curve), 1),
       validationLossNats: centralised.curve.at(-1)?.validationLossNats,
+      // As those of the swarm, without the first epoch.
       processorSeconds: rounded(centralised.processorSeconds, 2),
+      secondsPerMillionTokens: rounded((1e6 * centralised.processorSeconds) / ((epochs - 1) * tokensPerEpoch), 1),
       curve: centralised.curve,
     },
     compression: flags.compression,

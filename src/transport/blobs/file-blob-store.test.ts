@@ -38,6 +38,16 @@ describe("the network's blob store", () => {
     expect(Buffer.concat(await store.stream(hash, { start: 6, end: 10 }).toArray()).toString()).toBe("world");
   });
 
+  it("stores the same bytes in whatever pieces they come", async () => {
+    const pieceBytes = 256 << 10;
+    const sizes = [1, 4000, pieceBytes - 4001, 1, pieceBytes, pieceBytes + 1, 3, 0, 2 * pieceBytes, 5];
+    const chunks = sizes.map((bytes, index) => Buffer.alloc(bytes, index + 1));
+    const whole = Buffer.concat(chunks);
+    store.raiseLimit(whole.length);
+    const { hash } = await store.receive(hashBytes(whole), chunks);
+    expect(whole.equals(await store.get(hash))).toBe(true);
+  });
+
   it("refuses bytes with another hash, too many bytes and a broken upload, and leaves nothing behind", async () => {
     const hash = hashBytes(text("expected"));
     expect(await codeOf(store.receive(hash, [text("something else")]))).toBe("blob-corrupt");

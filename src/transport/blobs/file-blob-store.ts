@@ -200,7 +200,7 @@ async function* inPieces(source: AsyncIterable<Uint8Array> | Iterable<Uint8Array
   const piece = new Uint8Array(pieceBytes);
   let filled = 0;
   for await (const chunk of source) {
-    if (filled + chunk.length > pieceBytes) {
+    if (filled > 0 && filled + chunk.length > pieceBytes) {
       yield piece.subarray(0, filled);
       filled = 0;
     }
@@ -210,7 +210,7 @@ async function* inPieces(source: AsyncIterable<Uint8Array> | Iterable<Uint8Array
       filled += chunk.length;
     }
   }
-  yield piece.subarray(0, filled);
+  if (filled > 0) yield piece.subarray(0, filled);
 }
 
 /** Makes a rename durable. Windows has no such call for folders, and no need of it. */
