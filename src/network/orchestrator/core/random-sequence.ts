@@ -45,7 +45,11 @@ const miner = fc.nat({ max: miners - 1 });
 const hash = fc.constantFrom("a", "b").map(fakeHash);
 const blob = fc.record({ hash, bytes: fc.constantFrom(0, 4, 40_000) });
 const failure = { code: "compute-crashed", message: "crashed", action: "", retry: true } as const;
-const slice = fc.record({ partition: fc.nat({ max: 5 }), hash: fc.option(hash) });
+const slice = fc.record({
+  partition: fc.nat({ max: 5 }),
+  hash: fc.option(hash),
+  missing: fc.array(fc.nat({ max: 8 }), { maxLength: 3 }),
+});
 
 const forgery: fc.Arbitrary<Forgery> = fc.oneof(
   hash.map(
