@@ -280,10 +280,12 @@ function carryOut(swarm: FakeSwarm, command: Command): void {
   }
 }
 
-/** What the miner had to say, with other hashes. */
+/** What the miner had to say, with other hashes, or as if the first contributor's slices had been missing. */
 function lieOf(report: Report): Report {
   if (report.type === "reduced") {
-    const slices = report.slices.map((one) => ({ ...one, hash: fakeHash(`lie ${one.partition}`) }));
+    const slices = report.slices.map((one) =>
+      one.partition % 2 === 0 ? { ...one, hash: fakeHash(`lie ${one.partition}`) } : { ...one, missing: [0] },
+    );
     return { ...report, slices };
   }
   if (report.type === "ready" || report.type === "merged") return { ...report, weightsHash: fakeHash("lie") };
