@@ -11,8 +11,8 @@ import {
   encodeMessage,
   type GatewayMessage,
   maxClientMessageBytes,
-  reducedLimits,
   type Roster,
+  reducedLimits,
   rosterBytes,
 } from "./messages.ts";
 

@@ -61,9 +61,7 @@ function partsCounted(replicas: number, given: Fault, isLost: boolean): Readonly
         swarm.say(minerId, report.type === "reduced" ? reportOf(minerId, report, contributors, given) : report);
   expect(swarm.state.epoch).toBe(1);
   const [tokens = 0] = merge?.contributors.map((one) => one.tokens) ?? [];
-  const earned = swarm.state.uncredited.map(
-    (one) => [one.minerId, Math.round((one.tokens * count) / tokens)] as const,
-  );
+  const earned = swarm.state.uncredited.map((one) => [one.minerId, Math.round((one.tokens * count) / tokens)] as const);
   return new Map(earned);
 }
 

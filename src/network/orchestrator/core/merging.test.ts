@@ -119,7 +119,12 @@ describe("a partition", () => {
     const [first = "", , third = ""] = ownersOf(swarm, 0);
     const slices = [{ partition: 0, hash: fakeHash("lie"), missing: [] }];
     swarm.say(third as MinerId, { type: "reduced", at, slices, outliers: [] });
-    swarm.say(third as MinerId, { type: "reduced", at, slices: [{ partition: 99, hash: null, missing: [] }], outliers: [] });
+    swarm.say(third as MinerId, {
+      type: "reduced",
+      at,
+      slices: [{ partition: 99, hash: null, missing: [] }],
+      outliers: [],
+    });
     expect(swarm.state).toBe(before);
     swarm.answer(first as MinerId);
     const { partitions } = mergeOf(swarm);

@@ -1,9 +1,9 @@
 /** The butterfly merge, stage by stage: owners average partitions, replicas apply the averaged slices and must agree on the weights. */
 import { assertNever } from "../../../protocol/assert-never.ts";
+import { countedTokens } from "../../../protocol/counted-tokens.ts";
 import type { BlobHash, MinerId } from "../../../protocol/ids.ts";
 import type { ClientMessage } from "../../../protocol/messages.ts";
 import { mergeOrder, ownersPerPartition, partitionCount } from "../../../protocol/partitions.ts";
-import { countedTokens } from "./claims.ts";
 import { allOutOfStep } from "./keeping.ts";
 import { applyMessage, partitionsToReduce, reduceOf } from "./merge-commands.ts";
 import type { Next } from "./next.ts";
@@ -28,12 +28,7 @@ export function beginMerging(
   for (const { spec } of stages) askToReduce(turn, spec.index);
 }
 
-function beginStage(
-  state: RunState,
-  stage: number,
-  listed: readonly MinerId[],
-  plannedTokens: number,
-): StageMerge {
+function beginStage(state: RunState, stage: number, listed: readonly MinerId[], plannedTokens: number): StageMerge {
   const replicas = state.replicas[stage] ?? [];
   const indexes = new Map(replicas.map(({ minerId }, index) => [minerId, index]));
   const contributors = contributorsOf(replicas, plannedTokens);

@@ -1,7 +1,7 @@
 /** Replicas hand their contributions to the owners of the partitions; from then on those may outlive them. */
 import type { MinerId } from "../../../protocol/ids.ts";
 import type { ClientMessage } from "../../../protocol/messages.ts";
-import { mostTokensOf } from "./claims.ts";
+import { sourceShares } from "../../../protocol/source-shares.ts";
 import type { Next } from "./next.ts";
 import { everyLive, isLive, liveReplicas, stageWithout } from "./replicas.ts";
 import { memberOf, type PhaseOf, placeRef, type Replica, type RunState, stageName } from "./state.ts";
@@ -36,6 +36,19 @@ export function recordContribution(
       contribution: { manifest, tokens, lossSumNats, computeMs, boundary },
     });
   return true;
+}
+
+/**
+ * The most tokens that a replica can have trained in the epoch: the orchestrator sees no microbatch, but it dealt them out. A source
+ * has its share of every step; the other stages' replicas share all that the sources send, as `merging.ts` takes into account.
+ */
+function mostTokensOf({ definition, roster }: RunState, stage: number, minerId: MinerId, planned: number): number {
+  if (stage > 0) return planned;
+  const { sequenceLength, sequencesPerMicrobatch, microbatchesPerStep, stepsPerEpoch } = definition.training;
+  const { sources } = roster.announced;
+  const index = sources.findIndex((source) => source.minerId === minerId);
+  const microbatches = sourceShares(sources, microbatchesPerStep)[index]?.count ?? 0;
+  return microbatches * stepsPerEpoch * sequenceLength * sequencesPerMicrobatch;
 }
 
 function refuseClaim(turn: Turn, stage: number, minerId: MinerId, why: string): void {
