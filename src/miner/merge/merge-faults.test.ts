@@ -222,8 +222,10 @@ describe.each(codecs)("slices $name", ({ codec, parameters, tolerance }) => {
       const late = first(swarm.members).id;
       let isLinkBad = true;
       let contributed = 0;
-      swarm.fate = ({ to, kind }) =>
-        to === late && (kind === "merge" ? swarm.away.has(late) : isLinkBad) ? "drop" : "deliver";
+      swarm.fate = ({ to, kind }) => {
+        const isLost = (kind === "merge" && swarm.away.has(late)) || (kind === "blob-part" && isLinkBad);
+        return to === late && isLost ? "drop" : "deliver";
+      };
       swarm.away.add(late);
       onReports(swarm, (_, { type }) => {
         if (type === "contributed") contributed += 1;
