@@ -227,7 +227,9 @@ export class StepExchange {
   }
 
   #say(to: MinerId, step: number, type: "pending" | "gone"): void {
-    this.#send(to, encodeExchange({ ...this.#header(step), type }));
+    const { peers, react, signal } = this.#options;
+    const answer = encodeExchange({ ...this.#header(step), type });
+    react(() => this.#peer(to).answer(() => peers.send(to, "exchange", answer, signal)));
   }
 
   #send(to: MinerId, message: Uint8Array): void {
