@@ -40,7 +40,8 @@ export function concludeEpoch(turn: Turn): void {
   const tokens = state.tokens + sum(work[0]?.map((one) => one.tokens) ?? []);
   const trainLossNats = meanLossNats(contributionsOf(state.stages.length - 1));
   const partitionsLost = sum(merges.map(({ partitions }) => partitions.filter(({ hash }) => hash === null).length));
-  const contributors = new Set(merges.flatMap((merge) => merge.contributors.map(({ minerId }) => minerId))).size;
+  const merged = work.flat().filter((one) => one.tokens > 0);
+  const contributors = new Set(merged.map(({ minerId }) => minerId)).size;
   const finished = {
     epoch: state.epoch,
     tokens,
@@ -131,7 +132,7 @@ function noteOutliers(turn: Turn, merges: readonly StageMerge[]): void {
     }
 }
 
-/** Nobody could have these slices any more, though their owners had said that they have them; or they never said so. */
+/** Who said that it contributed, but whose slices could not be had: it handed them to nobody, or has a bad link. */
 function noteMissing(turn: Turn, work: readonly (readonly MergedWork[])[]): void {
   for (const [stage, ofStage] of work.entries())
     for (const { minerId, missing } of ofStage) {
