@@ -3,8 +3,9 @@ import { describe, expect, it } from "vitest";
 import { FailureError } from "../../protocol/failure.ts";
 import { hashBytes } from "../../protocol/identity.ts";
 import type { MinerId } from "../../protocol/ids.ts";
+import { decodeBody, mergeMessageSchema } from "../../protocol/merge-messages.ts";
 import type { ClientMessage } from "../../protocol/messages.ts";
-import { ownersPerPartition } from "../../protocol/partitions.ts";
+import { manifestOf, ownersPerPartition } from "../../protocol/partitions.ts";
 import type { VectorCodec } from "../../protocol/run-config.ts";
 import type { Fate } from "../../transport/memory-link.ts";
 import { fakeContributions, relativeError } from "./fake-contributions.ts";
@@ -215,6 +216,23 @@ describe.each(codecs)("slices $name", ({ codec, parameters, tolerance }) => {
       expect(missing.size).toBe(3);
       const served = { ...outcome, contributors: outcome.contributors.filter((one) => one !== cheat.id) };
       expect(relativeError(swarm, contributions, served)).toBeLessThan(tolerance);
+    });
+
+    it("that offers its slices and serves none holds nobody up for longer than one of them is waited for", async () => {
+      const { swarm, orchestrator } = swarmOf(3);
+      const cheat = first(swarm.members).id;
+      const { at } = swarm.place;
+      const said = { type: "contributed", at, computeMs: 0, lossSumNats: null, boundary: null } as const;
+      swarm.fate = ({ from, kind, body }) => {
+        const offer = from === cheat && kind === "merge" ? decodeBody(mergeMessageSchema, body) : null;
+        if (offer?.type === "offer") {
+          const { tokens, slices } = offer;
+          setImmediate(() => swarm.onReport(from, { ...said, tokens, manifest: manifestOf(slices) }));
+        }
+        return from === cheat && kind === "blob-part" ? "drop" : "deliver";
+      };
+      await orchestrator.merge();
+      expect(swarm.clock.nowMs()).toBeLessThan(40_000);
     });
 
     it("whose link is bad for a while is waited for before it is said to be missing", async () => {

@@ -40,6 +40,8 @@ export class Reducer {
   readonly #averaged = new Map<number, Promise<Averaged>>();
   readonly #done = new Map<number, Averaged>();
   readonly #lists = new Map<BlobHash, Promise<readonly BlobHash[] | null>>();
+  /** Contributors that were waited for in vain: once, or one of them would make this replica late with all that it averages. */
+  readonly #silent = new Set<MinerId>();
   readonly #offers: Offered[] = [];
 
   constructor(scope: MergeScope, here: ContributionsHere) {
@@ -121,19 +123,22 @@ export class Reducer {
     return list;
   }
 
-  /** Of a contributor that lives but is silent once more: it may have a bad link, and loses what it earned when it is said to be missing. */
-  async #fetch(ref: WantedBlob, contributor: MinerId, others: readonly MinerId[]): Promise<Uint8Array | null> {
+  /** Tries it again where a contributor lives but is silent: it may have a bad link, and loses what it earned when it is said to be missing. */
+  async #fetch(ref: WantedBlob, contributor: MinerId, replicas: readonly MinerId[]): Promise<Uint8Array | null> {
     const { peerBlobs, signal, isLive } = this.#scope;
+    const onWrong = namingLiars(this.#scope);
     for (let attempt = 1; ; attempt++) {
+      const others = replicas.filter((miner) => miner !== contributor);
+      const holders = this.#silent.has(contributor) ? others : [contributor, ...others];
       try {
-        return await peerBlobs.get(ref, inOrderOfHope(this.#scope, [contributor, ...others]), {
-          signal,
-          onWrong: namingLiars(this.#scope),
-        });
+        return await peerBlobs.get(ref, inOrderOfHope(this.#scope, holders), { signal, onWrong });
       } catch (error) {
         const failure = failureOf(error);
         if (signal.aborted || failure === undefined) throw error;
-        if (failure.code !== "timed-out" || attempt === mostFetches || !isLive(contributor)) return null;
+        const isSilent = failure.code === "timed-out";
+        if (isSilent && attempt < mostFetches && isLive(contributor) && !this.#silent.has(contributor)) continue;
+        if (isSilent) this.#silent.add(contributor);
+        return null;
       }
     }
   }
