@@ -2,10 +2,8 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { FailureError } from "../../protocol/failure.ts";
 import { hashBytes } from "../../protocol/identity.ts";
-import type { MinerId } from "../../protocol/ids.ts";
-import { decodeBody, mergeMessageSchema } from "../../protocol/merge-messages.ts";
 import type { ClientMessage } from "../../protocol/messages.ts";
-import { manifestOf, ownersPerPartition } from "../../protocol/partitions.ts";
+import { ownersPerPartition } from "../../protocol/partitions.ts";
 import type { VectorCodec } from "../../protocol/run-config.ts";
 import type { Fate } from "../../transport/memory-link.ts";
 import { fakeContributions, relativeError } from "./fake-contributions.ts";
@@ -30,9 +28,6 @@ function onReports(swarm: FakeSwarm, look: FakeSwarm["onReport"]): void {
     look(from, message);
   };
 }
-
-/** The manifest of no contribution. */
-const nothing = hashBytes(Buffer.from("nothing"));
 
 function first<T>(list: readonly T[]): T {
   const [one] = list;
@@ -183,75 +178,6 @@ describe.each(codecs)("slices $name", ({ codec, parameters, tolerance }) => {
       const outcome = await orchestrator.merge();
       expect(outcome.lost).toBe(0);
       expect(outcome.contributors).toContain(victim);
-      expect(relativeError(swarm, contributions, outcome)).toBeLessThan(tolerance);
-    });
-  });
-
-  describe("a contributor", () => {
-    /** Runs a merge; the partitions in which somebody said that it was missing, by each who said so. */
-    async function missingIn(swarm: FakeSwarm, orchestrator: FakeOrchestrator, index: number) {
-      const missing = new Map<MinerId, number[]>();
-      onReports(swarm, (from, message) => {
-        if (message.type !== "reduced") return;
-        const partitions = message.slices.flatMap((one) => (one.missing.includes(index) ? one.partition : []));
-        missing.set(from, [...(missing.get(from) ?? []), ...partitions]);
-      });
-      return { outcome: await orchestrator.merge(), missing };
-    }
-
-    it("that says so and hands nothing to anybody is said to be missing by all who looked for its slices", async () => {
-      const { swarm, contributions, orchestrator } = swarmOf(3);
-      const cheat = first(swarm.members);
-      const { onReport } = swarm;
-      swarm.onReport = (from, message) =>
-        onReport(
-          from,
-          from === cheat.id && message.type === "contributed" ? { ...message, manifest: nothing } : message,
-        );
-      const { outcome, missing } = await missingIn(swarm, orchestrator, 0);
-      for (const [from, partitions] of missing)
-        expect(partitions.toSorted()).toEqual(
-          orchestrator.partitions.filter(({ order }) => order.slice(0, 2).includes(from)).map(({ index }) => index),
-        );
-      expect(missing.size).toBe(3);
-      const served = { ...outcome, contributors: outcome.contributors.filter((one) => one !== cheat.id) };
-      expect(relativeError(swarm, contributions, served)).toBeLessThan(tolerance);
-    });
-
-    it("that offers its slices and serves none holds nobody up for longer than one of them is waited for", async () => {
-      const { swarm, orchestrator } = swarmOf(3);
-      const cheat = first(swarm.members).id;
-      const { at } = swarm.place;
-      const said = { type: "contributed", at, computeMs: 0, lossSumNats: null, boundary: null } as const;
-      swarm.fate = ({ from, kind, body }) => {
-        const offer = from === cheat && kind === "merge" ? decodeBody(mergeMessageSchema, body) : null;
-        if (offer?.type === "offer") {
-          const { tokens, slices } = offer;
-          setImmediate(() => swarm.onReport(from, { ...said, tokens, manifest: manifestOf(slices) }));
-        }
-        return from === cheat && kind === "blob-part" ? "drop" : "deliver";
-      };
-      await orchestrator.merge();
-      expect(swarm.clock.nowMs()).toBeLessThan(40_000);
-    });
-
-    it("whose link is bad for a while is waited for before it is said to be missing", async () => {
-      const { swarm, contributions, orchestrator } = swarmOf(3);
-      const late = first(swarm.members).id;
-      let isLinkBad = true;
-      let contributed = 0;
-      swarm.fate = ({ to, kind }) => {
-        const isLost = (kind === "merge" && swarm.away.has(late)) || (kind === "blob-part" && isLinkBad);
-        return to === late && isLost ? "drop" : "deliver";
-      };
-      swarm.away.add(late);
-      onReports(swarm, (_, { type }) => {
-        if (type === "contributed") contributed += 1;
-        if (contributed === 2 && swarm.away.delete(late)) swarm.clock.after(40_000, () => (isLinkBad = false));
-      });
-      const { outcome, missing } = await missingIn(swarm, orchestrator, 1);
-      expect(isLinkBad).toBe(false);
-      expect(missing.get(late)).toEqual([]);
       expect(relativeError(swarm, contributions, outcome)).toBeLessThan(tolerance);
     });
   });
