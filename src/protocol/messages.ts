@@ -64,7 +64,7 @@ export const boundaryHealthSchema = z.strictObject({
 export type BoundaryHealth = Readonly<z.infer<typeof boundaryHealthSchema>>;
 
 /** Of one `reduced`: slices, and contributors that are missing in all of these together. What is more goes into another one. */
-export const reducedLimits = { slices: 256, missing: 4096 };
+export const reducedLimits = { slices: 256, missing: 4096 } as const;
 
 const datasetSchema = z.strictObject({ manifest: blobRefSchema });
 

@@ -27,7 +27,7 @@ describe("a claim", () => {
       refusedClaims: 1,
       unreliable: true,
     });
-    expect(swarm.state.log.at(-1)?.text).toContain(`it claims ${share + 1} tokens of ${share} (1 such claims so far)`);
+    expect(swarm.state.log.at(-1)?.text).toContain(`it claims ${share + 1} tokens of ${share} (1 refused so far)`);
     swarm.finishEpoch();
     expect([earned(liar), earned(honest)]).toEqual([undefined, share]);
     expect(swarm.state.tokens).toBe(share);

@@ -54,7 +54,7 @@ function mostTokensOf({ definition, roster }: RunState, stage: number, minerId: 
 function refuseClaim(turn: Turn, stage: number, minerId: MinerId, why: string): void {
   const refusedClaims = (memberOf(turn.state, minerId)?.refusedClaims ?? 0) + 1;
   turn.changeMember(minerId, { refusedClaims });
-  turn.dropAsUnreliable(stage, minerId, `${why} (${refusedClaims} such claims so far).`);
+  turn.dropAsUnreliable(stage, minerId, `${why} (${refusedClaims} refused so far).`);
 }
 
 export function advanceUploading(state: RunState, phase: PhaseOf<"uploading">): Next | null {
