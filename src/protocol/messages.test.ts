@@ -12,6 +12,7 @@ import {
   type GatewayMessage,
   maxClientMessageBytes,
   type Roster,
+  reducedLimits,
   rosterBytes,
 } from "./messages.ts";
 
@@ -72,8 +73,8 @@ const clientMessages: readonly ClientMessage[] = [
     type: "reduced",
     at,
     slices: [
-      { partition: 0, hash },
-      { partition: 3, hash: null },
+      { partition: 0, hash, missing: [1, 4] },
+      { partition: 3, hash: null, missing: [] },
     ],
     outliers: [minerId],
   },
@@ -131,10 +132,14 @@ describe("a control message", () => {
   });
 
   test("with as many slices as one report may hold stays far below the limit", () => {
-    const slices = Array.from({ length: 256 }, (_, partition) => ({ partition: 65_536 - partition, hash }));
+    const slices = Array.from({ length: reducedLimits.slices }, (_, partition) => ({
+      partition: 65_536 - partition,
+      hash,
+      missing: Array.from({ length: reducedLimits.missing / reducedLimits.slices }, (_, index) => 300 + index),
+    }));
     const outliers = Array.from({ length: 64 }, () => minerId);
     const bytes = encodeMessage({ type: "reduced", at, slices, outliers });
-    expect(bytes.length).toBeLessThan(maxClientMessageBytes / 2);
+    expect(bytes.length).toBeLessThan((3 / 4) * maxClientMessageBytes);
     expect(decodeClientMessage(bytes)).toMatchObject({ slices });
   });
 

@@ -24,7 +24,7 @@ import { runSummarySchema, runUpdateSchema } from "./run-view.ts";
 export type { DeviceReport } from "./device-report.ts";
 
 /** Raised whenever an older peer could misunderstand a newer one. */
-export const protocolVersion = 3;
+export const protocolVersion = 4;
 /** A control message is small; anything longer is an attack or a bug. Sent the other way, an update may carry a whole run's history. */
 export const maxClientMessageBytes = 64 << 10;
 export const maxServerMessageBytes = 16 << 20;
@@ -62,6 +62,9 @@ export const boundaryHealthSchema = z.strictObject({
   relativeError: z.number().nonnegative(),
 });
 export type BoundaryHealth = Readonly<z.infer<typeof boundaryHealthSchema>>;
+
+/** Of one `reduced`: slices, and contributors that are missing in all of these together. What is more goes into another one. */
+export const reducedLimits = { slices: 256, missing: 4096 } as const;
 
 const datasetSchema = z.strictObject({ manifest: blobRefSchema });
 
@@ -130,13 +133,22 @@ export const clientMessageSchema = z.discriminatedUnion("type", [
     /** Of the stream that this replica sent on, the mean over the epoch's microbatches; null: it sent none on. */
     boundary: boundaryHealthSchema.nullable(),
   }),
-  /** Slices that this replica averaged, at most 256 at once. Null: it has the contributions of nobody. */
+  /**
+   * Slices that this replica averaged. `hash` null: it has the contributions of nobody. `missing`: whose slices nobody handed out, as
+   * indexes into the contributions that `reduce` listed, ascending.
+   */
   z.strictObject({
     type: z.literal("reduced"),
     at: placeRefSchema,
     slices: z
-      .array(z.strictObject({ partition: count, hash: blobHashSchema.nullable() }))
-      .max(256)
+      .array(
+        z.strictObject({
+          partition: count,
+          hash: blobHashSchema.nullable(),
+          missing: z.array(count).max(reducedLimits.missing).readonly(),
+        }),
+      )
+      .max(reducedLimits.slices)
       .readonly(),
     /** Contributors whose slices were left out as outliers or not finite, in any of these. */
     outliers: z.array(minerIdSchema).max(256).readonly(),

@@ -60,7 +60,12 @@ const validMessages: readonly ClientMessage[] = [
     computeMs: 1,
     boundary: null,
   },
-  { type: "reduced", at: oldEpoch, slices: [{ partition: 0, hash: blob.hash }], outliers: [fakeMiner(1)] },
+  {
+    type: "reduced",
+    at: oldEpoch,
+    slices: [{ partition: 0, hash: blob.hash, missing: [0] }],
+    outliers: [fakeMiner(1)],
+  },
   { type: "merged", at: oldEpoch, weightsHash: blob.hash },
   { type: "stored", at: oldEpoch, weights: blob, optimizer: blob },
   { type: "failed", at: oldEpoch, failure },

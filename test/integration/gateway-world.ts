@@ -159,7 +159,11 @@ export async function openGatewayWorld(options: Partial<GatewayOptions> = {}): P
       }
       for (const one of merged) {
         const { partitions } = await one.member.next("reduce");
-        const slices = partitions.map((partition) => ({ partition, hash: fakeHash(`slice ${partition}`) }));
+        const slices = partitions.map((partition) => ({
+          partition,
+          hash: fakeHash(`slice ${partition}`),
+          missing: [],
+        }));
         one.member.send({ type: "reduced", at: one.at, slices, outliers: [] });
         await one.member.next("apply");
         one.member.send({ type: "merged", at: one.at, weightsHash: one.state.weights.hash });

@@ -1,5 +1,11 @@
 /** The daemons' merge led by the orchestrator's core: `npm run bench -- merge` does the same with more replicas and longer vectors. */
 import { describe, expect, it } from "vitest";
+import { fakeContributions } from "../../src/miner/merge/fake-contributions.ts";
+import { FakeSwarm } from "../../src/miner/merge/fake-swarm.ts";
+import { hashBytes } from "../../src/protocol/identity.ts";
+import { decodeBody, mergeMessageSchema } from "../../src/protocol/merge-messages.ts";
+import { manifestOf } from "../../src/protocol/partitions.ts";
+import { CoreOrchestrator, mergePlace, mergeRun } from "../bench/merge/core-orchestrator.ts";
 import { measureMerge } from "../bench/merge/measure-merge.ts";
 
 describe("a merge that the core leads", () => {
@@ -27,4 +33,38 @@ describe("a merge that the core leads", () => {
     expect(partitions).toBe(5);
     expect(partitionsLost).toBeLessThanOrEqual(1);
   });
+
+  it("credits nothing to who says that it contributed what there is not, and everything to the others", async () => {
+    for (const replicas of [2, 3]) {
+      const { swarm, orchestrator } = swarmUnderCore(replicas);
+      const [cheat, ...honest] = swarm.members.map(({ id }) => id);
+      const { onReport } = swarm;
+      const manifest = hashBytes(Buffer.from("nothing"));
+      swarm.onReport = (from, message) =>
+        onReport(from, from === cheat && message.type === "contributed" ? { ...message, manifest } : message);
+      expect(await orchestrator.merge()).toMatchObject({ contributors: honest, lost: 0 });
+    }
+  });
+
+  it("credits nothing to who averages its own work in and hands it to nobody else", async () => {
+    const { swarm, orchestrator } = swarmUnderCore(3);
+    const [cheat, ...honest] = swarm.members.map(({ id }) => id);
+    const { at } = swarm.place;
+    swarm.fate = ({ from, kind, body }) => {
+      if (from !== cheat) return "deliver";
+      const offer = kind === "merge" ? decodeBody(mergeMessageSchema, body) : null;
+      if (offer?.type === "offer") {
+        const said = { at, tokens: offer.tokens, computeMs: 0, lossSumNats: null, boundary: null };
+        setImmediate(() => swarm.onReport(from, { ...said, type: "contributed", manifest: manifestOf(offer.slices) }));
+      }
+      return offer?.type === "offer" || kind === "blob-part" ? "drop" : "deliver";
+    };
+    expect(await orchestrator.merge()).toMatchObject({ contributors: honest, lost: 0 });
+  });
 });
+
+function swarmUnderCore(replicas: number) {
+  const { run, parameters } = mergeRun(replicas, 64, { kind: "f32" });
+  const swarm = new FakeSwarm(fakeContributions(replicas, parameters, 1), mergePlace(run));
+  return { swarm, orchestrator: new CoreOrchestrator(swarm, run) };
+}

@@ -1,25 +1,16 @@
 import { createHash } from "node:crypto";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { normalValues } from "../../../test/compute/normal-values.ts";
+import { magnitude } from "../../../test/compute/small-model.ts";
 import type { RowFormat } from "../../protocol/run-config.ts";
 import { NonFiniteError } from "../non-finite.ts";
-import { fillNormal, streamKey } from "../random.ts";
 import { MalformedPayloadError } from "./malformed.ts";
 import { decodeRows, encodeRows, type RowsShape, readRowFormat, rowPayloadBytes } from "./rows.ts";
 
 const seed = 20_261_127;
 const formats = ["f32", "bf16", "int8", "int4", "int2"] as const satisfies readonly RowFormat[];
 const rotating = ["int8", "int4", "int2"] as const;
-
-function normal(length: number, name: string, deviation = 1): Float32Array {
-  const values = new Float32Array(length);
-  fillNormal(values, streamKey(seed, name), deviation);
-  return values;
-}
-
-function norm(values: Float32Array): number {
-  return Math.hypot(...values);
-}
 
 function difference(a: Float32Array, b: Float32Array): Float32Array {
   return a.map((value, i) => value - (b[i] ?? Number.NaN));
@@ -51,7 +42,7 @@ const noises = fc.option(fc.integer({ min: 0, max: 2 ** 32 - 1 }));
 
 describe("rows", () => {
   it("cross as they are in f32", () => {
-    const values = normal(60, "values");
+    const values = normalValues(60, "values");
     expect(roundTrip(values, "f32", null, { rows: 5, columns: 12 })).toEqual(values);
     expect(rowPayloadBytes("f32", { rows: 5, columns: 12 })).toBe(8 + 240);
   });
@@ -73,9 +64,9 @@ describe("rows", () => {
     fc.assert(
       fc.property(rows, noises, (row, noise) => {
         const values = Float32Array.from(row);
-        const error = norm(difference(roundTrip(values, format, noise), values));
+        const error = magnitude(difference(roundTrip(values, format, noise), values));
         const most = mostError(format, row.length, noise !== null);
-        expect(error).toBeLessThanOrEqual((most + 0.01) * norm(values) + 2 ** -60 * row.length);
+        expect(error).toBeLessThanOrEqual((most + 0.01) * magnitude(values) + 2 ** -60 * row.length);
       }),
       { seed, numRuns: 500 },
     );
@@ -89,10 +80,10 @@ describe("rows", () => {
   ] as const)(
     "of normal numbers lose in %s what its bits are worth: %d, as gradients %d",
     (format, asActivations, asGradients) => {
-      const values = normal(64 * 256, "values");
+      const values = normalValues(64 * 256, "values");
       const shape = { rows: 64, columns: 256 };
       const lossOf = (noise: number | null) =>
-        norm(difference(roundTrip(values, format, noise, shape), values)) / norm(values);
+        magnitude(difference(roundTrip(values, format, noise, shape), values)) / magnitude(values);
       expect(lossOf(null)).toBeLessThan(asActivations);
       expect(lossOf(7)).toBeLessThan(asGradients);
     },
@@ -102,12 +93,12 @@ describe("rows", () => {
     const values = new Float32Array(3 * 40).fill(0.5, 40, 80);
     const decoded = roundTrip(values, format, null, { rows: 3, columns: 40 });
     expect([...decoded.subarray(0, 40), ...decoded.subarray(80)].every((value) => value === 0)).toBe(true);
-    expect(norm(decoded)).toBeGreaterThan(1);
+    expect(magnitude(decoded)).toBeGreaterThan(1);
   });
 
   it("have one payload for each input, the same on all machines", () => {
     const shape = { rows: 24, columns: 100 };
-    const values = normal(24 * 100, "pinned", 0.02);
+    const values = normalValues(24 * 100, "pinned", 0.02);
     const hashes = formats.map((format) => {
       const hash = createHash("sha256");
       for (const noise of [null, 12_345]) hash.update(encodeRows(values, shape, { format, noise }));
@@ -166,8 +157,8 @@ describe("gradients", () => {
   }
 
   const examples: readonly (readonly [string, Float32Array])[] = [
-    ["normal numbers", normal(columns, "gradient", 1e-3)],
-    ["an outlier among small ones", normal(columns, "small", 1e-5).map((value, i) => (i === 50 ? 1 : value))],
+    ["normal numbers", normalValues(columns, "gradient", 1e-3)],
+    ["an outlier among small ones", normalValues(columns, "small", 1e-5).map((value, i) => (i === 50 ? 1 : value))],
     ["equal numbers", new Float32Array(columns).fill(0.3)],
     ["a few that are not zero", Float32Array.from({ length: columns }, (_, i) => (i % 30 === 0 ? i - 40 : 0))],
   ];
@@ -175,7 +166,7 @@ describe("gradients", () => {
   describe.each(["bf16", "int8", "int4"] as const)("in %s", (format) => {
     it.each(examples)("average to themselves: %s", (_, values) => {
       const { mean, errors } = meanOf(values, format);
-      const length = norm(values);
+      const length = magnitude(values);
       // Five standard errors; and what f32 itself rounds away of sums as long as the row.
       mean.forEach((value, i) => {
         const most = 5 * (errors[i] ?? 0) + 2 ** -20 * length;
@@ -185,7 +176,7 @@ describe("gradients", () => {
   });
 
   it("in int2 average to themselves over rows, if not each row", () => {
-    const values = normal(2000 * 64, "gradients");
+    const values = normalValues(2000 * 64, "gradients");
     const decoded = roundTrip(values, "int2", 99, { rows: 2000, columns: 64 });
     let [along, square] = [0, 0];
     values.forEach((value, i) => {
@@ -193,13 +184,13 @@ describe("gradients", () => {
       square += value ** 2;
     });
     expect(Math.abs(along / square - 1)).toBeLessThan(0.002);
-    const { mean } = meanOf(normal(columns, "gradient"), "int2");
-    const error = norm(difference(mean, normal(columns, "gradient"))) / norm(mean);
+    const { mean } = meanOf(normalValues(columns, "gradient"), "int2");
+    const error = magnitude(difference(mean, normalValues(columns, "gradient"))) / magnitude(mean);
     expect(error).toBeLessThan(0.1);
   });
 
   it("have new signs in every row and for every seed", () => {
-    const row = normal(64, "row");
+    const row = normalValues(64, "row");
     const twice = Float32Array.from([...row, ...row]);
     const decoded = roundTrip(twice, "int2", 1, { rows: 2, columns: 64 });
     expect(decoded.subarray(0, 64)).not.toEqual(decoded.subarray(64));
@@ -211,7 +202,7 @@ describe("gradients", () => {
 
 describe("a payload", () => {
   const shape = { rows: 3, columns: 50 };
-  const values = normal(150, "payload");
+  const values = normalValues(150, "payload");
 
   it.each(formats)("in %s says what it is, and is as long as announced", (format) => {
     for (const noise of [null, 3]) {

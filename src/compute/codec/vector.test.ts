@@ -1,9 +1,10 @@
 import { createHash } from "node:crypto";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { normalValues } from "../../../test/compute/normal-values.ts";
+import { magnitude } from "../../../test/compute/small-model.ts";
 import type { VectorCodec } from "../../protocol/run-config.ts";
 import { NonFiniteError } from "../non-finite.ts";
-import { fillNormal, streamKey } from "../random.ts";
 import { MalformedPayloadError } from "./malformed.ts";
 import { decodeVector, encodeVector, encodeWithFeedback, vectorPayloadBytes } from "./vector.ts";
 
@@ -18,19 +19,9 @@ const compressing: readonly VectorCodec[] = [
 ];
 const codecs: readonly VectorCodec[] = [{ kind: "f32" }, ...compressing];
 
-function normal(length: number, name: string, deviation = 1): Float32Array {
-  const values = new Float32Array(length);
-  fillNormal(values, streamKey(seed, name), deviation);
-  return values;
-}
-
-function norm(values: Float32Array): number {
-  return Math.hypot(...values);
-}
-
 function lossOf(values: Float32Array, codec: VectorCodec): number {
   const decoded = decodeVector(encodeVector(values, codec, 5), values.length);
-  return norm(values.map((value, i) => value - (decoded[i] ?? Number.NaN))) / norm(values);
+  return magnitude(values.map((value, i) => value - (decoded[i] ?? Number.NaN))) / magnitude(values);
 }
 
 const vectors = fc.integer({ min: 1, max: 600 }).chain((length) => {
@@ -41,7 +32,7 @@ const vectors = fc.integer({ min: 1, max: 600 }).chain((length) => {
 
 describe("a vector", () => {
   it("in f32 is its bytes and nothing else", () => {
-    const values = normal(100, "values");
+    const values = normalValues(100, "values");
     expect(encodeVector(values, { kind: "f32" }, 9)).toEqual(new Uint8Array(values.buffer));
     expect(decodeVector(new Uint8Array(values.buffer), 100)).toEqual(values);
   });
@@ -49,7 +40,7 @@ describe("a vector", () => {
   it("that is too short to compress stays as it is", () => {
     for (const codec of codecs)
       for (const length of [0, 1, 31]) {
-        const values = normal(length, "short");
+        const values = normalValues(length, "short");
         expect(encodeVector(values, codec, 9)).toEqual(new Uint8Array(values.buffer));
       }
   });
@@ -63,7 +54,7 @@ describe("a vector", () => {
     [{ kind: "top-k", share: 0.03 }, 118, 0.9],
     [{ kind: "top-k", share: 0.01 }, 285, 0.96],
   ] as const)("as %j takes a part of its bytes and loses a part of itself: %d, %d", (codec, ratio, loss) => {
-    const values = normal(100_000, "values", 1e-4);
+    const values = normalValues(100_000, "values", 1e-4);
     expect((4 * values.length) / encodeVector(values, codec, 5).length).toBeGreaterThan(ratio);
     expect(lossOf(values, codec)).toBeLessThan(loss);
   });
@@ -72,14 +63,14 @@ describe("a vector", () => {
     fc.assert(
       fc.property(vectors, (numbers) => {
         const values = Float32Array.from(numbers);
-        if (norm(values) > 1e-6) expect(lossOf(values, codec)).toBeLessThanOrEqual(1);
+        if (magnitude(values) > 1e-6) expect(lossOf(values, codec)).toBeLessThanOrEqual(1);
       }),
       { seed, numRuns: 500 },
     );
   });
 
   it("as top-k keeps its largest numbers where they are", () => {
-    const values = normal(4096, "noise", 1e-3);
+    const values = normalValues(4096, "noise", 1e-3);
     const large = [0, 1, 77, 2048, 4000, 4094, 4095];
     for (const place of large) values[place] = place % 2 === 0 ? 3 : -3;
     const decoded = decodeVector(encodeVector(values, { kind: "top-k", share: 7 / 4096 }, 0), 4096);
@@ -89,7 +80,7 @@ describe("a vector", () => {
   });
 
   it("has one payload for each input and seed, the same on all machines", () => {
-    const values = normal(10_001, "pinned", 0.02);
+    const values = normalValues(10_001, "pinned", 0.02);
     const hashes = codecs.map((codec) => {
       const payload = encodeVector(values, codec, 12_345);
       return [JSON.stringify(codec), createHash("sha256").update(payload).digest("hex").slice(0, 16)];
@@ -123,10 +114,10 @@ describe("error feedback", () => {
     const residual = new Float32Array(length);
     const sent = new Float64Array(length);
     const meant = new Float64Array(length);
-    const direction = normal(length, "direction");
+    const direction = normalValues(length, "direction");
     let farthest = 0;
     for (let round = 0; round < 400; round++) {
-      const values = normal(length, `round ${round}`, 0.3).map((value, i) => value + (direction[i] ?? 0));
+      const values = normalValues(length, `round ${round}`, 0.3).map((value, i) => value + (direction[i] ?? 0));
       const before = Float32Array.from(residual);
       const { payload, decoded } = encodeWithFeedback(values.slice(), residual, codec, round);
       expect(decodeVector(payload, length)).toEqual(decoded);
@@ -137,11 +128,11 @@ describe("error feedback", () => {
       expect(Math.abs((residual[9] ?? 0) - ((before[9] ?? 0) + (values[9] ?? 0) - (decoded[9] ?? 0)))).toBeLessThan(
         1e-5,
       );
-      farthest = Math.max(farthest, norm(residual));
+      farthest = Math.max(farthest, magnitude(residual));
     }
     // What is owed stays bounded while what was sent grows: here to 400 times the direction.
     const owed = Math.hypot(...meant.map((value, i) => value - (sent[i] ?? 0)));
-    expect(owed).toBeCloseTo(norm(residual), 1);
+    expect(owed).toBeCloseTo(magnitude(residual), 1);
     expect(farthest / Math.hypot(...meant)).toBeLessThan(codec.kind === "top-k" ? 0.5 : 0.01);
   });
 
@@ -159,7 +150,7 @@ describe("the payload of a vector", () => {
 
   it.each(codecs)("as %j is as long as announced", (codec) => {
     for (const length of lengths)
-      for (const values of [normal(length, "any"), new Float32Array(length)]) {
+      for (const values of [normalValues(length, "any"), new Float32Array(length)]) {
         const { least, most } = vectorPayloadBytes(codec, length);
         const payload = encodeVector(values, codec, 1);
         expect(payload.length).toBeGreaterThanOrEqual(least);
@@ -169,7 +160,7 @@ describe("the payload of a vector", () => {
   });
 
   it.each(codecs)("as %j is refused for a vector of another length, and cut short or drawn out", (codec) => {
-    const payload = encodeVector(normal(300, "any"), codec, 1);
+    const payload = encodeVector(normalValues(300, "any"), codec, 1);
     for (const length of [0, 1, 200, 500, 100_000, 2 ** 33])
       expect(() => decodeVector(payload, length)).toThrow(MalformedPayloadError);
     for (const bytes of [payload.subarray(0, -1), payload.subarray(0, 5), Uint8Array.of(...payload, 0)])
@@ -182,7 +173,7 @@ describe("the payload of a vector", () => {
   });
 
   it.each(compressing)("as %j that was tampered with gives finite numbers or is refused", (codec) => {
-    const whole = encodeVector(normal(5000, "any"), codec, 1);
+    const whole = encodeVector(normalValues(5000, "any"), codec, 1);
     const changes = fc.array(fc.tuple(fc.nat(), fc.nat(255)), { minLength: 1, maxLength: 6 });
     fc.assert(
       fc.property(changes, fc.nat(3), (bytes, cut) => {

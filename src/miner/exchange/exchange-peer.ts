@@ -9,6 +9,8 @@ const shortestPatienceMs = 10_000;
 const longestPatienceMs = 60_000;
 /** How often a peer is sent the same part again. */
 const mostResends = 4;
+/** Who asks faster than its answers leave may ask again: it cannot pile them up here. */
+const mostAnswersUnderWay = 4;
 
 export class ExchangePeer {
   /** Messages that came from it. */
@@ -20,6 +22,7 @@ export class ExchangePeer {
   readonly #delays = new RoundTrip();
   #slowestMs = 0;
   readonly #resends = new Map<string, number>();
+  #answersUnderWay = 0;
 
   heard(): void {
     this.news += 1;
@@ -52,6 +55,17 @@ export class ExchangePeer {
     const resends = this.#resends.get(key) ?? 0;
     this.#resends.set(key, resends + 1);
     return resends < mostResends;
+  }
+
+  /** Sends it an answer, unless several are still on their way to it. */
+  async answer(send: () => Promise<void>): Promise<void> {
+    if (this.#answersUnderWay === mostAnswersUnderWay) return;
+    this.#answersUnderWay += 1;
+    try {
+      await send();
+    } finally {
+      this.#answersUnderWay -= 1;
+    }
   }
 
   /** Steps before this one are over. */

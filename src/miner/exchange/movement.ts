@@ -2,11 +2,11 @@
 import type { MovedMessage } from "../../protocol/exchange-messages.ts";
 import { FailureError } from "../../protocol/failure.ts";
 
-/** What a movement of this stage can be at most: nothing else is kept. */
+/** What a movement of one replica can be at most: nothing else is kept. */
 export interface MovementLimits {
   /** For each part, the fewest and the most bytes of its payload. */
   readonly parts: readonly { readonly least: number; readonly most: number }[];
-  /** The most tokens that a step can have. */
+  /** The most tokens that it can have stepped on. */
   readonly tokens: number;
 }
 
@@ -41,7 +41,7 @@ export class Movement {
   }
 }
 
-/** Throws `FailureError` (unexpected-message) unless the message can be part of a movement of this stage. */
+/** Throws `FailureError` (unexpected-message) unless the message can be part of such a movement. */
 export function checkMoved({ tokens, part, parts, payload }: MovedMessage, limits: MovementLimits): void {
   if (parts === 0) return;
   const limit = limits.parts[part];

@@ -141,6 +141,24 @@ describe.each([0, 1] as const)("an exchange at every step, with a lag of %i", (l
     expect(new Set(rest.map((member) => shared(swarm, member))).size).toBe(1);
   });
 
+  it("drops what a source moved on more tokens than its share of the step has, and says so", async () => {
+    const swarm = new FakeSwarm(1, 2, exchanging(lag));
+    const [liar, honest] = swarm.members;
+    if (liar === undefined || honest === undefined) throw new Error("two replicas");
+    swarm.network.fate = (message) => {
+      const moved = exchanged(message);
+      const tokensOffset = 12;
+      if (message.from === liar.id && moved?.type === "moved" && moved.parts > 0)
+        new DataView(message.body.buffer, message.body.byteOffset).setUint32(tokensOffset, 2 * moved.tokens, true);
+      return "deliver";
+    };
+    await swarm.prepare();
+    swarm.start();
+    await trainToTheEnd(swarm);
+    expect(averaged(swarm, honest)).toEqual([1, 1, 1, 1]);
+    expect(honest.log.join()).toMatch(/Dropped message 1, from .*: a movement on \d+ tokens/);
+  });
+
   it("drops what others than the stage's replicas say, and what no movement of the stage can be", async () => {
     const swarm = new FakeSwarm(2, 2, exchanging(lag));
     const [victim, peer, ...others] = swarm.members;

@@ -22,12 +22,11 @@ import {
 import { FailureError } from "../../protocol/failure.ts";
 import type { MinerId } from "../../protocol/ids.ts";
 import type { Compression } from "../../protocol/run-config.ts";
-import { microbatchesInStep } from "../../protocol/source-shares.ts";
 import type { EpochOptions } from "../flow/epoch.ts";
-import { tokensPerMicrobatch } from "../flow/place.ts";
 import { exchangeGroup } from "./exchange-group.ts";
 import { ExchangePeer, Patience } from "./exchange-peer.ts";
 import { checkMoved, Movement, type MovementLimits } from "./movement.ts";
+import { mostTokensOf, withCountedTokens } from "./step-tokens.ts";
 
 /** What this replica moved in a step, as it is sent. */
 interface OwnMovement {
@@ -58,7 +57,7 @@ const keptSteps = 2;
 export class StepExchange {
   readonly #options: EpochOptions;
   readonly #lag: 0 | 1;
-  readonly #limits: MovementLimits;
+  readonly #partLimits: MovementLimits["parts"];
   readonly #peers = new Map<MinerId, ExchangePeer>();
   readonly #own = new Map<number, OwnMovement>();
   readonly #rounds = new Map<number, Round>();
@@ -70,15 +69,10 @@ export class StepExchange {
 
   constructor(options: EpochOptions, exchange: NonNullable<Compression["exchange"]>) {
     const { place, routes, signal } = options;
-    const { microbatchesPerStep, maximumStaleness } = place.training;
-    const inStep = microbatchesInStep(routes.sources.length, microbatchesPerStep);
     const parts = exchangeParts(stageLayout(place.model, place.stage).length);
     this.#options = options;
     this.#lag = exchange.lag;
-    this.#limits = {
-      parts: parts.map(({ length }) => vectorPayloadBytes(exchange.codec, length)),
-      tokens: inStep * (1 + maximumStaleness) * tokensPerMicrobatch(place),
-    };
+    this.#partLimits = parts.map(({ length }) => vectorPayloadBytes(exchange.codec, length));
     routes.onChange(() => this.#changed());
     signal.addEventListener("abort", () => this.#changed(), { once: true });
   }
@@ -127,7 +121,7 @@ export class StepExchange {
 
   #takeIn(from: MinerId, message: MovedMessage): void {
     const { step } = message;
-    checkMoved(message, this.#limits);
+    checkMoved(message, { parts: this.#partLimits, tokens: mostTokensOf(this.#options, from) });
     const peer = this.#peer(from);
     peer.stepped(step);
     // What comes too late is of no use to anybody; what comes far too early is asked for when its time has come.
@@ -194,14 +188,15 @@ export class StepExchange {
     }
   }
 
-  /** In one order everywhere, since sums of rounded numbers depend on it. */
+  /** In one order everywhere, since sums of rounded numbers depend on it, and weighted by no more tokens than the step has. */
   #contributions(step: number, { movements }: Round, group: readonly MinerId[]): readonly Contribution[] {
     const { self } = this.#options;
-    return [self, ...group].toSorted().flatMap((miner): Contribution[] => {
+    const claims = [self, ...group].toSorted().flatMap((miner): Contribution[] => {
       const movement = movements.get(miner);
       const tokens = miner === self ? this.#own.get(step)?.tokens : movement?.isWhole && movement.tokens;
       return tokens ? [{ miner, parts: movement?.payloads ?? null, tokens }] : [];
     });
+    return withCountedTokens(claims, this.#options);
   }
 
   /** Until its movement is here, or will not come. */
@@ -232,7 +227,9 @@ export class StepExchange {
   }
 
   #say(to: MinerId, step: number, type: "pending" | "gone"): void {
-    this.#send(to, encodeExchange({ ...this.#header(step), type }));
+    const { peers, react, signal } = this.#options;
+    const answer = encodeExchange({ ...this.#header(step), type });
+    react(() => this.#peer(to).answer(() => peers.send(to, "exchange", answer, signal)));
   }
 
   #send(to: MinerId, message: Uint8Array): void {

@@ -69,6 +69,11 @@ export class Routes {
     return (this.#roster.stages[stage] ?? []).filter(({ minerId }) => this.standing(minerId, stage) === "live");
   }
 
+  /** The replica's share of its stage's work, relative to the others'; the least that there is for who is not on the roster any more. */
+  weightOf(miner: MinerId, stage: number): number {
+    return this.#roster.stages[stage]?.find(({ minerId }) => minerId === miner)?.weight ?? 1;
+  }
+
   /** Those who are live, or may be so again at once. */
   expected(stage: number): readonly MinerId[] {
     const listed = (this.#roster.stages[stage] ?? []).map(({ minerId }) => minerId);

@@ -16,6 +16,7 @@ import type { Place } from "../flow/place.ts";
 import type { Holding } from "../flow/starting-state.ts";
 import { Merge } from "./merge.ts";
 import type { MergeSurroundings } from "./merge-surroundings.ts";
+import { reportsOf } from "./reduced-reports.ts";
 
 export type MergeOrder = Extract<GatewayMessage, { type: "upload" | "reduce" | "apply" }>;
 type OrderOf<T extends MergeOrder["type"]> = Extract<MergeOrder, { type: T }>;
@@ -33,8 +34,6 @@ export interface Trained {
   readonly boundary: BoundaryHealth | null;
 }
 
-/** As many slices as one report holds. */
-const slicesPerReport = 256;
 /** An order that is repeated is answered again, but not so fast that two machines could keep each other busy. */
 const shortestRepeatMs = 4000;
 
@@ -148,8 +147,7 @@ export class MergeActs {
       reduced.set(key, clock.nowMs());
       const outliers = [...new Set(averaged.flatMap(({ outliers }) => outliers))];
       for (const outlier of outliers) log("warning", `Left out slices of ${shortId(outlier)} as outliers.`);
-      for (let from = 0; from < averaged.length; from += slicesPerReport) {
-        const slices = averaged.slice(from, from + slicesPerReport).map(({ partition, hash }) => ({ partition, hash }));
+      for (const slices of reportsOf(averaged)) {
         send({ type: "reduced", at: place.at, slices, outliers });
         await nextTurn();
       }

@@ -149,7 +149,7 @@ describe.each(codecs)("slices $name", ({ codec, parameters, tolerance }) => {
       swarm.onReport = (from, message) => {
         if (message.type !== "reduced" || from !== liar.id) onReport(from, message);
         else {
-          const slices = message.slices.map(({ partition }) => ({ partition, hash: hashBytes(Buffer.from("a lie")) }));
+          const slices = message.slices.map((slice) => ({ ...slice, hash: hashBytes(Buffer.from("a lie")) }));
           onReport(from, { ...message, slices });
         }
       };

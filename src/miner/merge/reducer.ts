@@ -21,13 +21,18 @@ export interface ContributionsHere {
   sliceOf(contribution: ListedContribution, partition: Partition): Uint8Array | null;
 }
 
-interface Averaged {
+export interface Averaged {
   readonly partition: number;
   /** Null: there was nothing to average. */
   readonly hash: BlobHash | null;
   readonly payload: Uint8Array | null;
   readonly outliers: readonly MinerId[];
+  /** Indexes of the contributions that nobody handed out, ascending. */
+  readonly missing: readonly number[];
 }
+
+/** Each of them asks everybody several times. */
+const mostFetches = 2;
 
 export class Reducer {
   readonly #scope: MergeScope;
@@ -35,6 +40,8 @@ export class Reducer {
   readonly #averaged = new Map<number, Promise<Averaged>>();
   readonly #done = new Map<number, Averaged>();
   readonly #lists = new Map<BlobHash, Promise<readonly BlobHash[] | null>>();
+  /** Contributors that were waited for in vain: once, or one of them would make this replica late with all that it averages. */
+  readonly #silent = new Set<MinerId>();
   readonly #offers: Offered[] = [];
 
   constructor(scope: MergeScope, here: ContributionsHere) {
@@ -86,7 +93,8 @@ export class Reducer {
     const hash = payload && hashBytes(payload);
     if (payload !== null && hash !== null) this.#offers.push(peerBlobs.offer(payload, hash));
     const named = outliers.flatMap((outlier) => listed[outlier]?.minerId ?? []);
-    const averaged = { partition: index, hash, payload, outliers: named };
+    const missing = contributions.flatMap((one, number) => (one.payload === null && one.tokens > 0 ? [number] : []));
+    const averaged = { partition: index, hash, payload, outliers: named, missing };
     this.#done.set(index, averaged);
     return averaged;
   }
@@ -100,14 +108,14 @@ export class Reducer {
     const hash = slices?.[partition.index];
     if (!hash) return null;
     const ref = { hash, bytes: payloadLimitsOf(this.#scope, partition) };
-    return this.#fetch(ref, [contribution.minerId, ...partition.order]);
+    return this.#fetch(ref, contribution.minerId, partition.order);
   }
 
   /** The slices of a contribution whose offer did not arrive here. */
   #listOf({ manifest, minerId }: ListedContribution): Promise<readonly BlobHash[] | null> {
     const { partitions, replicas } = this.#scope;
     const fetchList = async () => {
-      const bytes = await this.#fetch(manifestRef(manifest, partitions.length), [minerId, ...replicas]);
+      const bytes = await this.#fetch(manifestRef(manifest, partitions.length), minerId, replicas);
       return bytes && slicesIn(bytes);
     };
     const list = this.#lists.get(manifest) ?? fetchList();
@@ -115,16 +123,23 @@ export class Reducer {
     return list;
   }
 
-  async #fetch(ref: WantedBlob, holders: readonly MinerId[]): Promise<Uint8Array | null> {
-    const { peerBlobs, signal } = this.#scope;
-    try {
-      return await peerBlobs.get(ref, inOrderOfHope(this.#scope, holders), {
-        signal,
-        onWrong: namingLiars(this.#scope),
-      });
-    } catch (error) {
-      if (signal.aborted || failureOf(error) === undefined) throw error;
-      return null;
+  /** Tries it again where a contributor lives but is silent: it may have a bad link, and loses what it earned when it is said to be missing. */
+  async #fetch(ref: WantedBlob, contributor: MinerId, replicas: readonly MinerId[]): Promise<Uint8Array | null> {
+    const { peerBlobs, signal, isLive } = this.#scope;
+    const onWrong = namingLiars(this.#scope);
+    for (let attempt = 1; ; attempt++) {
+      const others = replicas.filter((miner) => miner !== contributor);
+      const holders = this.#silent.has(contributor) ? others : [contributor, ...others];
+      try {
+        return await peerBlobs.get(ref, inOrderOfHope(this.#scope, holders), { signal, onWrong });
+      } catch (error) {
+        const failure = failureOf(error);
+        if (signal.aborted || failure === undefined) throw error;
+        const isSilent = failure.code === "timed-out";
+        if (isSilent && attempt < mostFetches && isLive(contributor) && !this.#silent.has(contributor)) continue;
+        if (isSilent) this.#silent.add(contributor);
+        return null;
+      }
     }
   }
 }

@@ -263,7 +263,11 @@ function askedBy(command: Command): string {
 
 function reducedReports({ at, contributions, partitions }: Extract<Command, { type: "reduce" }>): readonly Report[] {
   const sum = remembered(sums, contributions, () => contributions.map(({ manifest }) => manifest).join());
-  const slices = partitions.map((partition) => ({ partition, hash: hashText(`${sum}, slice ${partition}`) }));
+  const slices = partitions.map((partition) => ({
+    partition,
+    hash: hashText(`${sum}, slice ${partition}`),
+    missing: [],
+  }));
   return Array.from({ length: Math.ceil(slices.length / mostSlices) }, (_, index) => ({
     type: "reduced",
     at,

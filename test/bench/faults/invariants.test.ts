@@ -73,7 +73,7 @@ function isReport<T extends MinerMessage["type"]>(
 
 function forge(event: RunEvent): RunEvent {
   if (isReport(event, "reduced")) {
-    const slices = event.message.slices.map(({ partition }) => ({ partition, hash: forged }));
+    const slices = event.message.slices.map(({ partition }) => ({ partition, hash: forged, missing: [] }));
     return { ...event, message: { ...event.message, slices } };
   }
   if (isReport(event, "merged") || isReport(event, "ready"))

@@ -132,7 +132,7 @@ function go(turn: Turn, next: Next): void {
       beginUploading(turn, next.plannedTokens);
       break;
     case "merge":
-      beginMerging(turn, next.listed);
+      beginMerging(turn, next);
       break;
     case "review":
       reviewStage(turn, next.stage);

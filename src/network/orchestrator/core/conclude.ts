@@ -3,15 +3,17 @@ import type { MinerId } from "../../../protocol/ids.ts";
 import { watchBoundaries } from "./boundary-watch.ts";
 import { modelParameters } from "./definition.ts";
 import { historyLimits, remember } from "./history.ts";
+import { type MergedWork, mergedWork } from "./merged-work.ts";
 import { confirmedOutliers } from "./merging.ts";
 import { reviewPlan } from "./planning.ts";
-import { isLive } from "./replicas.ts";
+import { isLive, replicaOf } from "./replicas.ts";
 import { measuredMembers } from "./speed.ts";
 import type { StageMerge } from "./stage-merge.ts";
 import type { StageStart } from "./starting-state.ts";
 import {
   type Contribution,
   type Member,
+  memberOf,
   type Replica,
   type RunState,
   stageName,
@@ -34,10 +36,12 @@ export function concludeEpoch(turn: Turn): void {
   const merges = phase.stages;
   const contributionsOf = (stage: number) =>
     state.replicas[stage]?.flatMap(({ contribution }) => contribution ?? []) ?? [];
-  const tokens = state.tokens + sum(contributionsOf(0).map((one) => one.tokens));
+  const work = merges.map(mergedWork);
+  const tokens = state.tokens + sum(work[0]?.map((one) => one.tokens) ?? []);
   const trainLossNats = meanLossNats(contributionsOf(state.stages.length - 1));
   const partitionsLost = sum(merges.map(({ partitions }) => partitions.filter(({ hash }) => hash === null).length));
-  const contributors = new Set(merges.flatMap((merge) => merge.contributors.map(({ minerId }) => minerId))).size;
+  const merged = work.flat().filter((one) => one.tokens > 0);
+  const contributors = new Set(merged.map(({ minerId }) => minerId)).size;
   const finished = {
     epoch: state.epoch,
     tokens,
@@ -48,6 +52,7 @@ export function concludeEpoch(turn: Turn): void {
     partitionsLost,
   };
   noteOutliers(turn, merges);
+  noteMissing(turn, work);
   reviewPlan(turn);
   watchBoundaries(turn, state.replicas);
   const loss = trainLossNats === null ? "" : `, training loss ${trainLossNats.toFixed(3)} nats`;
@@ -57,14 +62,14 @@ export function concludeEpoch(turn: Turn): void {
   turn.change({
     tokens,
     partitionsLost: state.partitionsLost + partitionsLost,
-    uncredited: [...state.uncredited, ...earnings(state, merges)],
+    uncredited: [...state.uncredited, ...earnings(state, merges, work)],
     start: {
       epoch: state.epoch + 1,
       tokens,
       mergedAttempt: state.attempt,
       stages: merges.flatMap((merge, stage) => startOf(merge, state.replicas[stage] ?? [])),
     },
-    members: membersAfter(turn.state),
+    members: membersAfter(turn.state, work),
     epochs: remember(state.epochs, finished, historyLimits.epochs),
     epoch: state.epoch + 1,
     attempt: 0,
@@ -77,12 +82,16 @@ export function concludeEpoch(turn: Turn): void {
   standBy(turn, { notBeforeMs: turn.atMs, gatherUntilMs: turn.atMs });
 }
 
-function earnings(state: RunState, merges: readonly StageMerge[]): readonly Uncredited[] {
+function earnings(
+  state: RunState,
+  merges: readonly StageMerge[],
+  work: readonly (readonly MergedWork[])[],
+): readonly Uncredited[] {
   const { runId } = state.definition;
   const at = { runId, epoch: state.epoch, attempt: state.attempt };
   return merges.flatMap(({ step }, stage) =>
-    (state.replicas[stage] ?? []).flatMap(({ minerId, contribution, merged }): Uncredited[] => {
-      const tokens = contribution?.tokens ?? 0;
+    (work[stage] ?? []).flatMap(({ minerId, tokens }): Uncredited[] => {
+      const merged = replicaOf(state, stage, minerId)?.merged;
       const microCredits = earnedMicroCredits(state, stage, tokens);
       if (microCredits === 0) return [];
       // A replica that was lost after it had contributed is credited all the same; its receipt says what was checked.
@@ -111,7 +120,7 @@ function startOf({ step }: StageMerge, replicas: readonly Replica[]): StageStart
 function noteOutliers(turn: Turn, merges: readonly StageMerge[]): void {
   for (const [stage, merge] of merges.entries())
     for (const minerId of confirmedOutliers(merge)) {
-      const member = turn.state.members.find((one) => one.minerId === minerId);
+      const member = memberOf(turn.state, minerId);
       if (member === undefined) continue;
       const outliers = member.outliers + 1;
       turn.changeMember(minerId, { outliers });
@@ -123,8 +132,27 @@ function noteOutliers(turn: Turn, merges: readonly StageMerge[]): void {
     }
 }
 
+/** Who said that it contributed, but whose slices could not be had: it handed them to nobody, or has a bad link. */
+function noteMissing(turn: Turn, work: readonly (readonly MergedWork[])[]): void {
+  for (const [stage, ofStage] of work.entries())
+    for (const { minerId, missing } of ofStage) {
+      const member = memberOf(turn.state, minerId);
+      if (missing === 0 || member === undefined) continue;
+      turn.changeMember(minerId, { unreliable: true });
+      const where = stageName(turn.state, stage).toLowerCase();
+      turn.log(
+        "warning",
+        `${missing} slices of ${member.name}'s contribution to ${where} could not be had: they are not credited.`,
+      );
+    }
+}
+
 /** What the epoch showed of everyone: how fast it is, and that it can be counted on. */
-function membersAfter({ members, replicas, needs }: RunState): readonly Member[] {
+function membersAfter(
+  { members, replicas, needs }: RunState,
+  work: readonly (readonly MergedWork[])[],
+): readonly Member[] {
+  const withheld = new Set(work.flatMap((ofStage) => ofStage.flatMap((one) => (one.missing > 0 ? one.minerId : []))));
   const worked = new Map<MinerId, { blocks: number; computeMs: number; reliably: boolean }>();
   for (const [stage, ofStage] of replicas.entries())
     for (const replica of ofStage) {
@@ -133,7 +161,7 @@ function membersAfter({ members, replicas, needs }: RunState): readonly Member[]
       worked.set(replica.minerId, {
         blocks: before.blocks + tokens * (needs[stage]?.work ?? 0),
         computeMs: before.computeMs + computeMs,
-        reliably: before.reliably && isLive(replica),
+        reliably: before.reliably && isLive(replica) && !withheld.has(replica.minerId),
       });
     }
   const rates = new Map<MinerId, number>();

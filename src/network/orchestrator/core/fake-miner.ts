@@ -2,6 +2,8 @@
 import { optimizerStateLength } from "../../../compute/model/optimizer-state.ts";
 import { hashBytes } from "../../../protocol/identity.ts";
 import { type BlobHash, type BlobRef, type MinerId, type PlaceRef, samePlace } from "../../../protocol/ids.ts";
+import type { Roster } from "../../../protocol/messages.ts";
+import { sourceShares } from "../../../protocol/source-shares.ts";
 import type { StageNeed } from "../placement/placement.ts";
 import { planStages, type RunDefinition, tokensPerSource } from "./definition.ts";
 import type { MinerMessage, OrchestratorMessage } from "./event.ts";
@@ -32,6 +34,8 @@ interface FakePlace {
   readonly reports: readonly Report[];
   /** It trains on the weights that it had. */
   readonly isTraining: boolean;
+  /** As it was told last; null before training began. */
+  readonly roster: Roster | null;
 }
 
 export class FakeMiner {
@@ -76,13 +80,17 @@ export class FakeMiner {
       const weightsHash = message.checkpoint?.weights.hash ?? fakeHash(`initial ${at.stage}`);
       if (place === undefined || !samePlace(place.at, at)) this.#say({ type: "ready", at, weightsHash });
     } else if (place !== undefined && samePlace(place.at, at)) {
-      if (message.type === "start") this.#places.set(at.stage, { ...place, isTraining: true });
+      if (message.type === "start" || message.type === "roster")
+        this.#places.set(at.stage, { ...place, isTraining: true, roster: message.roster });
       for (const report of this.#answer(message)) this.#say(report);
     }
   }
 
   #say(report: Report): void {
-    this.#places.set(report.at.stage, { at: report.at, reports: [report], isTraining: report.type === "source-done" });
+    const before = this.#places.get(report.at.stage);
+    const roster = before !== undefined && samePlace(before.at, report.at) ? before.roster : null;
+    const isTraining = report.type === "source-done";
+    this.#places.set(report.at.stage, { at: report.at, reports: [report], isTraining, roster });
   }
 
   #keep(message: Keeping): void {
@@ -124,14 +132,18 @@ export class FakeMiner {
       case "roster":
         return [];
       case "upload": {
-        const tokens = tokensPerSource(definition);
+        const tokens = tokensTrained(definition, this.minerId, at.stage, this.#places.get(at.stage)?.roster ?? null);
         const lossSumNats = at.stage === definition.stages - 1 ? 2 * tokens : null;
         const manifest = fakeHash(`contribution of ${this.minerId} ${JSON.stringify(at)}`);
         const computeMs = Math.round((1000 * tokens * (this.#needs[at.stage]?.work ?? 0)) / blockTokensPerSecond);
         return [{ type: "contributed", at, manifest, tokens, lossSumNats, computeMs, boundary: null }];
       }
       case "reduce": {
-        const slices = message.partitions.map((partition) => ({ partition, hash: sliceHash(message, partition) }));
+        const slices = message.partitions.map((partition) => ({
+          partition,
+          hash: sliceHash(message, partition),
+          missing: [],
+        }));
         const parts = Array.from({ length: Math.ceil(slices.length / mostSlices) }, (_, index) =>
           slices.slice(index * mostSlices, (index + 1) * mostSlices),
         );
@@ -149,6 +161,20 @@ export class FakeMiner {
 /** Follows from what is averaged, as it must. */
 function sliceHash({ at, contributions }: Extract<OrchestratorMessage, { type: "reduce" }>, partition: number) {
   return fakeHash(JSON.stringify([at, partition, contributions]));
+}
+
+/** Its share of what the sources send, and of what passes through its stage. */
+function tokensTrained(definition: RunDefinition, minerId: MinerId, stage: number, roster: Roster | null): number {
+  const { sources, stages } = roster ?? { sources: [], stages: [] };
+  const { microbatchesPerStep } = definition.training;
+  if (stage === 0) {
+    const share = sourceShares(sources, microbatchesPerStep)[sources.findIndex((one) => one.minerId === minerId)];
+    return ((share?.count ?? 0) * tokensPerSource(definition)) / microbatchesPerStep;
+  }
+  const replicas = stages[stage] ?? [];
+  const weight = replicas.reduce((sum, one) => sum + one.weight, 0);
+  const own = replicas.find((one) => one.minerId === minerId)?.weight ?? 0;
+  return Math.floor((sources.length * tokensPerSource(definition) * own) / Math.max(1, weight));
 }
 
 /** Blobs of the sizes that a stage's state has. */

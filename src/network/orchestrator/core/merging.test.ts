@@ -117,9 +117,14 @@ describe("a partition", () => {
     const before = swarm.state;
     const at = placeRef(before, 0);
     const [first = "", , third = ""] = ownersOf(swarm, 0);
-    const slices = [{ partition: 0, hash: fakeHash("lie") }];
+    const slices = [{ partition: 0, hash: fakeHash("lie"), missing: [] }];
     swarm.say(third as MinerId, { type: "reduced", at, slices, outliers: [] });
-    swarm.say(third as MinerId, { type: "reduced", at, slices: [{ partition: 99, hash: null }], outliers: [] });
+    swarm.say(third as MinerId, {
+      type: "reduced",
+      at,
+      slices: [{ partition: 99, hash: null, missing: [] }],
+      outliers: [],
+    });
     expect(swarm.state).toBe(before);
     swarm.answer(first as MinerId);
     const { partitions } = mergeOf(swarm);

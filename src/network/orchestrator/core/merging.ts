@@ -1,5 +1,6 @@
 /** The butterfly merge, stage by stage: owners average partitions, replicas apply the averaged slices and must agree on the weights. */
 import { assertNever } from "../../../protocol/assert-never.ts";
+import { countedTokens } from "../../../protocol/counted-tokens.ts";
 import type { BlobHash, MinerId } from "../../../protocol/ids.ts";
 import type { ClientMessage } from "../../../protocol/messages.ts";
 import { mergeOrder, ownersPerPartition, partitionCount } from "../../../protocol/partitions.ts";
@@ -8,32 +9,29 @@ import { applyMessage, partitionsToReduce, reduceOf } from "./merge-commands.ts"
 import type { Next } from "./next.ts";
 import { askedOf, holdersOf, judgeAll, untouched } from "./reducing.ts";
 import { countLive, isLive, liveReplicas } from "./replicas.ts";
-import type { MergeStep, StageMerge } from "./stage-merge.ts";
-import { type PhaseOf, placeRef, type RunState, stageName } from "./state.ts";
+import { type MergeStep, type StageMerge, wordOf } from "./stage-merge.ts";
+import { type PhaseOf, placeRef, type Replica, type RunState, stageName } from "./state.ts";
 import type { Turn } from "./turn.ts";
 
-export function beginMerging(turn: Turn, listed: readonly (readonly MinerId[])[]): void {
+export function beginMerging(
+  turn: Turn,
+  { listed, plannedTokens }: { readonly listed: readonly (readonly MinerId[])[]; readonly plannedTokens: number },
+): void {
   const { definition, stages } = turn.state;
   // Who warmed up with the epoch's start takes the others' step from here on.
   allOutOfStep(turn);
   turn.enter({
     name: "merging",
     deadlineMs: turn.atMs + definition.timeouts.mergeMs,
-    stages: stages.map(({ spec }) => beginStage(turn.state, spec.index, listed[spec.index] ?? [])),
+    stages: stages.map(({ spec }) => beginStage(turn.state, spec.index, listed[spec.index] ?? [], plannedTokens)),
   });
   for (const { spec } of stages) askToReduce(turn, spec.index);
 }
 
-function beginStage(state: RunState, stage: number, listed: readonly MinerId[]): StageMerge {
+function beginStage(state: RunState, stage: number, listed: readonly MinerId[], plannedTokens: number): StageMerge {
   const replicas = state.replicas[stage] ?? [];
   const indexes = new Map(replicas.map(({ minerId }, index) => [minerId, index]));
-  const contributors = replicas
-    .flatMap(({ minerId, contribution }) =>
-      contribution === null || contribution.tokens === 0
-        ? []
-        : [{ minerId, manifest: contribution.manifest, tokens: contribution.tokens }],
-    )
-    .toSorted((a, b) => (a.minerId < b.minerId ? -1 : 1));
+  const contributors = contributorsOf(replicas, plannedTokens);
   const { compression } = state.definition.training;
   const count = partitionCount(listed.length, state.stages[stage]?.parameters ?? 0, compression.merge);
   const merge: StageMerge = {
@@ -46,6 +44,17 @@ function beginStage(state: RunState, stage: number, listed: readonly MinerId[]):
     step: { name: "reducing" },
   };
   return { ...merge, ...judgeAll(merge, merge.partitions.keys(), replicas) };
+}
+
+function contributorsOf(replicas: readonly Replica[], plannedTokens: number): StageMerge["contributors"] {
+  const claims = replicas.flatMap(({ minerId, weight, contribution }) =>
+    contribution === null ? [] : [{ ...contribution, minerId, weight }],
+  );
+  const counted = countedTokens(claims, plannedTokens);
+  return claims
+    .map(({ minerId, manifest }, index) => ({ minerId, manifest, tokens: counted[index] ?? 0 }))
+    .filter(({ tokens }) => tokens > 0)
+    .toSorted((a, b) => (a.minerId < b.minerId ? -1 : 1));
 }
 
 /** False when there was nothing in it that was waited for. */
@@ -61,11 +70,12 @@ export function recordReduced(
   const replica = replicas.findIndex(({ minerId }) => minerId === from);
   if (merge === undefined) return false;
   const partitions = [...merge.partitions];
-  const reported = slices.flatMap(({ partition: number, hash }) => {
+  const reported = slices.flatMap(({ partition: number, hash, missing }) => {
     const partition = partitions[number];
     const isAsked = partition !== undefined && askedOf(partition, number, merge.order).includes(replica);
     if (!isAsked || partition.reports.some((report) => report.replica === replica)) return [];
-    partitions[number] = { ...partition, reports: [...partition.reports, { replica, hash }] };
+    const report = { replica, hash, missing: hash === null ? [] : contributorsAmong(merge, missing) };
+    partitions[number] = { ...partition, reports: [...partition.reports, report] };
     return [number];
   });
   if (reported.length === 0) return false;
@@ -74,6 +84,13 @@ export function recordReduced(
   askToReduce(turn, stage, merge, reported);
   dropDissenters(turn, stage, reported);
   return true;
+}
+
+/** Of what a replica says: in order, once each, and only those that there are. */
+function contributorsAmong({ contributors }: StageMerge, indexes: readonly number[]): readonly number[] {
+  if (indexes.length === 0) return [];
+  const named = new Set(indexes);
+  return [...contributors.keys()].filter((index) => named.has(index));
 }
 
 function nameOutliers(merge: StageMerge, from: MinerId, named: readonly MinerId[]): StageMerge["outliers"] {
@@ -85,7 +102,7 @@ function nameOutliers(merge: StageMerge, from: MinerId, named: readonly MinerId[
   });
 }
 
-/** Who reported another hash than the one that two agree on is at fault: all average the same slices in the same order. */
+/** Who reported something else than two agree on is at fault: all can have the same slices, and average them in the same order. */
 function dropDissenters(turn: Turn, stage: number, numbers: readonly number[]): void {
   const merge = mergeOf(turn.state, stage);
   const replicas = turn.state.replicas[stage] ?? [];
@@ -93,9 +110,10 @@ function dropDissenters(turn: Turn, stage: number, numbers: readonly number[]): 
   for (const number of numbers) {
     const partition = merge?.partitions[number];
     if (partition === undefined || partition.open || partition.hash === null) continue;
-    for (const { replica, hash } of partition.reports) {
-      const reporter = replicas[replica];
-      if (hash !== null && hash !== partition.hash && reporter?.part === "live") dissenters.add(reporter.minerId);
+    for (const report of partition.reports) {
+      const reporter = replicas[report.replica];
+      const dissents = report.hash !== null && wordOf(report) !== wordOf(partition);
+      if (dissents && reporter?.part === "live") dissenters.add(reporter.minerId);
     }
   }
   for (const minerId of dissenters)
@@ -111,7 +129,7 @@ export function reviewStage(turn: Turn, stage: number): void {
   const isWanted = merge.step.name === "applying" && live.some(({ merged }) => merged === null);
   const reopened = merge.partitions.map((partition) =>
     isWanted && partition.hash !== null && holdersOf(partition, replicas).length === 0
-      ? { ...partition, open: true, hash: null }
+      ? { ...partition, open: true, hash: null, missing: [] }
       : partition,
   );
   const open = reopened.filter((partition) => partition.open).length;

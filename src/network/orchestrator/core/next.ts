@@ -10,7 +10,11 @@ export type Next =
   | { readonly to: "train" }
   | { readonly to: "announce-roster" }
   | { readonly to: "upload"; readonly plannedTokens: number }
-  | { readonly to: "merge"; readonly listed: readonly (readonly MinerId[])[] }
+  | {
+      readonly to: "merge";
+      readonly plannedTokens: number;
+      readonly listed: readonly (readonly MinerId[])[];
+    }
   /** Some of a stage's replicas are gone: their partitions may have to be put to others. */
   | { readonly to: "review"; readonly stage: number }
   | { readonly to: "apply"; readonly stage: number }

@@ -45,7 +45,11 @@ const miner = fc.nat({ max: miners - 1 });
 const hash = fc.constantFrom("a", "b").map(fakeHash);
 const blob = fc.record({ hash, bytes: fc.constantFrom(0, 4, 40_000) });
 const failure = { code: "compute-crashed", message: "crashed", action: "", retry: true } as const;
-const slice = fc.record({ partition: fc.nat({ max: 5 }), hash: fc.option(hash) });
+const slice = fc.record({
+  partition: fc.nat({ max: 5 }),
+  hash: fc.option(hash),
+  missing: fc.array(fc.nat({ max: 8 }), { maxLength: 3 }),
+});
 
 const forgery: fc.Arbitrary<Forgery> = fc.oneof(
   hash.map(
@@ -276,10 +280,12 @@ function carryOut(swarm: FakeSwarm, command: Command): void {
   }
 }
 
-/** What the miner had to say, with other hashes. */
+/** What the miner had to say, with other hashes, or as if the first contributor's slices had been missing. */
 function lieOf(report: Report): Report {
   if (report.type === "reduced") {
-    const slices = report.slices.map((one) => ({ ...one, hash: fakeHash(`lie ${one.partition}`) }));
+    const slices = report.slices.map((one) =>
+      one.partition % 2 === 0 ? { ...one, hash: fakeHash(`lie ${one.partition}`) } : { ...one, missing: [0] },
+    );
     return { ...report, slices };
   }
   if (report.type === "ready" || report.type === "merged") return { ...report, weightsHash: fakeHash("lie") };

@@ -1,16 +1,17 @@
 /**
- * What becomes of a partition: pure functions of what was reported. Two equal hashes decide it, so that a fault shows; where one
- * owner is lost, or two disagree, the next replica of the order is asked. A lone hash stands where nobody else can be asked and
- * nobody has reported another. Otherwise the partition keeps its previous value.
+ * What becomes of a partition: pure functions of what was reported. Two reports that say the same — the slice's hash, and whose
+ * work is missing in it — decide it, so that a fault shows; where one owner is lost, or two disagree, the next replica of the order
+ * is asked. A lone report stands where nobody else can be asked and nobody has reported anything else. Otherwise the partition
+ * keeps its previous value.
  */
 
 import type { BlobHash } from "../../../protocol/ids.ts";
 import { ownersPerPartition } from "../../../protocol/partitions.ts";
 import { isLive } from "./replicas.ts";
-import type { PartitionMerge, StageMerge } from "./stage-merge.ts";
+import { type PartitionMerge, type StageMerge, wordOf } from "./stage-merge.ts";
 import type { Replica } from "./state.ts";
 
-export const untouched: PartitionMerge = { asked: 0, reports: [], open: true, hash: null };
+export const untouched: PartitionMerge = { asked: 0, reports: [], open: true, hash: null, missing: [] };
 
 /** Indexes of the replicas that were asked for the partition, its owners first. */
 export function askedOf(partition: PartitionMerge, number: number, order: readonly number[]): readonly number[] {
@@ -41,17 +42,22 @@ function judge(
       (index) => lives(index) && partition.reports.every((report) => report.replica !== index),
     ).length;
     const agreed = votes.find((vote) => vote.isHeld && vote.count >= ownersPerPartition);
-    if (agreed !== undefined) return { ...put, open: false, hash: agreed.hash };
+    if (agreed !== undefined) return decided(put, agreed);
     const most = Math.max(0, ...votes.map((vote) => vote.count));
     if (awaited > 0 && (most + awaited >= ownersPerPartition || asked >= order.length)) return put;
     if (asked < order.length) continue;
     const [lone] = votes;
-    return { ...put, open: false, hash: votes.length === 1 && lone?.isHeld ? lone.hash : null };
+    return decided(put, votes.length === 1 && lone?.isHeld ? lone : { hash: null, missing: [] });
   }
+}
+
+function decided(partition: PartitionMerge, { hash, missing }: Pick<PartitionMerge, "hash" | "missing">) {
+  return { ...partition, open: false, hash, missing };
 }
 
 interface Vote {
   readonly hash: BlobHash;
+  readonly missing: readonly number[];
   readonly count: number;
   /** By somebody who can still hand it out. */
   readonly isHeld: boolean;
@@ -59,10 +65,11 @@ interface Vote {
 
 /** Who is lost by now has voted all the same. */
 function votesOf({ reports }: PartitionMerge, lives: (index: number) => boolean): readonly Vote[] {
-  const hashes = new Set(reports.flatMap(({ hash }) => hash ?? []));
-  return Array.from(hashes, (hash) => {
-    const voters = reports.filter((report) => report.hash === hash);
-    return { hash, count: voters.length, isHeld: voters.some(({ replica }) => lives(replica)) };
+  const words = Map.groupBy(reports, wordOf);
+  return Array.from(words.values()).flatMap((voters): Vote[] => {
+    const [{ hash, missing } = { hash: null, missing: [] }] = voters;
+    if (hash === null) return [];
+    return [{ hash, missing, count: voters.length, isHeld: voters.some(({ replica }) => lives(replica)) }];
   });
 }
 

@@ -1,7 +1,7 @@
 /** What holds of a run whatever happens to it: checked after every event by the tests, the benchmarks and the simulator. */
 import { ownersPerPartition } from "../../../protocol/partitions.ts";
 import { isLive } from "./replicas.ts";
-import type { PartitionMerge } from "./stage-merge.ts";
+import { type PartitionMerge, wordOf } from "./stage-merge.ts";
 import { isRecorded } from "./start.ts";
 import { epochRuns, type RunState } from "./state.ts";
 
@@ -34,7 +34,7 @@ export function brokenRules(before: RunState, state: RunState): readonly string[
     "work goes on only where every stage has somebody":
       !epochRuns(state) || taking.every((ofStage) => ofStage.length > 0),
     "a phase that waits for answers ends by itself": !epochRuns(state) || phase.deadlineMs !== null,
-    "a partition is decided by two equal hashes, or by one where nobody else can be asked":
+    "a partition is decided by two equal reports, or by one where nobody else can be asked":
       phase.name !== "merging" ||
       phase.stages.every(({ partitions, order }) => partitions.every((partition) => isSound(partition, order.length))),
     "tokens never fall, but to the last checkpoint's":
@@ -71,10 +71,12 @@ export function brokenRules(before: RunState, state: RunState): readonly string[
   return Object.entries(rules).flatMap(([rule, holds]) => (holds ? [] : [rule]));
 }
 
-function isSound({ open, hash, reports, asked }: PartitionMerge, listed: number): boolean {
+function isSound(partition: PartitionMerge, listed: number): boolean {
+  const { open, hash, reports, asked } = partition;
   if (open || hash === null) return true;
-  const votes = reports.filter((report) => report.hash === hash).length;
-  const isAlone = asked === listed && reports.every((one) => one.hash === null || one.hash === hash);
+  const word = wordOf(partition);
+  const votes = reports.filter((report) => wordOf(report) === word).length;
+  const isAlone = asked === listed && reports.every((one) => one.hash === null || wordOf(one) === word);
   return votes >= ownersPerPartition || (votes === 1 && isAlone);
 }
 

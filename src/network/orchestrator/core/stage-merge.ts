@@ -32,9 +32,25 @@ export type MergeStep =
 export interface PartitionMerge {
   /** So many replicas of the order were asked, from the partition's first owner on. */
   readonly asked: number;
-  /** In the order in which they came. `replica`: index into the stage's replicas; `hash` null: it could not average it. */
-  readonly reports: readonly { readonly replica: number; readonly hash: BlobHash | null }[];
+  /** In the order in which they came. */
+  readonly reports: readonly PartitionReport[];
   readonly open: boolean;
   /** Once it is not open: the averaged slice; null: the partition keeps its previous value. */
   readonly hash: BlobHash | null;
+  /** Contributors whose work is not in that slice because nobody could have it, as indexes, ascending. */
+  readonly missing: readonly number[];
+}
+
+export interface PartitionReport {
+  /** Index into the stage's replicas. */
+  readonly replica: number;
+  /** Null: it could not average it. */
+  readonly hash: BlobHash | null;
+  /** As in `PartitionMerge`, by this replica's word. */
+  readonly missing: readonly number[];
+}
+
+/** What a report says of the slice. Two that say the same decide the partition: who was missing is part of it. */
+export function wordOf({ hash, missing }: Pick<PartitionReport, "hash" | "missing">): string {
+  return `${hash} without ${missing.join()}`;
 }

@@ -91,6 +91,8 @@ export interface Member {
   readonly unreliable: boolean;
   /** Merges that left its contribution out because two replicas found it too far from the others'. */
   readonly outliers: number;
+  /** Contributions that were refused because it claimed more tokens than it can have trained. */
+  readonly refusedClaims: number;
 }
 
 export interface Departed extends Pick<Member, "minerId" | "name" | "stages"> {

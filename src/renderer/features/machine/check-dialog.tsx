@@ -1,38 +1,21 @@
-import { Button } from "react-aria-components/Button";
-import { Dialog, DialogTrigger, Heading } from "react-aria-components/Dialog";
-import { Modal, ModalOverlay } from "react-aria-components/Modal";
 import { askForChecks, askForProcesses, useAnswer } from "../../components/answer.ts";
 import { strings } from "../../strings/strings.ts";
+import { MachineDialog } from "./machine-dialog.tsx";
 
 const texts = strings.check;
 
 /** Whether this machine is fit to train, and the processes that work on it. */
 export function CheckDialog() {
   return (
-    <DialogTrigger>
-      <Button className="button small">{texts.open}</Button>
-      <ModalOverlay className="overlay" isDismissable>
-        <Modal className="modal">
-          <Dialog className="dialog">
-            {({ close }) => (
-              <>
-                <div className="panel-head">
-                  <Heading slot="title" level={2}>
-                    {texts.title}
-                  </Heading>
-                  <Button className="button small" onPress={close}>
-                    {texts.close}
-                  </Button>
-                </div>
-                <Checks />
-                <h3>{texts.processes}</h3>
-                <Processes />
-              </>
-            )}
-          </Dialog>
-        </Modal>
-      </ModalOverlay>
-    </DialogTrigger>
+    <MachineDialog texts={texts}>
+      {() => (
+        <>
+          <Checks />
+          <h3>{texts.processes}</h3>
+          <Processes />
+        </>
+      )}
+    </MachineDialog>
   );
 }
 

@@ -1,39 +1,17 @@
 import { type FormEvent, useId, useState } from "react";
 import { Button } from "react-aria-components/Button";
-import { Dialog, DialogTrigger, Heading } from "react-aria-components/Dialog";
-import { Modal, ModalOverlay } from "react-aria-components/Modal";
 import type { ConnectionRules } from "../../../protocol/local-api.ts";
 import { reasonOf } from "../../components/answer.ts";
 import { useApi, useAppState, useDashboard } from "../../state/store.ts";
 import { strings } from "../../strings/strings.ts";
+import { MachineDialog } from "./machine-dialog.tsx";
 
 const texts = strings.limits;
 
 /** What this machine may send and receive. */
 export function LimitsDialog() {
   return (
-    <DialogTrigger>
-      <Button className="button small">{texts.open}</Button>
-      <ModalOverlay className="overlay" isDismissable>
-        <Modal className="modal">
-          <Dialog className="dialog">
-            {({ close }) => (
-              <>
-                <div className="panel-head">
-                  <Heading slot="title" level={2}>
-                    {texts.title}
-                  </Heading>
-                  <Button className="button small" onPress={close}>
-                    {texts.cancel}
-                  </Button>
-                </div>
-                <LimitsForm onDone={close} />
-              </>
-            )}
-          </Dialog>
-        </Modal>
-      </ModalOverlay>
-    </DialogTrigger>
+    <MachineDialog texts={{ ...texts, close: texts.cancel }}>{(close) => <LimitsForm onDone={close} />}</MachineDialog>
   );
 }
 
