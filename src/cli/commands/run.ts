@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import type { PresetName } from "../../compute/model/presets.ts";
 import { observeRuns } from "../../miner/session/observe.ts";
-import { planFor } from "../../network/auto-compression.ts";
+import { planFor } from "../../network/expected-plan.ts";
 import { FailureError } from "../../protocol/failure.ts";
 import { type RunId, runIdSchema } from "../../protocol/ids.ts";
 import type { Plan } from "../../protocol/plan-view.ts";

@@ -4,7 +4,7 @@ import { watchBoundaries } from "./boundary-watch.ts";
 import { modelParameters } from "./definition.ts";
 import { historyLimits, remember } from "./history.ts";
 import { confirmedOutliers } from "./merging.ts";
-import { reviewPlan } from "./planning.ts";
+import { adaptToLinks, reviewPlan } from "./planning.ts";
 import { isLive } from "./replicas.ts";
 import { measuredMembers } from "./speed.ts";
 import type { StageMerge } from "./stage-merge.ts";
@@ -48,8 +48,9 @@ export function concludeEpoch(turn: Turn): void {
     partitionsLost,
   };
   noteOutliers(turn, merges);
-  reviewPlan(turn);
+  adaptToLinks(turn);
   watchBoundaries(turn, state.replicas);
+  reviewPlan(turn);
   const loss = trainLossNats === null ? "" : `, training loss ${trainLossNats.toFixed(3)} nats`;
   turn.log("info", `Epoch ${state.epoch} is merged: ${tokens} tokens so far, ${contributors} contributors${loss}.`);
   if (partitionsLost > 0)

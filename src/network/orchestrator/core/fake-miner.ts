@@ -2,6 +2,7 @@
 import { optimizerStateLength } from "../../../compute/model/optimizer-state.ts";
 import { hashBytes } from "../../../protocol/identity.ts";
 import { type BlobHash, type BlobRef, type MinerId, type PlaceRef, samePlace } from "../../../protocol/ids.ts";
+import type { TrainingConfig } from "../../../protocol/run-config.ts";
 import type { StageNeed } from "../placement/placement.ts";
 import { planStages, type RunDefinition, tokensPerSource } from "./definition.ts";
 import type { MinerMessage, OrchestratorMessage } from "./event.ts";
@@ -41,11 +42,14 @@ export class FakeMiner {
   /** What it has to say of snapshots, by stage and epoch; they outlive places. */
   readonly #snapshots = new Map<string, Report>();
   readonly #needs: readonly StageNeed[];
+  /** As it was last told to train. */
+  #training: TrainingConfig;
 
   constructor(minerId: MinerId, definition: RunDefinition, needs: readonly StageNeed[]) {
     this.minerId = minerId;
     this.#definition = definition;
     this.#needs = needs;
+    this.#training = definition.training;
   }
 
   /** The places whose state it holds. */
@@ -74,6 +78,7 @@ export class FakeMiner {
     if (isKeeping(message)) this.#keep(message);
     else if (message.type === "prepare") {
       const weightsHash = message.checkpoint?.weights.hash ?? fakeHash(`initial ${at.stage}`);
+      this.#training = message.training;
       if (place === undefined || !samePlace(place.at, at)) this.#say({ type: "ready", at, weightsHash });
     } else if (place !== undefined && samePlace(place.at, at)) {
       if (message.type === "start") this.#places.set(at.stage, { ...place, isTraining: true });
@@ -124,7 +129,7 @@ export class FakeMiner {
       case "roster":
         return [];
       case "upload": {
-        const tokens = tokensPerSource(definition);
+        const tokens = tokensPerSource(this.#training);
         const lossSumNats = at.stage === definition.stages - 1 ? 2 * tokens : null;
         const manifest = fakeHash(`contribution of ${this.minerId} ${JSON.stringify(at)}`);
         const computeMs = Math.round((1000 * tokens * (this.#needs[at.stage]?.work ?? 0)) / blockTokensPerSecond);
