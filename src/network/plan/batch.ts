@@ -27,11 +27,11 @@ const fewestMicrobatchTokens = 512;
 /** Times the tokens per step that were asked for. */
 const growths = [1, 2, 4, 8];
 /** Of the loss, that more tokens per step may cost. */
-const mostGapPercent = 2;
+const mostGapPercent = 4;
 /** Tokens for each parameter that make the best of an amount of arithmetic: Hoffmann 2022, table 3. */
 const tokensPerParameter = 20;
 /** What a home computer has to spare where nobody has said. */
-const homeMemoryBytes = 4 * 2 ** 30;
+const homeMemoryBytes = 8 * 2 ** 30;
 /** A percent of the loss is worth some five percent of the tokens, in a small model's first hours. */
 export const tokensPerLossPercent = 0.05;
 
