@@ -21,7 +21,7 @@ export function planText({ compression, bottleneckRank, link, ...plan }: Plan): 
     `  step         ${plan.microbatchesPerStep} microbatches of ${microbatch} from each source: ${countText(plan.tokensPerStep)} tokens in all`,
     `  under way    ${plan.microbatchesInFlight} microbatches`,
     `A replica could train ${countText(Math.round(plan.tokensPerSecond))} tokens/s; ${percent(plan.efficiency)} of the time it does, the rest it waits.`,
-    `The loss is expected to end ${signed(plan.lossGapPercent)} from where it would without: ${plan.measured ?? "the sum of the parts"}.`,
+    `The loss is expected to be ${plan.lossGapPercent.toFixed(1)} % higher for it: ${jointText(plan.measured)}.`,
     "",
     "part         bytes/token  bytes/epoch   up    down  waits    loss  measured",
     ...plan.costs.map(costText),
@@ -41,12 +41,17 @@ function costText({ part, bytesPerToken, bytesPerEpoch, ...cost }: PlanCost) {
   return `${cells.join(" ")}  ${cost.measured ?? "not measured: an estimate"}`;
 }
 
+function jointText(measured: string | null): string {
+  if (measured === null) return "what its parts cost, added up, since nobody has measured them together";
+  return `what is rounded was measured together (${measured})`;
+}
+
 function codecText(codec: VectorCodec): string {
   switch (codec.kind) {
     case "f32":
       return "f32";
     case "dense":
-      return `${codec.bits} bits per parameter`;
+      return `${codec.bits} ${codec.bits === 1 ? "bit" : "bits"} per parameter`;
     case "top-k":
       return `the largest ${percent(codec.share)}`;
     default:

@@ -1,7 +1,7 @@
 /** Whether a run had better go on otherwise, in what it can change from one epoch to the next: a pure function, with hysteresis. */
 import type { BoundaryFormats } from "../../protocol/run-config.ts";
 import { type Costing, worthOf } from "./costing.ts";
-import { bestCosting, compareMildness, type PlanRequest } from "./plan.ts";
+import { bestCosting, compareMildness, leastGain, type PlanRequest } from "./plan.ts";
 
 export interface Adaptation {
   readonly boundary: BoundaryFormats;
@@ -10,8 +10,6 @@ export interface Adaptation {
 
 /** What is milder is taken up only where it would still do on a link that is so many times slower: measurements scatter. */
 const margin = 1.5;
-/** Where nothing does, something else has to be worth so much more (as `worthOf` has it: a share of the tokens). */
-const leastGain = 0.05;
 
 /** Null: it goes on as it does. `request`: all that cannot change is decided, the rest is not. */
 export function betterAdaptation(request: PlanRequest, now: Adaptation): Adaptation | null {

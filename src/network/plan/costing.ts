@@ -6,8 +6,8 @@ import { blockParameterCount, cutIntoStages, parameterCount } from "../../comput
 import { largestExchangeGroup } from "../../protocol/exchange-messages.ts";
 import type { Plan } from "../../protocol/plan-view.ts";
 import type { VectorCodec } from "../../protocol/run-config.ts";
-import { type Batch, batchEvidence, sequencesOf, tokensPerLossPercent } from "./batch.ts";
-import { type Evidence, jointMeasurements, mergeBehindExchange, stalenessCosts } from "./choices.ts";
+import { sequencesOf, tokensPerLossPercent } from "./batch.ts";
+import { type Evidence, jointMeasurements, mergeBehindExchange } from "./choices.ts";
 import { type Choice, partsOf } from "./open-choices.ts";
 import type { PlanRequest } from "./plan.ts";
 
@@ -29,9 +29,8 @@ export interface Costing {
   readonly choice: Choice;
   /** Of one replica. */
   readonly tokensPerStep: number;
-  /** From a microbatch's start at its source until its gradient is back, if it waits nowhere. */
-  readonly pathSeconds: number;
-  readonly microbatchSeconds: number;
+  /** That are under way between a microbatch's start at its source and its gradient's return, if it waits nowhere. */
+  readonly microbatchesOnPath: number;
   /** That a replica sends. */
   readonly bytesPerToken: { readonly boundaries: number; readonly exchange: number; readonly merge: number };
   /** Shares of the time that training waits: for a full link, for the others' steps, for merges, and for the pipeline. */
@@ -43,14 +42,12 @@ export interface Costing {
   };
   /** Of the time, that it trains: what the waits leave. */
   readonly efficiency: number;
-  /** The fullest direction of the link, if it trained all the time. */
+  /** Of its narrower direction, that a replica would need to train all the time. */
   readonly linkShare: number;
   /** Compression's part of the loss, and where it was measured as a whole. */
   readonly compression: Evidence;
   /** The same as its parts add up, to tell apart what costs no more than was measured together. */
   readonly partsGapPercent: number;
-  /** Of the tokens per step, and of computing ahead of them. */
-  readonly steps: Evidence;
   readonly lossGapPercent: number;
   /** Time that compression could save is short, the link has room for the rest of the household, and epochs come to an end. */
   readonly fits: boolean;
@@ -63,7 +60,7 @@ const laptopFlops = 1e11;
 /** The rest is for checkpoints, joiners, and the household. */
 const mostLinkShare = 0.6;
 const mostWaitingForLink = 0.1;
-/** That epochs are made so long for the sake of the link. The network cuts them off after half an hour, if they are not meant to be longer. */
+/** No epoch is made longer than that for the sake of the link: the network cuts it off after half an hour, and newcomers wait for its end. */
 const longestEpochSeconds = 20 * 60;
 
 export function situationOf(request: PlanRequest): Situation {
@@ -84,74 +81,97 @@ export function situationOf(request: PlanRequest): Situation {
 
 export function costingOf(situation: Situation, choice: Choice): Costing {
   const { request, link, tokensPerSecond } = situation;
-  const { training, stages } = request;
-  const { batch, stepsPerEpoch, exchange } = choice;
-  const microbatchTokens = batch.sequencesPerMicrobatch * training.sequenceLength;
-  const tokensPerStep = sequencesOf(batch) * training.sequenceLength;
-  const [microbatchSeconds, stepSeconds] = [microbatchTokens / tokensPerSecond, tokensPerStep / tokensPerSecond];
-  const roundTripSeconds = link.roundTripMs / 1000;
-  const narrow = Math.min(link.upBytesPerSecond, link.downBytesPerSecond);
-  const bytes = sizesOf(situation, choice);
-
-  const flowing = (tokensPerSecond * (bytes.boundaries + bytes.exchange / tokensPerStep)) / narrow;
-  const congestion = stepSeconds * Math.max(0, flowing - 1);
-  // A microbatch crosses every boundary twice; between homes that takes a round trip to the network, and the time to send it.
-  const crossings = 2 * (stages - 1);
-  const sending = (crossings * bytes.microbatch) / narrow;
-  const latency = crossings * roundTripSeconds;
-  const filling = (stages - 1) * microbatchSeconds;
-  // Whoever may compute ahead of the optimizer's steps does not empty the pipeline before them.
-  const flushes = training.maximumStaleness === 0 ? 1 : 0;
-  const exchanging = exchange.exchange?.lag === 0 ? roundTripSeconds + bytes.exchange / narrow : 0;
-  // Contributions, averaged slices and weights each take their round trips.
+  const { sequenceLength, stepsPerEpoch: askedSteps } = request.training;
+  const { batch, stepsPerEpoch } = choice;
+  const tokensPerStep = sequencesOf(batch) * sequenceLength;
   const tokensPerEpoch = tokensPerStep * stepsPerEpoch;
-  const askedTokensPerEpoch = sequencesOf(training) * training.sequenceLength * training.stepsPerEpoch;
-  const merging = bytes.merge > 0 ? (3 * roundTripSeconds + bytes.merge / narrow) / stepsPerEpoch : 0;
-  const pipeline = flushes * (filling + latency);
-  const boundaries = congestion + flushes * sending;
-  const seconds = stepSeconds + boundaries + exchanging + merging + pipeline;
-
+  const bytes = sizesOf(situation, choice);
+  const times = timesOf(situation, choice, bytes);
+  const seconds = times.training + times.boundaries + times.exchange + times.merge + times.pipeline;
   const bytesPerToken = {
     boundaries: bytes.boundaries,
     exchange: bytes.exchange / tokensPerStep,
-    merge: bytes.merge / (tokensPerStep * stepsPerEpoch),
+    merge: bytes.merge / tokensPerEpoch,
   };
-  const linkShare =
-    ((bytesPerToken.boundaries + bytesPerToken.exchange + bytesPerToken.merge) * tokensPerSecond) / narrow;
-  const steps = stepEvidence(request, batch);
+  const bytesPerSecond = tokensPerSecond * (bytesPerToken.boundaries + bytesPerToken.exchange + bytesPerToken.merge);
+  const linkShare = bytesPerSecond / narrowest(link);
   const compression = compressionEvidence(situation, choice);
   return {
     choice,
     tokensPerStep,
-    pathSeconds: stages * microbatchSeconds + latency + sending,
-    microbatchSeconds,
+    microbatchesOnPath: times.path / times.microbatch,
     bytesPerToken,
     waits: {
-      boundaries: boundaries / seconds,
-      exchange: exchanging / seconds,
-      merge: merging / seconds,
-      steps: pipeline / seconds,
+      boundaries: times.boundaries / seconds,
+      exchange: times.exchange / seconds,
+      merge: times.merge / seconds,
+      steps: times.pipeline / seconds,
     },
-    efficiency: stepSeconds / seconds,
+    efficiency: times.training / seconds,
     linkShare,
     compression,
     partsGapPercent: partsGapOf(choice),
-    steps,
-    lossGapPercent: compression.lossGapPercent + steps.lossGapPercent,
+    lossGapPercent: compression.lossGapPercent + choice.steps.lossGapPercent,
     fits:
       linkShare <= mostLinkShare &&
-      (boundaries + exchanging + merging) / seconds <= mostWaitingForLink &&
-      (stepsPerEpoch * seconds <= longestEpochSeconds || tokensPerEpoch <= askedTokensPerEpoch),
+      times.boundaries + times.exchange + times.merge <= mostWaitingForLink * seconds &&
+      (stepsPerEpoch * seconds <= longestEpochSeconds ||
+        tokensPerEpoch <= sequencesOf(request.training) * sequenceLength * askedSteps),
   };
 }
 
-/** Of tokens, as much as both speed and loss are worth: larger is better. */
-export function worthOf({ efficiency, lossGapPercent }: Pick<Costing, "efficiency" | "lossGapPercent">): number {
-  return Math.log(Math.max(efficiency, 1e-9)) - tokensPerLossPercent * lossGapPercent;
+/** Seconds of each optimizer step, and of a microbatch by itself. */
+function timesOf(
+  { request, link, tokensPerSecond }: Situation,
+  { batch, stepsPerEpoch, exchange }: Choice,
+  bytes: ReturnType<typeof sizesOf>,
+) {
+  const { training, stages } = request;
+  const microbatch = (batch.sequencesPerMicrobatch * training.sequenceLength) / tokensPerSecond;
+  const step = batch.microbatchesPerStep * microbatch;
+  const bytesPerSecond = narrowest(link);
+  const roundTrip = link.roundTripMs / 1000;
+  // A microbatch crosses every boundary twice; between homes that takes a round trip to the network, and the time to send it.
+  const crossings = 2 * (stages - 1);
+  const sending = (crossings * bytes.microbatch) / bytesPerSecond;
+  const latency = crossings * roundTrip;
+  // Whoever may compute ahead of the optimizer's steps does not empty the pipeline before them.
+  const flushes = training.maximumStaleness === 0 ? 1 : 0;
+  // What flows while a step is computed, and holds it up where it takes longer.
+  const activations = bytes.boundaries * step * tokensPerSecond;
+  const lag = exchange.exchange?.lag;
+  const movements = lag === 1 ? bytes.exchange : 0;
+  const flowing = activations + movements;
+  const congestion = Math.max(0, flowing / bytesPerSecond - step);
+  const waiting = lag === 0 ? roundTrip + bytes.exchange / bytesPerSecond : 0;
+  return {
+    microbatch,
+    /** From its start at the source until its gradient is back, if it waits nowhere. */
+    path: stages * microbatch + latency + sending,
+    training: step,
+    boundaries: (flowing > 0 ? (congestion * activations) / flowing : 0) + flushes * sending,
+    exchange: (flowing > 0 ? (congestion * movements) / flowing : 0) + waiting,
+    // Contributions, averaged slices and weights each take their round trips.
+    merge: bytes.merge > 0 ? (3 * roundTrip + bytes.merge / bytesPerSecond) / stepsPerEpoch : 0,
+    /** It fills and empties. */
+    pipeline: flushes * ((stages - 1) * microbatch + latency),
+  };
+}
+
+function narrowest({ upBytesPerSecond, downBytesPerSecond }: Link): number {
+  return Math.min(upBytesPerSecond, downBytesPerSecond);
+}
+
+/** Of speed, of loss and of room for the household on the link, in logarithms of tokens: larger is better. */
+export function worthOf({ efficiency, linkShare, lossGapPercent }: Costing): number {
+  // What is more than full has slowed the training down already.
+  const crowding = Math.max(1, Math.min(1, linkShare) / mostLinkShare);
+  return Math.log(efficiency / crowding) - tokensPerLossPercent * lossGapPercent;
 }
 
 export function mergeEvidence({ exchange, merge }: Choice): Evidence {
-  return exchange.exchange === null || merge.lossGapPercent === 0 ? merge : mergeBehindExchange;
+  const isBehind = exchange.exchange !== null && merge.lossGapPercent <= mergeBehindExchange.upToPercent;
+  return isBehind && merge.lossGapPercent > 0 ? mergeBehindExchange : merge;
 }
 
 function partsGapOf(choice: Choice): number {
@@ -170,14 +190,6 @@ function compressionEvidence({ joint }: Situation, choice: Choice): Evidence {
       merge.lossGapPercent <= parts.merge,
   );
   return whole ?? { lossGapPercent: sum, measured: null };
-}
-
-function stepEvidence(request: PlanRequest, batch: Batch): Evidence {
-  const { maximumStaleness, optimizer } = request.training;
-  const evidence = batchEvidence(request, batch);
-  if (maximumStaleness === 0) return evidence;
-  const { lossGapPercent, measured } = stalenessCosts[optimizer];
-  return { lossGapPercent: evidence.lossGapPercent + lossGapPercent, measured };
 }
 
 /** Bytes that a replica of the largest stage sends, with boundaries at both ends where some stage has that. */

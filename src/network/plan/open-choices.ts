@@ -1,15 +1,17 @@
 /** Which choices a plan has: those of the tables, but for what is decided already or makes no sense. */
 import type { BoundaryFormats, Compression, RowFormat, VectorCodec } from "../../protocol/run-config.ts";
-import { type Batch, batchesFor, sequencesOf } from "./batch.ts";
+import { type Batch, batchEvidence, batchesFor, sequencesOf } from "./batch.ts";
 import {
   type BoundaryChoice,
   boundaryChoices,
+  type Evidence,
   type ExchangeChoice,
   exchangeChoices,
   type JointMeasurement,
   type MergeChoice,
   measuredStepsPerEpoch,
   mergeChoices,
+  stalenessCosts,
 } from "./choices.ts";
 import type { PlanRequest } from "./plan.ts";
 
@@ -30,6 +32,8 @@ export interface Choice {
   readonly exchange: ExchangeChoice;
   readonly merge: MergeChoice;
   readonly batch: Batch;
+  /** What the tokens per step cost of the loss, and computing ahead of them. */
+  readonly steps: Evidence;
   readonly stepsPerEpoch: number;
 }
 
@@ -41,22 +45,20 @@ export function openChoices(request: PlanRequest): readonly Choice[] {
   const { training, decided } = request;
   // Sync mode is there to be the same as one process.
   const isExact = training.mode === "sync";
-  const asked: Batch = training;
-  const batches = decided.batch ? [decided.batch] : isExact ? [asked] : batchesFor(request);
+  const { sequencesPerMicrobatch, microbatchesPerStep } = training;
+  const asked = isExact ? { sequencesPerMicrobatch, microbatchesPerStep } : undefined;
+  const { batch: only = asked } = decided;
+  const boundaries = boundariesFor(request);
   const merging = mergingChoices(request);
-  return boundariesFor(request).flatMap((boundary) =>
-    batches.flatMap((batch) =>
-      stepsFor(request, batch).flatMap((stepsPerEpoch) =>
-        merging.map(({ exchange, merge }) => ({
-          boundary,
-          exchange: apartFor(exchange, stepsPerEpoch),
-          merge,
-          batch,
-          stepsPerEpoch,
-        })),
-      ),
-    ),
-  );
+  return (only === undefined ? batchesFor(request) : [only]).flatMap((batch) => {
+    const steps = stepEvidence(request, batch);
+    return stepsFor(request, batch).flatMap((stepsPerEpoch) =>
+      merging.flatMap(({ exchange, merge }) => {
+        const apart = apartFor(exchange, stepsPerEpoch);
+        return boundaries.map((boundary) => ({ boundary, exchange: apart, merge, batch, steps, stepsPerEpoch }));
+      }),
+    );
+  });
 }
 
 /** What the parts of a measured whole cost by themselves in such a model. */
@@ -169,6 +171,14 @@ function apartFor(choice: ExchangeChoice, stepsPerEpoch: number): ExchangeChoice
   if (choice.exchange !== null || choice.replicas === null || stepsPerEpoch === measuredStepsPerEpoch) return choice;
   const lossGapPercent = choice.lossGapPercent * Math.sqrt(stepsPerEpoch / measuredStepsPerEpoch);
   return { ...choice, lossGapPercent, measured: null };
+}
+
+function stepEvidence(request: PlanRequest, batch: Batch): Evidence {
+  const { maximumStaleness, optimizer } = request.training;
+  const evidence = batchEvidence(request, batch);
+  if (maximumStaleness === 0) return evidence;
+  const { lossGapPercent, measured } = stalenessCosts[optimizer];
+  return { lossGapPercent: evidence.lossGapPercent + lossGapPercent, measured };
 }
 
 /** Fewer where a step takes more tokens than were asked for: what an epoch takes decides when newcomers can begin. */

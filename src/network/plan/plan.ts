@@ -21,6 +21,8 @@ export interface PlanRequest extends BatchRequest {
   readonly decided: Decisions;
 }
 
+/** What is better has to be worth so much more (as `worthOf` has it) that it is better beyond doubt: five percent of the tokens. */
+export const leastGain = 0.05;
 /** As `src/miner/flow/pace.ts` has it. */
 const headroom = 1.5;
 const bytesPerParameter = 4;
@@ -49,11 +51,15 @@ export function configured({ model, training }: Pick<PlanRequest, "model" | "tra
 }
 
 function bestOf(costings: readonly Costing[]): Costing {
+  const byWorth = (a: Costing, b: Costing) => (worthOf(b) > worthOf(a) ? b : a);
   const fitting = costings.filter(({ fits }) => fits);
+  if (fitting.length === 0) return costings.reduce(byWorth);
   const mildest = Array.from(Map.groupBy(fitting, ({ choice }) => choice.batch).values(), (ofBatch) =>
     ofBatch.reduce((a, b) => (compareMildness(a, b) <= 0 ? a : b)),
-  );
-  return (mildest.length > 0 ? mildest : costings).reduce((a, b) => (worthOf(b) > worthOf(a) ? b : a));
+  ).reduce(byWorth);
+  // A link that is a little fuller may be better than to round so much that it is not.
+  const milder = costings.filter((one) => compareMildness(one, mildest) < 0).reduce(byWorth, mildest);
+  return worthOf(milder) > worthOf(mildest) + leastGain ? milder : mildest;
 }
 
 /**
@@ -70,7 +76,7 @@ export function compareMildness(a: Costing, b: Costing): number {
 
 function planFrom({ request, link, parameters, tokensPerSecond }: Situation, costing: Costing): Plan {
   const { training, stages, replicas } = request;
-  const { choice, tokensPerStep, bytesPerToken, waits, pathSeconds, microbatchSeconds } = costing;
+  const { choice, tokensPerStep, bytesPerToken, waits, microbatchesOnPath } = costing;
   const { boundary, exchange, merge, batch, stepsPerEpoch } = choice;
   const tokensPerEpoch = tokensPerStep * stepsPerEpoch;
   const cost = (part: PlanCost["part"], bytes: number, waitShare: number, evidence: Evidence): PlanCost => ({
@@ -93,7 +99,7 @@ function planFrom({ request, link, parameters, tokensPerSecond }: Situation, cos
     // Little 1961: what is under way is the rate times the time that it takes.
     microbatchesInFlight: Math.min(
       batch.microbatchesPerStep,
-      Math.max(stages + 1, Math.ceil((headroom * pathSeconds) / microbatchSeconds)),
+      Math.max(stages + 1, Math.ceil(headroom * microbatchesOnPath)),
     ),
     link,
     tokensPerSecond,
@@ -104,7 +110,7 @@ function planFrom({ request, link, parameters, tokensPerSecond }: Situation, cos
       cost("boundaries", bytesPerToken.boundaries, waits.boundaries, boundary),
       cost("exchange", bytesPerToken.exchange, waits.exchange, exchange),
       cost("merge", bytesPerToken.merge, waits.merge, mergeEvidence(choice)),
-      cost("steps", 0, waits.steps, costing.steps),
+      cost("steps", 0, waits.steps, choice.steps),
       {
         ...cost("checkpoint", 0, 0, { lossGapPercent: 0, measured: "nothing is rounded" }),
         bytesPerToken: checkpointBytes / tokensPerEpoch,
