@@ -105,6 +105,9 @@ const writtenTextSchema = z.object({
 });
 export type WrittenText = Readonly<z.infer<typeof writtenTextSchema>>;
 
+/** `plan`: what it is expected to cost on homes' links; null where it goes on with a model, which only the network can look at. */
+const createdRunSchema = z.object({ runId: runIdSchema, plan: planSchema.nullable() });
+
 export const outputSchemas = {
   demo: demoResultSchema,
   /** `remembered`: from an earlier probe, since when nothing has changed. */
@@ -117,8 +120,8 @@ export const outputSchemas = {
   "run show": runDetailsSchema,
   "run placement": placementReportSchema,
   "run plan": planSchema,
-  "run create": ofRun,
-  "run import": ofRun,
+  "run create": createdRunSchema,
+  "run import": createdRunSchema,
   "run pause": ofRun,
   "run resume": ofRun,
   "run stop": ofRun,

@@ -1,7 +1,8 @@
-/** `tah run plan`: how a run would be compressed, in words. */
+/** How a run would be compressed and what that costs, in words: for `tah run plan`, and for who has just created one. */
 import { assertNever } from "../protocol/assert-never.ts";
 import type { Plan, PlanCost } from "../protocol/plan-view.ts";
 import type { VectorCodec } from "../protocol/run-config.ts";
+import { countText } from "./formats.ts";
 
 const bitsPerByte = 8;
 
@@ -11,37 +12,38 @@ export function planText({ compression, bottleneckRank, link, ...plan }: Plan): 
   const lag = exchange?.lag === 1 ? ", one step late" : "";
   const up = megabits(link.upBytesPerSecond);
   const down = megabits(link.downBytesPerSecond);
+  const microbatch = plan.sequencesPerMicrobatch === 1 ? "1 sequence" : `${plan.sequencesPerMicrobatch} sequences`;
   return [
     `For links of ${up} up, ${down} down and ${Math.round(link.roundTripMs)} ms:`,
     `  boundaries   ${squeezed}, ${boundary.forward} forward, ${boundary.backward} backward`,
     `  exchange     ${exchange === null ? "none between merges" : `${codecText(exchange.codec)} at every step${lag}`}`,
     `  merge        ${codecText(merge)}, every ${plan.stepsPerEpoch} steps`,
+    `  step         ${plan.microbatchesPerStep} microbatches of ${microbatch} from each source: ${countText(plan.tokensPerStep)} tokens in all`,
     `  under way    ${plan.microbatchesInFlight} microbatches`,
-    `A replica trains ${Math.round(plan.tokensPerSecond)} tokens/s, of which its link lets it have ${percent(plan.efficiency)}; the loss is ${signed(plan.lossGapPercent)}.`,
+    `A replica could train ${countText(Math.round(plan.tokensPerSecond))} tokens/s; ${percent(plan.efficiency)} of the time it does, the rest it waits.`,
+    `The loss is expected to be ${plan.lossGapPercent.toFixed(1)} % higher for it: ${jointText(plan.measured)}.`,
     "",
-    "part         bytes/token  bytes/epoch   up    down  loss    measured",
+    "part         bytes/token  bytes/epoch   up    down  waits    loss  measured",
     ...plan.costs.map(costText),
   ].join("\n");
 }
 
-function costText({
-  part,
-  bytesPerToken,
-  bytesPerEpoch,
-  uplinkShare,
-  downlinkShare,
-  lossGapPercent,
-  measured,
-}: PlanCost) {
+function costText({ part, bytesPerToken, bytesPerEpoch, ...cost }: PlanCost) {
   const cells = [
     part.padEnd(12),
     bytesPerToken.toFixed(1).padStart(11),
     String(bytesPerEpoch).padStart(12),
-    percent(uplinkShare).padStart(5),
-    percent(downlinkShare).padStart(5),
-    signed(lossGapPercent).padStart(6),
+    percent(cost.uplinkShare).padStart(5),
+    percent(cost.downlinkShare).padStart(6),
+    percent(cost.waitShare).padStart(6),
+    signed(cost.lossGapPercent).padStart(7),
   ];
-  return `${cells.join(" ")}  ${measured ?? "not measured: an estimate"}`;
+  return `${cells.join(" ")}  ${cost.measured ?? "not measured: an estimate"}`;
+}
+
+function jointText(measured: string | null): string {
+  if (measured === null) return "what its parts cost, added up, since nobody has measured them together";
+  return `what is rounded was measured together (${measured})`;
 }
 
 function codecText(codec: VectorCodec): string {
@@ -49,7 +51,7 @@ function codecText(codec: VectorCodec): string {
     case "f32":
       return "f32";
     case "dense":
-      return `${codec.bits} bits per parameter`;
+      return `${codec.bits} ${codec.bits === 1 ? "bit" : "bits"} per parameter`;
     case "top-k":
       return `the largest ${percent(codec.share)}`;
     default:

@@ -59,6 +59,18 @@ export function withRunOptions(command: Command, preset: Option): Command {
     )
     .addOption(
       new Option(
+        "--microbatches-per-step <number>",
+        "of each source, in every optimizer step: more keep the pipeline fuller, and teach less each",
+      ).argParser(countValue),
+    )
+    .addOption(
+      new Option(
+        "--sequences-per-microbatch <number>",
+        "smaller ones keep the pipeline fuller, and take less memory",
+      ).argParser(countValue),
+    )
+    .addOption(
+      new Option(
         "--max-staleness <number>",
         "optimizer steps by which a microbatch may run ahead of a slower replica: 0, the best for the loss, keeps all in step",
       ).argParser(stalenessValue),
@@ -114,7 +126,7 @@ export function withRunOptions(command: Command, preset: Option): Command {
 /** All but `preset`: they say nothing without one. */
 const describing = [
   ...["stages", "replicas", "data", "from", "tokenizer", "tokens", "seed"],
-  ...["mode", "optimizer", "stepsPerEpoch", "maxStaleness"],
+  ...["mode", "optimizer", "stepsPerEpoch", "microbatchesPerStep", "sequencesPerMicrobatch", "maxStaleness"],
   ...["compression", "exchange", "exchangeLag", "mergeCodec"],
   ...["bottleneck", "bottleneckHidden", "boundaryForward", "boundaryBackward"],
 ];
@@ -122,9 +134,11 @@ const describing = [
 /** Nothing but them: other options may come with them. */
 export function runOptionsOf(options: RunOptions): RunOptions {
   const { preset, stages, replicas, data, from, tokenizer, tokens, seed, mode } = options;
-  const { optimizer, stepsPerEpoch, maxStaleness, exchange, exchangeLag, mergeCodec } = options;
+  const { optimizer, stepsPerEpoch, microbatchesPerStep, sequencesPerMicrobatch, maxStaleness } = options;
+  const { exchange, exchangeLag, mergeCodec } = options;
   const { bottleneck, bottleneckHidden, boundaryForward, boundaryBackward, compression } = options;
-  const how = { mode, optimizer, stepsPerEpoch, maxStaleness, exchange, exchangeLag, mergeCodec };
+  const steps = { stepsPerEpoch, microbatchesPerStep, sequencesPerMicrobatch, maxStaleness };
+  const how = { mode, optimizer, ...steps, exchange, exchangeLag, mergeCodec };
   const boundary = { compression, bottleneck, bottleneckHidden, boundaryForward, boundaryBackward };
   return { preset, stages, replicas, data, from, tokenizer, tokens, seed, ...how, ...boundary };
 }

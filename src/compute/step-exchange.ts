@@ -9,10 +9,10 @@
  * where it would be if nothing had been rounded, which costs the loss less than half as much as to train on S (ADR 0008);
  * and the mean of all replicas, which is what a merge takes, never loses anything.
  */
-import { type ExchangePart, exchangeParts } from "../protocol/exchange-messages.ts";
+import { type ExchangePart, exchangeParts, largestExchangeGroup } from "../protocol/exchange-messages.ts";
 import type { TrainingConfig, VectorCodec } from "../protocol/run-config.ts";
 import { MalformedPayloadError } from "./codec/malformed.ts";
-import { decodeVector, encodeVector, encodeWithFeedback } from "./codec/vector.ts";
+import { decodeVector, encodeVector, encodeWithFeedback, vectorPayloadBytes } from "./codec/vector.ts";
 import type { Device, Slice } from "./kernels.ts";
 import { outliersAmong, type SliceContribution } from "./merge/average-slices.ts";
 import { rowsOf } from "./model/memory.ts";
@@ -50,6 +50,21 @@ export interface StepExchange {
 export function stepResidualBytes({ mode, compression }: TrainingConfig, parameters: number): number {
   const codec = mode === "local-steps" ? compression.exchange?.codec : undefined;
   return codec === undefined || codec.kind === "f32" ? 0 : Float32Array.BYTES_PER_ELEMENT * parameters;
+}
+
+/** Decoded at once while a step is averaged: every member of a group, and their sum. */
+const mostBuffers = largestExchangeGroup + 1;
+/** In the daemon, a replica's own movements and those of the rest of its group, of two steps; the last one of its own in the worker. */
+const mostMovements = 2 * largestExchangeGroup + 1;
+
+/** Host memory for the movements of steps, on their way and decoded, of a replica of so many parameters. */
+export function stepExchangeBytes({ mode, compression }: TrainingConfig, parameters: number): number {
+  const codec = mode === "local-steps" ? compression.exchange?.codec : undefined;
+  if (codec === undefined) return 0;
+  const parts = exchangeParts(parameters);
+  const movementBytes = parts.reduce((sum, { length }) => sum + vectorPayloadBytes(codec, length).most, 0);
+  const bufferBytes = Float32Array.BYTES_PER_ELEMENT * (parts[0]?.length ?? 0);
+  return mostBuffers * bufferBytes + mostMovements * movementBytes;
 }
 
 export function createStepExchange(

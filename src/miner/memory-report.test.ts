@@ -27,13 +27,15 @@ describe("a memory report", () => {
   it("adds up", () => {
     for (const work of [exampleWork(), ...works]) {
       const report = memoryReport(work, 4 * gibibyte, 5 << 20);
-      const { weightsBytes, gradientsBytes, optimizerBytes, errorFeedbackBytes, scratchBytes, programsBytes } = report;
+      const { weightsBytes, gradientsBytes, optimizerBytes, errorFeedbackBytes, exchangeBytes } = report;
+      const { scratchBytes, programsBytes } = report;
       const inFlightBytes = report.microbatchesInFlight * report.activationsPerMicrobatchBytes;
       const sum =
         weightsBytes +
         gradientsBytes +
         optimizerBytes +
         errorFeedbackBytes +
+        exchangeBytes +
         scratchBytes +
         programsBytes +
         inFlightBytes;

@@ -1,5 +1,4 @@
 /** Options that leave compression to the plan, with what it chooses filled in where nothing else was asked for. */
-import { presets } from "../compute/model/presets.ts";
 import { unmeasuredLink } from "../protocol/link-report.ts";
 import type { Plan } from "../protocol/plan-view.ts";
 import {
@@ -8,55 +7,91 @@ import {
   type ModelConfig,
   type TrainingConfig,
 } from "../protocol/run-config.ts";
-import { planRun } from "./plan/plan.ts";
+import type { RunDefinition } from "./orchestrator/core/definition.ts";
+import type { Decisions } from "./plan/open-choices.ts";
+import { configured, type PlanRequest, planRun } from "./plan/plan.ts";
 import type { RunOptions } from "./run-options.ts";
 
-/** `training`: as it would be uncompressed. Nobody's link is known before a run begins: homes are assumed. */
-export function withPlan(
-  options: RunOptions,
-  model: ModelConfig,
-  training: TrainingConfig,
-  stages: number,
-): RunOptions {
-  if (options.compression !== "auto") return options;
-  const { compression, bottleneckRank, stepsPerEpoch } = planRun({
-    model,
-    training,
-    stages,
-    replicas: options.replicas,
-    blockTokensPerSecond: null,
-    link: unmeasuredLink,
-    isNew: options.from === undefined && options.bottleneck === undefined,
-  });
-  const isExact = training.mode === "sync";
-  const { boundary, exchange, merge } = compression;
-  const rank = options.from === undefined ? (options.bottleneck ?? bottleneckRank ?? 0) : undefined;
+/** What is to be planned for. */
+export interface PlannedRun {
+  /** As it would be without the plan. */
+  readonly model: ModelConfig;
+  readonly training: TrainingConfig;
+  readonly stages: number;
+}
+
+/** Null: nothing is left to it. Nobody's link, device or memory is known before a run begins: homes are assumed. */
+export function planOf(options: RunOptions, run: PlannedRun): Plan | null {
+  if (options.compression !== "auto") return null;
+  return planRun(planRequest(options, run, unmeasuredLink, decisionsOf(options, run)));
+}
+
+/** What follows from a plan that was made for these options. */
+export function withPlan(options: RunOptions, plan: Plan): RunOptions {
+  const { boundary, exchange, merge } = plan.compression;
+  const { sequencesPerMicrobatch, microbatchesPerStep, stepsPerEpoch, bottleneckRank } = plan;
   return {
     ...options,
-    boundaryForward: options.boundaryForward ?? boundary.forward,
-    boundaryBackward: options.boundaryBackward ?? boundary.backward,
-    ...(rank !== undefined && { bottleneck: rank }),
-    ...(!isExact && {
-      exchange: options.exchange ?? exchangeNameOf(exchange),
-      ...(options.exchange === undefined && exchange !== null && { exchangeLag: options.exchangeLag ?? exchange.lag }),
-      stepsPerEpoch: options.stepsPerEpoch ?? stepsPerEpoch,
+    boundaryForward: boundary.forward,
+    boundaryBackward: boundary.backward,
+    ...(options.from === undefined && { bottleneck: bottleneckRank ?? 0 }),
+    sequencesPerMicrobatch,
+    microbatchesPerStep,
+    ...(options.mode !== "sync" && {
+      stepsPerEpoch,
+      ...(options.exchange === undefined && {
+        exchange: exchangeNameOf(exchange),
+        exchangeLag: options.exchangeLag ?? exchange?.lag,
+      }),
       ...(options.mergeCodec === undefined && { merge }),
     }),
   };
 }
 
-/** The options of a run that a plan is asked for on its own, as they would be without one. */
-export function planFor(options: Pick<RunOptions, "preset" | "stages" | "replicas">, link: Plan["link"]): Plan {
-  const { model, training, stages } = presets[options.preset];
-  return planRun({
+/** What of it may follow the links as they are measured: what the plan chose, rather than its owner. */
+export function adaptsOf(options: RunOptions, run: PlannedRun): RunDefinition["adapts"] {
+  if (options.compression !== "auto" || run.training.mode === "sync") return undefined;
+  const { forward, backward, stepsPerEpoch } = decisionsOf(options, run);
+  return [
+    ...(forward === undefined && backward === undefined ? (["boundary-formats"] as const) : []),
+    ...(stepsPerEpoch === undefined ? (["steps-per-epoch"] as const) : []),
+  ];
+}
+
+export function planRequest(
+  { replicas, tokens }: Pick<RunOptions, "replicas" | "tokens">,
+  { model, training, stages }: PlannedRun,
+  link: PlanRequest["link"],
+  decided: Decisions,
+): PlanRequest {
+  return {
     model,
     training,
-    stages: Math.min(options.stages ?? stages, model.layers),
-    replicas: options.replicas,
-    blockTokensPerSecond: null,
+    stages,
+    replicas,
     link,
-    isNew: true,
-  });
+    decided,
+    tokenBudget: tokens ?? null,
+    blockTokensPerSecond: null,
+    memoryLimitBytes: null,
+  };
+}
+
+/** By flags, and by a model that was trained already: it keeps the channels that it has. */
+function decisionsOf(options: RunOptions, { model, training }: PlannedRun): Decisions {
+  const { forward, backward, exchange, merge, batch, stepsPerEpoch, bottleneckRank } = configured({ model, training });
+  const isBatchAsked = options.sequencesPerMicrobatch !== undefined || options.microbatchesPerStep !== undefined;
+  const isRankAsked = options.from !== undefined || options.bottleneck !== undefined;
+  const askedRank = options.bottleneck === undefined ? bottleneckRank : options.bottleneck || null;
+  return {
+    ...(options.boundaryForward !== undefined && { forward }),
+    ...(options.boundaryBackward !== undefined && { backward }),
+    ...(isRankAsked && { bottleneckRank: askedRank }),
+    ...(options.exchange !== undefined && { exchange }),
+    ...(options.mergeCodec !== undefined && { merge }),
+    ...(isBatchAsked && { batch }),
+    ...(options.stepsPerEpoch !== undefined && { stepsPerEpoch }),
+  };
 }
 
 function exchangeNameOf(exchange: Plan["compression"]["exchange"]): ExchangeName {

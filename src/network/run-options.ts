@@ -6,6 +6,7 @@ import { type PresetName, presets } from "../compute/model/presets.ts";
 import { cutIntoStages, isFirstStage } from "../compute/model/stages.ts";
 import { FailureError } from "../protocol/failure.ts";
 import { isCheckpointName, type RunId, runIdSchema } from "../protocol/ids.ts";
+import type { Plan } from "../protocol/plan-view.ts";
 import {
   type CompressionChoice,
   type MergeCodecName,
@@ -14,7 +15,7 @@ import {
   type TrainingConfig,
   type VectorCodec,
 } from "../protocol/run-config.ts";
-import { withPlan } from "./auto-compression.ts";
+import { adaptsOf, type PlannedRun, planOf, withPlan } from "./auto-compression.ts";
 import { type ExchangeOptions, exchangeOf, exchangingOptimizer } from "./exchange-options.ts";
 import { defaultTimeouts, planStages, type RunDefinition, type Timeouts } from "./orchestrator/core/definition.ts";
 
@@ -38,6 +39,9 @@ export interface RunOptions extends ExchangeOptions {
   readonly mode?: TrainingConfig["mode"];
   readonly optimizer?: TrainingConfig["optimizer"];
   readonly stepsPerEpoch?: number;
+  /** Of each source, in every optimizer step. */
+  readonly microbatchesPerStep?: number;
+  readonly sequencesPerMicrobatch?: number;
   /** `maximumStaleness` of the training. */
   readonly maxStaleness?: number;
   /** Channels that cross each stage boundary, through a bottleneck there; 0 or undefined: the model has none, and all of them cross. */
@@ -88,6 +92,8 @@ export function trainingOf(options: RunOptions, model: ModelConfig = presets[opt
     ...(exchange && exchangingOptimizer(preset.learningRate, options.replicas)),
     sequenceLength: Math.min(preset.sequenceLength, model.context),
     mode,
+    microbatchesPerStep: options.microbatchesPerStep ?? preset.microbatchesPerStep,
+    sequencesPerMicrobatch: options.sequencesPerMicrobatch ?? preset.sequencesPerMicrobatch,
     optimizer: optimizer ?? preset.optimizer,
     stepsPerEpoch: mode === "sync" ? 1 : (stepsPerEpoch ?? preset.stepsPerEpoch),
     maximumStaleness: mode === "sync" ? 0 : (maxStaleness ?? preset.maximumStaleness),
@@ -140,21 +146,36 @@ function defaultHidden({ width }: ModelConfig): number {
 }
 
 /**
- * `parts`: what does not follow from the options alone. Throws `FailureError` (invalid-option) when the model cannot be cut into
- * as many stages, or cannot have the bottlenecks.
+ * What is trained, and how. `whole`: the model as it is given. Throws `FailureError` (invalid-option) when it cannot be cut into as many
+ * stages, or cannot have the bottlenecks.
  */
-export function defineRun(
+export function settleRun(
   asked: RunOptions,
-  { model: whole, tokenizer, dataset }: Pick<RunDefinition, "model" | "tokenizer" | "dataset">,
-): RunDefinition {
-  const { preset, data, from } = asked;
+  whole: ModelConfig,
+): PlannedRun & Pick<RunDefinition, "adapts"> & { readonly plan: Plan | null } {
+  const { preset, from } = asked;
   const stages = asked.stages ?? Math.min(presets[preset].stages, whole.layers);
   if (stages > whole.layers)
     throw new FailureError("invalid-option", `${whole.layers} layers cannot be cut into ${stages} stages.`, {
       action: `Choose at most ${whole.layers} stages.`,
     });
-  const options = withPlan(asked, whole, trainingOf({ ...asked, compression: "off" }, whole), stages);
+  // A run that is looked at again has the bottlenecks that were chosen for it.
+  const { bottleneck: _, ...plain } = whole;
+  const unplanned = { model: from === undefined ? plain : whole, training: trainingOf(asked, whole), stages };
+  const plan = planOf(asked, unplanned);
+  const options = plan === null ? asked : withPlan(asked, plan);
   const model = withBottlenecks(options, whole, stages);
+  return { model, training: trainingOf(options, model), stages, plan, adapts: adaptsOf(asked, unplanned) };
+}
+
+/** `parts`: what does not follow from the options alone. Throws `FailureError` (invalid-option) as `settleRun` does. */
+export function defineRun(
+  options: RunOptions,
+  parts: Pick<RunDefinition, "model" | "tokenizer" | "dataset">,
+): RunDefinition {
+  const { preset, data, from } = options;
+  const { tokenizer, dataset } = parts;
+  const { model, training, stages, adapts } = settleRun(options, parts.model);
   const largestStage = Math.max(...planStages({ model, stages }).map(({ parameters }) => parameters));
   const start =
     from === undefined ? preset : isCheckpointName(from) ? `checkpoint ${from.slice(0, 8)}` : basename(resolve(from));
@@ -163,12 +184,12 @@ export function defineRun(
     name: `${start} on ${data === undefined ? "public-domain English" : "own text"}`.slice(0, 64),
     preset,
     model,
-    training: trainingOf(options, model),
+    training,
     tokenizer,
     dataset,
     dataPath: data === undefined ? null : resolve(data),
     from: from === undefined ? null : absoluteStart(from),
-    ...(asked.compression === "auto" && { adaptsCompression: true }),
+    ...(adapts && { adapts }),
     stages,
     minimumReplicas: options.replicas,
     targetTokens: options.tokens ?? null,

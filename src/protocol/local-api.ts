@@ -177,6 +177,8 @@ export const memoryReportSchema = z.object({
   optimizerBytes: count,
   /** What was rounded away of contributions to merges, and goes along with the next. */
   errorFeedbackBytes: count,
+  /** What steps moved, on its way between replicas and while it is averaged. */
+  exchangeBytes: count,
   scratchBytes: count,
   activationsPerMicrobatchBytes: count,
   microbatchesInFlight: count,

@@ -35,6 +35,8 @@ export const newRunSchema = z.strictObject({
   /** As in `trainingConfigSchema`; undefined: as the preset has them. */
   optimizer: z.enum(["adamw", "nadam"]).optional(),
   stepsPerEpoch: z.int().positive().optional(),
+  microbatchesPerStep: z.int().positive().optional(),
+  sequencesPerMicrobatch: z.int().positive().optional(),
   maxStaleness: z.int().nonnegative().optional(),
   exchange: exchangeNameSchema.optional(),
   mergeCodec: mergeCodecNameSchema.optional(),

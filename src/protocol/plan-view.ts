@@ -13,6 +13,8 @@ export const planCostSchema = z.object({
     "exchange",
     /** Likewise, at the epoch's end. */
     "merge",
+    /** Every optimizer step: the pipeline empties before it, the more seldom the more tokens it takes, which teach less each. */
+    "steps",
     /** One stage's upload of what an epoch starts from, now and then, in what the rest leaves of the link. */
     "checkpoint",
   ]),
@@ -22,6 +24,8 @@ export const planCostSchema = z.object({
   /** Of the link, if the replica computes at full speed; for checkpoints 0. */
   uplinkShare: share,
   downlinkShare: share,
+  /** Of the time, that training waits for it. What all of them leave is the plan's `efficiency`. */
+  waitShare: share,
   /** Of the loss, against the same schedule uncompressed. */
   lossGapPercent: z.number(),
   /** Where that was measured; null: it is an estimate from what was measured beside it. */
@@ -34,6 +38,11 @@ export const planSchema = z.object({
   /** Where the model is cut; only a new model can have one. */
   bottleneckRank: z.int().positive().nullable(),
   stepsPerEpoch: z.int().positive(),
+  /** Of each source, in every optimizer step. */
+  microbatchesPerStep: z.int().positive(),
+  sequencesPerMicrobatch: z.int().positive(),
+  /** Of all sources together. */
+  tokensPerStep: z.int().positive(),
   /** That one source has under way, to hide round trips. */
   microbatchesInFlight: z.int().positive(),
   /** The links that it was made for. */
@@ -44,10 +53,12 @@ export const planSchema = z.object({
   }),
   /** Of a replica, if nothing but its processor held it up. */
   tokensPerSecond: z.number().positive(),
-  /** Of that, what the links let it have. */
+  /** Of that, what links and pipeline let it have. */
   efficiency: z.number().min(0).max(1),
-  /** Of all parts together. */
+  /** Of all parts together: their sum, or less where that was measured. */
   lossGapPercent: z.number(),
+  /** Where the parts were measured together; null: they were not. */
+  measured: z.string().nullable(),
   costs: z.array(planCostSchema).readonly(),
 });
 export type Plan = Readonly<z.infer<typeof planSchema>>;

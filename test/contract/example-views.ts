@@ -14,11 +14,15 @@ export const examplePlan: Plan = {
   compression: noCompression,
   bottleneckRank: null,
   stepsPerEpoch: 16,
+  microbatchesPerStep: 4,
+  sequencesPerMicrobatch: 2,
+  tokensPerStep: 16_384,
   microbatchesInFlight: 4,
   link: { upBytesPerSecond: 2.5e6, downBytesPerSecond: 12.5e6, roundTripMs: 40 },
   tokensPerSecond: 1000,
   efficiency: 0.5,
   lossGapPercent: 2,
+  measured: null,
   costs: [
     {
       part: "boundaries",
@@ -26,6 +30,7 @@ export const examplePlan: Plan = {
       bytesPerEpoch: 1 << 20,
       uplinkShare: 0.4,
       downlinkShare: 0.1,
+      waitShare: 0.3,
       lossGapPercent: 0,
       measured: "nothing is rounded",
     },

@@ -135,6 +135,7 @@ function memoryLines(memory: CommandResult<"doctor">["memory"]): string[] {
     ["gradients", memory.gradientsBytes],
     ["optimizer", memory.optimizerBytes],
     ["error feedback", memory.errorFeedbackBytes],
+    ["exchange of steps", memory.exchangeBytes],
     ["working space", memory.scratchBytes],
     [`${microbatchesInFlight} microbatches in flight (${kept})`, microbatchesInFlight * activationsPerMicrobatchBytes],
     ["programs", memory.programsBytes],

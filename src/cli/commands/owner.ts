@@ -4,6 +4,7 @@ import { type Command, Option } from "commander";
 import { commandNetwork } from "../../miner/session/observe.ts";
 import { loadIdentity } from "../../miner/store/identity-file.ts";
 import { openStateFolder, stateFolderPath } from "../../miner/store/state-folder.ts";
+import { expectedPlan } from "../../network/expected-plan.ts";
 import { absoluteStart } from "../../network/run-options.ts";
 import { assertNever } from "../../protocol/assert-never.ts";
 import { FailureError } from "../../protocol/failure.ts";
@@ -12,6 +13,7 @@ import { commands, type LocalApi } from "../../protocol/local-api.ts";
 import { type OwnerCommand, runWeightSchema } from "../../protocol/owner-commands.ts";
 import { type CommonOptions, networkUrlValue, valueParser, wholeNumber, withCommonOptions } from "../option-types.ts";
 import type { Output } from "../output.ts";
+import { planText } from "../plan-text.ts";
 import { presetOption, type RunOptions, runOptionsOf, withRunOptions } from "../run-options.ts";
 import { withDaemon } from "../with-daemon.ts";
 
@@ -42,13 +44,16 @@ export function addOwnerCommands(run: Command, output: Output): void {
 
   const create = async (options: CreateOptions, from: string | undefined) => {
     const { id, weight, network } = options;
-    const run = { ...runOptionsOf({ ...options, compression: options.compression ?? "auto" }), runId: id, weight };
+    const asked = runOptionsOf({ ...options, compression: options.compression ?? "auto", from });
+    const plan = expectedPlan(asked);
+    const run = { ...asked, runId: id, weight };
     // On a network elsewhere a path means what it means there.
     const isHere = network === undefined;
     const data = isHere && run.data !== undefined ? resolve(run.data) : run.data;
     const start = isHere && from !== undefined ? absoluteStart(from) : from;
     const runId = await send(options, { type: "create-run", run: { ...run, data, from: start } });
-    told(runId, "is created, and trains when it has miners");
+    const created = `${runId} is created, and trains when it has miners.`;
+    output.result({ runId, plan }, () => (plan === null ? created : [created, planText(plan)].join("\n")));
   };
   withCreateOptions(ownerCommand(run, "create", "create-run")).action((options: CreateOptions) =>
     create(options, options.from),

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import type { PresetName } from "../../compute/model/presets.ts";
 import { observeRuns } from "../../miner/session/observe.ts";
-import { planFor } from "../../network/auto-compression.ts";
+import { planFor } from "../../network/expected-plan.ts";
 import { FailureError } from "../../protocol/failure.ts";
 import { type RunId, runIdSchema } from "../../protocol/ids.ts";
 import type { Plan } from "../../protocol/plan-view.ts";
@@ -33,6 +33,7 @@ interface PlanOptions extends CommonOptions {
   readonly preset: PresetName;
   readonly stages?: number;
   readonly replicas: number;
+  readonly tokens?: number;
   readonly upMbps: number;
   readonly downMbps: number;
   readonly rttMs: number;
@@ -75,17 +76,18 @@ export function addRunCommands(program: Command, output: Output): Command {
     .addOption(presetOption().default("demo"))
     .option("--stages <number>", "cut the model into so many stages", countValue)
     .option("--replicas <number>", "miners per stage", countValue, 2)
+    .option("--tokens <number>", "that it shall train: a short run bears fewer per step", countValue)
     .option("--up-mbps <number>", "of the slowest miner's link", rateValue, homeLink.upMbps)
     .option("--down-mbps <number>", "likewise", rateValue, homeLink.downMbps)
     .option("--rtt-ms <number>", "to the network and back", rateValue, homeLink.rttMs)
     .action((options: PlanOptions) => {
-      const { preset, stages, replicas, upMbps, downMbps, rttMs } = options;
+      const { preset, stages, replicas, tokens, upMbps, downMbps, rttMs } = options;
       const link = {
         upBytesPerSecond: upMbps * bytesPerMegabit,
         downBytesPerSecond: downMbps * bytesPerMegabit,
         roundTripMs: rttMs,
       };
-      output.result<Plan>(planFor({ preset, stages, replicas }, link), planText);
+      output.result<Plan>(planFor({ preset, stages, replicas, tokens }, link), planText);
     });
 
   addOwnerCommands(run, output);

@@ -4,7 +4,7 @@
  */
 import { DeviceMemoryError } from "../kernels.ts";
 import { errorFeedbackBytes as feedbackBytes } from "../merge/error-feedback.ts";
-import { stepResidualBytes } from "../step-exchange.ts";
+import { stepExchangeBytes, stepResidualBytes } from "../step-exchange.ts";
 import type { ModelConfig, StageSpec, TrainingConfig } from "./config.ts";
 import { countElements, elementBytes } from "./memory.ts";
 import { createReplicaMemory, takeReplicaMemory } from "./replica-memory.ts";
@@ -17,6 +17,8 @@ export interface MemoryPlan {
   readonly optimizerBytes: number;
   /** What was rounded away of contributions, and of steps, in the computer's memory rather than the device's. Taken when first needed. */
   readonly errorFeedbackBytes: number;
+  /** What steps moved, of this replica and of others, likewise: on its way, and while it is averaged. */
+  readonly exchangeBytes: number;
   /** What all microbatches share, and the back end's own working space. */
   readonly scratchBytes: number;
   readonly activationsPerMicrobatchBytes: number;
@@ -61,6 +63,7 @@ export function stageMemory(
     countElements((memory) => takeReplicaMemory(createReplicaMemory(memory, training, parameters), training));
   const errorFeedbackBytes =
     feedbackBytes(training.compression.merge, parameters) + stepResidualBytes(training, parameters);
+  const exchangeBytes = stepExchangeBytes(training, parameters);
   const scratchBytes = elementBytes * (allocated - 2 * parameters) + workspaceBytes;
   const activationsPerMicrobatchBytes = elementBytes * (total - allocated);
   return {
@@ -68,6 +71,7 @@ export function stageMemory(
     gradientsBytes: weightsBytes,
     optimizerBytes,
     errorFeedbackBytes,
+    exchangeBytes,
     scratchBytes,
     activationsPerMicrobatchBytes,
     microbatchesInFlight,
@@ -76,6 +80,7 @@ export function stageMemory(
       2 * weightsBytes +
       optimizerBytes +
       errorFeedbackBytes +
+      exchangeBytes +
       scratchBytes +
       microbatchesInFlight * activationsPerMicrobatchBytes,
   };
@@ -105,6 +110,7 @@ function explain(plan: MemoryPlan, limitBytes: number): string {
     `gradients ${inMebibytes(plan.gradientsBytes)}`,
     `optimizer ${inMebibytes(plan.optimizerBytes)}`,
     `error feedback ${inMebibytes(plan.errorFeedbackBytes)}`,
+    `exchange of steps ${inMebibytes(plan.exchangeBytes)}`,
     `working space ${inMebibytes(plan.scratchBytes)}`,
     `${plan.microbatchesInFlight} microbatches in flight ${inMebibytes(inFlight)}`,
   ];

@@ -3,7 +3,7 @@
  * goes on from there. Each act is a phase of the replica, and its work ends with the phase.
  */
 
-import { stageBudget } from "../../compute/model/stage-budget.ts";
+import { mostUnderWay, stageBudget } from "../../compute/model/stage-budget.ts";
 import type { MinerId } from "../../protocol/ids.ts";
 import type { LogLine } from "../../protocol/local-api.ts";
 import type { ClientMessage, DeviceReport, Roster } from "../../protocol/messages.ts";
@@ -19,7 +19,7 @@ import { ComputeQueue } from "./compute-queue.ts";
 import { DropLog } from "./drop-log.ts";
 import type { Peers } from "./peers.ts";
 import type { PhaseKeeper } from "./phase-keeper.ts";
-import { holdsFirstStage, type Place } from "./place.ts";
+import { holdsFirstStage, holdsLastStage, type Place } from "./place.ts";
 import { reportProgress } from "./progress.ts";
 import { Routes } from "./routes.ts";
 import { type Holding, holdsStartOf, loadStart } from "./starting-state.ts";
@@ -125,10 +125,8 @@ export class EpochActs {
   }
 }
 
-/** The last stage keeps nothing between a microbatch's passes, but others wait in its queue. */
+/** What the memory plan has; the last stage keeps nothing between a microbatch's passes, but others wait in its queue. */
 function roomFor(place: Place): number {
-  return Math.max(
-    stageBudget(place, place.memoryLimitBytes).microbatchesInFlight,
-    2 * place.training.microbatchesPerStep,
-  );
+  if (holdsLastStage(place)) return 2 * mostUnderWay(place);
+  return stageBudget(place, place.memoryLimitBytes).microbatchesInFlight;
 }

@@ -6,13 +6,13 @@ import type { GatewayMessage } from "../../protocol/messages.ts";
 
 export type Place = Extract<GatewayMessage, { type: "prepare" }>;
 
-/** Whether the compute worker can serve `b` as it was opened for `a`. */
+/** Whether the compute worker can serve `b` as it was opened for `a`: how many steps an epoch has is none of its business. */
 export function sameStage(a: Place, b: Place): boolean {
   return (
     a.at.runId === b.at.runId &&
     isDeepStrictEqual(a.stage, b.stage) &&
     isDeepStrictEqual(a.model, b.model) &&
-    isDeepStrictEqual(a.training, b.training)
+    isDeepStrictEqual({ ...a.training, stepsPerEpoch: b.training.stepsPerEpoch }, b.training)
   );
 }
 

@@ -3,6 +3,7 @@
  * ends the step. With a single stage it is the whole pipeline.
  */
 import { channelsBefore } from "../../compute/model/parts.ts";
+import { mostUnderWay } from "../../compute/model/stage-budget.ts";
 import type { AnsweredKind } from "../../protocol/answer.ts";
 import type { MinerId } from "../../protocol/ids.ts";
 import type { MicrobatchMessage } from "../../protocol/microbatch.ts";
@@ -35,8 +36,8 @@ export class Source implements Role {
 
   constructor(epoch: Epoch) {
     this.#epoch = epoch;
-    const { microbatchesPerStep, maximumStaleness } = epoch.options.place.training;
-    this.#pace = new Pace(epoch.options.place.stage.count, microbatchesPerStep * (1 + maximumStaleness));
+    const { place } = epoch.options;
+    this.#pace = new Pace(place.stage.count, mostUnderWay(place));
     this.#onward = new Onward(epoch, () => this.#pace.refused());
     this.#markers = new FlushMarkers(epoch);
     epoch.options.signal.addEventListener("abort", () => this.#changed(), { once: true });

@@ -3,6 +3,7 @@ import { type MinerId, sameEpoch } from "../../protocol/ids.ts";
 import type { ClientMessage } from "../../protocol/messages.ts";
 import type { Telemetry } from "../../protocol/run-view.ts";
 import { microbatchesPerSource } from "../orchestrator/core/definition.ts";
+import { epochTraining } from "../orchestrator/core/planning.ts";
 import { liveReplicas } from "../orchestrator/core/replicas.ts";
 import { currentEpoch, type RunState } from "../orchestrator/core/state.ts";
 import type { Flow } from "./relay.ts";
@@ -33,7 +34,7 @@ export class TelemetryDesk {
     return {
       atMs,
       microbatchesDone: sum(fromSources.map((one) => one.microbatchesDone)),
-      microbatchesPlanned: liveReplicas(state, 0).length * microbatchesPerSource(state.definition),
+      microbatchesPlanned: liveReplicas(state, 0).length * microbatchesPerSource(epochTraining(state)),
       trainLossNats: tokens === 0 ? null : sum(measured.map((one) => one.lossSumNats ?? 0)) / tokens,
       microbatchesRerouted: sum(all.map((one) => one.microbatchesRerouted)),
       microbatchesStale: sum(all.map((one) => one.microbatchesStale)),

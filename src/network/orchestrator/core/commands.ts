@@ -6,6 +6,7 @@ import { assertNever } from "../../../protocol/assert-never.ts";
 import type { MinerId } from "../../../protocol/ids.ts";
 import type { OrchestratorMessage } from "./event.ts";
 import { applyMessage, reduceMessage } from "./merge-commands.ts";
+import { epochTraining } from "./planning.ts";
 import { idleReason, reasonOf } from "./reason.ts";
 import { replicaOf } from "./replicas.ts";
 import { blobsOf, bytesPerParameter } from "./starting-state.ts";
@@ -69,7 +70,7 @@ function prepareMessage(state: RunState, stage: number, replica: Replica): Orche
     at: placeRef(state, stage),
     stage: plan.spec,
     model: definition.model,
-    training: definition.training,
+    training: epochTraining(state),
     dataset: definition.dataset,
     checkpoint,
     memoryLimitBytes: replica.memoryLimitBytes,

@@ -5,7 +5,7 @@ import { modelParameters } from "./definition.ts";
 import { historyLimits, remember } from "./history.ts";
 import { type MergedWork, mergedWork } from "./merged-work.ts";
 import { confirmedOutliers } from "./merging.ts";
-import { reviewPlan } from "./planning.ts";
+import { adaptToLinks, reviewPlan } from "./planning.ts";
 import { isLive, replicaOf } from "./replicas.ts";
 import { measuredMembers } from "./speed.ts";
 import type { StageMerge } from "./stage-merge.ts";
@@ -53,8 +53,9 @@ export function concludeEpoch(turn: Turn): void {
   };
   noteOutliers(turn, merges);
   noteMissing(turn, work);
-  reviewPlan(turn);
+  adaptToLinks(turn);
   watchBoundaries(turn, state.replicas);
+  reviewPlan(turn);
   const loss = trainLossNats === null ? "" : `, training loss ${trainLossNats.toFixed(3)} nats`;
   turn.log("info", `Epoch ${state.epoch} is merged: ${tokens} tokens so far, ${contributors} contributors${loss}.`);
   if (partitionsLost > 0)

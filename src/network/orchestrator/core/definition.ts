@@ -4,7 +4,12 @@ import { stageLayout } from "../../../compute/model/layout.ts";
 import { optimizerStateLength } from "../../../compute/model/optimizer-state.ts";
 import { cutIntoStages, parameterCount } from "../../../compute/model/stages.ts";
 import { blobRefSchema, runIdSchema } from "../../../protocol/ids.ts";
-import { modelConfigSchema, type StageSpec, trainingConfigSchema } from "../../../protocol/run-config.ts";
+import {
+  modelConfigSchema,
+  type StageSpec,
+  type TrainingConfig,
+  trainingConfigSchema,
+} from "../../../protocol/run-config.ts";
 import { checkpointSchema } from "../../../protocol/run-view.ts";
 
 const milliseconds = z.int().nonnegative();
@@ -63,8 +68,11 @@ export const runDefinitionSchema = z.strictObject({
   firstCheckpoint: checkpointSchema.nullable().optional(),
   /** Where that was read, as the owner named it. */
   from: z.string().nullable().optional(),
-  /** What crosses boundaries follows from how the members' links are measured, rather than from `training`. */
-  adaptsCompression: z.boolean().optional(),
+  /** What follows from how the members' links are measured, and begins as `training` has it. */
+  adapts: z
+    .array(z.enum(["boundary-formats", "steps-per-epoch"]))
+    .readonly()
+    .optional(),
   /** Stages that the model is cut into. */
   stages: z.int().positive(),
   /** Replicas per stage that the start waits for, at most `gatherMs`. */
@@ -96,12 +104,11 @@ export function modelParameters(definition: RunDefinition): number {
 }
 
 /** Tokens that one source sends in an epoch. */
-export function tokensPerSource(definition: RunDefinition): number {
-  const { sequenceLength, sequencesPerMicrobatch, microbatchesPerStep, stepsPerEpoch } = definition.training;
-  return sequenceLength * sequencesPerMicrobatch * microbatchesPerStep * stepsPerEpoch;
+export function tokensPerSource(training: TrainingConfig): number {
+  return training.sequenceLength * training.sequencesPerMicrobatch * microbatchesPerSource(training);
 }
 
 /** Microbatches that one source sends in an epoch. */
-export function microbatchesPerSource(definition: RunDefinition): number {
-  return definition.training.microbatchesPerStep * definition.training.stepsPerEpoch;
+export function microbatchesPerSource({ microbatchesPerStep, stepsPerEpoch }: TrainingConfig): number {
+  return microbatchesPerStep * stepsPerEpoch;
 }

@@ -3,6 +3,7 @@ import { optimizerStateLength } from "../../../compute/model/optimizer-state.ts"
 import { hashBytes } from "../../../protocol/identity.ts";
 import { type BlobHash, type BlobRef, type MinerId, type PlaceRef, samePlace } from "../../../protocol/ids.ts";
 import type { Roster } from "../../../protocol/messages.ts";
+import type { TrainingConfig } from "../../../protocol/run-config.ts";
 import { sourceShares } from "../../../protocol/source-shares.ts";
 import type { StageNeed } from "../placement/placement.ts";
 import { planStages, type RunDefinition, tokensPerSource } from "./definition.ts";
@@ -45,11 +46,14 @@ export class FakeMiner {
   /** What it has to say of snapshots, by stage and epoch; they outlive places. */
   readonly #snapshots = new Map<string, Report>();
   readonly #needs: readonly StageNeed[];
+  /** As it was last told to train. */
+  #training: TrainingConfig;
 
   constructor(minerId: MinerId, definition: RunDefinition, needs: readonly StageNeed[]) {
     this.minerId = minerId;
     this.#definition = definition;
     this.#needs = needs;
+    this.#training = definition.training;
   }
 
   /** The places whose state it holds. */
@@ -78,6 +82,7 @@ export class FakeMiner {
     if (isKeeping(message)) this.#keep(message);
     else if (message.type === "prepare") {
       const weightsHash = message.checkpoint?.weights.hash ?? fakeHash(`initial ${at.stage}`);
+      this.#training = message.training;
       if (place === undefined || !samePlace(place.at, at)) this.#say({ type: "ready", at, weightsHash });
     } else if (place !== undefined && samePlace(place.at, at)) {
       if (message.type === "start" || message.type === "roster")
@@ -132,7 +137,8 @@ export class FakeMiner {
       case "roster":
         return [];
       case "upload": {
-        const tokens = tokensTrained(definition, this.minerId, at.stage, this.#places.get(at.stage)?.roster ?? null);
+        const roster = this.#places.get(at.stage)?.roster ?? null;
+        const tokens = tokensTrained(this.#training, this.minerId, at.stage, roster);
         const lossSumNats = at.stage === definition.stages - 1 ? 2 * tokens : null;
         const manifest = fakeHash(`contribution of ${this.minerId} ${JSON.stringify(at)}`);
         const computeMs = Math.round((1000 * tokens * (this.#needs[at.stage]?.work ?? 0)) / blockTokensPerSecond);
@@ -164,17 +170,17 @@ function sliceHash({ at, contributions }: Extract<OrchestratorMessage, { type: "
 }
 
 /** Its share of what the sources send, and of what passes through its stage. */
-function tokensTrained(definition: RunDefinition, minerId: MinerId, stage: number, roster: Roster | null): number {
+function tokensTrained(training: TrainingConfig, minerId: MinerId, stage: number, roster: Roster | null): number {
   const { sources, stages } = roster ?? { sources: [], stages: [] };
-  const { microbatchesPerStep } = definition.training;
+  const { microbatchesPerStep } = training;
   if (stage === 0) {
     const share = sourceShares(sources, microbatchesPerStep)[sources.findIndex((one) => one.minerId === minerId)];
-    return ((share?.count ?? 0) * tokensPerSource(definition)) / microbatchesPerStep;
+    return ((share?.count ?? 0) * tokensPerSource(training)) / microbatchesPerStep;
   }
   const replicas = stages[stage] ?? [];
   const weight = replicas.reduce((sum, one) => sum + one.weight, 0);
   const own = replicas.find((one) => one.minerId === minerId)?.weight ?? 0;
-  return Math.floor((sources.length * tokensPerSource(definition) * own) / Math.max(1, weight));
+  return Math.floor((sources.length * tokensPerSource(training) * own) / Math.max(1, weight));
 }
 
 /** Blobs of the sizes that a stage's state has. */

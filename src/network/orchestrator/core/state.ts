@@ -13,7 +13,7 @@ import type { StageNeed } from "../placement/placement.ts";
 import { stageNeeds } from "../placement/stage-needs.ts";
 import { type BoundaryWatch, watchFrom } from "./boundary-watch.ts";
 import { planStages, type RunDefinition, type StagePlan } from "./definition.ts";
-import { planFor, type RunPlan } from "./planning.ts";
+import { firstPlan, type RunPlan } from "./planning.ts";
 import type { StageMerge } from "./stage-merge.ts";
 import { type CheckpointUpload, keepingDeadlineMs, type StartingState, startFrom } from "./starting-state.ts";
 
@@ -213,7 +213,7 @@ export function createRun(definition: RunDefinition, atMs: number): RunState {
     microbatchesLost: 0,
     partitionsLost: 0,
     boundaryWatch: watchFrom(definition),
-    plan: { ...planFor(definition, []), saidAtMs: null },
+    plan: firstPlan(definition),
     credits: {},
     uncredited: [],
     start: startFrom(definition.firstCheckpoint ?? null, 0),

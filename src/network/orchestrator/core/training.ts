@@ -3,6 +3,7 @@ import { tokensPerSource } from "./definition.ts";
 import { allOutOfStep } from "./keeping.ts";
 import type { Next } from "./next.ts";
 import { weigh } from "./placing.ts";
+import { epochTraining } from "./planning.ts";
 import { isLive, stageWithout } from "./replicas.ts";
 import { announceStart } from "./roster.ts";
 import { type PhaseOf, type Replica, type RunState, stageName } from "./state.ts";
@@ -27,7 +28,7 @@ export function beginTraining(turn: Turn): void {
   turn.enter({
     name: "training",
     deadlineMs: turn.atMs + definition.timeouts.epochMs,
-    plannedTokens: sources * tokensPerSource(definition),
+    plannedTokens: sources * tokensPerSource(epochTraining(turn.state)),
     timeIsUp: false,
   });
   announceStart(turn);

@@ -4,7 +4,7 @@ import { FakeSwarm, fakeDefinition, fakeMiner } from "./fake-swarm.ts";
 
 describe("a claim", () => {
   const definition = fakeDefinition({ stages: 2 });
-  const share = tokensPerSource(definition);
+  const share = tokensPerSource(definition.training);
   /** Two replicas of each stage, whose contributions are asked for. */
   function uploading() {
     const swarm = new FakeSwarm(definition);

@@ -1,5 +1,6 @@
 import type { Plan } from "../../../protocol/plan-view.ts";
 import type { BoundaryAlarm, RunView } from "../../../protocol/run-view.ts";
+import { Explained } from "../../components/explained.tsx";
 import { type Fact, Facts } from "../../components/facts.tsx";
 import { Panel } from "../../components/panel.tsx";
 import { useAppState } from "../../state/store.ts";
@@ -41,6 +42,8 @@ function transmissionFacts({ transmission, boundaryFormats, stages, plan }: RunV
       text: facts.exchange,
       value: exchangeBytesPerParameter === null ? texts.noExchange : perParameter(exchangeBytesPerParameter),
     },
+    { text: facts.epoch, value: texts.stepsPerEpoch(format.count(plan.current.stepsPerEpoch)) },
+    { text: facts.step, value: texts.tokensPerStep(format.short(plan.current.tokensPerStep)) },
     { text: facts.speed, value: texts.speed(format.percent(plan.current.efficiency)) },
     { text: facts.gap, value: texts.gap(format.tick(plan.current.lossGapPercent)) },
   ];
@@ -63,15 +66,30 @@ function Costs({ plan }: { readonly plan: Plan }) {
           <th scope="col" className="number">
             {columns.uplink}
           </th>
+          <th scope="col" className="number">
+            {columns.waits}
+          </th>
+          <th scope="col" className="number">
+            {columns.loss}
+          </th>
         </tr>
       </thead>
       <tbody>
-        {plan.costs.map(({ part, bytesPerToken, bytesPerEpoch, uplinkShare }) => (
+        {plan.costs.map(({ part, bytesPerToken, bytesPerEpoch, uplinkShare, waitShare, lossGapPercent, measured }) => (
           <tr key={part}>
             <th scope="row">{texts.parts[part]}</th>
             <td className="number">{format.bytes(bytesPerToken)}</td>
             <td className="number">{format.bytes(bytesPerEpoch)}</td>
             <td className="number">{format.percent(uplinkShare)}</td>
+            <td className="number">{format.percent(waitShare)}</td>
+            <td className="number">
+              <Explained
+                text={[
+                  texts.gapOf(format.tick(lossGapPercent)),
+                  measured === null ? texts.estimated : texts.measuredAt(measured),
+                ]}
+              />
+            </td>
           </tr>
         ))}
       </tbody>
