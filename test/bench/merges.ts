@@ -80,8 +80,10 @@ async function measure(experiment: Experiment, rank: number): Promise<[Experimen
   const measuring: Measuring<Outcome> = {
     seeds,
     baseLearningRate: flags.learningRate,
-    train: (learningRate, seed) =>
-      pool.submit({ experiment, variant: { schedule, learningRate, seed, tokens, width, layers } }, rank),
+    train: (learningRate, seed) => {
+      const variant = { schedule, learningRate, seed, tokens, width, layers };
+      return pool.submit({ experiment, variant }, rank).catch(failed);
+    },
     lossOf: ({ lossNats }) => lossNats,
     tuned: async (name) => (await tuned.get(name)) ?? null,
   };
@@ -89,6 +91,13 @@ async function measure(experiment: Experiment, rank: number): Promise<[Experimen
   tuned.set(experiment.name, found);
   const best = await found;
   return [experiment, best && (await repeat(best, measuring))];
+}
+
+/** The others are worth having nevertheless. */
+function failed(error: unknown): null {
+  progress(String(error));
+  process.exitCode = 1;
+  return null;
 }
 
 async function train({ experiment: { name }, variant }: Task): Promise<Outcome> {

@@ -8,6 +8,8 @@ import type { ComputeEngine } from "../../../src/compute/engine.ts";
 import type { Contribution } from "../../../src/compute/worker-protocol.ts";
 import type { Stepping } from "../boundary/train-pipeline.ts";
 
+type SteppedEngine = Pick<ComputeEngine, "contribution" | "beginMerge" | "mergeSlice" | "applyMerged">;
+
 /** `delays`: in optimizer steps; `parameters`: of each stage. The last gradients are stepped on one after the other in the end. */
 export class DelayedSteps implements Stepping {
   readonly #stages: readonly { readonly delay: number; readonly length: number; readonly kept: Contribution[] }[];
@@ -16,7 +18,7 @@ export class DelayedSteps implements Stepping {
     this.#stages = delays.map((delay, index) => ({ delay, length: parameters[index] ?? 0, kept: [] }));
   }
 
-  async take(engines: readonly ComputeEngine[]): Promise<void> {
+  async take(engines: readonly SteppedEngine[]): Promise<void> {
     for (const [index, { delay, length, kept }] of this.#stages.entries()) {
       const engine = engines[index];
       if (engine === undefined) throw new RangeError(`no stage ${index}`);
@@ -26,7 +28,7 @@ export class DelayedSteps implements Stepping {
     }
   }
 
-  async finish(engines: readonly ComputeEngine[]): Promise<void> {
+  async finish(engines: readonly SteppedEngine[]): Promise<void> {
     for (const [index, engine] of engines.entries()) {
       const kept = this.#stages[index]?.kept ?? [];
       while (kept.length > 0) await stepOn(engine, kept);
@@ -35,7 +37,7 @@ export class DelayedSteps implements Stepping {
 }
 
 /** On the oldest of the gradients that are kept. */
-async function stepOn(engine: ComputeEngine, kept: Contribution[]): Promise<void> {
+async function stepOn(engine: SteppedEngine, kept: Contribution[]): Promise<void> {
   const { slices, tokens } = kept.shift() ?? { slices: [], tokens: 0 };
   const [payload] = slices;
   if (payload === undefined) throw new Error("a step without gradients");
