@@ -11,6 +11,8 @@ export interface Experiment {
   readonly sets: readonly SetName[];
   readonly schedule: Schedule;
   readonly learningRate: LearningRate;
+  /** Percent of the loss that it may cost, next to one process or to the same schedule with merges in f32. */
+  readonly target?: { readonly gapTo: "one-process" | "uncompressed"; readonly atMost: number };
 }
 
 /**
@@ -28,6 +30,11 @@ export const frontierIntervals = [15, 5] as const;
 const { f32, dense1, dense2, dense4, dense8, topk1, topk10 } = mergeCodecs;
 const topk3: VectorCodec = { kind: "top-k", share: 0.03 };
 const frontierCodecs = { dense2, topk10, dense1, topk3, topk1, dense4, dense8 };
+
+/** Of merges that save at least fifteen times. */
+const compressedTarget = { gapTo: "uncompressed", atMost: 0.5 } as const;
+/** Of few bits at every step. */
+const everyStepTarget = { gapTo: "one-process", atMost: 1 } as const;
 
 const baseline: Experiment = {
   name: baselineName,
@@ -58,6 +65,7 @@ function merging(replicas: number, stepsPerEpoch: number, codecs: Record<string,
       sets: [...(isFrontier ? (["frontier"] as const) : []), ...(isInterval ? (["intervals"] as const) : [])],
       schedule: { kind: "replicas", replicas, mode: "local-steps", stepsPerEpoch, merge, exchange: null },
       learningRate: name === uncompressed ? tunedAmong(replicas) : { kind: "as-in", name: uncompressed },
+      ...(codec === "dense2" && { target: stepsPerEpoch === 1 ? everyStepTarget : compressedTarget }),
     };
   });
 }
@@ -73,6 +81,7 @@ function exchanging(replicas: number, stepsPerEpoch: number, codec: "f32" | "den
       exchange: { codec: merge, lag },
     },
     learningRate: tunedAmong(replicas),
+    ...(codec === "dense2" && { target: everyStepTarget }),
   };
 }
 

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { type Experiment, experiments } from "./experiments.ts";
 import type { Measured } from "./measure-experiment.ts";
 import type { Outcome } from "./schedule.ts";
-import { frontierSeries, gapBetween, rowsOf } from "./summary.ts";
+import { frontierSeries, gapBetween, rowResult, rowsOf } from "./summary.ts";
 
 const nothingSent = {
   contributionBytesPerParameter: null,
@@ -69,6 +69,11 @@ describe("the summary of merges", () => {
     expect(alone?.sentBytesPerParameterAndStep).toBeNull();
     expect(uncompressed?.sentBytesPerParameterAndStep).toBeCloseTo(4 * perMerge, 4);
     expect(exchanged?.sentBytesPerParameterAndStep).toBeCloseTo(0.25 * perMerge + (3 * 0.25 * 14) / 15, 4);
+  });
+
+  it("judges mean gaps by the targets that there are", () => {
+    const verdicts = rows.map(rowResult).map((row) => ("verdict" in row ? row.verdict : null));
+    expect(verdicts).toEqual([null, null, "missed", "met"]);
   });
 
   it("draws a frontier of the codecs at each interval, by ratio", () => {

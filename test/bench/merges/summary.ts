@@ -1,5 +1,5 @@
 /** What the runs of all experiments say: losses, gaps to what they are held against, and what crossed. */
-import { mean, rounded } from "../shared/report.ts";
+import { mean, rounded, verdictOf } from "../shared/report.ts";
 import { baselineName, type Experiment, frontierIntervals, mergingName } from "./experiments.ts";
 import type { PlotSeries } from "./frontier-plot.ts";
 import type { Measured } from "./measure-experiment.ts";
@@ -50,6 +50,8 @@ export function rowsOf(measured: ReadonlyMap<Experiment, Measured<Outcome>>): re
 /** As one object of the summary. */
 export function rowResult(row: Row) {
   const { experiment, learningRate, lossesNats, ...more } = row;
+  const { target } = experiment;
+  const gap = target?.gapTo === "uncompressed" ? row.gapToUncompressed : row.gapToOneProcess;
   return {
     name: experiment.name,
     sets: experiment.sets,
@@ -57,6 +59,7 @@ export function rowResult(row: Row) {
     lossNats: rounded(mean([...lossesNats.values()]), 4),
     lossesNats: Object.fromEntries([...lossesNats].map(([seed, loss]) => [seed, rounded(loss, 4)])),
     ...more,
+    ...(target && { target, verdict: verdictOf(gap?.mean ?? null, target) }),
   };
 }
 
