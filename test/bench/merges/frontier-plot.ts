@@ -15,7 +15,7 @@ export interface PlotSeries {
 }
 
 const [width, height] = [720, 420];
-const margin = { left: 64, right: 24, top: 24, bottom: 56 };
+const margin = { left: 72, right: 24, top: 24, bottom: 56 };
 const ratioTicks = [1, 2, 5, 10, 20, 50, 100, 200, 500];
 const mostGapTicks = 8;
 const [capWidth, radius, labelGap] = [4, 3.5, 8];
@@ -52,7 +52,7 @@ export function frontierPlot(series: readonly PlotSeries[]): string {
         line("bar", [x(ratio) - capWidth, y(end)], [x(ratio) + capWidth, y(end)]),
       ),
       `<circle cx="${x(ratio)}" cy="${y(gap.mean)}" r="${radius}"/>`,
-      ...(index === 0 ? [text("label", [x(ratio) - labelGap, y(gap.mean) - labelGap], label, "end")] : []),
+      ...(index === 0 ? [text("label", [x(ratio), y(gap.highest) - labelGap], label, "middle")] : []),
     ]),
     text("legend", [left + 12, top + 16 + 18 * index], `● ${name}`, "start"),
     "</g>",
