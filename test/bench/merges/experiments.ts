@@ -16,12 +16,14 @@ export interface Experiment {
 }
 
 /**
- * The best of some multiples of the base rate, or the one that was best in another experiment: what differs in how payloads are rounded
- * alone is compared at one learning rate.
+ * The best of some multiples of a rate: the base rate, or what the experiment of a name was tuned to. One multiple is not tuned: what
+ * differs in how payloads are rounded alone is compared at one learning rate.
  */
-export type LearningRate =
-  | { readonly kind: "tuned"; readonly factors: readonly number[] }
-  | { readonly kind: "as-in"; readonly name: string };
+export interface LearningRate {
+  readonly factors: readonly number[];
+  /** Null: of the base rate. */
+  readonly of: string | null;
+}
 
 export const baselineName = "one process";
 const frontierReplicas = 4;
@@ -40,7 +42,7 @@ const baseline: Experiment = {
   name: baselineName,
   sets: setNames,
   schedule: { kind: "one-process" },
-  learningRate: { kind: "tuned", factors: [Math.SQRT1_2, 1, Math.SQRT2, 2] },
+  learningRate: { factors: [Math.SQRT1_2, 1, Math.SQRT2, 2], of: null },
 };
 
 /** Local steps between merges `stepsPerEpoch` apart. */
@@ -50,7 +52,7 @@ export function mergingName(replicas: number, stepsPerEpoch: number, codec: stri
 
 /** Noisier moments make for shorter steps: replicas may want a learning rate that is higher by √R (ADR 0008). */
 function tunedAmong(replicas: number): LearningRate {
-  return { kind: "tuned", factors: [1, Math.sqrt(replicas)] };
+  return { factors: [1, Math.sqrt(replicas)], of: null };
 }
 
 /** At the learning rate that suits f32. */
@@ -64,7 +66,7 @@ function merging(replicas: number, stepsPerEpoch: number, codecs: Record<string,
       name,
       sets: [...(isFrontier ? (["frontier"] as const) : []), ...(isInterval ? (["intervals"] as const) : [])],
       schedule: { kind: "replicas", replicas, mode: "local-steps", stepsPerEpoch, merge, exchange: null },
-      learningRate: name === uncompressed ? tunedAmong(replicas) : { kind: "as-in", name: uncompressed },
+      learningRate: name === uncompressed ? tunedAmong(replicas) : { factors: [1], of: uncompressed },
       ...(codec === "dense2" && { target: stepsPerEpoch === 1 ? everyStepTarget : compressedTarget }),
     };
   });
@@ -92,7 +94,7 @@ function gradients(replicas: number, codec: "dense2" | "dense4"): Experiment {
     name: `R ${replicas}, gradients in ${codec}`,
     sets: ["intervals"],
     schedule: { kind: "replicas", replicas, mode: "sync", stepsPerEpoch: 1, merge, exchange: null },
-    learningRate: { kind: "as-in", name: baselineName },
+    learningRate: { factors: [1], of: baselineName },
   };
 }
 
@@ -101,7 +103,7 @@ function lone(replicas: number): Experiment {
     name: `1 ⁄ ${replicas} of the tokens, alone`,
     sets: ["intervals"],
     schedule: { kind: "lone-replica", replicas },
-    learningRate: { kind: "tuned", factors: [1, 1 / Math.sqrt(replicas)] },
+    learningRate: { factors: [1, 1 / Math.sqrt(replicas)], of: baselineName },
   };
 }
 
@@ -110,7 +112,7 @@ function delayed(delays: readonly number[], optimizer: "adamw" | "nadam"): Exper
     name: `stages late by ${delays.join(", ")}, ${optimizer}`,
     sets: ["staleness"],
     schedule: { kind: "delayed", optimizer, delays },
-    learningRate: { kind: "tuned", factors: [1, 0.5] },
+    learningRate: { factors: [1, 0.5], of: baselineName },
   };
 }
 

@@ -21,7 +21,7 @@ function measuringOf(losses: Readonly<Record<number, number | null>>, trained: s
   };
 }
 
-const three: LearningRate = { kind: "tuned", factors: [1, 2, 3] };
+const three: LearningRate = { factors: [1, 2, 3], of: null };
 
 describe("an experiment", () => {
   it("tries all learning rates with the first seed, and the best one with the others", async () => {
@@ -39,10 +39,10 @@ describe("an experiment", () => {
     expect((await tune(three, measuringOf({ 10: null })))?.learningRate).toBe(10);
   });
 
-  it("takes over what another experiment was tuned to", async () => {
-    const measuring = measuringOf({ 30: 4 });
-    expect((await tune({ kind: "as-in", name: "other" }, measuring))?.learningRate).toBe(30);
-    expect(await tune({ kind: "as-in", name: "unmeasured" }, measuring)).toBeNull();
+  it("tries multiples of what another experiment was tuned to, if that was measured", async () => {
+    const measuring = measuringOf({ 15: 4, 30: 5 });
+    expect((await tune({ factors: [1, 0.5], of: "other" }, measuring))?.learningRate).toBe(15);
+    expect(await tune({ factors: [1], of: "unmeasured" }, measuring)).toBeNull();
   });
 
   it("has no result when there was no time for any of its runs", async () => {

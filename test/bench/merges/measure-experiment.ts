@@ -49,12 +49,11 @@ export async function repeat<Result>(
 }
 
 async function candidates<Result>(
-  learningRate: LearningRate,
+  { factors, of }: LearningRate,
   { baseLearningRate, tuned }: Measuring<Result>,
 ): Promise<readonly number[]> {
-  if (learningRate.kind === "tuned") return learningRate.factors.map((factor) => factor * baseLearningRate);
-  const other = await tuned(learningRate.name);
-  return other === null ? [] : [other.learningRate];
+  const base = of === null ? baseLearningRate : (await tuned(of))?.learningRate;
+  return base === undefined ? [] : factors.map((factor) => factor * base);
 }
 
 function firstOf(seeds: readonly number[]): number {

@@ -90,8 +90,8 @@ describe("the experiments", () => {
   it("each have a name of their own, and take over learning rates from those that come before in the same set", () => {
     expect(new Set(experiments.map(({ name }) => name)).size).toBe(experiments.length);
     for (const [index, { sets, learningRate }] of experiments.entries()) {
-      if (learningRate.kind === "tuned") continue;
-      const other = experiments.slice(0, index).find(({ name }) => name === learningRate.name);
+      if (learningRate.of === null) continue;
+      const other = experiments.slice(0, index).find(({ name }) => name === learningRate.of);
       expect(other?.sets).toEqual(expect.arrayContaining([...sets]));
     }
   });
