@@ -31,6 +31,7 @@ export const frontierIntervals = [15, 5] as const;
 
 const { f32, dense1, dense2, dense4, dense8, topk1, topk10 } = mergeCodecs;
 const topk3: VectorCodec = { kind: "top-k", share: 0.03 };
+const topk2: VectorCodec = { kind: "top-k", share: 0.02 };
 const frontierCodecs = { dense2, topk10, dense1, topk3, topk1, dense4, dense8 };
 
 /** Of merges that save at least fifteen times. */
@@ -145,6 +146,7 @@ export const experiments: readonly Experiment[] = [
   exchanging(2, 100, "dense2", 1),
   exchanging(4, 15, "f32", 0),
   exchanging(2, 15, "f32", 0),
+  ...frontierIntervals.flatMap((steps) => merging(frontierReplicas, steps, { topk2 })),
   delayed([1, 1, 0], "nadam"),
   delayed([0, 0, 0], "nadam"),
 ];
