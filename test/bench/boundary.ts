@@ -13,6 +13,7 @@ import { cutIntoStages, isFirstStage, parameterCount, wholeModel } from "../../s
 import { noCompression, type RowFormat, rowFormatSchema } from "../../src/protocol/run-config.ts";
 import { type PipelineResult, trainPipeline } from "./boundary/train-pipeline.ts";
 import { bundledDataset } from "./shared/bundled-dataset.ts";
+import { byteModel } from "./shared/byte-model.ts";
 import { count, given, readFlags } from "./shared/flags.ts";
 import { mean, printResult, progress, provenance, rounded } from "./shared/report.ts";
 
@@ -47,17 +48,7 @@ const flags = readFlags(
   }),
 );
 
-const plain: ModelConfig = {
-  ...presets.demo.model,
-  vocabulary: 256,
-  width: flags.width,
-  layers: flags.layers,
-  heads: Math.max(1, Math.round(flags.width / 64)),
-  keyValueHeads: Math.max(1, Math.round(flags.width / 64)),
-  /** ⅔ · 4 · width, in multiples of 32. */
-  feedForward: 32 * Math.ceil((8 * flags.width) / 3 / 32),
-  context: sequenceLength,
-};
+const plain = byteModel({ width: flags.width, layers: flags.layers, context: sequenceLength });
 const stages = cutIntoStages(plain, flags.stages);
 const bottleneck = {
   rank: flags.rank,

@@ -2,18 +2,16 @@
  * A pipeline of the product's engines in this process, one per stage: microbatches cross as payloads, and all stages step when all of
  * a step's microbatches are back. Bits do not depend on where the engines run, so that this is what machines would learn.
  */
-import { readSample, trainingCrops, validationCrops } from "../../../src/compute/data/samples.ts";
+import { readSample, trainingCrops } from "../../../src/compute/data/samples.ts";
 import { openDevice } from "../../../src/compute/device.ts";
 import { type ComputeEngine, createEngine } from "../../../src/compute/engine.ts";
-import type { DeviceKind, Precision } from "../../../src/compute/kernels.ts";
 import type { ModelConfig, StageSpec, TrainingConfig } from "../../../src/compute/model/config.ts";
-import { optimizerStateLength } from "../../../src/compute/model/optimizer-state.ts";
-import { wholeModel } from "../../../src/compute/model/stages.ts";
 import { streamKey, threefry } from "../../../src/compute/random.ts";
 import { joinStages } from "../../../src/network/validator/join-stages.ts";
 import { bytesOf } from "../../../src/protocol/identity.ts";
 import type { BoundaryHealth } from "../../../src/protocol/messages.ts";
 import type { Dataset } from "../shared/bundled-dataset.ts";
+import { type BenchDevice, heldOutLossNats } from "../shared/held-out-loss.ts";
 
 export interface PipelineRun {
   readonly model: ModelConfig;
@@ -21,9 +19,11 @@ export interface PipelineRun {
   readonly stages: readonly StageSpec[];
   readonly dataset: Dataset;
   readonly steps: number;
-  readonly device: { readonly backend: DeviceKind; readonly threads: number; readonly precision: Precision };
+  readonly device: BenchDevice;
   /** Stages before the last one stay as they were drawn: what training them is worth. */
   readonly trainsLastStageOnly: boolean;
+  /** At once on the gradients of the step's microbatches, unless it is told here. */
+  readonly stepping?: Stepping;
   readonly onStep: (step: number, lossNats: number) => void;
 }
 
@@ -39,11 +39,22 @@ export interface PipelineResult {
   readonly seconds: number;
 }
 
-const validationSequences = 256;
-const validationSequencesAtOnce = 16;
+/** How all stages step when a step's microbatches are back. */
+export interface Stepping {
+  take(engines: readonly ComputeEngine[]): Promise<void>;
+  /** After the last step. */
+  finish(engines: readonly ComputeEngine[]): Promise<void>;
+}
+
+const atOnce: Stepping = {
+  async take(engines) {
+    for (const engine of engines) await engine.step();
+  },
+  async finish() {},
+};
 
 export async function trainPipeline(run: PipelineRun): Promise<PipelineResult> {
-  const { model, training, stages, device, dataset } = run;
+  const { model, training, stages, device, dataset, stepping = atOnce } = run;
   const engines: ComputeEngine[] = [];
   for (const stage of stages) {
     const engine = createEngine(openDevice);
@@ -63,17 +74,17 @@ export async function trainPipeline(run: PipelineRun): Promise<PipelineResult> {
       lossSumNats += passed.lossSumNats;
       crossed = passed.crossings;
     }
-    const stepping = run.trainsLastStageOnly ? engines.slice(-1) : engines;
-    for (const engine of stepping) await engine.step();
+    await stepping.take(run.trainsLastStageOnly ? engines.slice(-1) : engines);
     const lossNats = lossSumNats / tokensPerStep(training);
     lossesNats.push(lossNats);
     run.onStep(step, lossNats);
   }
+  await stepping.finish(engines);
   const seconds = (performance.now() - startMs) / 1000;
   const vectors: Uint8Array[] = [];
   for (const engine of engines) vectors.push(bytesOf((await engine.state()).weights));
   for (const engine of engines) engine.close();
-  const validationLossNats = await validate(run, joinStages(model, stages, vectors));
+  const validationLossNats = await heldOutLossNats(run, joinStages(model, stages, vectors));
   return {
     validationLossNats,
     lossesNats,
@@ -130,20 +141,4 @@ function noiseOf(seed: number, step: number, index: number, stage: number): numb
   const words = { first: 0, second: 0 };
   threefry(words, streamKey(seed, `gradient noise of stage ${stage}`), step, index);
   return words.first >>> 0;
-}
-
-/** As the network's evaluator does it: the whole model, on text that it was not trained on. */
-async function validate({ model, training, device, dataset }: PipelineRun, weights: Float32Array): Promise<number> {
-  const engine = createEngine(openDevice);
-  await engine.open({ ...device, model, training, stage: wholeModel(model) });
-  await engine.load({ weights, optimizer: new Float32Array(optimizerStateLength(training.mode, weights.length)) });
-  const crops = validationCrops(dataset.manifest, training.sequenceLength, validationSequences);
-  const losses: number[] = [];
-  for (let first = 0; first < crops.length; first += validationSequencesAtOnce) {
-    const part = crops.slice(first, first + validationSequencesAtOnce);
-    const sample = readSample(part, training.sequenceLength, dataset.shardOf);
-    losses.push((await engine.evaluate(sample)).lossSumNats / training.sequenceLength);
-  }
-  engine.close();
-  return losses.reduce((sum, loss) => sum + loss, 0) / crops.length;
 }
