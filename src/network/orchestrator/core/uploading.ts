@@ -3,6 +3,7 @@ import type { MinerId } from "../../../protocol/ids.ts";
 import type { ClientMessage } from "../../../protocol/messages.ts";
 import { sourceShares } from "../../../protocol/source-shares.ts";
 import type { Next } from "./next.ts";
+import { epochTraining } from "./planning.ts";
 import { everyLive, isLive, liveReplicas, stageWithout } from "./replicas.ts";
 import { memberOf, type PhaseOf, placeRef, type Replica, type RunState, stageName } from "./state.ts";
 import type { Turn } from "./turn.ts";
@@ -42,10 +43,10 @@ export function recordContribution(
  * The most tokens that a replica can have trained in the epoch: the orchestrator sees no microbatch, but it dealt them out. A source
  * has its share of every step; the other stages' replicas share all that the sources send, as `merging.ts` takes into account.
  */
-function mostTokensOf({ definition, roster }: RunState, stage: number, minerId: MinerId, planned: number): number {
+function mostTokensOf(state: RunState, stage: number, minerId: MinerId, planned: number): number {
   if (stage > 0) return planned;
-  const { sequenceLength, sequencesPerMicrobatch, microbatchesPerStep, stepsPerEpoch } = definition.training;
-  const { sources } = roster.announced;
+  const { sequenceLength, sequencesPerMicrobatch, microbatchesPerStep, stepsPerEpoch } = epochTraining(state);
+  const { sources } = state.roster.announced;
   const index = sources.findIndex((source) => source.minerId === minerId);
   const microbatches = sourceShares(sources, microbatchesPerStep)[index]?.count ?? 0;
   return microbatches * stepsPerEpoch * sequenceLength * sequencesPerMicrobatch;
