@@ -140,7 +140,7 @@ function withBottlenecks(options: RunOptions, model: ModelConfig, stages: number
   return { ...plain, bottleneck: { rank, hidden: hidden ?? defaultHidden(plain), beforeLayers } };
 }
 
-/** The SwiGLUs of bottlenecks are a quarter as wide as the model, unless something else is asked for: wider ones learn no more (ADR 0009). */
+/** The SwiGLUs of bottlenecks are a quarter as wide as the model, unless something else is asked for: wider ones learnt no more (ADR 0009). */
 function defaultHidden({ width }: ModelConfig): number {
   return Math.ceil(width / 4);
 }
