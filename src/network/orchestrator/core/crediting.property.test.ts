@@ -8,9 +8,9 @@ type Reduced = Extract<Report, { type: "reduced" }>;
 
 /** What the first miner does; all others are honest. */
 interface Fault {
-  /** It hands over none of these slices to anybody, by partition; further ones it does. */
+  /** By partition, whether it hands its slice to nobody. */
   readonly withholds: readonly boolean[];
-  /** What it says of each partition: the truth, or that it has averaged its own slice as well, or that others' are missing, or nothing true. */
+  /** Of each partition, what it reports: the truth, or as if its own slice were in it, or everybody's or the others' missing, or nothing true. */
   readonly says: readonly ("truth" | "all" | "all-missing" | "others-missing" | "garbage")[];
 }
 
@@ -43,7 +43,7 @@ function reportOf(miner: MinerId, report: Reduced, contributors: readonly MinerI
   return { ...report, slices };
 }
 
-/** Merges one epoch; tokens that each miner is to be credited for, by the parts of its contribution that counted. */
+/** Merges one epoch, `isLost` without the faulty miner. By miner, how many partitions of its contribution are to be credited. */
 function partsCounted(replicas: number, given: Fault, isLost: boolean): ReadonlyMap<MinerId, number> {
   const swarm = new FakeSwarm(fakeDefinition({ stages: 1, minimumReplicas: replicas }));
   swarm.join(...Array.from({ length: replicas }, (_, index) => index + 1));
