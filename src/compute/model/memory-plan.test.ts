@@ -83,6 +83,17 @@ describe("a memory plan", () => {
     expect(tight.activationsPerMicrobatchBytes).toBeLessThan(free.activationsPerMicrobatchBytes / 8);
   });
 
+  it("counts what exchanging steps takes: every group member's part decoded, and movements of two steps", () => {
+    const exchange = { codec: { kind: "dense", bits: 2 }, lag: 1 } as const;
+    const exchanging = { ...training, compression: { ...noCompression, exchange } };
+    const { exchangeBytes, weightsBytes, totalBytes } = planStageMemory({ ...work, training: exchanging }, needs);
+    const decodedBytes = 5 * 4 * 2 ** 20;
+    const parameters = weightsBytes / elementBytes;
+    expect(exchangeBytes).toBeGreaterThan(decodedBytes + (9 * parameters) / 4);
+    expect(exchangeBytes).toBeLessThan(decodedBytes + (9.5 * parameters) / 4);
+    expect(totalBytes).toBeGreaterThan(planStageMemory(work, needs).totalBytes + exchangeBytes);
+  });
+
   it("that does not fit is refused with what takes how much", () => {
     expect(() => planStageMemory(work, needs, 100 << 20)).toThrow(DeviceMemoryError);
     expect(() => planStageMemory(work, needs, 100 << 20)).toThrow(
