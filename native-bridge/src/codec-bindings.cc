@@ -33,7 +33,7 @@ Grid gridOf(Arguments& arguments) {
 Quantiser quantiserOf(Arguments& arguments) {
   const bool hasLevels = arguments.flag();
   const size_t bits = arguments.size();
-  const bool isKnown = hasLevels ? bits == 1 || bits == 2 || bits == 4 : bits == 4 || bits == 8;
+  const bool isKnown = hasLevels ? bits == 1 || bits == 2 || bits == 4 : bits == 2 || bits == 4 || bits == 8;
   if (!isKnown) throw std::out_of_range("there is no such quantiser");
   return {hasLevels, unsigned(bits)};
 }

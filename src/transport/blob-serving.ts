@@ -22,6 +22,10 @@ export interface BlobSource {
   read(offset: number, length: number): Uint8Array | Promise<Uint8Array>;
 }
 
+export function memorySource(bytes: Uint8Array): BlobSource {
+  return { bytes: bytes.length, read: (offset, length) => bytes.subarray(offset, offset + length) };
+}
+
 export interface Offered {
   readonly ref: BlobRef;
   /** Takes the offer back; doing so again changes nothing. */

@@ -9,7 +9,7 @@ import { hashBytes } from "../protocol/identity.ts";
 import type { BlobHash, MinerId } from "../protocol/ids.ts";
 import { blobPartSchema, blobRequestSchema, decodeBody, encodeBody } from "../protocol/merge-messages.ts";
 import { BlobFetch, type FetchOptions } from "./blob-fetch.ts";
-import { BlobServing, type BlobSource, type Offered } from "./blob-serving.ts";
+import { BlobServing, type BlobSource, memorySource, type Offered } from "./blob-serving.ts";
 import type { PeerLink, PeerMessage } from "./peer-link.ts";
 import { RoundTrip } from "./round-trip.ts";
 import { limitsOf, type WantedBlob } from "./wanted-blob.ts";
@@ -57,8 +57,7 @@ export class PeerBlobs {
 
   /** Lets others fetch these bytes, which must not change before the offer is withdrawn. `hash`: if it is known. */
   offer(bytes: Uint8Array, hash: BlobHash = hashBytes(bytes)): Offered {
-    const read = (offset: number, length: number) => bytes.subarray(offset, offset + length);
-    return this.#serving.offer(hash, { bytes: bytes.length, read });
+    return this.#serving.offer(hash, memorySource(bytes));
   }
 
   /** As `offer`, for bytes that lie elsewhere. */

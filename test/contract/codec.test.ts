@@ -17,6 +17,7 @@ const word = fc.integer({ min: 0, max: 2 ** 32 - 1 });
 const quantisers: readonly Quantiser[] = [
   { kind: "uniform", bits: 8 },
   { kind: "uniform", bits: 4 },
+  { kind: "uniform", bits: 2 },
   { kind: "levels", bits: 4 },
   { kind: "levels", bits: 2 },
   { kind: "levels", bits: 1 },

@@ -13,6 +13,7 @@ import { Session } from "../../src/miner/session/session.ts";
 import { encodeFrame } from "../../src/protocol/frames.ts";
 import { createIdentity, hashBytes } from "../../src/protocol/identity.ts";
 import { encodeMessage, type GatewayMessage, protocolVersion } from "../../src/protocol/messages.ts";
+import { memorySource } from "../../src/transport/blob-serving.ts";
 import { BlobClient } from "../../src/transport/blobs/blob-client.ts";
 import type { RelayLink } from "../../src/transport/relay-link.ts";
 import { Traffic } from "../../src/transport/traffic/traffic.ts";
@@ -38,6 +39,7 @@ describe("the caps of a miner, over real sockets", () => {
   /** Every connection at the other end. */
   let sockets: Socket[];
   const blob = new Uint8Array(8e6);
+  const blobRef = { hash: hashBytes(blob), bytes: blob.length };
   const chunk = new Uint8Array(100_000);
   const { minerId: peer } = createIdentity();
   const frame = encodeFrame({ kind: "forward", peer, messageNumber: 0, totalBytes: 1e6, offset: 0, chunk });
@@ -100,7 +102,7 @@ describe("the caps of a miner, over real sockets", () => {
   it("hold for frames and stored blobs together, on the way up", async () => {
     traffic.limit({ upload: bytesPerSecond, download: null });
     const before = traffic.totals.sentBytes;
-    const blobSent = blobs.put(blob).catch(() => undefined);
+    const blobSent = blobs.put(blobRef, memorySource(blob)).catch(() => undefined);
     const frameSent = link.send(peer, "forward", new Uint8Array(8e6)).catch(() => undefined);
     await pass("upload");
     const sentBytes = traffic.totals.sentBytes - before;
@@ -115,7 +117,7 @@ describe("the caps of a miner, over real sockets", () => {
   it("hold for frames and fetched blobs together, on the way down", async () => {
     traffic.limit({ upload: null, download: bytesPerSecond });
     const before = traffic.totals.receivedBytes;
-    const got = blobs.get({ hash: hashBytes(blob), bytes: blob.length }).catch(() => undefined);
+    const got = blobs.get(blobRef).catch(() => undefined);
     for (let sent = 0; sent < 8e6; sent += frame.length) gatewaySocket.send(frame);
     await pass("download");
     const receivedBytes = traffic.totals.receivedBytes - before;
@@ -128,11 +130,7 @@ describe("the caps of a miner, over real sockets", () => {
   });
 
   it("count what the other end counts, and what TCP and IP add", async () => {
-    await Promise.all([
-      blobs.put(blob),
-      blobs.get({ hash: hashBytes(blob), bytes: blob.length }),
-      link.send(peer, "forward", blob),
-    ]);
+    await Promise.all([blobs.put(blobRef, memorySource(blob)), blobs.get(blobRef), link.send(peer, "forward", blob)]);
     const arrived = () => sockets.reduce((sum, { bytesRead }) => sum + bytesRead, 0);
     while (arrived() < 2 * blob.length || gatewaySocket.bufferedAmount > 0) await setImmediate();
     const { sentBytes, receivedBytes } = traffic.totals;

@@ -45,7 +45,7 @@ bool encode(uint8_t* body, const float* values, size_t length, const Grid& grid,
     for (size_t i = count; i < paddedColumns(count); i++) scratch[i] = 0;
     uint16_t scale;
     if constexpr (hasLevels)
-      scale = quantiseToLevels<bits, isFresh>(codes, levels, scratch, count, key);
+      scale = quantiseToLevels<bits>(codes, levels, scratch, count);
     else
       scale = quantiseUniform<bits, isFresh>(codes, scratch, count, peak, key);
     writeShort(body + row * kScaleBytes, scale);
@@ -92,6 +92,7 @@ inline bool withQuantiser(const Quantiser& quantiser, const Body& body) {
     if (quantiser.bits == 4) return body(Constant<4>{}, Constant<true>{});
     return false;
   }
+  if (quantiser.bits == 2) return body(Constant<2>{}, Constant<false>{});
   if (quantiser.bits == 4) return body(Constant<4>{}, Constant<false>{});
   if (quantiser.bits == 8) return body(Constant<8>{}, Constant<false>{});
   return false;

@@ -9,7 +9,6 @@ namespace tah::TAH_ISA {
 
 constexpr uint32_t kGoldenRatio = 0x9e3779b9;
 constexpr uint32_t kSignCounter = 0x80000000;
-constexpr uint32_t kScaleCounter = 0xc0000000;
 
 inline uint32_t mixed(uint32_t bits) {
   bits = (bits ^ bits >> 16) * 0x21f0aaad;
@@ -24,7 +23,6 @@ constexpr unsigned kDitherBits = 14;
 inline uint32_t ditherOf(uint32_t key, uint32_t element) { return elementNoise(key, element) >> (32 - kDitherBits); }
 
 inline uint32_t signWord(uint32_t key, size_t word) { return mixed(key + kSignCounter + uint32_t(word)); }
-inline uint32_t scaleNoise(uint32_t key) { return mixed(key + kScaleCounter) >> 16; }
 
 inline uint32_t bitsOf(float value) {
   uint32_t bits;

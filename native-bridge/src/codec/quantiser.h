@@ -13,6 +13,7 @@ namespace tah::TAH_ISA {
 
 constexpr float kWholeMagic = 12582912.f;   // 1.5 · 2^23
 constexpr float kFractionMagic = 768.f;     // 1.5 · 2^(23 − kDitherBits)
+constexpr int32_t kHalfStep = 1 << (kDitherBits - 1);
 
 /** Ascending magnitudes of a code's levels, and the thresholds between them: Max 1960, table I. */
 template <unsigned bits>
@@ -69,31 +70,33 @@ inline uint32_t scaledPeak(float* __restrict values, size_t length, float factor
 template <unsigned bits, bool isFresh>
 inline uint16_t quantiseUniform(uint8_t* __restrict codes, const float* __restrict values, size_t count, uint32_t peak,
                                 uint32_t key) {
-  constexpr int32_t most = (1 << (bits - 1)) - 1;
+  constexpr int32_t offset = 1 << (bits - 1);
+  constexpr int32_t least = isFresh ? -offset : 1 - offset;
+  constexpr float most = isFresh ? float(offset) - 0.5f : float(offset - 1);
   constexpr float magic = isFresh ? kFractionMagic : kWholeMagic;
-  const uint16_t scale = brainFloatAbove(bitsOf(floatOf(peak) / float(most)));
+  const uint16_t scale = brainFloatAbove(bitsOf(floatOf(peak) / most));
   const float inverse = 1 / fromBrainFloat(scale);
   const int32_t zero = int32_t(bitsOf(magic));
   for (size_t i = 0; i < paddedColumns(count); i++) {
     int32_t code = int32_t(bitsOf(values[i] * inverse + magic)) - zero;
-    if (isFresh) code = (code + int32_t(ditherOf(key, uint32_t(i)))) >> kDitherBits;
-    code = code > most ? most : code < -most ? -most : code;
-    codes[i] = uint8_t(code + most + 1);
+    if (isFresh) code = (code + int32_t(ditherOf(key, uint32_t(i))) - kHalfStep) >> kDitherBits;
+    code = code > offset - 1 ? offset - 1 : code < least ? least : code;
+    codes[i] = uint8_t(code + offset);
   }
   return scale;
 }
 
-/** Takes from a row's integers what quantiseUniform shifted them by. */
+/** Moves a row's integers to the halves above them, and takes away what quantiseUniform shifted them by. */
 inline void removeDither(float* __restrict values, size_t count, uint32_t key) {
   constexpr float kUnit = 1.f / (1 << (kDitherBits + 1));
   for (size_t i = 0; i < count; i++)
-    values[i] -= float(int32_t(2 * ditherOf(key, uint32_t(i)) + 1)) * kUnit - 0.5f;
+    values[i] -= float(int32_t(2 * ditherOf(key, uint32_t(i)) + 1)) * kUnit - 1.f;
 }
 
 /** A row's codes of the nearest levels, a byte each, and its scale as bfloat16. `levels`: scratch memory as long as the row. */
-template <unsigned bits, bool isFresh>
+template <unsigned bits>
 inline uint16_t quantiseToLevels(uint8_t* __restrict codes, float* __restrict levels, const float* __restrict values,
-                                 size_t count, uint32_t key) {
+                                 size_t count) {
   using Table = Levels<bits>;
   constexpr unsigned half = Table::half;
   const size_t padded = paddedColumns(count);
@@ -122,8 +125,6 @@ inline uint16_t quantiseToLevels(uint8_t* __restrict codes, float* __restrict le
   for (size_t i = 0; i < padded; i += kSumLanes)
     products.add(i, [&](size_t at) TAH_INLINE_BODY { return load(levels + at); });
   const float product = products.folded();
-  if (isFresh) return roundedBrainFloat(bitsOf(square / product), scaleNoise(key));
-
   float levelSquare = 0;
   uint32_t atLeast = uint32_t(count);
   for (unsigned k = 0; k < half; k++) {

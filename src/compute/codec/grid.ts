@@ -8,16 +8,16 @@ import type { LevelBits } from "./levels.ts";
 export interface Grid {
   readonly columns: number;
   /**
-   * What signs and noise are drawn from. `isFresh`: anew for every row, and every number is shifted before it is rounded, so that the
-   * mean is the number itself. Otherwise all rows have the same signs, and numbers are rounded to the nearest.
+   * What signs and noise are drawn from. `isFresh`: anew for every row, and even steps are shifted before numbers are rounded to them,
+   * so that the mean is the number itself. Otherwise all rows have the same signs, and numbers are rounded to the nearest.
    */
   readonly seed: number;
   readonly isFresh: boolean;
 }
 
-/** How a number becomes a code: in even steps up to the row's largest, or by a table of levels for normal numbers. */
+/** How a number becomes a code: in even steps up to the row's largest, or as the nearest in a table of levels for normal numbers. */
 export type Quantiser =
-  | { readonly kind: "uniform"; readonly bits: 4 | 8 }
+  | { readonly kind: "uniform"; readonly bits: 2 | 4 | 8 }
   | { readonly kind: "levels"; readonly bits: LevelBits };
 
 /**

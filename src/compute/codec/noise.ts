@@ -5,9 +5,8 @@
 
 /** Weyl's increment: the golden ratio in 32 bits. */
 const goldenRatio = 0x9e3779b9;
-/** Counters of what is drawn next to the noise of elements 0, 1, 2 … */
+/** Counter of what is drawn next to the noise of elements 0, 1, 2 … */
 const signCounter = 0x80000000;
-const scaleCounter = 0xc0000000;
 
 /** A bijection on 32 bits in which each bit depends on all: the best of two multiplications that C. Wellons' hash-prospector found. */
 function mixed(value: number): number {
@@ -37,9 +36,4 @@ export function ditherOf(key: number, element: number): number {
 /** The signs of elements 32 · `word` … 32 · `word` + 31, from the lowest bit on; a set bit stands for −1. */
 export function signWord(key: number, word: number): number {
   return mixed((key + signCounter + word) | 0);
-}
-
-/** 16 random bits for a row's scale. */
-export function scaleNoise(key: number): number {
-  return mixed((key + scaleCounter) | 0) >>> 16;
 }

@@ -23,12 +23,12 @@ function roundTrip(values: Float32Array, format: RowFormat, noise: number | null
 
 /**
  * The longest that a row's error can be, by the row's norm: a rotated number is at most as large as that, and is missed by half a
- * step; codes of levels never miss by more than the row itself, but for the scale that makes them right in the mean.
+ * step; codes of levels never miss by more than the row itself.
  */
 function mostError(format: (typeof rotating)[number], columns: number, isFresh: boolean): number {
-  if (format === "int2") return isFresh ? 3 : 1;
-  if (format === "int4" && !isFresh && columns >= 128) return 1;
-  return ((1.01 / (format === "int8" ? 127 : 7)) * Math.sqrt(columns)) / 2;
+  if (!isFresh && (format === "int2" || (format === "int4" && columns >= 128))) return 1;
+  const steps = { int8: 127, int4: 7, int2: 1 }[format] + (isFresh ? 0.5 : 0);
+  return ((1.01 / steps) * Math.sqrt(columns)) / 2;
 }
 
 const rows = fc.integer({ min: 1, max: 200 }).chain((columns) => {
@@ -76,7 +76,7 @@ describe("rows", () => {
     ["bf16", 0.002, 0.003],
     ["int8", 0.008, 0.008],
     ["int4", 0.1, 0.13],
-    ["int2", 0.35, 0.37],
+    ["int2", 0.35, 0.62],
   ] as const)(
     "of normal numbers lose in %s what its bits are worth: %d, as gradients %d",
     (format, asActivations, asGradients) => {
@@ -108,9 +108,9 @@ describe("rows", () => {
       {
         "bf16": "b6d32adb9290cb59",
         "f32": "c7d1911efeac4a33",
-        "int2": "5c6baef2cd716794",
-        "int4": "c13ac3224e0f23fb",
-        "int8": "bb1445e8b5c7add2",
+        "int2": "0caafb0169a9bf3a",
+        "int4": "82b5f3ed946edfa4",
+        "int8": "d0b76936a1266efa",
       }
     `);
   });
@@ -138,6 +138,7 @@ describe("rows", () => {
 
 describe("gradients", () => {
   const draws = 4000;
+  /** Two blocks of a rotation. */
   const columns = 96;
 
   /** Mean over fresh draws of what arrives, and the standard error of each number's mean. */
@@ -163,7 +164,7 @@ describe("gradients", () => {
     ["a few that are not zero", Float32Array.from({ length: columns }, (_, i) => (i % 30 === 0 ? i - 40 : 0))],
   ];
 
-  describe.each(["bf16", "int8", "int4"] as const)("in %s", (format) => {
+  describe.each(["bf16", ...rotating] as const)("in %s", (format) => {
     it.each(examples)("average to themselves: %s", (_, values) => {
       const { mean, errors } = meanOf(values, format);
       const length = magnitude(values);
@@ -173,20 +174,6 @@ describe("gradients", () => {
         expect(Math.abs(value - (values[i] ?? Number.NaN))).toBeLessThanOrEqual(most);
       });
     });
-  });
-
-  it("in int2 average to themselves over rows, if not each row", () => {
-    const values = normalValues(2000 * 64, "gradients");
-    const decoded = roundTrip(values, "int2", 99, { rows: 2000, columns: 64 });
-    let [along, square] = [0, 0];
-    values.forEach((value, i) => {
-      along += value * (decoded[i] ?? 0);
-      square += value ** 2;
-    });
-    expect(Math.abs(along / square - 1)).toBeLessThan(0.002);
-    const { mean } = meanOf(normalValues(columns, "gradient"), "int2");
-    const error = magnitude(difference(mean, normalValues(columns, "gradient"))) / magnitude(mean);
-    expect(error).toBeLessThan(0.1);
   });
 
   it("have new signs in every row and for every seed", () => {

@@ -122,8 +122,8 @@ export function readRowFormat(payload: Uint8Array): RowFormat {
 }
 
 /**
- * Even steps up to the largest number can be shifted, and suit short rows with outliers. Of longer rows the rotated numbers are about
- * normal, and levels miss them by less, the more so the longer they are; and of two bits there are too few steps.
+ * Even steps up to the largest number can be shifted, as gradients need it, and suit short rows with outliers. Of longer rows the
+ * rotated numbers are about normal, and levels miss them by less, the more so the longer they are; and of two bits there are few steps.
  */
 function quantiserOf(format: "int8" | "int4" | "int2", { columns, isFresh }: Grid): Quantiser {
   switch (format) {
@@ -132,7 +132,7 @@ function quantiserOf(format: "int8" | "int4" | "int2", { columns, isFresh }: Gri
     case "int4":
       return { kind: isFresh || columns < longRow ? "uniform" : "levels", bits: 4 };
     case "int2":
-      return { kind: "levels", bits: 2 };
+      return { kind: isFresh ? "uniform" : "levels", bits: 2 };
     default:
       return assertNever(format);
   }

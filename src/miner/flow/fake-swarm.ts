@@ -28,6 +28,7 @@ import {
 import { ownersPerPartition, partitionsOf } from "../../protocol/partitions.ts";
 import type { BoundaryFormats, ModelConfig, TrainingConfig } from "../../protocol/run-config.ts";
 import { noCompression } from "../../protocol/run-config.ts";
+import { type BlobSource, memorySource } from "../../transport/blob-serving.ts";
 import { MemoryNetwork } from "../../transport/memory-link.ts";
 import { PeerBlobs } from "../../transport/peer-blobs.ts";
 import type { PeerLink } from "../../transport/peer-link.ts";
@@ -109,16 +110,19 @@ class FakeBlobs {
     return Uint8Array.from(bytes);
   }
 
-  async put(bytes: Uint8Array): Promise<BlobRef> {
+  /** For tests: what was stored before they begin. */
+  add(bytes: Uint8Array): BlobRef {
     const ref = { hash: hashBytes(bytes), bytes: bytes.length };
     this.stored.set(ref.hash, Uint8Array.from(bytes));
     return ref;
   }
 
+  async put({ hash }: BlobRef, source: BlobSource): Promise<void> {
+    this.stored.set(hash, Uint8Array.from(await source.read(0, source.bytes)));
+  }
+
   async keep(bytes: Uint8Array) {
-    const ref = { hash: hashBytes(bytes), bytes: bytes.length };
-    const read = (offset: number, length: number) => bytes.subarray(offset, offset + length);
-    return { ref, source: { bytes: ref.bytes, read } };
+    return { ref: { hash: hashBytes(bytes), bytes: bytes.length }, source: memorySource(bytes) };
   }
 }
 
@@ -197,7 +201,7 @@ export class FakeSwarm {
       stage: this.#stageSpec(stage),
       model,
       training: this.training,
-      dataset: { manifest: await this.#dataset() },
+      dataset: { manifest: this.#dataset() },
       checkpoint: checkpoint === undefined ? null : { ...checkpoint, holders: [] },
       memoryLimitBytes: 2 ** 30,
     };
@@ -392,11 +396,11 @@ export class FakeSwarm {
     return spec;
   }
 
-  async #dataset(): Promise<BlobRef> {
+  #dataset(): BlobRef {
     const tokens = Int32Array.from({ length: 1000 }, (_, index) => index % 256);
     const { manifest, files } = buildDataset({ train: tokens, validation: tokens }, byteTokenizer, 400, hashBytes);
-    for (const file of files.values()) await this.blobs.put(file);
-    return this.blobs.put(new TextEncoder().encode(JSON.stringify(manifest)));
+    for (const file of files.values()) this.blobs.add(file);
+    return this.blobs.add(new TextEncoder().encode(JSON.stringify(manifest)));
   }
 }
 

@@ -115,8 +115,8 @@ describe("a miner's places", () => {
     await swarm.prepare([holder]);
     const { weights, optimizer } = await swarm.engine(holder).call("state");
     const checkpoint = {
-      weights: await swarm.blobs.put(bytesOf(weights.map(() => 7))),
-      optimizer: await swarm.blobs.put(bytesOf(optimizer)),
+      weights: swarm.blobs.add(bytesOf(weights.map(() => 7))),
+      optimizer: swarm.blobs.add(bytesOf(optimizer)),
     };
     const stored = new Map(swarm.blobs.stored);
     for (const { hash } of Object.values(checkpoint)) swarm.blobs.stored.delete(hash);

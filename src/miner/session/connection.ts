@@ -16,6 +16,7 @@ import {
   maxServerMessageBytes,
   protocolVersion,
 } from "../../protocol/messages.ts";
+import { isLoopback } from "../../transport/loopback.ts";
 import { RelayLink } from "../../transport/relay-link.ts";
 import type { Traffic } from "../../transport/traffic/traffic.ts";
 import type { Clock } from "./clock.ts";
@@ -54,6 +55,8 @@ export class Connection {
   #state: ConnectionState = "connecting";
   #stopSilenceTimer: () => void = () => {};
   #networkId = "";
+  /** On this very computer. */
+  #isGatewayHere = false;
   /** Why the gateway said that it closes. */
   #refusal: Failure | null = null;
 
@@ -82,10 +85,11 @@ export class Connection {
     });
     this.#socket.on("ping", () => this.#sendMark(traffic.link.idle()));
     this.#socket.on("pong", (mark: Buffer) => {
-      if (mark.length === markBytes) traffic.link.returned(mark.readUInt32LE());
+      if (mark.length === markBytes) traffic.markReturned(mark.readUInt32LE());
     });
     this.#socket.once("upgrade", ({ socket }) => {
       traffic.watch(socket);
+      this.#isGatewayHere = isLoopback(socket.remoteAddress);
       this.#socket.once("open", () => this.#pace(socket));
     });
     this.#socket.on("message", (data: Buffer) => this.#received(data));
@@ -190,7 +194,9 @@ export class Connection {
   #enter(message: GatewayMessage): void {
     if (message.type !== "welcome") throw unexpected(message, "welcome");
     this.#state = "open";
-    this.#traffic.link.connected();
+    const { link } = this.#traffic;
+    const sendMark = () => this.#sendMark(link.sent(0, this.#socket.bufferedAmount > 0));
+    this.#traffic.sessionOpened(this.#isGatewayHere ? null : sendMark);
     this.#handlers.opened(message.blobToken);
   }
 
@@ -204,6 +210,7 @@ export class Connection {
 
   #close(failure: Failure): void {
     if (this.#state === "closed") return;
+    if (this.#state === "open") this.#traffic.sessionClosed();
     this.#state = "closed";
     this.#stopSilenceTimer();
     this.link.close();

@@ -3,6 +3,7 @@ import { FailureError } from "../../protocol/failure.ts";
 import { bytesOf, hashBytes } from "../../protocol/identity.ts";
 import { type BlobHash, type BlobRef, type PlaceRef, runIdSchema } from "../../protocol/ids.ts";
 import type { ClientMessage } from "../../protocol/messages.ts";
+import type { BlobSource } from "../../transport/blob-serving.ts";
 import { PeerBlobs } from "../../transport/peer-blobs.ts";
 import type { ComputeEngine } from "../compute-host/compute-worker.ts";
 import { FakeClock } from "../session/fake-clock.ts";
@@ -31,13 +32,13 @@ class FakeBlobs {
     return { ref, source: { bytes: ref.bytes, read } };
   }
 
-  async put(bytes: Uint8Array, { signal }: { signal?: AbortSignal } = {}): Promise<BlobRef> {
+  async put(ref: BlobRef, source: BlobSource, { signal }: { signal?: AbortSignal } = {}): Promise<void> {
     await this.opening;
     if (signal?.aborted) throw new FailureError("cancelled", "It was cancelled.");
     if (this.refusal !== null) throw this.refusal;
-    const ref = { hash: hashBytes(bytes), bytes: bytes.length };
+    if (hashBytes(await source.read(0, source.bytes)) !== ref.hash)
+      throw new FailureError("blob-not-found", "Its file is no longer what it was.");
     this.stored.push(ref.hash);
-    return ref;
   }
 }
 

@@ -4,7 +4,7 @@
  * than an epoch may last.
  */
 import { assertNever } from "../../protocol/assert-never.ts";
-import { FailureError, failureOf } from "../../protocol/failure.ts";
+import { failureOf } from "../../protocol/failure.ts";
 import { bytesOf } from "../../protocol/identity.ts";
 import { type BlobHash, type PlaceRef, type RunId, samePlace } from "../../protocol/ids.ts";
 import type { LogLine } from "../../protocol/local-api.ts";
@@ -135,17 +135,14 @@ export class Snapshots {
     }
   }
 
-  /** One after the other, read from the disk when its turn comes: they are not held in memory for longer than it takes. */
+  /** One after the other, read from the disk as the link takes them: they are as large as the stage. */
   async #upload(snapshot: Snapshot): Promise<void> {
     const { blobs, log } = this.#options;
     const { uploading, state } = snapshot;
     const { signal } = uploading;
     if (state === null) return;
     try {
-      for (const { ref, source } of [state.weights, state.optimizer]) {
-        const put = await blobs.put(await source.read(0, source.bytes), { signal });
-        if (put.hash !== ref.hash) throw new FailureError("blob-not-found", "its file is no longer what it was.");
-      }
+      for (const { ref, source } of [state.weights, state.optimizer]) await blobs.put(ref, source, { signal });
     } catch (error) {
       const failure = failureOf(error);
       if (signal.aborted) return;

@@ -2,6 +2,7 @@
 import type { IncomingMessage } from "node:http";
 import { isIP } from "node:net";
 import { hostname } from "node:os";
+import { isLoopback } from "../../transport/loopback.ts";
 
 /**
  * Whether a page in a browser asks: programs name no origin. Where a page has its own name point to this computer the browser
@@ -9,10 +10,6 @@ import { hostname } from "node:os";
  */
 export function isForeignPage({ headers, socket }: IncomingMessage): boolean {
   return headers.origin !== undefined || (isLoopback(socket.remoteAddress) && !namesThisComputer(headers.host));
-}
-
-function isLoopback(address: string | undefined): boolean {
-  return address !== undefined && /^(::1$|(::ffff:)?127\.)/.test(address);
 }
 
 /** By `localhost`, its own name, or any number: a number is nobody's to point elsewhere. */

@@ -2,12 +2,11 @@
  * Blobs kept on this machine's disk under their hashes, up to a limit; those unused for longest go first. Half a download
  * lies beside them as `HASH.part`, so that it can be resumed.
  */
-import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { appendFile, mkdir, open, readdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { appendFile, mkdir, open, readdir, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { FailureError } from "../../protocol/failure.ts";
 import { type BlobHash, type BlobRef, blobHashSchema } from "../../protocol/ids.ts";
+import { hashFile, readAndHashFile } from "./hash-file.ts";
 
 const hashLength = 64;
 const ownFile = /^[0-9a-f]{64}(\.part)?$/;
@@ -25,15 +24,15 @@ export class BlobCache {
   /** The blob's bytes, checked against its hash, or null. A damaged file is removed. */
   async read(ref: BlobRef): Promise<Uint8Array | null> {
     const path = this.#path(ref.hash);
-    const bytes = await readFile(path).catch(nullWhenMissing);
-    if (bytes === null) return null;
-    if (createHash("sha256").update(bytes).digest("hex") !== ref.hash) {
+    const found = await readAndHashFile(path).catch(nullWhenMissing);
+    if (found === null) return null;
+    if (found.hash !== ref.hash) {
       await rm(path, { force: true });
       return null;
     }
     const now = new Date();
     await utimes(path, now, now).catch(nullWhenMissing);
-    return bytes;
+    return found.bytes;
   }
 
   /** `length` bytes from `offset` on, unchecked. Rejects with `FailureError` (blob-not-found) when the blob has been forgotten. */
@@ -79,9 +78,7 @@ export class BlobCache {
    * not forgotten for it.
    */
   async finish(ref: BlobRef, isInUse: (hash: BlobHash) => boolean): Promise<void> {
-    const hash = createHash("sha256");
-    for await (const chunk of createReadStream(this.#partialPath(ref.hash))) hash.update(chunk);
-    if (hash.digest("hex") !== ref.hash) {
+    if ((await hashFile(this.#partialPath(ref.hash))) !== ref.hash) {
       await this.dropPartial(ref);
       throw new FailureError("blob-corrupt", `what came is not the blob ${ref.hash}`, { retry: true });
     }

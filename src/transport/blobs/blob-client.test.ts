@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -9,6 +9,7 @@ import { buffer } from "node:stream/consumers";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { failureOf } from "../../protocol/failure.ts";
 import { hashBytes } from "../../protocol/identity.ts";
+import { memorySource } from "../blob-serving.ts";
 import { Traffic } from "../traffic/traffic.ts";
 import { BlobClient } from "./blob-client.ts";
 
@@ -47,7 +48,8 @@ describe("a blob client", () => {
     const hash = request.url?.slice("/blobs/".length) ?? "";
     if (request.headers.authorization !== "Bearer secret") return void response.writeHead(401).end();
     if (request.method === "PUT") {
-      const body = await buffer(request);
+      const body = await buffer(request).catch(() => null);
+      if (body === null) return; // it broke off
       if (refusedPuts-- > 0) return void response.writeHead(507).end();
       const isRight = createHash("sha256").update(body).digest("hex") === hash;
       if (isRight) stored.set(hash, body);
@@ -71,6 +73,8 @@ describe("a blob client", () => {
       pausesMs: [0, 0, 0],
       traffic: new Traffic(clock),
     });
+  const put = (to: BlobClient, bytes: Uint8Array, signal?: AbortSignal) =>
+    to.put({ hash: hashBytes(bytes), bytes: bytes.length }, memorySource(bytes), signal && { signal });
   const same = (a: Uint8Array, b: Uint8Array) => expect(Buffer.from(a).equals(b)).toBe(true);
   const codeOf = (call: Promise<unknown>) =>
     call.then(
@@ -128,22 +132,58 @@ describe("a blob client", () => {
 
   it("stores a blob under its hash, unless the store has it", async () => {
     const own = new TextEncoder().encode("a contribution");
-    const put = await client().put(own);
-    expect(put).toEqual({ hash: hashBytes(own), bytes: own.length });
-    same(stored.get(put.hash) ?? new Uint8Array(), own);
-    await client().put(own);
+    await put(client(), own);
+    same(stored.get(hashBytes(own)) ?? new Uint8Array(), own);
+    await put(client(), own);
     expect(requests).toEqual(["HEAD", "PUT", "HEAD"]);
+  });
+
+  it("stores what lies on the disk piece by piece, as it is sent", async () => {
+    const large = Uint8Array.from({ length: 3_000_000 }, (_, index) => (index * 7919) >> 3);
+    const { ref, source } = await client().keep(large);
+    const pieces: number[] = [];
+    const read = (offset: number, length: number) => {
+      pieces.push(length);
+      return source.read(offset, length);
+    };
+    await client().put(ref, { bytes: ref.bytes, read });
+    same(stored.get(ref.hash) ?? new Uint8Array(), large);
+    expect(Math.max(...pieces)).toBeLessThanOrEqual(256 << 10);
+    expect(pieces.reduce((sum, length) => sum + length)).toBe(large.length);
+  });
+
+  it.each([
+    ["was changed", (path: string) => writeFile(path, new Uint8Array(bytes.length))],
+    ["was cut short", (path: string) => truncate(path, 100_000)],
+    ["is gone", (path: string) => rm(path)],
+  ])("does not store a file that %s", async (_, harm) => {
+    const { ref, source } = await client().keep(Uint8Array.from(bytes, (byte) => byte ^ 1));
+    await harm(join(folder, "cache", ref.hash));
+    expect(await codeOf(client().put(ref, source))).toBe("blob-not-found");
+    expect([...stored.keys()]).toEqual([hashBytes(bytes)]);
+    expect(requests.filter((request) => request === "PUT").length).toBeLessThanOrEqual(1);
+  });
+
+  it("forgets nothing that is being stored, however full the cache is", async () => {
+    const small = client({ maxCacheBytes: 250_000 });
+    const { ref, source } = await small.keep(Uint8Array.from(bytes, (byte) => byte ^ 1));
+    const read = async (offset: number, length: number) => {
+      if (offset === 0) await small.keep(new Uint8Array(200_000));
+      return source.read(offset, length);
+    };
+    await small.put(ref, { bytes: ref.bytes, read });
+    expect([...stored.keys()]).toContain(ref.hash);
   });
 
   it("waits for a store whose disk is full, as long as its caller does", async () => {
     refusedPuts = 10;
     const own = new TextEncoder().encode("a checkpoint");
-    await client().put(own);
+    await put(client(), own);
     same(stored.get(hashBytes(own)) ?? new Uint8Array(), own);
     refusedPuts = Number.POSITIVE_INFINITY;
     const patience = new AbortController();
-    const waiting = codeOf(client().put(new Uint8Array(3), { signal: patience.signal }));
-    await vi.waitUntil(() => requests.length > 40);
+    const waiting = codeOf(put(client(), new Uint8Array(3), patience.signal));
+    await vi.waitUntil(() => requests.length > 40, { timeout: 20_000 });
     patience.abort();
     expect(await waiting).toBe("cancelled");
   });

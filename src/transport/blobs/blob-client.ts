@@ -9,6 +9,7 @@ import type { BlobHash, BlobRef } from "../../protocol/ids.ts";
 import type { BlobSource } from "../blob-serving.ts";
 import type { Traffic } from "../traffic/traffic.ts";
 import { BlobCache } from "./blob-cache.ts";
+import { checkedBody } from "./checked-body.ts";
 import { HttpTransfers, type TransferRequest } from "./http-transfers.ts";
 
 export interface BlobClientOptions {
@@ -37,6 +38,8 @@ export class BlobClient {
   readonly #cache: BlobCache;
   /** Downloads under way: two askers share one, and never write one file twice at once. */
   readonly #downloads = new Map<BlobHash, Promise<void>>();
+  /** What is on its way to the store; the same blob may be so twice. */
+  readonly #uploads = new Set<{ readonly hash: BlobHash }>();
 
   constructor(options: BlobClientOptions) {
     this.#options = options;
@@ -64,22 +67,33 @@ export class BlobClient {
   /** Puts what is at hand into the cache, from where it can be read in parts until it is forgotten. Rejects with disk-full. */
   async keep(bytes: Uint8Array): Promise<{ readonly ref: BlobRef; readonly source: BlobSource }> {
     const ref = { hash: hashBytes(bytes), bytes: bytes.length };
-    await this.#cache.write(ref, bytes, (hash) => this.#downloads.has(hash));
+    await this.#cache.write(ref, bytes, this.#isInUse);
     const read = (offset: number, length: number) => this.#cache.readPart(ref, offset, length);
     return { ref, source: { bytes: ref.bytes, read } };
   }
 
-  /** Stores `bytes` under their hash; sends nothing when the store has them. Rejects as `get`, and with message-too-large. */
-  async put(bytes: Uint8Array, { signal }: CallOptions = {}): Promise<BlobRef> {
-    const ref = { hash: hashBytes(bytes), bytes: bytes.length };
-    await this.#retrying(signal, async () => {
-      if (await this.#has(ref, signal)) return;
-      const response = await this.#request(ref, { method: "PUT", body: bytes }, signal);
-      response.resume();
-      if (!isFine(response)) throw refusal(response, ref);
-    });
-    return ref;
+  /**
+   * Stores a blob, read from `source` while it is sent; sends nothing when the store has it. Rejects as `get`, with message-too-large,
+   * and with blob-not-found when the source no longer gives the bytes that have this hash.
+   */
+  async put(ref: BlobRef, source: BlobSource, { signal }: CallOptions = {}): Promise<void> {
+    const upload = { hash: ref.hash };
+    this.#uploads.add(upload);
+    try {
+      await this.#retrying(signal, async () => {
+        if (await this.#has(ref, signal)) return;
+        const response = await this.#request(ref, { method: "PUT", body: checkedBody(ref, source) }, signal);
+        response.resume();
+        if (!isFine(response)) throw refusal(response, ref);
+      });
+    } finally {
+      this.#uploads.delete(upload);
+    }
   }
+
+  /** What the cache is not to forget. */
+  readonly #isInUse = (hash: BlobHash): boolean =>
+    this.#downloads.has(hash) || [...this.#uploads].some((upload) => upload.hash === hash);
 
   async #has(ref: BlobRef, signal: AbortSignal | undefined): Promise<boolean> {
     const response = await this.#request(ref, { method: "HEAD" }, signal);
@@ -114,7 +128,7 @@ export class BlobClient {
       await this.#cache.append(ref, chunk);
     }
     if (offset < ref.bytes) throw new FailureError("unreachable", "a download was cut short", { retry: true });
-    await this.#cache.finish(ref, (hash) => this.#downloads.has(hash));
+    await this.#cache.finish(ref, this.#isInUse);
   }
 
   async #request(ref: BlobRef, request: Partial<TransferRequest>, signal: AbortSignal | undefined): Promise<Answer> {

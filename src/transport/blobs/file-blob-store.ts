@@ -4,12 +4,12 @@
  */
 import { createHash, randomUUID } from "node:crypto";
 import { createReadStream, type ReadStream } from "node:fs";
-import { mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { FailureError } from "../../protocol/failure.ts";
 import { hashBytes } from "../../protocol/identity.ts";
 import { type BlobHash, type BlobRef, blobHashSchema } from "../../protocol/ids.ts";
-import { hashFile } from "./hash-file.ts";
+import { hashFile, readAndHashFile } from "./hash-file.ts";
 
 const unfinishedSuffix = ".part";
 /** Hashed and written at once: over a home's line an upload comes a few packets at a time. */
@@ -92,8 +92,8 @@ export class FileBlobStore {
   /** Rejects with `FailureError`: blob-not-found, or blob-corrupt when the file is no longer what was put. */
   async get(hash: BlobHash): Promise<Uint8Array> {
     if (this.bytesOf(hash) === undefined) throw notFound(hash);
-    const bytes = await readFile(this.#path(hash));
-    if (hashBytes(bytes) === hash) return bytes;
+    const { bytes, hash: found } = await readAndHashFile(this.#path(hash));
+    if (found === hash) return bytes;
     await this.#discard(hash);
     throw new FailureError("blob-corrupt", `The blob ${hash} was damaged on disk.`);
   }

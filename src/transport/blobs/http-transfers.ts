@@ -15,11 +15,28 @@ const answerMs = 300_000;
 /** About what the head of a request, and of an answer, takes. */
 const headBytes = 300;
 
+/** Of the time that an upload takes, in one that the link alone holds up. */
+const mostWaited = 0.1;
+
 export interface TransferRequest {
   readonly method: "GET" | "HEAD" | "PUT";
   readonly headers: Readonly<Record<string, string>>;
-  readonly body?: Uint8Array;
+  readonly body?: TransferBody;
   readonly signal: AbortSignal | undefined;
+}
+
+/** What is sent, read piece by piece as the link takes it. */
+export interface TransferBody {
+  readonly bytes: number;
+  /** The next piece, of at most so many bytes. What it rejects with is what the request rejects with. */
+  next(mostBytes: number): Promise<Uint8Array>;
+}
+
+/** Of an upload: when it began, how long it waited for its turns, and why its body ended too early. */
+interface Sending {
+  readonly begunAtMs: number;
+  waitedMs: number;
+  failure: unknown;
 }
 
 export class HttpTransfers {
@@ -41,7 +58,7 @@ export class HttpTransfers {
   /** The answer's head; its body is `chunks`, or is dropped by `resume`. Rejects with `FailureError` (unreachable). */
   async request(path: string, { method, headers, body, signal }: TransferRequest): Promise<IncomingMessage> {
     const send = this.#agent instanceof HttpsAgent ? requestHttps : requestHttp;
-    const length = body === undefined ? undefined : { "content-length": String(body.length) };
+    const length = body === undefined ? undefined : { "content-length": String(body.bytes) };
     const request = send(new URL(path, this.#baseUrl), {
       method,
       headers: { ...headers, ...length },
@@ -53,13 +70,14 @@ export class HttpTransfers {
       this.#traffic.wrote(headBytes);
     });
     request.setTimeout(answerMs, () => request.destroy(unreachable("the blob store does not answer")));
-    const begunAtMs = performance.now();
+    const sending: Sending = { begunAtMs: performance.now(), waitedMs: 0, failure: undefined };
     // Whatever goes wrong shows in the answer, in its body, or in the lack of either.
     request.on("error", () => undefined);
     const answered: Promise<readonly IncomingMessage[]> = once(request, "response");
     if (body === undefined) request.end();
-    else void pipeline(Readable.from(this.#paced(body)), request).catch(() => undefined);
-    const [response] = await answered.catch((cause: unknown) => {
+    else void pipeline(Readable.from(this.#paced(body, sending)), request).catch(() => undefined);
+    const [response] = await answered.catch((error: unknown) => {
+      const cause = sending.failure ?? error;
       throw failureOf(cause) === undefined ? unreachable("the blob store does not answer", cause) : cause;
     });
     if (response === undefined) throw unreachable("the blob store does not answer");
@@ -67,8 +85,7 @@ export class HttpTransfers {
     // Refused before the end of the body: the rest of it is not wanted.
     response.once("end", () => request.writableFinished || request.destroy());
     // What the store refuses it may not have taken.
-    if (body !== undefined && response.statusCode === 201)
-      this.#traffic.link.stored(body.length, performance.now() - begunAtMs);
+    if (body !== undefined && response.statusCode === 201) this.#stored(body.bytes, sending);
     return response;
   }
 
@@ -96,14 +113,26 @@ export class HttpTransfers {
     }
   }
 
-  async *#paced(body: Uint8Array): AsyncGenerator<Uint8Array> {
-    for (let offset = 0; offset < body.length; ) {
-      await this.#traffic.upload.turn("background");
-      const chunk = body.subarray(offset, offset + this.#traffic.chunkBytes);
-      offset += chunk.length;
-      this.#traffic.wrote(chunk.length);
-      yield chunk;
+  /** Asked for the next piece when the one before has left for the socket. */
+  async *#paced({ bytes, next }: TransferBody, sending: Sending): AsyncGenerator<Uint8Array> {
+    for (let sentBytes = 0; sentBytes < bytes; ) {
+      const piece = await next(this.#traffic.backgroundChunkBytes).catch((failure: unknown) => {
+        sending.failure = failure;
+        throw failure;
+      });
+      const askedAtMs = performance.now();
+      await this.#traffic.backgroundTurn();
+      sending.waitedMs += performance.now() - askedAtMs;
+      sentBytes += piece.length;
+      this.#traffic.wroteInBackground(piece.length);
+      yield piece;
     }
+  }
+
+  /** What gave way to others says nothing about the link. */
+  #stored(bytes: number, { begunAtMs, waitedMs }: Sending): void {
+    const elapsedMs = performance.now() - begunAtMs;
+    if (waitedMs < mostWaited * elapsedMs) this.#traffic.link.stored(bytes, elapsedMs);
   }
 }
 

@@ -81,22 +81,25 @@ export class LinkMeter {
     return this.#mark(idleMarkMs);
   }
 
-  /** A mark came back. */
-  returned(number: number): void {
+  /** A mark came back. How long it took, milliseconds; null for one that was not waited for. */
+  returned(number: number): number | null {
     const mark = this.#marks.find((sent) => sent.number === number);
-    if (mark === undefined) return;
+    if (mark === undefined) return null;
     const atMs = this.#clock.nowMs();
     this.#marks = this.#marks.filter((sent) => sent.number > number);
-    this.#roundTrips.push({ value: atMs - mark.atMs, atMs });
+    const roundTripMs = atMs - mark.atMs;
+    this.#roundTrips.push({ value: roundTripMs, atMs });
     const before = this.#returned;
     this.#returned = { mark, atMs };
-    if (before === null || !mark.isBusy) return;
-    // What came back late came back together: then the time between sending counts (Cardwell 2016, "delivery rate").
-    const elapsedMs = Math.max(atMs - before.atMs, mark.atMs - before.mark.atMs);
-    this.#measured(this.#up, mark.sentBytes - before.mark.sentBytes, elapsedMs);
+    if (before !== null && mark.isBusy) {
+      // What came back late came back together: then the time between sending counts (Cardwell 2016, "delivery rate").
+      const elapsedMs = Math.max(atMs - before.atMs, mark.atMs - before.mark.atMs);
+      this.#measured(this.#up, mark.sentBytes - before.mark.sentBytes, elapsedMs);
+    }
+    return roundTripMs;
   }
 
-  /** So much was stored over HTTP, and acknowledged, in that time. */
+  /** So much was stored over HTTP, and acknowledged, in that time, and nothing but the link held it up. */
   stored(bytes: number, elapsedMs: number): void {
     if (elapsedMs >= 4 * stretchMs) this.#measured(this.#up, bytes, elapsedMs);
   }

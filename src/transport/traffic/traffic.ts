@@ -4,6 +4,7 @@
  */
 import { maxChunkBytes } from "../../protocol/frames.ts";
 import type { LinkReport } from "../../protocol/link-report.ts";
+import { BackgroundPace } from "./background-pace.ts";
 import { type BudgetClock, ByteBudget } from "./byte-budget.ts";
 import { LinkMeter } from "./link-meter.ts";
 import { headerBytesOf, type PacketCount, packetsOfRead, packetsOfWrite } from "./wire-bytes.ts";
@@ -49,6 +50,7 @@ export class Traffic {
   readonly upload: ByteBudget;
   readonly download: ByteBudget;
   readonly link: LinkMeter;
+  readonly #background: BackgroundPace;
   readonly #sent: Direction = { bytes: 0, along: 0, against: 0 };
   readonly #received: Direction = { bytes: 0, along: 0, against: 0 };
   /** What has been counted of each open socket. */
@@ -58,6 +60,38 @@ export class Traffic {
     this.upload = new ByteBudget(clock);
     this.download = new ByteBudget(clock);
     this.link = new LinkMeter(clock);
+    this.#background = new BackgroundPace(clock, this.link);
+  }
+
+  /**
+   * From now on frames may pass; `sendMark` sends a mark behind them, if one is due. Null: they pass over no link that is worth sharing
+   * with care.
+   */
+  sessionOpened(sendMark: (() => void) | null): void {
+    this.link.connected();
+    if (sendMark !== null) this.#background.sessionOpened(sendMark);
+  }
+
+  sessionClosed(): void {
+    this.#background.sessionClosed();
+  }
+
+  /** A mark came back over the session. */
+  markReturned(number: number): void {
+    const roundTripMs = this.link.returned(number);
+    if (roundTripMs !== null) this.#background.measured(roundTripMs);
+  }
+
+  /** Resolves when it is the caller's turn to send something that is not urgent. */
+  async backgroundTurn(): Promise<void> {
+    await this.#background.turn();
+    await this.upload.turn("background");
+  }
+
+  /** As `wrote`, after a `backgroundTurn`. */
+  wroteInBackground(bytes: number): void {
+    this.wrote(bytes);
+    this.#background.spend(bytes);
   }
 
   /** Bytes per second. */
@@ -115,9 +149,12 @@ export class Traffic {
 
   /** How much to send in one piece. */
   get chunkBytes(): number {
-    const rate = this.upload.bytesPerSecond;
-    if (rate === null) return unknownChunkBytes;
-    return Math.round(Math.min(maxChunkBytes, Math.max(leastChunkBytes, (rate * chunkMs) / 1000)));
+    return chunkBytesAt(this.upload.bytesPerSecond);
+  }
+
+  /** Likewise of what is not urgent. */
+  get backgroundChunkBytes(): number {
+    return Math.min(this.chunkBytes, chunkBytesAt(this.#background.bytesPerSecond));
   }
 
   get maxBufferedBytes(): number {
@@ -133,6 +170,11 @@ export class Traffic {
     this.#received.bytes += received - counted.received;
     this.#counted.set(socket, { sent, received });
   }
+}
+
+function chunkBytesAt(bytesPerSecond: number | null): number {
+  if (bytesPerSecond === null) return unknownChunkBytes;
+  return Math.round(Math.min(maxChunkBytes, Math.max(leastChunkBytes, (bytesPerSecond * chunkMs) / 1000)));
 }
 
 function add(direction: Direction, packets: PacketCount): ReturnType<typeof headerBytesOf> {

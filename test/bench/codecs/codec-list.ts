@@ -35,7 +35,7 @@ export const measuredCodecs: readonly MeasuredCodec[] = [
 function rowCodec(format: RowFormat, direction: "forward" | "backward"): MeasuredCodec {
   return {
     name: `rows ${format} ${direction}`,
-    isUnbiased: direction === "backward" && format !== "int2",
+    isUnbiased: direction === "backward",
     encode: (values, shape, seed) =>
       encodeRows(values, shape, { format, noise: direction === "forward" ? null : seed }),
     decode: decodeRows,

@@ -10,6 +10,7 @@ import { Session } from "../../../src/miner/session/session.ts";
 import { createIdentity, hashBytes } from "../../../src/protocol/identity.ts";
 import type { LinkReport } from "../../../src/protocol/link-report.ts";
 import { encodeMessage, type GatewayMessage, protocolVersion } from "../../../src/protocol/messages.ts";
+import { memorySource } from "../../../src/transport/blob-serving.ts";
 import { BlobClient } from "../../../src/transport/blobs/blob-client.ts";
 import type { RelayLink } from "../../../src/transport/relay-link.ts";
 import { Traffic, type TrafficLimits, type TrafficTotals } from "../../../src/transport/traffic/traffic.ts";
@@ -22,9 +23,19 @@ export interface MinerCalls {
   /** One by one, as answers and flushes are. */
   sendSmallFrames(count: number): void;
   store(bytes: number): void;
+  /** As `sendFrames` or `store`, without waiting for the end. */
+  begin(what: { readonly call: "sendFrames" | "store"; readonly bytes: number }): void;
+  /** At what stands for the gateway. */
+  arrived(): Arrived;
   /** A blob of `fetchedBytes`. */
   fetch(): void;
   figures(): MinerFigures;
+}
+
+/** Bytes. */
+export interface Arrived {
+  readonly frames: number;
+  readonly blobs: number;
 }
 
 export interface MinerFigures {
@@ -51,18 +62,26 @@ const blobs = new BlobClient({
   traffic,
 });
 let link: RelayLink | null = null;
+const arrived = { frames: 0, blobs: 0 };
 
 const calls: { readonly [Call in keyof MinerCalls]: (argument: never) => Promise<ReturnType<MinerCalls[Call]>> } = {
   async serve() {
     const server = createServer((request, response) => {
-      if (request.method === "PUT") request.resume().once("end", () => response.writeHead(201).end());
-      else if (request.method === "HEAD") response.writeHead(404).end();
+      if (request.method === "PUT") {
+        request.on("data", ({ length }: Buffer) => {
+          arrived.blobs += length;
+        });
+        request.once("end", () => response.writeHead(201).end());
+      } else if (request.method === "HEAD") response.writeHead(404).end();
       else response.end(contents(fetchedBytes));
     });
     new WebSocketServer({ server }).on("connection", (socket) => {
       const say = (message: GatewayMessage) => socket.send(encodeMessage(message));
       say({ type: "challenge", protocol: protocolVersion, networkId: "net", nonce: new Uint8Array(32) });
       socket.once("message", () => say({ type: "welcome", blobToken: "token" }));
+      socket.on("message", ({ length }: Buffer) => {
+        arrived.frames += length;
+      });
     });
     server.listen(port, serverAddress);
     await once(server, "listening");
@@ -93,8 +112,15 @@ const calls: { readonly [Call in keyof MinerCalls]: (argument: never) => Promise
   },
 
   async store(bytes: number) {
-    await blobs.put(contents(bytes));
+    const blob = contents(bytes);
+    await blobs.put({ hash: hashBytes(blob), bytes }, memorySource(blob));
   },
+
+  async begin({ call, bytes }: { readonly call: "sendFrames" | "store"; readonly bytes: number }) {
+    void calls[call](bytes as never);
+  },
+
+  arrived: async () => ({ ...arrived }),
 
   async fetch() {
     await blobs.get({ hash: hashBytes(contents(fetchedBytes)), bytes: fetchedBytes });

@@ -1,6 +1,7 @@
 /** What a miner counts, keeps to and measures, against the counters of the line that it works behind. */
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
+import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, it } from "vitest";
 import { EmulatedHomes, type HomeLine, type Namespace } from "./emulated-homes.ts";
@@ -9,7 +10,8 @@ import { takesRealTime, withRealTime } from "./real-time.ts";
 
 const impossible = await EmulatedHomes.impossibleBecause();
 const skipped = impossible === null ? "" : ` (skipped: ${impossible})`;
-const line: HomeLine = { upMbps: 20, downMbps: 100, roundTripMs: 40, jitterMs: 0, lossPercent: 0 };
+const upMbps = 20;
+const line: HomeLine = { upMbps, downMbps: 100, roundTripMs: 40, jitterMs: 0, lossPercent: 0 };
 const bytesPerMegabit = 125_000;
 
 describe.skipIf(impossible !== null || takesRealTime)(withRealTime(`a miner behind a home's line${skipped}`), () => {
@@ -18,7 +20,7 @@ describe.skipIf(impossible !== null || takesRealTime)(withRealTime(`a miner behi
     for (const close of opened.splice(0).reverse()) await close();
   });
 
-  async function openHome(): Promise<{ readonly emulated: EmulatedHomes; readonly home: MinerAt }> {
+  async function openHome(): Promise<Readonly<{ emulated: EmulatedHomes; server: MinerAt; home: MinerAt }>> {
     const emulated = await EmulatedHomes.start({ homes: [line], seed: 1 });
     opened.push(() => emulated.close());
     const [server, home] = [emulated.server, emulated.homes[0]].map((place) => {
@@ -28,7 +30,7 @@ describe.skipIf(impossible !== null || takesRealTime)(withRealTime(`a miner behi
     });
     if (server === undefined || home === undefined) throw new Error("there is no such place");
     await server.call("serve");
-    return { emulated, home };
+    return { emulated, server, home };
   }
 
   async function lineBytes(emulated: EmulatedHomes): Promise<{ readonly up: number; readonly down: number }> {
@@ -84,6 +86,29 @@ describe.skipIf(impossible !== null || takesRealTime)(withRealTime(`a miner behi
     expect(Math.abs(bytesPerSecond / (5 * bytesPerMegabit) - 1)).toBeLessThan(0.05);
   });
 
+  it("fills its line with a blob, and leaves it to frames when there are any", async ({ annotate }) => {
+    const { server, home } = await openHome();
+    await home.call("connect", { upload: null, download: null });
+    /** Of what the line carries, once what came before has settled. */
+    const sharesOfLine = async () => {
+      await pause(4000);
+      const [before, fromMs] = [await server.call("arrived"), performance.now()];
+      await pause(8000);
+      const after = await server.call("arrived");
+      const carried = (upMbps * bytesPerMegabit * (performance.now() - fromMs)) / 1000;
+      return { frames: (after.frames - before.frames) / carried, blobs: (after.blobs - before.blobs) / carried };
+    };
+    await home.call("begin", { call: "store", bytes: 200 << 20 });
+    const alone = await sharesOfLine();
+    await home.call("begin", { call: "sendFrames", bytes: 100 << 20 });
+    const beside = await sharesOfLine();
+    await annotate(
+      `shares of the line: a blob alone ${JSON.stringify(alone)}, beside frames ${JSON.stringify(beside)}`,
+    );
+    expect(beside.frames).toBeGreaterThan(0.8);
+    expect(alone.blobs).toBeGreaterThan(0.7);
+  }, 60_000);
+
   it("measures what its line carries", async () => {
     const { home } = await openHome();
     await home.call("connect", { upload: null, download: null });
@@ -92,7 +117,7 @@ describe.skipIf(impossible !== null || takesRealTime)(withRealTime(`a miner behi
     await home.call("fetch");
     const { link } = await home.call("figures");
     // More than the line carries can never be; how near a computer comes to it depends on how busy it is.
-    const up = (link.upBytesPerSecond ?? 0) / (20 * bytesPerMegabit);
+    const up = (link.upBytesPerSecond ?? 0) / (upMbps * bytesPerMegabit);
     expect(up).toBeGreaterThan(0.7);
     expect(up).toBeLessThan(1.05);
     const down = (link.downBytesPerSecond ?? 0) / (100 * bytesPerMegabit);

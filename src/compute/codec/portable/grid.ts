@@ -122,11 +122,11 @@ function* rowsOf(length: number, { columns, seed, isFresh }: Grid, { bits }: Qua
 }
 
 function quantise(scratch: RowScratch, count: number, { kind, bits }: Quantiser, key: number | null): RowScale {
-  if (kind === "levels") return quantiseToLevels(scratch, count, { table: levelTables[bits], key });
-  return quantiseUniform(scratch, count, { most: 2 ** (bits - 1) - 1, offset: 2 ** (bits - 1), key });
+  if (kind === "levels") return quantiseToLevels(scratch, count, levelTables[bits]);
+  return quantiseUniform(scratch, count, { codeBits: bits, key });
 }
 
-/** What each code stands for, before its row's scale. */
+/** What each code stands for, before its row's scale and what it was shifted by. */
 function numbersOf({ kind, bits }: Quantiser): Float32Array {
   if (kind === "levels") return levelTables[bits].levels;
   return Float32Array.from({ length: 2 ** bits }, (_, code) => code - 2 ** (bits - 1));

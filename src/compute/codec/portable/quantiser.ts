@@ -1,20 +1,14 @@
 /** Rounds the numbers of one rotated row to codes of few bits, and back. */
-import {
-  bitsOf,
-  brainFloatAbove,
-  floatOf,
-  fromBrainFloat,
-  nearestBrainFloat,
-  randomBrainFloat,
-} from "../brain-float.ts";
+import { bitsOf, brainFloatAbove, floatOf, fromBrainFloat, nearestBrainFloat } from "../brain-float.ts";
 import { type LevelTable, largestPeak, largestScale, smallestPeak } from "../levels.ts";
-import { ditherBits, ditherOf, scaleNoise } from "../noise.ts";
+import { ditherBits, ditherOf } from "../noise.ts";
 
 /** Sums have so many terms at once, as the widest vector registers do; they are folded in halves at the end. */
 const lanes = 16;
 /** Added to a number, they leave it in the low bits of the sum: without a fraction, and with one of `ditherBits`. */
 const wholeMagic = 1.5 * 2 ** 23;
 const fractionMagic = 1.5 * 2 ** (23 - ditherBits);
+const halfStep = 2 ** (ditherBits - 1);
 
 const smallestPeakBits = bitsOf(smallestPeak);
 const largestPeakBits = bitsOf(largestPeak);
@@ -35,12 +29,19 @@ export function rowScratch(columns: number): RowScratch {
 /** What became of a row: a scale as bfloat16 bits, 0 if all are zeros; or that it holds what is not finite. */
 export type RowScale = number | "non-finite";
 
-/** Codes are the integers from −most to most, plus `offset`. `key`: shifts what it rounds; null: rounds to the nearest. */
+/**
+ * In even steps of the scale, up to the largest number. Without a `key` codes stand for integers, as many below zero as above, and
+ * numbers are rounded to the nearest. With one, all codes are used and stand for the halves between integers, and numbers are shifted
+ * by up to half a step before they are rounded.
+ */
 export function quantiseUniform(
   { values, bits, codes }: RowScratch,
   count: number,
-  { most, offset, key }: { readonly most: number; readonly offset: number; readonly key: number | null },
+  { codeBits, key }: { readonly codeBits: number; readonly key: number | null },
 ): RowScale {
+  const offset = 2 ** (codeBits - 1);
+  const least = key === null ? 1 - offset : -offset;
+  const most = key === null ? offset - 1 : offset - 0.5;
   const peakBits = peakOf(bits, count);
   if (peakBits > largestPeakBits) return "non-finite";
   if (peakBits < smallestPeakBits) return 0;
@@ -51,23 +52,19 @@ export function quantiseUniform(
   const zero = bitsOf(magic);
   for (let i = 0; i < count; i++) {
     values[i] = Math.fround((values[i] as number) * inverse) + magic;
-    const dither = key === null ? 0 : ditherOf(key, i);
+    const dither = key === null ? 0 : ditherOf(key, i) - halfStep;
     const whole = ((bits[i] as number) - zero + dither) >> shift;
-    codes[i] = Math.max(-most, Math.min(most, whole)) + offset;
+    codes[i] = Math.max(least, Math.min(offset - 1, whole)) + offset;
   }
   return scale;
 }
 
-/**
- * Rounds to the nearest level. The scale is that of the least squares; or with a `key` the one that makes the row's mean over random
- * rotations the row itself (Vargaftik 2021, "DRIVE", §4.2), rounded by chance.
- */
+/** Rounds to the nearest level; the scale is that of the least squares. */
 export function quantiseToLevels(
   { values, bits, codes }: RowScratch,
   count: number,
-  { table, key }: { readonly table: LevelTable; readonly key: number | null },
+  { magnitudes, thresholds }: LevelTable,
 ): RowScale {
-  const { magnitudes, thresholds } = table;
   const peakBits = peakOf(bits, count);
   if (peakBits > largestPeakBits) return "non-finite";
   if (peakBits < smallestPeakBits) return 0;
@@ -87,7 +84,6 @@ export function quantiseToLevels(
     products[i % lanes] = (products[i % lanes] as number) + product;
   }
   const product = folded(products);
-  if (key !== null) return randomBrainFloat(bitsOf(square / product), scaleNoise(key));
   let levelSquare = 0;
   for (let level = 0; level < magnitudes.length; level++) {
     const magnitude = magnitudes[level] as number;
@@ -99,12 +95,13 @@ export function quantiseToLevels(
 }
 
 /**
- * Takes from a row's integers the shifts of `quantiseUniform`: what is left of the error is as likely one half of a step as the other,
- * whatever the number was, and half as large in the mean square as if the receiver did not know them (Schuchman 1964).
+ * Moves a row's integers to the halves above them, and takes the shifts of `quantiseUniform` away: what is left of the error is as
+ * likely any part of half a step either way, whatever the number was (Schuchman 1964), and half as large in the mean square as if the
+ * receiver did not know them.
  */
 export function withoutDither(values: Float32Array, key: number): void {
   for (let i = 0; i < values.length; i++)
-    values[i] = (values[i] as number) - ((ditherOf(key, i) + 0.5) / 2 ** ditherBits - 0.5);
+    values[i] = (values[i] as number) - ((ditherOf(key, i) + 0.5) / 2 ** ditherBits - 1);
 }
 
 /** The scale of a row's codes; null where no encoder writes such a one. */

@@ -21,8 +21,8 @@ import {
 import { isAway, memberOf, type RunState, stageName } from "./state.ts";
 import type { Turn } from "./turn.ts";
 
-/** An upload in the background leaves the link to the training. */
-const backgroundPatience = 4;
+/** An upload in the background leaves the link to the training, but for an eighth. */
+const backgroundPatience = 8;
 
 /** What is to be done about the state that the run may have to go on from; null: to wait. */
 export function advanceKeeping(state: RunState): Next | null {
