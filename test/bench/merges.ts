@@ -28,7 +28,7 @@ const flags = readFlags(
     width: count.default(128),
     layers: count.default(6),
     /** Multiples of it are tried. */
-    learningRate: z.coerce.number().positive().default(3e-3),
+    learningRate: z.coerce.number().positive().default(1.5e-3),
     /** Runs at once. */
     jobs: count.default(1),
     /** Starts no run that would not end within them. */
