@@ -24,7 +24,7 @@ import { runSummarySchema, runUpdateSchema } from "./run-view.ts";
 export type { DeviceReport } from "./device-report.ts";
 
 /** Raised whenever an older peer could misunderstand a newer one. */
-export const protocolVersion = 3;
+export const protocolVersion = 4;
 /** A control message is small; anything longer is an attack or a bug. Sent the other way, an update may carry a whole run's history. */
 export const maxClientMessageBytes = 64 << 10;
 export const maxServerMessageBytes = 16 << 20;
@@ -150,7 +150,14 @@ export const clientMessageSchema = z.discriminatedUnion("type", [
   z.strictObject({
     type: z.literal("snapshot"),
     at: placeRefSchema,
-    state: z.strictObject({ weights: blobRefSchema, optimizer: blobRefSchema }).nullable(),
+    state: z
+      .strictObject({
+        weights: blobRefSchema,
+        optimizer: blobRefSchema,
+        /** The optimizer's state in few bytes, for who joins (`codec/moments.ts`); null in `sync` mode. */
+        moments: blobRefSchema.nullable(),
+      })
+      .nullable(),
   }),
   /** A snapshot lies in the blob store, as `store-checkpoint` asked. */
   z.strictObject({ type: z.literal("stored"), at: placeRefSchema, weights: blobRefSchema, optimizer: blobRefSchema }),
@@ -190,12 +197,13 @@ export const gatewayMessageSchema = z.discriminatedUnion("type", [
     dataset: datasetSchema,
     /**
      * With these miners, who may be asked first, and sooner or later in the blob store. `optimizer` null: nobody can be asked for it yet,
-     * which matters to nobody who holds the state already.
+     * which matters to nobody who holds the state already. `moments`: enough instead of it, for who joins; only these miners have it.
      */
     checkpoint: z
       .strictObject({
         weights: blobRefSchema,
         optimizer: blobRefSchema.nullable(),
+        moments: blobRefSchema.nullable(),
         holders: z.array(minerIdSchema).readonly(),
       })
       .nullable(),

@@ -20,8 +20,20 @@ const partsInFlight = 4;
 const maxSilences = 3;
 const slowLinkBytesPerMs = 1000;
 
+/** The beginning of a blob, kept where it outlives the fetch: a later one goes on behind it. */
+export interface PartialBlob {
+  /** What earlier fetches brought. */
+  read(): Promise<Uint8Array>;
+  /** What comes behind all that is kept. */
+  append(bytes: Uint8Array): void;
+  /** Some of it may be wrong: nothing is kept any more. */
+  restart(): void;
+}
+
 export interface FetchOptions {
   readonly signal?: AbortSignal;
+  /** Of a blob whose length is known. */
+  readonly partial?: PartialBlob;
   /** A holder served bytes that are not the blob's: it lies, or is broken. */
   readonly onWrong?: (holder: MinerId) => void;
 }
@@ -54,6 +66,8 @@ export class BlobFetch {
   /** Of a blob whose length is not known, the first. */
   #parts: readonly Part[] = [];
   #isSizeKnown = false;
+  /** As many of the first parts are kept. */
+  #partsKept = 0;
   /** Those who may still have it, and how often they were silent in a row. */
   readonly #silences: Map<MinerId, number>;
   readonly #end = Promise.withResolvers<Uint8Array>();
@@ -66,12 +80,14 @@ export class BlobFetch {
   #cancelAlarm = () => {};
   #ended = false;
 
+  /** `begun`: what `options.partial` has. */
   constructor(
     { hash, bytes }: WantedBlob,
     holders: readonly MinerId[],
     connected: boolean,
     surroundings: FetchSurroundings,
     options: FetchOptions,
+    begun: Uint8Array,
   ) {
     this.#hash = hash;
     this.#limits = limitsOf(bytes);
@@ -80,6 +96,7 @@ export class BlobFetch {
     this.#options = options;
     this.#silences = new Map(holders.map((holder) => [holder, 0]));
     this.#forgetSize();
+    this.#takeUp(begun);
   }
 
   /** Rejects with `FailureError`: blob-not-found when nobody has it, timed-out when those who may have it are silent, cancelled. */
@@ -88,7 +105,7 @@ export class BlobFetch {
     const cancel = () => this.#fail(new FailureError("cancelled", "The transfer was cancelled."));
     signal?.addEventListener("abort", cancel, { once: true });
     if (signal?.aborted) cancel();
-    else if (this.#parts.length === 0) this.#complete();
+    else if (this.#parts.every(({ state }) => state === "here")) this.#complete();
     else this.#askNext();
     try {
       return await this.#end.promise;
@@ -146,9 +163,42 @@ export class BlobFetch {
       this.#surroundings.roundTrip(from).measured(this.#surroundings.nowMs() - part.askedAtMs);
     part.state = "here";
     part.from = from;
+    this.#keepBeginning();
     this.#silences.set(from, 0);
     if (this.#parts.every(({ state }) => state === "here")) this.#complete();
     else this.#ask();
+  }
+
+  /** From whom it came is not known any more. */
+  #takeUp(begun: Uint8Array): void {
+    const { partial } = this.#options;
+    if (partial === undefined || !this.#isSizeKnown) return;
+    for (const [index, part] of this.#parts.entries()) {
+      const offset = index * maxPartBytes;
+      const end = offset + this.#lengthOf(index);
+      if (end > begun.length) break;
+      this.#bytes.set(begun.subarray(offset, end), offset);
+      part.state = "here";
+      this.#partsKept += 1;
+    }
+    if (begun.length === this.#lengthOfFirst(this.#partsKept)) return;
+    partial.restart(); // it ends within a part
+    this.#partsKept = 0;
+    this.#keepBeginning();
+  }
+
+  #keepBeginning(): void {
+    const { partial } = this.#options;
+    if (partial === undefined) return;
+    const firstMissing = this.#parts.findIndex(({ state }) => state !== "here");
+    const here = firstMissing === -1 ? this.#parts.length : firstMissing;
+    if (here < this.#partsKept) {
+      partial.restart();
+      this.#partsKept = 0;
+    }
+    if (here === this.#partsKept) return;
+    partial.append(this.#bytes.subarray(this.#lengthOfFirst(this.#partsKept), this.#lengthOfFirst(here)));
+    this.#partsKept = here;
   }
 
   #complete(): void {
@@ -174,6 +224,7 @@ export class BlobFetch {
     for (const part of this.#parts) if (part.from === holder) forget(part);
     if (this.#limits.least < this.#limits.most && this.#parts.every(({ state }) => state !== "here"))
       this.#forgetSize();
+    this.#keepBeginning();
     this.#passOver(holder);
   }
 
@@ -257,6 +308,10 @@ export class BlobFetch {
     return Math.min(maxPartBytes, bytes - index * maxPartBytes);
   }
 
+  #lengthOfFirst(parts: number): number {
+    return Math.min(this.#bytes.length, parts * maxPartBytes);
+  }
+
   #takeSize(bytes: number): void {
     const [first] = this.#parts;
     this.#isSizeKnown = true;
@@ -274,6 +329,7 @@ export class BlobFetch {
   #forgetParts(): void {
     for (const part of this.#parts) forget(part);
     if (this.#limits.least < this.#limits.most) this.#forgetSize();
+    this.#keepBeginning();
   }
 
   #forgetSize(): void {

@@ -92,23 +92,25 @@ function partsOf(payload: Uint8Array, parameters: number, hasOuter: boolean) {
 function encode(values: Float32Array, kind: keyof typeof largestCode, scaleBytes: Uint8Array, codes: Uint8Array): void {
   checkFinite(values, kind === "signed" ? "first moment" : "second moment");
   const scales = new Float32Array(blocksOf(values.length));
+  const isSigned = kind === "signed";
   const largest = largestCode[kind];
-  const smallest = kind === "signed" ? 0 : 1;
-  const ratios = new Float32Array(blockLength);
-  const bits = new Uint32Array(ratios.buffer);
+  const smallest = isSigned ? 0 : 1;
+  const ratio = new Float32Array(1);
+  const bits = new Uint32Array(ratio.buffer);
   for (let block = 0; block < scales.length; block++) {
     const from = block * blockLength;
-    const inBlock = values.subarray(from, from + blockLength);
-    const scale = inBlock.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+    const to = Math.min(values.length, from + blockLength);
+    let scale = 0;
+    for (let i = from; i < to; i++) scale = Math.max(scale, Math.abs(values[i] as number));
     scales[block] = scale;
     if (scale === 0) continue;
-    for (let i = 0; i < inBlock.length; i++) {
-      const value = inBlock[i] as number;
+    for (let i = from; i < to; i++) {
+      const value = values[i] as number;
       if (value === 0) continue;
-      ratios[i] = Math.abs(value) / scale;
-      const rounded = ((bits[i] as number) + (1 << (droppedBits - 1))) >>> droppedBits;
+      ratio[0] = Math.abs(value) / scale;
+      const rounded = ((bits[0] as number) + (1 << (droppedBits - 1))) >>> droppedBits;
       const code = Math.max(smallest, rounded - codeOfOne + largest);
-      codes[from + i] = kind === "signed" && value < 0 && code > 0 ? code | signBit : code;
+      codes[i] = isSigned && value < 0 && code > 0 ? code | signBit : code;
     }
   }
   scaleBytes.set(floatBytes(scales));

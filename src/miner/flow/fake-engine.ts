@@ -97,6 +97,10 @@ export class FakeEngine implements ComputeEngine {
         return undefined;
       case "state":
         return { weights: Float32Array.from(this.#weights), optimizer: new Float32Array(this.#optimizerLength()) };
+      case "moments":
+        return Uint8Array.of(1, 2, 3);
+      case "epochStart":
+        return Float32Array.from(this.#weights);
       case "forward": {
         const input = argument as StageInput & { send: { format: RowFormat } };
         if (this.#kept.has(input.microbatch)) throw new Error(`${input.microbatch} is kept already`);

@@ -7,7 +7,7 @@ import { byteTokenizer } from "../../compute/data/byte-tokenizer.ts";
 import { buildDataset } from "../../compute/data/manifest.ts";
 import { stageLayout } from "../../compute/model/layout.ts";
 import { cutIntoStages } from "../../compute/model/stages.ts";
-import { FailureError } from "../../protocol/failure.ts";
+import { FailureError, failureOf } from "../../protocol/failure.ts";
 import { hashBytes } from "../../protocol/identity.ts";
 import {
   type BlobHash,
@@ -28,6 +28,7 @@ import {
 import { ownersPerPartition, partitionsOf } from "../../protocol/partitions.ts";
 import type { BoundaryFormats, ModelConfig, TrainingConfig } from "../../protocol/run-config.ts";
 import { noCompression } from "../../protocol/run-config.ts";
+import type { BlobClient } from "../../transport/blobs/blob-client.ts";
 import { MemoryNetwork } from "../../transport/memory-link.ts";
 import { PeerBlobs } from "../../transport/peer-blobs.ts";
 import type { PeerLink } from "../../transport/peer-link.ts";
@@ -100,10 +101,24 @@ export interface SwarmShape {
   readonly seed?: number;
 }
 
+/** The network's store; what comes from elsewhere is kept as it comes. */
 class FakeBlobs {
   readonly stored = new Map<BlobHash, Uint8Array>();
+  readonly begun = new Map<BlobHash, Uint8Array>();
 
-  async get(ref: BlobRef): Promise<Uint8Array> {
+  async get(ref: BlobRef, { elsewhere }: Parameters<BlobClient["get"]>[1] = {}): Promise<Uint8Array> {
+    const { begun } = this;
+    const partial = {
+      read: async () => begun.get(ref.hash) ?? new Uint8Array(0),
+      append: (bytes: Uint8Array) =>
+        void begun.set(ref.hash, Buffer.concat([begun.get(ref.hash) ?? bytes.subarray(0, 0), bytes])),
+      restart: () => void begun.delete(ref.hash),
+    };
+    try {
+      if (elsewhere !== undefined) return await elsewhere(partial);
+    } catch (error) {
+      if (failureOf(error) === undefined) throw error;
+    }
     const bytes = this.stored.get(ref.hash);
     if (bytes === undefined) throw new FailureError("blob-not-found", `no blob ${ref.hash}`);
     return Uint8Array.from(bytes);
@@ -198,7 +213,7 @@ export class FakeSwarm {
       model,
       training: this.training,
       dataset: { manifest: await this.#dataset() },
-      checkpoint: checkpoint === undefined ? null : { ...checkpoint, holders: [] },
+      checkpoint: checkpoint === undefined ? null : { ...checkpoint, moments: null, holders: [] },
       memoryLimitBytes: 2 ** 30,
     };
   }

@@ -78,30 +78,41 @@ export async function loadStart(
   }
   if (checkpoint.optimizer === null)
     throw new FailureError("blob-not-found", "Nobody can hand out what the epoch starts from yet.", { retry: true });
-  const [weights, optimizer] = await Promise.all([
-    fetchPart(checkpoint.weights, checkpoint.holders, sources, signal),
-    fetchPart(checkpoint.optimizer, checkpoint.holders, sources, signal),
-  ]);
-  signal.throwIfAborted();
-  if (weights.length !== 4 * parameters || optimizer.length !== 4 * optimizerStateLength(training.mode, parameters))
+  const { optimizer, moments } = checkpoint;
+  const expected = 4 * optimizerStateLength(training.mode, parameters);
+  if (checkpoint.weights.bytes !== 4 * parameters || optimizer.bytes !== expected)
     throw new FailureError("state-corrupt", "The checkpoint does not fit the stage.");
-  await engine.call("load", { weights: floatsOf(weights), optimizer: floatsOf(optimizer) });
+  const fetch = (ref: BlobRef) => fetchPart(ref, checkpoint.holders, sources, signal);
+  const weights = floatsOf(await fetch(checkpoint.weights));
+  const isLoaded = moments !== null && (await loadMoments(engine, weights, () => fetch(moments), signal));
+  if (!isLoaded) await engine.call("load", { weights, optimizer: floatsOf(await fetch(optimizer)) });
   return { ...held, weightsHash: checkpoint.weights.hash };
 }
 
-/** Either way its hash is checked. */
-async function fetchPart(
+/** False when nobody has the optimizer's memory in this form any more, or it is none. */
+async function loadMoments(
+  engine: ComputeEngine,
+  weights: Float32Array,
+  fetch: () => Promise<Uint8Array>,
+  signal: AbortSignal,
+): Promise<boolean> {
+  try {
+    await engine.call("load", { weights, moments: await fetch() });
+    return true;
+  } catch (error) {
+    const code = failureOf(error)?.code;
+    if (signal.aborted || code === undefined || code === "compute-crashed" || code === "memory-full") throw error;
+    return false;
+  }
+}
+
+/** From a miner that holds it, else from the blob store; either way its hash is checked. What has come is not fetched again. */
+function fetchPart(
   ref: BlobRef,
   holders: readonly MinerId[],
   { blobs, peerBlobs }: CheckpointSources,
   signal: AbortSignal,
 ): Promise<Uint8Array> {
-  if (holders.length > 0) {
-    try {
-      return await peerBlobs.get(ref, holders, { signal });
-    } catch (error) {
-      if (signal.aborted || failureOf(error) === undefined) throw error;
-    }
-  }
-  return blobs.get(ref, { signal });
+  if (holders.length === 0) return blobs.get(ref, { signal });
+  return blobs.get(ref, { signal, elsewhere: (partial) => peerBlobs.get(ref, holders, { signal, partial }) });
 }

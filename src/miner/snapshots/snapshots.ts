@@ -37,7 +37,12 @@ type Kept = Awaited<ReturnType<BlobClient["keep"]>>;
 interface Snapshot {
   readonly at: PlaceRef;
   /** Null while it is being taken. */
-  state: { readonly weights: Kept; readonly optimizer: Kept } | null;
+  state: {
+    readonly weights: Kept;
+    readonly optimizer: Kept;
+    /** For joiners; null where they need the optimizer's state as it is. */
+    readonly moments: Kept | null;
+  } | null;
   offers: readonly Offered[];
   upload: "not-asked" | "under-way" | "stored";
   /** Aborted when it is not wanted any more. */
@@ -114,13 +119,19 @@ export class Snapshots {
     void this.#work(snapshot, () => this.#copy(snapshot, engine));
   }
 
-  /** The worker answers calls in turn: what trains the weights on comes after this one. */
+  /** The worker answers calls in turn: what trains the weights on comes after these. */
   async #copy(snapshot: Snapshot, engine: ComputeEngine): Promise<void> {
     const { blobs, peerBlobs } = this.#options;
-    const { weights, optimizer } = await engine.call("state");
-    const kept = { weights: await blobs.keep(bytesOf(weights)), optimizer: await blobs.keep(bytesOf(optimizer)) };
+    const [{ weights, optimizer }, moments] = await Promise.all([engine.call("state"), engine.call("moments")]);
+    const kept = {
+      weights: await blobs.keep(bytesOf(weights)),
+      optimizer: await blobs.keep(bytesOf(optimizer)),
+      moments: moments && (await blobs.keep(moments)),
+    };
     if (snapshot.ending.signal.aborted) return;
-    snapshot.offers = [kept.weights, kept.optimizer].map(({ ref, source }) => peerBlobs.offerSource(ref.hash, source));
+    snapshot.offers = [kept.weights, kept.optimizer, kept.moments].flatMap((each) =>
+      each === null ? [] : [peerBlobs.offerSource(each.ref.hash, each.source)],
+    );
     snapshot.state = kept;
     this.#say(snapshot);
   }
@@ -177,7 +188,7 @@ export class Snapshots {
     if (state === null) return;
     const refs = { weights: state.weights.ref, optimizer: state.optimizer.ref };
     if (upload === "stored") this.#options.send({ type: "stored", at, ...refs });
-    else this.#options.send({ type: "snapshot", at, state: refs });
+    else this.#options.send({ type: "snapshot", at, state: { ...refs, moments: state.moments?.ref ?? null } });
   }
 
   #deny(at: PlaceRef): void {

@@ -65,6 +65,14 @@ export class BlobCache {
     return 0;
   }
 
+  /** What has been downloaded of the blob, from its beginning. */
+  async readPartial(ref: BlobRef): Promise<Uint8Array> {
+    const partial = await readFile(this.#partialPath(ref.hash)).catch(nullWhenMissing);
+    if (partial !== null && partial.length <= ref.bytes) return partial;
+    await this.dropPartial(ref);
+    return new Uint8Array(0);
+  }
+
   async append(ref: BlobRef, chunk: Uint8Array): Promise<void> {
     await mkdir(this.#folder, { recursive: true });
     await appendFile(this.#partialPath(ref.hash), chunk).catch(explainFullDisk);

@@ -6,10 +6,12 @@ import { setTimeout as pause } from "node:timers/promises";
 import { type FailureCode, FailureError, failureOf } from "../../protocol/failure.ts";
 import { hashBytes } from "../../protocol/identity.ts";
 import type { BlobHash, BlobRef } from "../../protocol/ids.ts";
+import type { PartialBlob } from "../blob-fetch.ts";
 import type { BlobSource } from "../blob-serving.ts";
 import type { Traffic } from "../traffic/traffic.ts";
 import { BlobCache } from "./blob-cache.ts";
 import { HttpTransfers, type TransferRequest } from "./http-transfers.ts";
+import { PartialDownload } from "./partial-download.ts";
 
 export interface BlobClientOptions {
   /** http:// or https:// address of the gateway. */
@@ -31,12 +33,20 @@ interface CallOptions {
   readonly signal?: AbortSignal;
 }
 
+interface GetOptions extends CallOptions {
+  /**
+   * Brings the blob from elsewhere, with its hash checked; tried before the store. What comes is kept as it comes, and whoever brings
+   * the blob next, from elsewhere or the store, goes on behind it.
+   */
+  readonly elsewhere?: (partial: PartialBlob) => Promise<Uint8Array>;
+}
+
 export class BlobClient {
   readonly #options: BlobClientOptions;
   readonly #transfers: HttpTransfers;
   readonly #cache: BlobCache;
   /** Downloads under way: two askers share one, and never write one file twice at once. */
-  readonly #downloads = new Map<BlobHash, Promise<void>>();
+  readonly #downloads = new Map<BlobHash, Promise<Uint8Array | null>>();
 
   constructor(options: BlobClientOptions) {
     this.#options = options;
@@ -45,7 +55,7 @@ export class BlobClient {
   }
 
   /** Rejects with `FailureError`: blob-not-found, blob-corrupt, not-authorised, unreachable, disk-full, cancelled. */
-  async get(ref: BlobRef, { signal }: CallOptions = {}): Promise<Uint8Array> {
+  async get(ref: BlobRef, { signal, elsewhere }: GetOptions = {}): Promise<Uint8Array> {
     for (;;) {
       const cached = await this.#cache.read(ref);
       if (cached !== null) return cached;
@@ -55,9 +65,32 @@ export class BlobClient {
         throwIfCancelled(signal);
         continue;
       }
-      const download = this.#retrying(signal, () => this.#download(ref, signal));
+      const download = this.#bring(ref, signal, elsewhere);
       this.#downloads.set(ref.hash, download);
-      await download.finally(() => this.#downloads.delete(ref.hash));
+      const brought = await download.finally(() => this.#downloads.delete(ref.hash));
+      if (brought !== null) return brought;
+    }
+  }
+
+  /** Null: it is in the cache. */
+  async #bring(ref: BlobRef, signal: AbortSignal | undefined, elsewhere: GetOptions["elsewhere"]) {
+    const brought = elsewhere === undefined ? null : await this.#bringFrom(ref, signal, elsewhere);
+    if (brought === null) await this.#retrying(signal, () => this.#download(ref, signal));
+    return brought;
+  }
+
+  /** Null: it is not to be had there. */
+  async #bringFrom(ref: BlobRef, signal: AbortSignal | undefined, elsewhere: NonNullable<GetOptions["elsewhere"]>) {
+    const partial = new PartialDownload(this.#cache, ref);
+    try {
+      const bytes = await elsewhere(partial);
+      await partial.finish((hash) => this.#downloads.has(hash));
+      return bytes;
+    } catch (error) {
+      await partial.written();
+      throwIfCancelled(signal);
+      if (failureOf(error) === undefined) throw error;
+      return null;
     }
   }
 

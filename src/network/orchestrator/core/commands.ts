@@ -8,7 +8,7 @@ import type { OrchestratorMessage } from "./event.ts";
 import { applyMessage, reduceMessage } from "./merge-commands.ts";
 import { idleReason, reasonOf } from "./reason.ts";
 import { replicaOf } from "./replicas.ts";
-import { blobsOf, bytesPerParameter } from "./starting-state.ts";
+import { blobsOf, stateBlobBytes } from "./starting-state.ts";
 import { epochRuns, memberOf, placeRef, type Replica, type RunState } from "./state.ts";
 import type { Turn } from "./turn.ts";
 
@@ -77,7 +77,11 @@ function prepareMessage(state: RunState, stage: number, replica: Replica): Orche
 }
 
 /** Null: the initial weights. Undefined: the replica does not hold the state, and nobody can hand it out yet. */
-function checkpointFor({ start, stages }: RunState, stage: number, minerId: MinerId): Place["checkpoint"] | undefined {
+function checkpointFor(
+  { definition, start, stages }: RunState,
+  stage: number,
+  minerId: MinerId,
+): Place["checkpoint"] | undefined {
   if (start === null) return null;
   const state = start.stages[stage];
   if (state === undefined) return undefined;
@@ -85,8 +89,8 @@ function checkpointFor({ start, stages }: RunState, stage: number, minerId: Mine
   const keeper = state.keeper?.minerId;
   if (blobs !== null) return { ...blobs, holders: keeper === undefined || keeper === minerId ? [] : [keeper] };
   if (!state.inStep.includes(minerId)) return undefined;
-  const weights = { hash: state.weightsHash, bytes: bytesPerParameter * (stages[stage]?.parameters ?? 0) };
-  return { weights, optimizer: null, holders: [] };
+  const bytes = stateBlobBytes(definition.training, stages[stage]?.parameters ?? 0).weights;
+  return { weights: { hash: state.weightsHash, bytes }, optimizer: null, moments: null, holders: [] };
 }
 
 /** For who is on the roster that was announced; who is not yet is told with the next one. */

@@ -101,6 +101,7 @@ describe("an epoch that is merged", () => {
     expect(prepared?.message.checkpoint).toEqual({
       weights: stateBlobs(fakeDefinition(), 0, swarm.state.start?.stages[0]?.weightsHash ?? fakeHash("")).weights,
       optimizer: null,
+      moments: null,
       holders: [],
     });
   });
