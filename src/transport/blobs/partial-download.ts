@@ -3,13 +3,15 @@ import type { BlobHash, BlobRef } from "../../protocol/ids.ts";
 import type { PartialBlob } from "../blob-fetch.ts";
 import type { BlobCache } from "./blob-cache.ts";
 
+type PartialCache = Pick<BlobCache, "readPartial" | "append" | "dropPartial" | "finish">;
+
 export class PartialDownload implements PartialBlob {
-  readonly #cache: BlobCache;
+  readonly #cache: PartialCache;
   readonly #ref: BlobRef;
   #written: Promise<void> = Promise.resolve();
   #isGivenUp = false;
 
-  constructor(cache: BlobCache, ref: BlobRef) {
+  constructor(cache: PartialCache, ref: BlobRef) {
     this.#cache = cache;
     this.#ref = ref;
   }
