@@ -65,6 +65,26 @@ export type BoundaryHealth = Readonly<z.infer<typeof boundaryHealthSchema>>;
 
 const datasetSchema = z.strictObject({ manifest: blobRefSchema });
 
+/** Of a stage, as far as anybody may want it again: so many of the last ones. */
+export const mostPastMerges = 8;
+/** Who may be asked for them. */
+export const mostMergers = 8;
+/** How a stage's weights came about from those of the epoch before: who has those makes these of the merged slices, bit for bit. */
+export const pastMergeSchema = z.strictObject({
+  /** The weights before it. */
+  from: blobHashSchema,
+  /** The list of the merged slices, as a blob (`sliceListBytes`). */
+  slices: blobHashSchema,
+  /** As many as `upload` listed: the partitions follow. */
+  replicas: z
+    .int()
+    .positive()
+    .max(1 << 16),
+  /** All contributors' together. */
+  tokens: count,
+});
+export type PastMerge = Readonly<z.infer<typeof pastMergeSchema>>;
+
 export const clientMessageSchema = z.discriminatedUnion("type", [
   z.strictObject({
     type: z.literal("hello"),
@@ -205,6 +225,10 @@ export const gatewayMessageSchema = z.discriminatedUnion("type", [
         optimizer: blobRefSchema.nullable(),
         moments: blobRefSchema.nullable(),
         holders: z.array(minerIdSchema).readonly(),
+        /** The last one led to these weights; each began with what the one before led to. */
+        merges: z.array(pastMergeSchema).max(mostPastMerges).readonly(),
+        /** Who may have what was merged, and earlier weights. */
+        mergers: z.array(minerIdSchema).max(mostMergers).readonly(),
       })
       .nullable(),
     /** Of the miner's memory limit, what this place may take. */

@@ -118,7 +118,7 @@ describe("a miner's places", () => {
       weights: await swarm.blobs.put(bytesOf(weights.map(() => 7))),
       optimizer: await swarm.blobs.put(bytesOf(optimizer)),
     };
-    const offering = { ...checkpoint, moments: null, holders: [holder.id] };
+    const offering = { ...checkpoint, moments: null, holders: [holder.id], merges: [], mergers: [] };
     const stored = new Map(swarm.blobs.stored);
     for (const { hash } of Object.values(checkpoint)) swarm.blobs.stored.delete(hash);
     const offered = Object.values(checkpoint).map(({ hash }) => holder.offer(stored.get(hash) ?? new Uint8Array()));
@@ -126,6 +126,7 @@ describe("a miner's places", () => {
     joiner.places.handle({ ...place, checkpoint: offering });
     expect((await swarm.heard(joiner, "ready")).weightsHash).toBe(checkpoint.weights.hash);
     for (const each of offered) each.withdraw();
+    joiner.blobs.kept.clear();
     for (const [hash, bytes] of stored) swarm.blobs.stored.set(hash, bytes);
     swarm.at = { ...swarm.at, epoch: 1 };
     const next = await swarm.place(0, checkpoint);

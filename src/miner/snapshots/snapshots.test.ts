@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { FailureError } from "../../protocol/failure.ts";
 import { bytesOf, hashBytes } from "../../protocol/identity.ts";
 import { type BlobHash, type BlobRef, type PlaceRef, runIdSchema } from "../../protocol/ids.ts";
-import type { ClientMessage } from "../../protocol/messages.ts";
+import { type ClientMessage, mostPastMerges } from "../../protocol/messages.ts";
 import { PeerBlobs } from "../../transport/peer-blobs.ts";
 import type { ComputeEngine } from "../compute-host/compute-worker.ts";
 import { FakeClock } from "../session/fake-clock.ts";
@@ -147,12 +147,12 @@ describe("a snapshot", () => {
     expect(world.blobs.stored).toHaveLength(2);
   });
 
-  it("outlives its place as long as joiners may want it: until the epoch after the one that begins with it", async () => {
+  it("outlives its place as long as joiners may want it: while merges lead on from it that are kept", async () => {
     const world = new World();
     await world.take();
-    world.snapshots.epochBegins(nextAt);
+    world.snapshots.epochBegins({ ...nextAt, epoch: at.epoch + mostPastMerges });
     expect(world.peerBlobs.offeredBlobs).toBe(3);
-    world.snapshots.epochBegins({ ...nextAt, epoch: 5 });
+    world.snapshots.epochBegins({ ...nextAt, epoch: at.epoch + mostPastMerges + 1 });
     expect(world.peerBlobs.offeredBlobs).toBe(0);
     await world.store();
     expect(world.sent.at(-1)).toEqual({ type: "snapshot", at, state: null });
@@ -167,7 +167,7 @@ describe("a snapshot", () => {
     await world.store();
     world.weights = Float32Array.of(9, 9, 9);
     await world.take(nextAt);
-    world.snapshots.epochBegins({ ...nextAt, epoch: 6 });
+    world.snapshots.epochBegins({ ...nextAt, epoch: at.epoch + mostPastMerges + 2 });
     expect(world.peerBlobs.offeredBlobs).toBeGreaterThan(0);
     opening.resolve();
     await settled();

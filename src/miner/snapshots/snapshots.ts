@@ -8,7 +8,7 @@ import { FailureError, failureOf } from "../../protocol/failure.ts";
 import { bytesOf } from "../../protocol/identity.ts";
 import { type BlobHash, type PlaceRef, type RunId, samePlace } from "../../protocol/ids.ts";
 import type { LogLine } from "../../protocol/local-api.ts";
-import type { ClientMessage, GatewayMessage } from "../../protocol/messages.ts";
+import { type ClientMessage, type GatewayMessage, mostPastMerges } from "../../protocol/messages.ts";
 import { stageNames } from "../../protocol/stage-names.ts";
 import type { Offered } from "../../transport/blob-serving.ts";
 import type { BlobClient } from "../../transport/blobs/blob-client.ts";
@@ -83,10 +83,10 @@ export class Snapshots {
     }
   }
 
-  /** The run has left this epoch behind: what it began with is wanted no more, unless it is being stored. */
+  /** Who downloads what an earlier epoch began with may go on from there by the merges since, as long as these are kept. */
   epochBegins(at: PlaceRef): void {
     for (const snapshot of this.#of(at.runId, at.stage))
-      if (snapshot.at.epoch + 1 < at.epoch && snapshot.upload !== "under-way") this.#drop(snapshot);
+      if (snapshot.at.epoch + mostPastMerges < at.epoch && snapshot.upload !== "under-way") this.#drop(snapshot);
   }
 
   /** Forgets all of other runs, or all. */
@@ -100,7 +100,6 @@ export class Snapshots {
       if (known.state !== null) this.#say(known);
       return;
     }
-    for (const older of this.#of(at.runId, at.stage)) if (older.upload !== "under-way") this.#drop(older);
     const engine = this.#holderOf(at.stage, weightsHash);
     if (engine === null) {
       this.#deny(at);
@@ -171,7 +170,6 @@ export class Snapshots {
     if (signal.aborted) return;
     snapshot.upload = "stored";
     this.#say(snapshot);
-    this.#dropIfOld(snapshot);
   }
 
   #abandon(at: PlaceRef): void {
@@ -181,7 +179,6 @@ export class Snapshots {
     snapshot.uploading.abort();
     snapshot.uploading = new AbortController();
     snapshot.upload = "not-asked";
-    this.#dropIfOld(snapshot);
   }
 
   #say({ at, state, upload }: Snapshot): void {
@@ -216,12 +213,6 @@ export class Snapshots {
 
   #of(runId: RunId, stage: number): readonly Snapshot[] {
     return this.#snapshots.filter(({ at }) => at.runId === runId && at.stage === stage);
-  }
-
-  /** Those that were taken after it are what joiners load. */
-  #dropIfOld(snapshot: Snapshot): void {
-    const { runId, stage } = snapshot.at;
-    if (this.#of(runId, stage).at(-1) !== snapshot) this.#drop(snapshot);
   }
 
   #drop(snapshot: Snapshot): void {

@@ -36,6 +36,11 @@ export class BlobCache {
     return bytes;
   }
 
+  /** Whether it is there, as far as its length tells. */
+  async has(ref: BlobRef): Promise<boolean> {
+    return (await stat(this.#path(ref.hash)).catch(nullWhenMissing))?.size === ref.bytes;
+  }
+
   /** `length` bytes from `offset` on, unchecked. Rejects with `FailureError` (blob-not-found) when the blob has been forgotten. */
   async readPart(ref: BlobRef, offset: number, length: number): Promise<Uint8Array> {
     const file = await open(this.#path(ref.hash)).catch(nullWhenMissing);

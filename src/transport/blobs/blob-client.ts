@@ -94,6 +94,11 @@ export class BlobClient {
     }
   }
 
+  /** How much of it lies in the cache: all of it, or what has been downloaded so far. */
+  async bytesHere(ref: BlobRef): Promise<number> {
+    return (await this.#cache.has(ref)) ? ref.bytes : this.#cache.partialBytes(ref);
+  }
+
   /** Puts what is at hand into the cache, from where it can be read in parts until it is forgotten. Rejects with disk-full. */
   async keep(bytes: Uint8Array): Promise<{ readonly ref: BlobRef; readonly source: BlobSource }> {
     const ref = { hash: hashBytes(bytes), bytes: bytes.length };

@@ -90,7 +90,12 @@ describe("an epoch that is merged", () => {
     const snapshot = snapshotReport(swarm, Number.parseInt(keeper ?? "", 16));
     swarm.say(fakeMiner(Number.parseInt(keeper ?? "", 16)), snapshot);
     expect(prepared().map(({ message }) => message.checkpoint)).toEqual([
-      { ...(snapshot.type === "snapshot" ? snapshot.state : null), holders: [keeper] },
+      {
+        ...(snapshot.type === "snapshot" ? snapshot.state : null),
+        holders: [keeper],
+        merges: [],
+        mergers: swarm.state.start?.stages[stage]?.inStep,
+      },
     ]);
   });
 
@@ -103,6 +108,8 @@ describe("an epoch that is merged", () => {
       optimizer: null,
       moments: null,
       holders: [],
+      merges: [],
+      mergers: [],
     });
   });
 });

@@ -6,6 +6,7 @@
 import { momentsBytes } from "../../../compute/codec/moments.ts";
 import { optimizerStateLength } from "../../../compute/model/optimizer-state.ts";
 import type { BlobHash, BlobRef, MinerId } from "../../../protocol/ids.ts";
+import type { PastMerge } from "../../../protocol/messages.ts";
 import type { TrainingConfig } from "../../../protocol/run-config.ts";
 import type { Checkpoint } from "../../../protocol/run-view.ts";
 
@@ -33,6 +34,8 @@ export interface StartingState {
 
 export interface StageStart {
   readonly weightsHash: BlobHash;
+  /** That led to it since the run began, or fell back; the last ones, in order. */
+  readonly merges: readonly PastMerge[];
   /** Members whose replica holds it, and has not trained on it since. */
   readonly inStep: readonly MinerId[];
   /** Who has it on its disk, or was asked to copy it there. */
@@ -81,6 +84,7 @@ export function startFrom(checkpoint: Checkpoint | null, epoch: number): Startin
     mergedAttempt: 0,
     stages: stages.map(({ weights, optimizer }) => ({
       weightsHash: weights.hash,
+      merges: [],
       inStep: [],
       keeper: null,
       asked: [],
