@@ -63,7 +63,8 @@ export class EpochActs {
   }
 
   prepare(place: Place): void {
-    const { engines, blobs, peerBlobs, device, threads } = this.#options;
+    const { engines, blobs, peerBlobs, log, device, threads } = this.#options;
+    const sources = { blobs, peerBlobs, log };
     const signal = this.#phases.enter({ kind: "preparing", place });
     this.#phases.work(signal, async () => {
       const engine = engines.engine();
@@ -72,8 +73,8 @@ export class EpochActs {
         const before = this.#holding.current;
         this.#holding.current = null;
         const held =
-          (await catchUp(place, before, engine, { peerBlobs }, signal)) ??
-          (await loadStart(place, engine, { ...device, threads }, { blobs, peerBlobs }, signal));
+          (await catchUp(place, before, engine, sources, signal)) ??
+          (await loadStart(place, engine, { ...device, threads }, sources, signal));
         signal.throwIfAborted();
         await this.#errorFeedback.restore(place, held);
         signal.throwIfAborted();

@@ -6,6 +6,7 @@
 import { failureOf } from "../../protocol/failure.ts";
 import { floatsOf } from "../../protocol/identity.ts";
 import type { BlobRef, MinerId } from "../../protocol/ids.ts";
+import type { LogLine } from "../../protocol/local-api.ts";
 import type { PastMerge } from "../../protocol/messages.ts";
 import type { BlobClient } from "../../transport/blobs/blob-client.ts";
 import type { PeerBlobs } from "../../transport/peer-blobs.ts";
@@ -17,6 +18,7 @@ import type { Place } from "./place.ts";
 export interface CheckpointSources {
   readonly blobs: Pick<BlobClient, "get" | "bytesHere">;
   readonly peerBlobs: Pick<PeerBlobs, "get">;
+  readonly log: (level: LogLine["level"], text: string) => void;
 }
 
 /** That is to be loaded: not the initial weights, and somebody hands it out. */
@@ -31,7 +33,7 @@ interface Loading extends CheckpointSources {
 
 /** Rejects with `FailureError` of the blobs and of the engine. */
 export async function loadCheckpoint(checkpoint: LoadableCheckpoint, loading: Loading): Promise<void> {
-  const { engine, signal } = loading;
+  const { engine, signal, log } = loading;
   const { moments, optimizer, holders, mergers } = checkpoint;
   const everybody = [...new Set([...holders, ...mergers])];
   const load = async (weights: BlobRef, from: readonly MinerId[], memory: BlobRef) => {
@@ -45,7 +47,12 @@ export async function loadCheckpoint(checkpoint: LoadableCheckpoint, loading: Lo
         await load(earlier.weights, everybody, moments);
         return replay(earlier.merges, { ...loading, holders: mergers });
       }, signal);
-      if (weightsHash === checkpoint.weights.hash) return;
+      const isMade = weightsHash === checkpoint.weights.hash;
+      log(
+        "debug",
+        `${earlier.merges.length} merges ${isMade ? "led" : "did not lead"} from earlier weights to the current.`,
+      );
+      if (isMade) return;
     }
     const isLoaded = await orNull(async () => {
       await load(checkpoint.weights, holders, moments);

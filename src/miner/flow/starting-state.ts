@@ -53,7 +53,7 @@ export async function catchUp(
   place: Place,
   held: HeldState | null,
   engine: ComputeEngine,
-  { peerBlobs }: Pick<CheckpointSources, "peerBlobs">,
+  { peerBlobs, log }: Pick<CheckpointSources, "peerBlobs" | "log">,
   signal: AbortSignal,
 ): Promise<HeldState | null> {
   const { checkpoint, at } = place;
@@ -64,7 +64,9 @@ export async function catchUp(
   const { parameters } = held;
   const replayed = () => replay(merges.slice(first), { place, parameters, engine, peerBlobs, holders, signal });
   const weightsHash = await orNull(replayed, signal);
-  return weightsHash === weights.hash ? { ...held, openedFor: place, epoch: at.epoch, weightsHash } : null;
+  const isMade = weightsHash === weights.hash;
+  log("debug", `${merges.length - first} missed merges ${isMade ? "led" : "did not lead"} to the current weights.`);
+  return isMade ? { ...held, openedFor: place, epoch: at.epoch, weightsHash } : null;
 }
 
 /** Rejects with `FailureError` of the blobs and of the engine, with blob-not-found when nobody can hand the state out yet, and with state-corrupt when the checkpoint does not fit the stage. */

@@ -59,8 +59,7 @@ export class PastMerges {
     const hashes = new Set(slices.filter((slice) => slice !== null));
     const kept = [...hashes].flatMap((hash) => this.#slices.get(hash) ?? []);
     this.#slices.clear();
-    const isWhole = kept.length === hashes.size;
-    if (this.#mostBytes === 0 || !isWhole) return;
+    if (this.#mostBytes === 0 || kept.length < hashes.size) return;
     const offers = kept.map(({ ref, source }) => peerBlobs.offerSource(ref.hash, source));
     const bytes = kept.reduce((sum, { ref }) => sum + ref.bytes, 0);
     this.#past = [...this.#past, { offers: [...offers, peerBlobs.offer(sliceListBytes(slices))], bytes }];

@@ -94,6 +94,15 @@ describe("a blob client", () => {
     await expect(kept.source.read(0, 1)).rejects.toMatchObject({ failure: { code: "blob-not-found" } });
   });
 
+  it("says how much of a blob it has", async () => {
+    expect(await client().bytesHere(ref)).toBe(0);
+    await client().get(ref);
+    expect(await client().bytesHere(ref)).toBe(bytes.length);
+    await rm(join(folder, "cache", ref.hash));
+    await writeFile(join(folder, "cache", `${ref.hash}.part`), bytes.subarray(0, 1000));
+    expect(await client().bytesHere(ref)).toBe(1000);
+  });
+
   it("shares one download between several askers", async () => {
     const one = client();
     for (const got of await Promise.all([one.get(ref), one.get(ref), one.get(ref)])) same(got, bytes);
