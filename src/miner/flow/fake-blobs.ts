@@ -4,7 +4,7 @@ import { hashBytes } from "../../protocol/identity.ts";
 import type { BlobHash, BlobRef } from "../../protocol/ids.ts";
 import type { BlobClient } from "../../transport/blobs/blob-client.ts";
 
-export class FakeBlobs implements Pick<BlobClient, "get" | "bytesHere" | "put" | "keep"> {
+export class FakeBlobs implements Pick<BlobClient, "get" | "bytesHere" | "put" | "keep" | "forget"> {
   /** In the store. */
   readonly stored: Map<BlobHash, Uint8Array>;
   /** On the disk. */
@@ -41,6 +41,10 @@ export class FakeBlobs implements Pick<BlobClient, "get" | "bytesHere" | "put" |
     this.kept.set(ref.hash, copy);
     const read = (offset: number, length: number) => copy.subarray(offset, offset + length);
     return { ref, source: { bytes: ref.bytes, read } };
+  }
+
+  async forget(hashes: readonly BlobHash[]): Promise<void> {
+    for (const hash of hashes) this.kept.delete(hash);
   }
 
   async #from(

@@ -51,6 +51,14 @@ describe("past merges", () => {
     const world = new World();
     for (let merge = 0; merge < mostPastMerges + 3; merge++) await world.merge(merge);
     expect(world.peerBlobs.offeredBlobs).toBe(2 * mostPastMerges);
+    expect(world.blobs.kept.size).toBe(mostPastMerges);
+  });
+
+  it("lie on the disk as long as any of them has the slice", async () => {
+    const world = new World();
+    for (let merge = 0; merge < mostPastMerges; merge++) await world.merge(1);
+    await world.merge(2);
+    expect(world.blobs.kept.size).toBe(2);
   });
 
   it("take no more than half of what the weights take, the latest first", async () => {

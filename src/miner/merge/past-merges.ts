@@ -14,7 +14,7 @@ import type { BlobClient } from "../../transport/blobs/blob-client.ts";
 import type { PeerBlobs } from "../../transport/peer-blobs.ts";
 
 export interface PastMergesOptions {
-  readonly blobs: Pick<BlobClient, "keep">;
+  readonly blobs: Pick<BlobClient, "keep" | "forget">;
   readonly peerBlobs: Pick<PeerBlobs, "offer" | "offerSource">;
   readonly log: (level: LogLine["level"], text: string) => void;
 }
@@ -23,6 +23,7 @@ type Kept = Awaited<ReturnType<BlobClient["keep"]>>;
 
 interface PastMerge {
   readonly offers: readonly Offered[];
+  readonly slices: ReadonlySet<BlobHash>;
   readonly bytes: number;
 }
 
@@ -62,7 +63,8 @@ export class PastMerges {
     if (this.#mostBytes === 0 || kept.length < hashes.size) return;
     const offers = kept.map(({ ref, source }) => peerBlobs.offerSource(ref.hash, source));
     const bytes = kept.reduce((sum, { ref }) => sum + ref.bytes, 0);
-    this.#past = [...this.#past, { offers: [...offers, peerBlobs.offer(sliceListBytes(slices))], bytes }];
+    const list = peerBlobs.offer(sliceListBytes(slices));
+    this.#past = [...this.#past, { offers: [...offers, list], slices: hashes, bytes }];
     while (this.#past.length > mostPastMerges || this.#bytes > this.#mostBytes) this.#dropOldest();
   }
 
@@ -78,7 +80,19 @@ export class PastMerges {
 
   #dropOldest(): void {
     const [oldest, ...rest] = this.#past;
-    for (const offered of oldest?.offers ?? []) offered.withdraw();
+    if (oldest === undefined) return;
+    for (const offered of oldest.offers) offered.withdraw();
     this.#past = rest;
+    const slices = [...oldest.slices].filter((slice) => rest.every((later) => !later.slices.has(slice)));
+    void this.#forget(slices);
+  }
+
+  /** What the system does not delete goes when the cache is full. */
+  async #forget(slices: readonly BlobHash[]): Promise<void> {
+    try {
+      await this.#options.blobs.forget(slices);
+    } catch (error) {
+      this.#options.log("debug", `Merged slices stay on the disk for a while: ${String(error)}`);
+    }
   }
 }

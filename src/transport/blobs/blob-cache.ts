@@ -36,6 +36,10 @@ export class BlobCache {
     return bytes;
   }
 
+  async forget(hash: BlobHash): Promise<void> {
+    await rm(this.#path(hash), { force: true });
+  }
+
   /** Whether it is there, as far as its length tells. */
   async has(ref: BlobRef): Promise<boolean> {
     return (await stat(this.#path(ref.hash)).catch(nullWhenMissing))?.size === ref.bytes;

@@ -107,6 +107,11 @@ export class BlobClient {
     return { ref, source: { bytes: ref.bytes, read } };
   }
 
+  /** What was kept under these names is not needed any more. */
+  async forget(hashes: readonly BlobHash[]): Promise<void> {
+    for (const hash of hashes) await this.#cache.forget(hash);
+  }
+
   /** Stores `bytes` under their hash; sends nothing when the store has them. Rejects as `get`, and with message-too-large. */
   async put(bytes: Uint8Array, { signal }: CallOptions = {}): Promise<BlobRef> {
     const ref = { hash: hashBytes(bytes), bytes: bytes.length };
