@@ -36,9 +36,12 @@ export async function loadCheckpoint(checkpoint: LoadableCheckpoint, loading: Lo
   const { engine, signal, log } = loading;
   const { moments, optimizer, holders, mergers } = checkpoint;
   const everybody = [...new Set([...holders, ...mergers])];
+  /** Moments come from those who hold the current state, whatever weights they are for. */
   const load = async (weights: BlobRef, from: readonly MinerId[], memory: BlobRef) => {
     const values = floatsOf(await fetchPart(weights, from, loading));
-    await engine.call("load", { weights: values, moments: await fetchPart(memory, holders, loading) });
+    const bytes = await fetchPart(memory, holders, loading);
+    signal.throwIfAborted();
+    await engine.call("load", { weights: values, moments: bytes });
   };
   if (moments !== null) {
     const earlier = await nearestWeights(checkpoint, loading);
@@ -61,7 +64,9 @@ export async function loadCheckpoint(checkpoint: LoadableCheckpoint, loading: Lo
     if (isLoaded) return;
   }
   const weights = floatsOf(await fetchPart(checkpoint.weights, holders, loading));
-  await engine.call("load", { weights, optimizer: floatsOf(await fetchPart(optimizer, holders, loading)) });
+  const whole = floatsOf(await fetchPart(optimizer, holders, loading));
+  signal.throwIfAborted();
+  await engine.call("load", { weights, optimizer: whole });
 }
 
 interface EarlierWeights {

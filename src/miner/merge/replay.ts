@@ -43,6 +43,7 @@ async function replayOne({ replicas, slices: list, tokens }: PastMerge, surround
   const { place, parameters, engine, peerBlobs, holders, signal } = surroundings;
   const ranges = partitionRanges(replicas, parameters, place.training.compression.merge);
   const slices = slicesIn(await peerBlobs.get(sliceListRef(list, ranges.length), holders, { signal }));
+  signal.throwIfAborted();
   await engine.call("beginMerge");
   const inTurn = ranges.entries();
   const givingUp = new AbortController();
