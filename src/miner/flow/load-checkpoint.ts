@@ -33,40 +33,52 @@ interface Loading extends CheckpointSources {
 
 /** Rejects with `FailureError` of the blobs and of the engine. */
 export async function loadCheckpoint(checkpoint: LoadableCheckpoint, loading: Loading): Promise<void> {
-  const { engine, signal, log } = loading;
-  const { moments, optimizer, holders, mergers } = checkpoint;
-  const everybody = [...new Set([...holders, ...mergers])];
-  /** Moments come from those who hold the current state, whatever weights they are for. */
-  const load = async (weights: BlobRef, from: readonly MinerId[], memory: BlobRef) => {
-    const values = floatsOf(await fetchPart(weights, from, loading));
-    const bytes = await fetchPart(memory, holders, loading);
-    signal.throwIfAborted();
-    await engine.call("load", { weights: values, moments: bytes });
-  };
+  const { engine, signal } = loading;
+  const { weights, moments, optimizer, holders } = checkpoint;
   if (moments !== null) {
-    const earlier = await nearestWeights(checkpoint, loading);
-    if (earlier !== null) {
-      const weightsHash = await orNull(async () => {
-        await load(earlier.weights, everybody, moments);
-        return replay(earlier.merges, { ...loading, holders: mergers });
-      }, signal);
-      const isMade = weightsHash === checkpoint.weights.hash;
-      log(
-        "debug",
-        `${earlier.merges.length} merges ${isMade ? "led" : "did not lead"} from earlier weights to the current.`,
-      );
-      if (isMade) return;
-    }
-    const isLoaded = await orNull(async () => {
-      await load(checkpoint.weights, holders, moments);
-      return true;
-    }, signal);
-    if (isLoaded) return;
+    if (await makeOfEarlier({ ...checkpoint, moments }, loading)) return;
+    const attempt = () => loadWithMoments(weights, holders, { moments, holders }, loading);
+    if ((await orNull(attempt, signal)) !== null) return;
   }
-  const weights = floatsOf(await fetchPart(checkpoint.weights, holders, loading));
+  const values = floatsOf(await fetchPart(weights, holders, loading));
   const whole = floatsOf(await fetchPart(optimizer, holders, loading));
   signal.throwIfAborted();
-  await engine.call("load", { weights, optimizer: whole });
+  await engine.call("load", { weights: values, optimizer: whole });
+}
+
+/** False when that is not shorter, or has failed. */
+async function makeOfEarlier(
+  checkpoint: LoadableCheckpoint & { readonly moments: BlobRef },
+  loading: Loading,
+): Promise<boolean> {
+  const { signal, log } = loading;
+  const earlier = await nearestWeights(checkpoint, loading);
+  if (earlier === null) return false;
+  const { holders, mergers } = checkpoint;
+  const weightsHash = await orNull(async () => {
+    await loadWithMoments(earlier.weights, [...new Set([...holders, ...mergers])], checkpoint, loading);
+    return replay(earlier.merges, { ...loading, holders: mergers });
+  }, signal);
+  const isMade = weightsHash === checkpoint.weights.hash;
+  log(
+    "debug",
+    `${earlier.merges.length} merges ${isMade ? "led" : "did not lead"} from earlier weights to the current.`,
+  );
+  return isMade;
+}
+
+/** Whatever weights they are for, the moments are the current ones. */
+async function loadWithMoments(
+  weights: BlobRef,
+  from: readonly MinerId[],
+  { moments, holders }: { readonly moments: BlobRef; readonly holders: readonly MinerId[] },
+  loading: Loading,
+): Promise<true> {
+  const values = floatsOf(await fetchPart(weights, from, loading));
+  const memory = await fetchPart(moments, holders, loading);
+  loading.signal.throwIfAborted();
+  await loading.engine.call("load", { weights: values, moments: memory });
+  return true;
 }
 
 interface EarlierWeights {
