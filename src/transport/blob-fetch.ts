@@ -6,9 +6,10 @@ import { FailureError } from "../protocol/failure.ts";
 import { hashBytes } from "../protocol/identity.ts";
 import type { BlobHash, MinerId } from "../protocol/ids.ts";
 import type { BlobPart, BlobRequest } from "../protocol/merge-messages.ts";
+import { BlobParts, type PartialBlob } from "./blob-parts.ts";
 import { maxPartBytes } from "./blob-serving.ts";
 import type { RoundTrip } from "./round-trip.ts";
-import { type ByteLimits, limitsOf, type WantedBlob } from "./wanted-blob.ts";
+import { limitsOf, type WantedBlob } from "./wanted-blob.ts";
 
 /** Enough to keep a link busy while requests are on their way. */
 const partsInFlight = 4;
@@ -19,16 +20,6 @@ const partsInFlight = 4;
  */
 const maxSilences = 3;
 const slowLinkBytesPerMs = 1000;
-
-/** The beginning of a blob, kept where it outlives the fetch: a later one goes on behind it. */
-export interface PartialBlob {
-  /** What earlier fetches brought. */
-  read(): Promise<Uint8Array>;
-  /** What comes behind all that is kept. */
-  append(bytes: Uint8Array): void;
-  /** Some of it may be wrong: nothing is kept any more. */
-  restart(): void;
-}
 
 export interface FetchOptions {
   readonly signal?: AbortSignal;
@@ -49,25 +40,11 @@ export interface FetchSurroundings {
   after(delayMs: number, action: () => void): () => void;
 }
 
-interface Part {
-  state: "missing" | "asked" | "here";
-  /** Who sent it. */
-  from: MinerId | null;
-  askedAtMs: number;
-}
-
 export class BlobFetch {
   readonly #hash: BlobHash;
-  readonly #limits: ByteLimits;
   readonly #options: FetchOptions;
   readonly #surroundings: FetchSurroundings;
-  /** Empty while nobody has said how long the blob is. */
-  #bytes = Buffer.alloc(0);
-  /** Of a blob whose length is not known, the first. */
-  #parts: readonly Part[] = [];
-  #isSizeKnown = false;
-  /** As many of the first parts are kept. */
-  #partsKept = 0;
+  readonly #parts: BlobParts;
   /** Those who may still have it, and how often they were silent in a row. */
   readonly #silences: Map<MinerId, number>;
   readonly #end = Promise.withResolvers<Uint8Array>();
@@ -90,13 +67,11 @@ export class BlobFetch {
     begun: Uint8Array,
   ) {
     this.#hash = hash;
-    this.#limits = limitsOf(bytes);
+    this.#parts = new BlobParts(limitsOf(bytes), options.partial, begun);
     this.#connected = connected;
     this.#surroundings = surroundings;
     this.#options = options;
     this.#silences = new Map(holders.map((holder) => [holder, 0]));
-    this.#forgetSize();
-    this.#takeUp(begun);
   }
 
   /** Rejects with `FailureError`: blob-not-found when nobody has it, timed-out when those who may have it are silent, cancelled. */
@@ -105,7 +80,7 @@ export class BlobFetch {
     const cancel = () => this.#fail(new FailureError("cancelled", "The transfer was cancelled."));
     signal?.addEventListener("abort", cancel, { once: true });
     if (signal?.aborted) cancel();
-    else if (this.#parts.every(({ state }) => state === "here")) this.#complete();
+    else if (this.#parts.isComplete) this.#complete();
     else this.#askNext();
     try {
       return await this.#end.promise;
@@ -144,70 +119,36 @@ export class BlobFetch {
       this.#passOver(from);
       return;
     }
-    if (!this.#isSizeKnown && totalBytes >= this.#limits.least && totalBytes <= this.#limits.most)
-      this.#takeSize(totalBytes);
-    else if (totalBytes !== this.#bytes.length && this.#isDisputed(from)) {
+    this.#parts.suggestSize(totalBytes);
+    const hasSize = totalBytes === this.#parts.bytes.length;
+    if (!hasSize && this.#isDisputed(from)) {
       this.#startOver();
       return;
     }
     const index = offset / maxPartBytes;
-    const part = this.#parts[index];
-    if (part === undefined || totalBytes !== this.#bytes.length || bytes.length !== this.#lengthOf(index)) {
+    const part = this.#parts.parts[index];
+    if (part === undefined || !hasSize || bytes.length !== this.#parts.lengthOf(index)) {
       this.#wrong(from);
       return;
     }
     if (part.state === "here") return;
-    this.#bytes.set(bytes, offset);
     // Of something that was asked for twice nobody knows which one was answered (Karn & Partridge 1987).
     if (part.state === "asked" && from === this.#holder && this.#silencesOf(from) === 0)
       this.#surroundings.roundTrip(from).measured(this.#surroundings.nowMs() - part.askedAtMs);
-    part.state = "here";
-    part.from = from;
-    this.#keepBeginning();
+    this.#parts.take(index, bytes, from);
     this.#silences.set(from, 0);
-    if (this.#parts.every(({ state }) => state === "here")) this.#complete();
+    if (this.#parts.isComplete) this.#complete();
     else this.#ask();
   }
 
-  /** From whom it came is not known any more. */
-  #takeUp(begun: Uint8Array): void {
-    const { partial } = this.#options;
-    if (partial === undefined || !this.#isSizeKnown) return;
-    for (const [index, part] of this.#parts.entries()) {
-      const offset = index * maxPartBytes;
-      const end = offset + this.#lengthOf(index);
-      if (end > begun.length) break;
-      this.#bytes.set(begun.subarray(offset, end), offset);
-      part.state = "here";
-      this.#partsKept += 1;
-    }
-    if (begun.length === this.#lengthOfFirst(this.#partsKept)) return;
-    partial.restart(); // it ends within a part
-    this.#partsKept = 0;
-    this.#keepBeginning();
-  }
-
-  #keepBeginning(): void {
-    const { partial } = this.#options;
-    if (partial === undefined) return;
-    const firstMissing = this.#parts.findIndex(({ state }) => state !== "here");
-    const here = firstMissing === -1 ? this.#parts.length : firstMissing;
-    if (here < this.#partsKept) {
-      partial.restart();
-      this.#partsKept = 0;
-    }
-    if (here === this.#partsKept) return;
-    partial.append(this.#bytes.subarray(this.#lengthOfFirst(this.#partsKept), this.#lengthOfFirst(here)));
-    this.#partsKept = here;
-  }
-
   #complete(): void {
-    if (hashBytes(this.#bytes) === this.#hash) {
-      this.#end.resolve(this.#bytes);
+    const { bytes, parts } = this.#parts;
+    if (hashBytes(bytes) === this.#hash) {
+      this.#end.resolve(bytes);
       return;
     }
-    const [from, ...others] = new Set(this.#parts.map((part) => part.from));
-    this.#forgetParts();
+    const [from, ...others] = new Set(parts.map((part) => part.from));
+    this.#parts.forgetAll();
     if (from != null && others.length === 0) this.#wrong(from);
     else this.#startOver();
   }
@@ -215,16 +156,13 @@ export class BlobFetch {
   /** From one holder alone: what several say does not fit together. */
   #startOver(): void {
     this.#mayMix = false;
-    this.#forgetParts();
+    this.#parts.forgetAll();
     this.#askNext();
   }
 
   #wrong(holder: MinerId): void {
     this.#options.onWrong?.(holder);
-    for (const part of this.#parts) if (part.from === holder) forget(part);
-    if (this.#limits.least < this.#limits.most && this.#parts.every(({ state }) => state !== "here"))
-      this.#forgetSize();
-    this.#keepBeginning();
+    this.#parts.forgetFrom(holder);
     this.#passOver(holder);
   }
 
@@ -259,7 +197,7 @@ export class BlobFetch {
     else if (this.#silencesOf(next) >= maxSilences)
       this.#fail(new FailureError("timed-out", `Nobody sends the blob ${this.#hash}.`, { retry: true }));
     else {
-      if (next !== this.#holder && !this.#mayMix) this.#forgetParts();
+      if (next !== this.#holder && !this.#mayMix) this.#parts.forgetAll();
       this.#holder = next;
       this.#askAgain();
     }
@@ -270,7 +208,7 @@ export class BlobFetch {
   }
 
   #askAgain(): void {
-    for (const part of this.#parts) if (part.state === "asked") forget(part);
+    this.#parts.forgetAsked();
     this.#ask();
   }
 
@@ -279,14 +217,15 @@ export class BlobFetch {
     const holder = this.#holder;
     if (!this.#connected || holder === null) return;
     const askedAtMs = this.#surroundings.nowMs();
-    let inFlight = this.#parts.filter(({ state }) => state === "asked").length;
-    for (const [index, part] of this.#parts.entries()) {
+    const { parts } = this.#parts;
+    let inFlight = parts.filter(({ state }) => state === "asked").length;
+    for (const [index, part] of parts.entries()) {
       if (inFlight >= partsInFlight) break;
       if (part.state !== "missing") continue;
       part.state = "asked";
       part.askedAtMs = askedAtMs;
       inFlight += 1;
-      const request = { hash: this.#hash, offset: index * maxPartBytes, length: this.#lengthOf(index) };
+      const request = { hash: this.#hash, offset: index * maxPartBytes, length: this.#parts.lengthOf(index) };
       this.#surroundings.ask(holder, request);
     }
     this.#cancelAlarm();
@@ -294,63 +233,21 @@ export class BlobFetch {
   }
 
   #patienceMs(holder: MinerId): number {
-    const asked = this.#parts.reduce(
-      (sum, { state }, index) => sum + (state === "asked" ? this.#lengthOf(index) : 0),
+    const asked = this.#parts.parts.reduce(
+      (sum, { state }, index) => sum + (state === "asked" ? this.#parts.lengthOf(index) : 0),
       0,
     );
     const slowestMs = asked / slowLinkBytesPerMs;
     return this.#surroundings.roundTrip(holder).timeoutMs(1 + this.#silencesOf(holder), slowestMs);
   }
 
-  /** The last one may be shorter. Of a blob whose length is not known as much as comes. */
-  #lengthOf(index: number): number {
-    const bytes = this.#isSizeKnown ? this.#bytes.length : this.#limits.most;
-    return Math.min(maxPartBytes, bytes - index * maxPartBytes);
-  }
-
-  #lengthOfFirst(parts: number): number {
-    return Math.min(this.#bytes.length, parts * maxPartBytes);
-  }
-
-  #takeSize(bytes: number): void {
-    const [first] = this.#parts;
-    this.#isSizeKnown = true;
-    this.#bytes = Buffer.from(new ArrayBuffer(bytes)); // owns its memory, aligned: it may be seen as f32 values
-    const parts = Array.from({ length: Math.ceil(bytes / maxPartBytes) }, missingPart);
-    this.#parts = first === undefined ? parts : parts.with(0, first);
-  }
-
   /** Whether somebody else said how long it is, and this one says otherwise. */
   #isDisputed(from: MinerId): boolean {
-    const isOpen = this.#limits.least < this.#limits.most;
-    return isOpen && this.#mayMix && this.#parts.some((part) => part.state === "here" && part.from !== from);
-  }
-
-  #forgetParts(): void {
-    for (const part of this.#parts) forget(part);
-    if (this.#limits.least < this.#limits.most) this.#forgetSize();
-    this.#keepBeginning();
-  }
-
-  #forgetSize(): void {
-    this.#isSizeKnown = false;
-    this.#parts = [missingPart()];
-    if (this.#limits.least === this.#limits.most) {
-      this.#parts = [];
-      this.#takeSize(this.#limits.least);
-    }
+    const { hasOpenSize, parts } = this.#parts;
+    return hasOpenSize && this.#mayMix && parts.some((part) => part.state === "here" && part.from !== from);
   }
 
   #fail(failure: FailureError): void {
     this.#end.reject(failure);
   }
-}
-
-function missingPart(): Part {
-  return { state: "missing", from: null, askedAtMs: 0 };
-}
-
-function forget(part: Part): void {
-  part.state = "missing";
-  part.from = null;
 }

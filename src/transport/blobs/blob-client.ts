@@ -6,7 +6,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { type FailureCode, FailureError, failureOf } from "../../protocol/failure.ts";
 import { hashBytes } from "../../protocol/identity.ts";
 import type { BlobHash, BlobRef } from "../../protocol/ids.ts";
-import type { PartialBlob } from "../blob-fetch.ts";
+import type { PartialBlob } from "../blob-parts.ts";
 import type { BlobSource } from "../blob-serving.ts";
 import type { Traffic } from "../traffic/traffic.ts";
 import { BlobCache } from "./blob-cache.ts";

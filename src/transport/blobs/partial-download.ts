@@ -1,6 +1,6 @@
 /** A blob that comes from elsewhere, on its way into the cache. It can be done without: when the disk takes no more, nothing is kept. */
 import type { BlobHash, BlobRef } from "../../protocol/ids.ts";
-import type { PartialBlob } from "../blob-fetch.ts";
+import type { PartialBlob } from "../blob-parts.ts";
 import type { BlobCache } from "./blob-cache.ts";
 
 type PartialCache = Pick<BlobCache, "readPartial" | "append" | "dropPartial" | "finish">;

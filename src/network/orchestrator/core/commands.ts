@@ -8,7 +8,7 @@ import { mostMergers } from "../../../protocol/messages.ts";
 import type { OrchestratorMessage } from "./event.ts";
 import { applyMessage, reduceMessage } from "./merge-commands.ts";
 import { idleReason, reasonOf } from "./reason.ts";
-import { replicaOf } from "./replicas.ts";
+import { isLive, replicaOf } from "./replicas.ts";
 import { blobsOf, stateBlobBytes } from "./starting-state.ts";
 import { epochRuns, memberOf, placeRef, type Replica, type RunState } from "./state.ts";
 import type { Turn } from "./turn.ts";
@@ -97,11 +97,10 @@ function checkpointFor(run: RunState, stage: number, minerId: MinerId): Place["c
 /** Replicas that have brought the stage to where it is, and may have the last merges still. */
 function mergersFor({ start, replicas }: RunState, stage: number, minerId: MinerId): readonly MinerId[] {
   const inStep = start?.stages[stage]?.inStep ?? [];
-  const others = replicas[stage]?.filter((one) => one.part !== "out" && !one.away && one.minerId !== minerId) ?? [];
-  return others
-    .filter((one) => one.ready !== null || inStep.includes(one.minerId))
-    .slice(0, mostMergers)
-    .map((one) => one.minerId);
+  const isMerger = (one: Replica) =>
+    isLive(one) && !one.away && one.minerId !== minerId && (one.ready !== null || inStep.includes(one.minerId));
+  const mergers = replicas[stage]?.filter(isMerger) ?? [];
+  return mergers.slice(0, mostMergers).map((one) => one.minerId);
 }
 
 /** For who is on the roster that was announced; who is not yet is told with the next one. */
