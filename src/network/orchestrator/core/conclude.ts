@@ -1,13 +1,11 @@
 /** The end of an epoch: all stages are merged, and the next epoch may begin. Its credits follow when a checkpoint has it. */
 import type { MinerId } from "../../../protocol/ids.ts";
-import { mostPastMerges } from "../../../protocol/messages.ts";
-import { manifestOf } from "../../../protocol/partitions.ts";
 import { watchBoundaries } from "./boundary-watch.ts";
 import { modelParameters } from "./definition.ts";
 import { historyLimits, remember } from "./history.ts";
 import { confirmedOutliers } from "./merging.ts";
+import { pastMerges } from "./past-merges.ts";
 import { reviewPlan } from "./planning.ts";
-import { expectedHash } from "./preparing.ts";
 import { isLive } from "./replicas.ts";
 import { measuredMembers } from "./speed.ts";
 import type { StageMerge } from "./stage-merge.ts";
@@ -57,7 +55,7 @@ export function concludeEpoch(turn: Turn): void {
       epoch: state.epoch + 1,
       tokens,
       mergedAttempt: state.attempt,
-      stages: merges.flatMap((merge, stage) => startOf(state, merge, stage)),
+      stages: merges.flatMap((merge, stage) => startOf(state, stage, merge)),
     },
     members: membersAfter(turn.state),
     epochs: remember(state.epochs, finished, historyLimits.epochs),
@@ -95,33 +93,14 @@ function earnedMicroCredits({ stages, definition }: RunState, stage: number, tok
   return Number(earned / BigInt(modelParameters(definition)));
 }
 
-function startOf(state: RunState, merge: StageMerge, stage: number): StageStart[] {
-  const { step } = merge;
-  if (step.name !== "agreed") return [];
-  const { weightsHash } = step;
+function startOf(state: RunState, stage: number, merge: StageMerge): StageStart[] {
+  if (merge.step.name !== "agreed") return [];
+  const { weightsHash } = merge.step;
   const replicas = state.replicas[stage] ?? [];
-  const inStep = replicas.filter(({ part, merged }) => part !== "out" && merged === weightsHash);
-  return [
-    {
-      weightsHash,
-      merges: pastMerges(state, merge, stage),
-      inStep: inStep.map(({ minerId }) => minerId),
-      keeper: null,
-      asked: [],
-      stored: null,
-    },
-  ];
-}
-
-/** With the one that has just been brought to its end. */
-function pastMerges(state: RunState, { partitions, order, contributors }: StageMerge, stage: number) {
-  const before = state.start?.stages[stage]?.merges ?? [];
-  const from = expectedHash(state, stage);
-  // As they are, merged slices are no shorter than the weights.
-  if (from === undefined || state.definition.training.compression.merge.kind === "f32") return [];
-  const slices = manifestOf(partitions.map(({ hash }) => hash));
-  const tokens = sum(contributors.map((one) => one.tokens));
-  return [...before, { from, slices, replicas: order.length, tokens }].slice(-mostPastMerges);
+  const holders = replicas.filter(({ part, merged }) => part !== "out" && merged === weightsHash);
+  const inStep = holders.map(({ minerId }) => minerId);
+  const merges = pastMerges(state, stage, merge);
+  return [{ weightsHash, merges, inStep, keeper: null, asked: [], stored: null }];
 }
 
 /** Left out by both owners of a partition: seldom by chance. */
