@@ -116,6 +116,8 @@ export function createEngine(openDevice: (options: DeviceOptions) => Promise<Dev
     },
 
     state: async () => opened().replica.state(),
+    moments: async () => opened().replica.moments(),
+    epochStart: async () => opened().replica.epochStart(),
     weightsHash: async () => opened().replica.weightsHash(),
 
     async forward(input) {

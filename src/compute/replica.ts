@@ -19,20 +19,22 @@ import type { TrainingConfig } from "./model/config.ts";
 import { initialWeights } from "./model/initialise.ts";
 import type { TensorLayout } from "./model/layout.ts";
 import { type LazyVector, rowsOf } from "./model/memory.ts";
-import { packOptimizerState, unpackOptimizerState } from "./model/optimizer-state.ts";
+import { compactOptimizerState, loadOptimizerState, packOptimizerState } from "./model/optimizer-state.ts";
 import { createReplicaMemory } from "./model/replica-memory.ts";
 import type { Stage } from "./model/stage.ts";
 import { checkFinite, finiteNorm } from "./non-finite.ts";
 import { createStepExchange, type StepAverage, type StepContribution } from "./step-exchange.ts";
-import type { Contribution, ReplicaState, SliceRange } from "./worker-protocol.ts";
+import type { CompactState, Contribution, ReplicaState, SliceRange } from "./worker-protocol.ts";
 
 export interface Replica {
   /** Says that the gradients of so many more tokens have been added to the stage's. */
   addTokens(tokens: number): void;
   /** Forgets the gradients added since the last step. */
   clearGradients(): void;
-  load(state: ReplicaState): void;
+  load(state: ReplicaState | CompactState): void;
   state(): Promise<ReplicaState>;
+  moments(): Promise<Uint8Array | null>;
+  epochStart(): Promise<Float32Array>;
   /** `gradientNorm` is the mean gradient's, before any clipping. */
   step(): Promise<{ readonly tokens: number; readonly gradientNorm: number }>;
   /** As `step`, for a step that is averaged with other replicas (`step-exchange.ts`): what it moved, encoded. */
@@ -58,6 +60,7 @@ export function createReplica(device: Device, stage: Stage, training: TrainingCo
   const stepExchange =
     exchanged && more.stepExchange && createStepExchange(device, parameters, exchanged.codec, more.stepExchange);
   const isLocal = training.mode === "local-steps";
+  const hasOuterMomentum = training.outerMomentum !== 0;
   const whole: Span = { from: 0, to: layout.length };
   let steps = 0;
   /** Whether the parameters have left the epoch's start; until then it is not kept apart from them. */
@@ -170,9 +173,9 @@ export function createReplica(device: Device, stage: Stage, training: TrainingCo
 
     clearGradients,
 
-    load({ weights, optimizer: packed }) {
-      steps = unpackOptimizerState(device, optimizer, packed);
-      device.upload(parameters, weights);
+    load(state) {
+      steps = loadOptimizerState(device, optimizer, state, hasOuterMomentum);
+      device.upload(parameters, state.weights);
       merge.end(false);
       clearGradients();
       startEpoch();
@@ -184,6 +187,10 @@ export function createReplica(device: Device, stage: Stage, training: TrainingCo
         optimizer: await packOptimizerState(device, optimizer, steps),
       };
     },
+
+    moments: async () => (isLocal ? compactOptimizerState(device, optimizer, steps, hasOuterMomentum) : null),
+
+    epochStart: () => device.download(hasMoved ? epochStart.use() : parameters),
 
     async step() {
       if (!isLocal) throw new Error("a replica in sync mode steps when it merges");

@@ -47,6 +47,13 @@ export interface ReplicaState {
   readonly optimizer: Float32Array;
 }
 
+/** As `ReplicaState`, with `moments` for the optimizer's memory. */
+export interface CompactState {
+  readonly weights: Float32Array;
+  /** `codec/moments.ts`. */
+  readonly moments: Uint8Array;
+}
+
 /** Elements `from` … `from + length − 1` of the parameter vector. */
 export interface SliceRange {
   readonly from: number;
@@ -72,8 +79,15 @@ export interface ComputeCalls {
     readonly memory: MemoryPlan;
   };
   /** Replaces weights and optimizer state; drops microbatches in flight and accumulated gradients; starts an epoch. */
-  load(state: ReplicaState): void;
+  load(state: ReplicaState | CompactState): void;
   state(): ReplicaState;
+  /**
+   * The optimizer's memory in about two bytes per parameter, six with outer momentum, for those who join. Null in `sync` mode, where all
+   * replicas have to have the same to the last bit.
+   */
+  moments(): Uint8Array | null;
+  /** What this epoch began with, whatever has been trained since. */
+  epochStart(): Float32Array;
   /** SHA-256 of the weights as raw f32. */
   weightsHash(): BlobHash;
   /** Forward of the first stage (`tokens`) or of a later one (`activations`), not the last. Keeps what backward needs. */

@@ -79,7 +79,11 @@ const clientMessages: readonly ClientMessage[] = [
     outliers: [minerId],
   },
   { type: "merged", at, weightsHash: hash },
-  { type: "snapshot", at, state: { weights: { hash, bytes: 8 }, optimizer: { hash, bytes: 20 } } },
+  {
+    type: "snapshot",
+    at,
+    state: { weights: { hash, bytes: 8 }, optimizer: { hash, bytes: 20 }, moments: { hash, bytes: 12 } },
+  },
   { type: "snapshot", at, state: null },
   { type: "stored", at, weights: { hash, bytes: 8 }, optimizer: { hash, bytes: 20 } },
 ];

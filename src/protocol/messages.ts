@@ -68,6 +68,26 @@ export const reducedLimits = { slices: 256, missing: 4096 } as const;
 
 const datasetSchema = z.strictObject({ manifest: blobRefSchema });
 
+/** Of a stage, as far as anybody may want it again: so many of the last ones. */
+export const mostPastMerges = 8;
+/** Who may be asked for them. */
+export const mostMergers = 8;
+/** How a stage's weights came about from those of the epoch before: who has those makes these of the merged slices, bit for bit. */
+export const pastMergeSchema = z.strictObject({
+  /** The weights before it. */
+  from: blobHashSchema,
+  /** The list of the merged slices, as a blob (`sliceListBytes`). */
+  slices: blobHashSchema,
+  /** As many as `upload` listed: the partitions follow. */
+  replicas: z
+    .int()
+    .positive()
+    .max(1 << 16),
+  /** All contributors' together. */
+  tokens: count,
+});
+export type PastMerge = Readonly<z.infer<typeof pastMergeSchema>>;
+
 export const clientMessageSchema = z.discriminatedUnion("type", [
   z.strictObject({
     type: z.literal("hello"),
@@ -162,7 +182,14 @@ export const clientMessageSchema = z.discriminatedUnion("type", [
   z.strictObject({
     type: z.literal("snapshot"),
     at: placeRefSchema,
-    state: z.strictObject({ weights: blobRefSchema, optimizer: blobRefSchema }).nullable(),
+    state: z
+      .strictObject({
+        weights: blobRefSchema,
+        optimizer: blobRefSchema,
+        /** The optimizer's state in few bytes, for who joins (`codec/moments.ts`); null in `sync` mode. */
+        moments: blobRefSchema.nullable(),
+      })
+      .nullable(),
   }),
   /** A snapshot lies in the blob store, as `store-checkpoint` asked. */
   z.strictObject({ type: z.literal("stored"), at: placeRefSchema, weights: blobRefSchema, optimizer: blobRefSchema }),
@@ -202,13 +229,18 @@ export const gatewayMessageSchema = z.discriminatedUnion("type", [
     dataset: datasetSchema,
     /**
      * With these miners, who may be asked first, and sooner or later in the blob store. `optimizer` null: nobody can be asked for it yet,
-     * which matters to nobody who holds the state already.
+     * which matters to nobody who holds the state already. `moments`: enough instead of it, for who joins; only these miners have it.
      */
     checkpoint: z
       .strictObject({
         weights: blobRefSchema,
         optimizer: blobRefSchema.nullable(),
+        moments: blobRefSchema.nullable(),
         holders: z.array(minerIdSchema).readonly(),
+        /** The last one led to these weights; each began with what the one before led to. */
+        merges: z.array(pastMergeSchema).max(mostPastMerges).readonly(),
+        /** Who may have what was merged, and earlier weights. */
+        mergers: z.array(minerIdSchema).max(mostMergers).readonly(),
       })
       .nullable(),
     /** Of the miner's memory limit, what this place may take. */

@@ -3,7 +3,7 @@
  * by themselves from what the orchestrator listed.
  */
 import { hashBytes } from "./identity.ts";
-import type { BlobHash, MinerId, PlaceRef } from "./ids.ts";
+import { type BlobHash, type BlobRef, blobHashSchema, type MinerId, type PlaceRef } from "./ids.ts";
 import type { VectorCodec } from "./run-config.ts";
 
 /**
@@ -37,25 +37,53 @@ export function partitionsOf(
   codec: VectorCodec,
 ): readonly Partition[] {
   const shuffled = mergeOrder(at, replicas);
-  const count = partitionCount(shuffled.length, parameters, codec);
-  const unit = unitOf(codec);
-  const units = Math.ceil(parameters / unit);
-  const startOf = (index: number) => Math.min(parameters, Math.floor((index * units) / count) * unit);
-  return Array.from({ length: count }, (_, index) => {
-    const from = startOf(index);
+  return partitionRanges(shuffled.length, parameters, codec).map((range, index) => {
     const first = index % shuffled.length;
-    return {
-      index,
-      from,
-      length: startOf(index + 1) - from,
-      order: [...shuffled.slice(first), ...shuffled.slice(0, first)],
-    };
+    return { index, ...range, order: [...shuffled.slice(first), ...shuffled.slice(0, first)] };
   });
 }
 
-/** The name of a contribution: the hash of its slices' hashes. */
-export function manifestOf(slices: readonly BlobHash[]): BlobHash {
-  return hashBytes(Buffer.from(slices.join(""), "hex"));
+/** Where the partitions lie, whoever owns them. */
+export function partitionRanges(
+  replicas: number,
+  parameters: number,
+  codec: VectorCodec,
+): readonly Pick<Partition, "from" | "length">[] {
+  const count = partitionCount(replicas, parameters, codec);
+  const unit = unitOf(codec);
+  const units = Math.ceil(parameters / unit);
+  const startOf = (index: number) => Math.min(parameters, Math.floor((index * units) / count) * unit);
+  return Array.from({ length: count }, (_, index) => ({
+    from: startOf(index),
+    length: startOf(index + 1) - startOf(index),
+  }));
+}
+
+const hashHexDigits = 64;
+/** In a list of slices: there is none of this partition. */
+const noSlice = "0".repeat(hashHexDigits);
+
+/** A list of slices, one for each partition, as a blob. */
+export function sliceListBytes(slices: readonly (BlobHash | null)[]): Uint8Array {
+  return Buffer.from(slices.map((slice) => slice ?? noSlice).join(""), "hex");
+}
+
+export function slicesIn(bytes: Uint8Array): readonly (BlobHash | null)[] {
+  const hex = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("hex");
+  return Array.from({ length: hex.length / hashHexDigits }, (_, index) => {
+    const slice = hex.slice(hashHexDigits * index, hashHexDigits * (index + 1));
+    return slice === noSlice ? null : blobHashSchema.parse(slice);
+  });
+}
+
+/** Of a list of so many slices. */
+export function sliceListRef(hash: BlobHash, slices: number): BlobRef {
+  return { hash, bytes: (hashHexDigits / 2) * slices };
+}
+
+/** The name of a contribution, or of what was merged: the hash of the list of its slices. */
+export function manifestOf(slices: readonly (BlobHash | null)[]): BlobHash {
+  return hashBytes(sliceListBytes(slices));
 }
 
 export function partitionCount(replicas: number, parameters: number, codec: VectorCodec): number {

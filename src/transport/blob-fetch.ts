@@ -6,9 +6,10 @@ import { FailureError } from "../protocol/failure.ts";
 import { hashBytes } from "../protocol/identity.ts";
 import type { BlobHash, MinerId } from "../protocol/ids.ts";
 import type { BlobPart, BlobRequest } from "../protocol/merge-messages.ts";
+import { BlobParts, type PartialBlob } from "./blob-parts.ts";
 import { maxPartBytes } from "./blob-serving.ts";
 import type { RoundTrip } from "./round-trip.ts";
-import { type ByteLimits, limitsOf, type WantedBlob } from "./wanted-blob.ts";
+import { limitsOf, type WantedBlob } from "./wanted-blob.ts";
 
 /** Enough to keep a link busy while requests are on their way. */
 const partsInFlight = 4;
@@ -22,6 +23,8 @@ const slowLinkBytesPerMs = 1000;
 
 export interface FetchOptions {
   readonly signal?: AbortSignal;
+  /** Of a blob whose length is known. */
+  readonly partial?: PartialBlob;
   /** A holder served bytes that are not the blob's: it lies, or is broken. */
   readonly onWrong?: (holder: MinerId) => void;
 }
@@ -37,23 +40,11 @@ export interface FetchSurroundings {
   after(delayMs: number, action: () => void): () => void;
 }
 
-interface Part {
-  state: "missing" | "asked" | "here";
-  /** Who sent it. */
-  from: MinerId | null;
-  askedAtMs: number;
-}
-
 export class BlobFetch {
   readonly #hash: BlobHash;
-  readonly #limits: ByteLimits;
   readonly #options: FetchOptions;
   readonly #surroundings: FetchSurroundings;
-  /** Empty while nobody has said how long the blob is. */
-  #bytes = Buffer.alloc(0);
-  /** Of a blob whose length is not known, the first. */
-  #parts: readonly Part[] = [];
-  #isSizeKnown = false;
+  readonly #parts: BlobParts;
   /** Those who may still have it, and how often they were silent in a row. */
   readonly #silences: Map<MinerId, number>;
   readonly #end = Promise.withResolvers<Uint8Array>();
@@ -66,20 +57,21 @@ export class BlobFetch {
   #cancelAlarm = () => {};
   #ended = false;
 
+  /** `begun`: what `options.partial` has. */
   constructor(
     { hash, bytes }: WantedBlob,
     holders: readonly MinerId[],
     connected: boolean,
     surroundings: FetchSurroundings,
     options: FetchOptions,
+    begun: Uint8Array,
   ) {
     this.#hash = hash;
-    this.#limits = limitsOf(bytes);
+    this.#parts = new BlobParts(limitsOf(bytes), options.partial, begun);
     this.#connected = connected;
     this.#surroundings = surroundings;
     this.#options = options;
     this.#silences = new Map(holders.map((holder) => [holder, 0]));
-    this.#forgetSize();
   }
 
   /** Rejects with `FailureError`: blob-not-found when nobody has it, timed-out when those who may have it are silent, cancelled. */
@@ -88,7 +80,7 @@ export class BlobFetch {
     const cancel = () => this.#fail(new FailureError("cancelled", "The transfer was cancelled."));
     signal?.addEventListener("abort", cancel, { once: true });
     if (signal?.aborted) cancel();
-    else if (this.#parts.length === 0) this.#complete();
+    else if (this.#parts.isComplete) this.#complete();
     else this.#askNext();
     try {
       return await this.#end.promise;
@@ -127,37 +119,36 @@ export class BlobFetch {
       this.#passOver(from);
       return;
     }
-    if (!this.#isSizeKnown && totalBytes >= this.#limits.least && totalBytes <= this.#limits.most)
-      this.#takeSize(totalBytes);
-    else if (totalBytes !== this.#bytes.length && this.#isDisputed(from)) {
+    this.#parts.suggestSize(totalBytes);
+    const hasSize = totalBytes === this.#parts.bytes.length;
+    if (!hasSize && this.#isDisputed(from)) {
       this.#startOver();
       return;
     }
     const index = offset / maxPartBytes;
-    const part = this.#parts[index];
-    if (part === undefined || totalBytes !== this.#bytes.length || bytes.length !== this.#lengthOf(index)) {
+    const part = this.#parts.parts[index];
+    if (part === undefined || !hasSize || bytes.length !== this.#parts.lengthOf(index)) {
       this.#wrong(from);
       return;
     }
     if (part.state === "here") return;
-    this.#bytes.set(bytes, offset);
     // Of something that was asked for twice nobody knows which one was answered (Karn & Partridge 1987).
     if (part.state === "asked" && from === this.#holder && this.#silencesOf(from) === 0)
       this.#surroundings.roundTrip(from).measured(this.#surroundings.nowMs() - part.askedAtMs);
-    part.state = "here";
-    part.from = from;
+    this.#parts.take(index, bytes, from);
     this.#silences.set(from, 0);
-    if (this.#parts.every(({ state }) => state === "here")) this.#complete();
+    if (this.#parts.isComplete) this.#complete();
     else this.#ask();
   }
 
   #complete(): void {
-    if (hashBytes(this.#bytes) === this.#hash) {
-      this.#end.resolve(this.#bytes);
+    const { bytes, parts } = this.#parts;
+    if (hashBytes(bytes) === this.#hash) {
+      this.#end.resolve(bytes);
       return;
     }
-    const [from, ...others] = new Set(this.#parts.map((part) => part.from));
-    this.#forgetParts();
+    const [from, ...others] = new Set(parts.map((part) => part.from));
+    this.#parts.forgetAll();
     if (from != null && others.length === 0) this.#wrong(from);
     else this.#startOver();
   }
@@ -165,15 +156,13 @@ export class BlobFetch {
   /** From one holder alone: what several say does not fit together. */
   #startOver(): void {
     this.#mayMix = false;
-    this.#forgetParts();
+    this.#parts.forgetAll();
     this.#askNext();
   }
 
   #wrong(holder: MinerId): void {
     this.#options.onWrong?.(holder);
-    for (const part of this.#parts) if (part.from === holder) forget(part);
-    if (this.#limits.least < this.#limits.most && this.#parts.every(({ state }) => state !== "here"))
-      this.#forgetSize();
+    this.#parts.forgetFrom(holder);
     this.#passOver(holder);
   }
 
@@ -208,7 +197,7 @@ export class BlobFetch {
     else if (this.#silencesOf(next) >= maxSilences)
       this.#fail(new FailureError("timed-out", `Nobody sends the blob ${this.#hash}.`, { retry: true }));
     else {
-      if (next !== this.#holder && !this.#mayMix) this.#forgetParts();
+      if (next !== this.#holder && !this.#mayMix) this.#parts.forgetAll();
       this.#holder = next;
       this.#askAgain();
     }
@@ -219,7 +208,7 @@ export class BlobFetch {
   }
 
   #askAgain(): void {
-    for (const part of this.#parts) if (part.state === "asked") forget(part);
+    this.#parts.forgetAsked();
     this.#ask();
   }
 
@@ -228,14 +217,15 @@ export class BlobFetch {
     const holder = this.#holder;
     if (!this.#connected || holder === null) return;
     const askedAtMs = this.#surroundings.nowMs();
-    let inFlight = this.#parts.filter(({ state }) => state === "asked").length;
-    for (const [index, part] of this.#parts.entries()) {
+    const { parts } = this.#parts;
+    let inFlight = parts.filter(({ state }) => state === "asked").length;
+    for (const [index, part] of parts.entries()) {
       if (inFlight >= partsInFlight) break;
       if (part.state !== "missing") continue;
       part.state = "asked";
       part.askedAtMs = askedAtMs;
       inFlight += 1;
-      const request = { hash: this.#hash, offset: index * maxPartBytes, length: this.#lengthOf(index) };
+      const request = { hash: this.#hash, offset: index * maxPartBytes, length: this.#parts.lengthOf(index) };
       this.#surroundings.ask(holder, request);
     }
     this.#cancelAlarm();
@@ -243,58 +233,21 @@ export class BlobFetch {
   }
 
   #patienceMs(holder: MinerId): number {
-    const asked = this.#parts.reduce(
-      (sum, { state }, index) => sum + (state === "asked" ? this.#lengthOf(index) : 0),
+    const asked = this.#parts.parts.reduce(
+      (sum, { state }, index) => sum + (state === "asked" ? this.#parts.lengthOf(index) : 0),
       0,
     );
     const slowestMs = asked / slowLinkBytesPerMs;
     return this.#surroundings.roundTrip(holder).timeoutMs(1 + this.#silencesOf(holder), slowestMs);
   }
 
-  /** The last one may be shorter. Of a blob whose length is not known as much as comes. */
-  #lengthOf(index: number): number {
-    const bytes = this.#isSizeKnown ? this.#bytes.length : this.#limits.most;
-    return Math.min(maxPartBytes, bytes - index * maxPartBytes);
-  }
-
-  #takeSize(bytes: number): void {
-    const [first] = this.#parts;
-    this.#isSizeKnown = true;
-    this.#bytes = Buffer.from(new ArrayBuffer(bytes)); // owns its memory, aligned: it may be seen as f32 values
-    const parts = Array.from({ length: Math.ceil(bytes / maxPartBytes) }, missingPart);
-    this.#parts = first === undefined ? parts : parts.with(0, first);
-  }
-
   /** Whether somebody else said how long it is, and this one says otherwise. */
   #isDisputed(from: MinerId): boolean {
-    const isOpen = this.#limits.least < this.#limits.most;
-    return isOpen && this.#mayMix && this.#parts.some((part) => part.state === "here" && part.from !== from);
-  }
-
-  #forgetParts(): void {
-    for (const part of this.#parts) forget(part);
-    if (this.#limits.least < this.#limits.most) this.#forgetSize();
-  }
-
-  #forgetSize(): void {
-    this.#isSizeKnown = false;
-    this.#parts = [missingPart()];
-    if (this.#limits.least === this.#limits.most) {
-      this.#parts = [];
-      this.#takeSize(this.#limits.least);
-    }
+    const { hasOpenSize, parts } = this.#parts;
+    return hasOpenSize && this.#mayMix && parts.some((part) => part.state === "here" && part.from !== from);
   }
 
   #fail(failure: FailureError): void {
     this.#end.reject(failure);
   }
-}
-
-function missingPart(): Part {
-  return { state: "missing", from: null, askedAtMs: 0 };
-}
-
-function forget(part: Part): void {
-  part.state = "missing";
-  part.from = null;
 }

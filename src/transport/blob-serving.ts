@@ -33,9 +33,8 @@ export interface Offered {
 }
 
 interface OfferedBlob {
-  readonly source: BlobSource;
-  /** The same bytes may be offered more than once: slices that are all zero are alike. */
-  offers: number;
+  /** The same bytes may be offered more than once: slices that are all zero are alike. They are read from where they were offered last. */
+  readonly sources: BlobSource[];
   readonly sentBytes: Map<MinerId, number>;
 }
 
@@ -55,8 +54,8 @@ export class BlobServing {
   }
 
   offer(hash: BlobHash, source: BlobSource): Offered {
-    const blob = this.#offered.get(hash) ?? { source, offers: 0, sentBytes: new Map() };
-    blob.offers += 1;
+    const blob: OfferedBlob = this.#offered.get(hash) ?? { sources: [], sentBytes: new Map() };
+    blob.sources.push(source);
     this.#offered.set(hash, blob);
     let stands = true;
     return {
@@ -64,15 +63,15 @@ export class BlobServing {
       withdraw: () => {
         if (!stands) return;
         stands = false;
-        blob.offers -= 1;
-        if (blob.offers === 0) this.#offered.delete(hash);
+        blob.sources.splice(blob.sources.indexOf(source), 1);
+        if (blob.sources.length === 0) this.#offered.delete(hash);
       },
     };
   }
 
   /** All of what is offered here; null when it is not, or its file is no longer what it was. */
   async read(hash: BlobHash): Promise<Uint8Array | null> {
-    const source = this.#offered.get(hash)?.source;
+    const source = this.#offered.get(hash)?.sources.at(-1);
     if (source === undefined) return null;
     const bytes = await nullWhenGone(() => source.read(0, source.bytes));
     return bytes !== null && hashBytes(bytes) === hash ? bytes : null;
@@ -97,8 +96,9 @@ export class BlobServing {
 
   async #answer(to: MinerId, { hash, offset, length }: BlobRequest): Promise<BlobPart> {
     const blob = this.#offered.get(hash);
-    if (blob === undefined) return { hash, offset, totalBytes: 0, bytes: null };
-    const { source, sentBytes } = blob;
+    const source = blob?.sources.at(-1);
+    if (blob === undefined || source === undefined) return { hash, offset, totalBytes: 0, bytes: null };
+    const { sentBytes } = blob;
     const totalBytes = source.bytes;
     const partBytes = Math.min(length, totalBytes - offset);
     const sent = (sentBytes.get(to) ?? 0) + partBytes;

@@ -151,6 +151,25 @@ describe("a blob that a peer offers", () => {
     expect(await world.codeOf(asker.blobs.get(second.ref, [holder.id]))).toBe("blob-not-found");
   });
 
+  it("is read from where it was offered last, as long as that offer stands", async () => {
+    const { blobs } = new World().peer();
+    const read: string[] = [];
+    const offerFrom = (place: string) =>
+      blobs.offerSource(hashBytes(large), {
+        bytes: large.length,
+        read: () => {
+          read.push(place);
+          return large;
+        },
+      });
+    const [memory, disk] = [offerFrom("memory"), offerFrom("disk")];
+    await blobs.get(refOf(large), []);
+    disk.withdraw();
+    await blobs.get(refOf(large), []);
+    memory.withdraw();
+    expect(read).toEqual(["disk", "memory"]);
+  });
+
   it("is at hand for the miner that offers it", async () => {
     const world = new World();
     const holder = world.peer();

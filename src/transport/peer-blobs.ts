@@ -74,6 +74,7 @@ export class PeerBlobs {
     const own = await this.#serving.read(wanted.hash);
     const { least, most } = limitsOf(wanted.bytes);
     if (own !== null && own.length >= least && own.length <= most) return own;
+    const begun = (await options.partial?.read()) ?? new Uint8Array(0);
     const { clock } = this.#options;
     const fetch = new BlobFetch(
       wanted,
@@ -87,6 +88,7 @@ export class PeerBlobs {
         after: (delayMs, action) => clock.after(delayMs, action),
       },
       options,
+      begun,
     );
     const others = this.#fetches.get(wanted.hash) ?? new Set();
     this.#fetches.set(wanted.hash, others.add(fetch));

@@ -3,10 +3,10 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { WebSocket } from "ws";
-import { optimizerStateLength } from "../../src/compute/model/optimizer-state.ts";
 import { CheckpointArchive } from "../../src/network/checkpoints/archive.ts";
 import { Gateway, type GatewayOptions } from "../../src/network/gateway/gateway.ts";
 import { fakeDevice, fakeHash } from "../../src/network/orchestrator/core/fake-swarm.ts";
+import { stateBlobBytes } from "../../src/network/orchestrator/core/starting-state.ts";
 import { placeRef, type RunState } from "../../src/network/orchestrator/core/state.ts";
 import { monotonicClock, type Orchestrator } from "../../src/network/orchestrator/orchestrator.ts";
 import type { RunOptions } from "../../src/network/run-options.ts";
@@ -58,6 +58,7 @@ export interface MergedStage {
   readonly weights: Buffer<ArrayBuffer>;
   readonly optimizer: Buffer<ArrayBuffer>;
   readonly state: { readonly weights: BlobRef; readonly optimizer: BlobRef };
+  readonly moments: BlobRef | null;
 }
 
 interface HelloOptions {
@@ -168,9 +169,9 @@ export async function openGatewayWorld(options: Partial<GatewayOptions> = {}): P
         await one.member.next("apply");
         one.member.send({ type: "merged", at: one.at, weightsHash: one.state.weights.hash });
       }
-      for (const { member, at, state: snapshot } of merged) {
+      for (const { member, at, state: snapshot, moments } of merged) {
         await member.next("take-snapshot");
-        member.send({ type: "snapshot", at, state: snapshot });
+        member.send({ type: "snapshot", at, state: { ...snapshot, moments } });
       }
       for (const { member } of merged) await member.next("store-checkpoint");
       return merged;
@@ -188,11 +189,13 @@ export async function openGatewayWorld(options: Partial<GatewayOptions> = {}): P
 
 function mergedStage(run: RunState, member: FakeClient, stage: number): MergedStage {
   const parameters = run.stages[stage]?.parameters ?? 0;
-  const weights = Buffer.alloc(4 * parameters, stage + 1);
-  const optimizer = Buffer.alloc(4 * optimizerStateLength(run.definition.training.mode, parameters), stage + 7);
+  const bytes = stateBlobBytes(run.definition.training, parameters);
+  const weights = Buffer.alloc(bytes.weights, stage + 1);
+  const optimizer = Buffer.alloc(bytes.optimizer, stage + 7);
   const refOf = (bytes: Uint8Array) => ({ hash: hashBytes(bytes), bytes: bytes.length });
   const state = { weights: refOf(weights), optimizer: refOf(optimizer) };
-  return { member, at: placeRef(run, stage), weights, optimizer, state };
+  const moments = bytes.moments === null ? null : refOf(Buffer.alloc(bytes.moments));
+  return { member, at: placeRef(run, stage), weights, optimizer, state, moments };
 }
 
 /** A client that does exactly what a test tells it to. */

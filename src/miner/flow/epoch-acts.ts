@@ -22,7 +22,7 @@ import type { PhaseKeeper } from "./phase-keeper.ts";
 import { holdsFirstStage, holdsLastStage, type Place } from "./place.ts";
 import { reportProgress } from "./progress.ts";
 import { Routes } from "./routes.ts";
-import { type Holding, holdsStartOf, loadStart } from "./starting-state.ts";
+import { catchUp, type Holding, holdsStartOf, loadStart } from "./starting-state.ts";
 import { Training } from "./training.ts";
 
 export interface ReplicaOptions {
@@ -30,7 +30,7 @@ export interface ReplicaOptions {
   readonly device: DeviceReport;
   readonly threads: number;
   readonly engines: EngineSource;
-  readonly blobs: Pick<BlobClient, "get" | "put" | "keep">;
+  readonly blobs: Pick<BlobClient, "get" | "bytesHere" | "put" | "keep" | "forget">;
   /** Shared by all places of the miner. */
   readonly peerBlobs: PeerBlobs;
   readonly residuals: ResidualStore;
@@ -63,14 +63,18 @@ export class EpochActs {
   }
 
   prepare(place: Place): void {
-    const { engines, blobs, peerBlobs, device, threads } = this.#options;
+    const { engines, blobs, peerBlobs, log, device, threads } = this.#options;
+    const sources = { blobs, peerBlobs, log };
     const signal = this.#phases.enter({ kind: "preparing", place });
     this.#phases.work(signal, async () => {
       const engine = engines.engine();
       const samples = await openSamples(blobs, place.dataset.manifest, place.model, place.training, signal);
       if (!holdsStartOf(place, this.#holding.current, engine)) {
+        const before = this.#holding.current;
         this.#holding.current = null;
-        const held = await loadStart(place, engine, { ...device, threads }, { blobs, peerBlobs }, signal);
+        const held =
+          (await catchUp(place, before, engine, sources, signal)) ??
+          (await loadStart(place, engine, { ...device, threads }, sources, signal));
         signal.throwIfAborted();
         await this.#errorFeedback.restore(place, held);
         signal.throwIfAborted();

@@ -1,5 +1,6 @@
 /** For tests: a compute engine whose sums are easy to follow. Every trained microbatch moves the weights by one. */
 import { encodeRows } from "../../compute/codec/rows.ts";
+import { decodeVector, encodeVector } from "../../compute/codec/vector.ts";
 import { type AverageRequest, CompressedMerge } from "../../compute/merge/compressed-merge.ts";
 import { stageLayout } from "../../compute/model/layout.ts";
 import { planStageMemory } from "../../compute/model/memory-plan.ts";
@@ -14,7 +15,7 @@ import type {
   StageInput,
 } from "../../compute/worker-protocol.ts";
 import { FailureError } from "../../protocol/failure.ts";
-import { bytesOf, floatsOf, hashBytes } from "../../protocol/identity.ts";
+import { bytesOf, hashBytes } from "../../protocol/identity.ts";
 import type { RowFormat } from "../../protocol/run-config.ts";
 import type { ComputeEngine, EngineSource } from "../compute-host/compute-worker.ts";
 import { FakeStepExchange } from "../exchange/fake-step-exchange.ts";
@@ -97,6 +98,10 @@ export class FakeEngine implements ComputeEngine {
         return undefined;
       case "state":
         return { weights: Float32Array.from(this.#weights), optimizer: new Float32Array(this.#optimizerLength()) };
+      case "moments":
+        return Uint8Array.of(1, 2, 3);
+      case "epochStart":
+        return Float32Array.from(this.#weights);
       case "forward": {
         const input = argument as StageInput & { send: { format: RowFormat } };
         if (this.#kept.has(input.microbatch)) throw new Error(`${input.microbatch} is kept already`);
@@ -131,7 +136,8 @@ export class FakeEngine implements ComputeEngine {
       case "contribution": {
         const { partitions } = argument as { partitions: readonly SliceRange[] };
         const moved = this.#moved + this.#syncPending();
-        const slices = partitions.map(({ length }) => bytesOf(new Float32Array(length).fill(moved)));
+        const codec = this.#open().training.compression.merge;
+        const slices = partitions.map(({ length }) => encodeVector(new Float32Array(length).fill(moved), codec, 0));
         return { slices, tokens: this.#tokens + this.#syncTokens() };
       }
       case "average":
@@ -143,8 +149,8 @@ export class FakeEngine implements ComputeEngine {
         this.#merged = new Float32Array(this.#weights.length);
         return undefined;
       case "mergeSlice": {
-        const { from, payload } = argument as { from: number; payload: Uint8Array };
-        this.#merged.set(floatsOf(payload), from);
+        const { from, length, payload } = argument as ComputeArguments<"mergeSlice">[0];
+        this.#merged.set(decodeVector(payload, length), from);
         return undefined;
       }
       case "applyMerged":

@@ -7,7 +7,6 @@ import { byteTokenizer } from "../../compute/data/byte-tokenizer.ts";
 import { buildDataset } from "../../compute/data/manifest.ts";
 import { stageLayout } from "../../compute/model/layout.ts";
 import { cutIntoStages } from "../../compute/model/stages.ts";
-import { FailureError } from "../../protocol/failure.ts";
 import { hashBytes } from "../../protocol/identity.ts";
 import {
   type BlobHash,
@@ -35,6 +34,7 @@ import type { PeerLink } from "../../transport/peer-link.ts";
 import { FakeResidualStore } from "../merge/fake-residual-store.ts";
 import { FakeClock } from "../session/fake-clock.ts";
 import { Activity } from "./activity.ts";
+import { FakeBlobs } from "./fake-blobs.ts";
 import { type FakeEngine, FakeEngines } from "./fake-engine.ts";
 import type { Place } from "./place.ts";
 import { Places } from "./places.ts";
@@ -87,6 +87,7 @@ export interface FakeMember {
   readonly places: Places;
   readonly sent: ClientMessage[];
   readonly log: string[];
+  readonly blobs: FakeBlobs;
   /** Of each place that it was ever given, in that order. */
   readonly engines: FakeEngines[];
   /** Lets the others fetch these bytes from it. */
@@ -95,43 +96,26 @@ export interface FakeMember {
   link: PeerLink;
 }
 
+/** What `prepare` says of a stage, as far as it is not nothing. */
+export type FakeCheckpoint = Pick<Checkpoint, "weights" | "optimizer"> & Partial<Checkpoint>;
+type Checkpoint = NonNullable<Place["checkpoint"]>;
+
 export interface SwarmShape {
   /** The stages of each miner; `replicas` of them for each stage unless given. */
   readonly holdings?: readonly (readonly number[])[];
   readonly seed?: number;
-}
-
-class FakeBlobs {
-  readonly stored = new Map<BlobHash, Uint8Array>();
-
-  async get(ref: BlobRef): Promise<Uint8Array> {
-    const bytes = this.stored.get(ref.hash);
-    if (bytes === undefined) throw new FailureError("blob-not-found", `no blob ${ref.hash}`);
-    return Uint8Array.from(bytes);
-  }
-
-  /** For tests: what was stored before they begin. */
-  add(bytes: Uint8Array): BlobRef {
-    const ref = { hash: hashBytes(bytes), bytes: bytes.length };
-    this.stored.set(ref.hash, Uint8Array.from(bytes));
-    return ref;
-  }
-
-  async put({ hash }: BlobRef, source: BlobSource): Promise<void> {
-    this.stored.set(hash, Uint8Array.from(await source.read(0, source.bytes)));
-  }
-
-  async keep(bytes: Uint8Array) {
-    return { ref: { hash: hashBytes(bytes), bytes: bytes.length }, source: memorySource(bytes) };
-  }
+  /** Wider than usual, so that states are longer. */
+  readonly width?: number;
 }
 
 export class FakeSwarm {
   readonly network = new MemoryNetwork();
   readonly clock: FakeClock;
+  /** Of the network's store. */
   readonly blobs = new FakeBlobs();
   readonly members: FakeMember[];
   readonly training: TrainingConfig;
+  readonly model: ModelConfig;
   /** Of the roster; 1 unless given. */
   readonly weights = new Map<MinerId, number>();
   at: EpochRef = { runId: runIdSchema.parse("run"), epoch: 0, attempt: 0 };
@@ -145,6 +129,7 @@ export class FakeSwarm {
     this.#stages = stages;
     this.clock = new FakeClock(shape.seed ?? 1);
     this.training = { ...training, ...overrides };
+    this.model = { ...model, width: shape.width ?? model.width };
     const oneEach = Array.from({ length: stages * replicas }, (_, index) => [Math.floor(index / replicas)]);
     this.members = (shape.holdings ?? oneEach).map((held, index) => this.#member(index, held));
     for (const { places, link } of this.members) {
@@ -184,25 +169,23 @@ export class FakeSwarm {
       for (const stage of stages) places.handle({ ...order, at: { ...this.at, stage } });
   }
 
-  async prepare(
-    members = this.members,
-    checkpoints: ReadonlyMap<number, { weights: BlobRef; optimizer: BlobRef }> = new Map(),
-  ) {
+  async prepare(members = this.members, checkpoints: ReadonlyMap<number, FakeCheckpoint> = new Map()) {
     for (const member of members)
       for (const stage of member.stages) member.places.handle(await this.place(stage, checkpoints.get(stage)));
     for (const member of members) for (const stage of member.stages) await this.heard(member, "ready", stage);
   }
 
   /** What `prepare` says. */
-  async place(stage: number, checkpoint?: { weights: BlobRef; optimizer: BlobRef }): Promise<Place> {
+  async place(stage: number, checkpoint?: FakeCheckpoint): Promise<Place> {
     return {
       type: "prepare",
       at: { ...this.at, stage },
       stage: this.#stageSpec(stage),
-      model,
+      model: this.model,
       training: this.training,
       dataset: { manifest: this.#dataset() },
-      checkpoint: checkpoint === undefined ? null : { ...checkpoint, holders: [] },
+      checkpoint:
+        checkpoint === undefined ? null : { moments: null, holders: [], merges: [], mergers: [], ...checkpoint },
       memoryLimitBytes: 2 ** 30,
     };
   }
@@ -274,16 +257,19 @@ export class FakeSwarm {
     const partitions = partitionsOf(
       at,
       replicas,
-      stageLayout(model, this.#stageSpec(stage)).length,
-      noCompression.merge,
+      stageLayout(this.model, this.#stageSpec(stage)).length,
+      this.training.compression.merge,
     );
-    for (const { places, id } of members) {
-      const owned = partitions.filter(({ order }) => order.slice(0, ownersPerPartition).includes(id));
+    const ownedBy = ({ id }: FakeMember) =>
+      partitions.filter(({ order }) => order.slice(0, ownersPerPartition).includes(id));
+    const owners = members.filter((member) => ownedBy(member).length > 0);
+    for (const owner of owners) {
+      const owned = ownedBy(owner);
       const order = { replicas, contributions, partitions: owned.map(({ index }) => index) };
-      places.handle({ type: "reduce", at, ...order });
+      owner.places.handle({ type: "reduce", at, ...order });
     }
     const slices = partitions.map(() => ({ hash: null as BlobHash | null, holders: [] as MinerId[] }));
-    for (const member of members)
+    for (const member of owners)
       for (const { partition, hash } of (await this.heard(member, "reduced", stage)).slices) {
         const slice = slices[partition];
         if (slice === undefined || hash === null) throw new Error(`partition ${partition} was not averaged`);
@@ -354,6 +340,7 @@ export class FakeSwarm {
     const engines: FakeEngines[] = [];
     const sent: ClientMessage[] = [];
     const log: string[] = [];
+    const blobs = new FakeBlobs(this.blobs.stored);
     const peerBlobs = new PeerBlobs({ clock: this.clock, dropped: (_, { message }) => log.push(message) });
     const places = new Places({
       self: id,
@@ -376,7 +363,7 @@ export class FakeSwarm {
         return opened;
       },
       isSigned: (bytes, signature) => Buffer.compare(signature, fakeSignature(bytes)) === 0,
-      blobs: this.blobs,
+      blobs,
       peerBlobs,
       residuals: new FakeResidualStore(),
       activity: new Activity(),
@@ -387,11 +374,11 @@ export class FakeSwarm {
       log: (_level, text) => log.push(text),
     });
     const offer = (bytes: Uint8Array) => peerBlobs.offer(bytes);
-    return { id, stages, places, engines, link: this.network.link(id), sent, log, offer };
+    return { id, stages, places, engines, link: this.network.link(id), sent, log, blobs, offer };
   }
 
   #stageSpec(stage: number) {
-    const spec = cutIntoStages(model, this.#stages)[stage];
+    const spec = cutIntoStages(this.model, this.#stages)[stage];
     if (spec === undefined) throw new Error(`no stage ${stage}`);
     return spec;
   }

@@ -118,17 +118,19 @@ describe("a miner's places", () => {
       weights: swarm.blobs.add(bytesOf(weights.map(() => 7))),
       optimizer: swarm.blobs.add(bytesOf(optimizer)),
     };
+    const offering = { ...checkpoint, moments: null, holders: [holder.id], merges: [], mergers: [] };
     const stored = new Map(swarm.blobs.stored);
     for (const { hash } of Object.values(checkpoint)) swarm.blobs.stored.delete(hash);
     const offered = Object.values(checkpoint).map(({ hash }) => holder.offer(stored.get(hash) ?? new Uint8Array()));
     const place = await swarm.place(0, checkpoint);
-    joiner.places.handle({ ...place, checkpoint: { ...checkpoint, holders: [holder.id] } });
+    joiner.places.handle({ ...place, checkpoint: offering });
     expect((await swarm.heard(joiner, "ready")).weightsHash).toBe(checkpoint.weights.hash);
     for (const each of offered) each.withdraw();
+    joiner.blobs.kept.clear();
     for (const [hash, bytes] of stored) swarm.blobs.stored.set(hash, bytes);
     swarm.at = { ...swarm.at, epoch: 1 };
     const next = await swarm.place(0, checkpoint);
-    joiner.places.handle({ ...next, checkpoint: { ...checkpoint, holders: [holder.id] } });
+    joiner.places.handle({ ...next, checkpoint: offering });
     expect((await swarm.heard(joiner, "ready")).weightsHash).toBe(hashBytes(bytesOf(weights.map(() => 7))));
   });
 });

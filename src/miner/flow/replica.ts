@@ -3,6 +3,7 @@
  * apply → merged, and again. This file leads it from act to act; `epoch-acts.ts` and `../merge` say
  * what it does in each. It keeps its phase and its state through lost sessions.
  */
+import { stageLayout } from "../../compute/model/layout.ts";
 import type { Answer, AnsweredKind, Verdict } from "../../protocol/answer.ts";
 import type { ExchangeMessage } from "../../protocol/exchange-messages.ts";
 import type { Failure } from "../../protocol/failure.ts";
@@ -13,7 +14,9 @@ import type { MicrobatchMessage } from "../../protocol/microbatch.ts";
 import type { ComputeEngine } from "../compute-host/compute-worker.ts";
 import { ErrorFeedbackKeeper } from "../merge/error-feedback-keeper.ts";
 import { MergeActs, type Trained } from "../merge/merge-acts.ts";
+import { PastMerges } from "../merge/past-merges.ts";
 import { EpochActs, type ReplicaOptions } from "./epoch-acts.ts";
+import { keepStart } from "./kept-start.ts";
 import type { Phase } from "./phase.ts";
 import { PhaseKeeper } from "./phase-keeper.ts";
 import { isOlder, type Place } from "./place.ts";
@@ -47,6 +50,7 @@ export class Replica {
   readonly #epochActs: EpochActs;
   readonly #mergeActs: MergeActs;
   readonly #errorFeedback: ErrorFeedbackKeeper;
+  readonly #pastMerges: PastMerges;
   readonly #report: Repetition;
   readonly #listener: ReplicaListener;
   readonly #holding = new Holding();
@@ -66,10 +70,13 @@ export class Replica {
     );
     const repeating = { ...options, send: (message: ClientMessage) => this.#send(message) };
     this.#errorFeedback = new ErrorFeedbackKeeper(options);
+    const { length: parameters } = stageLayout(place.model, place.stage);
+    this.#pastMerges = new PastMerges(options, place.training, parameters);
     this.#epochActs = new EpochActs(repeating, this.#phases, this.#holding, this.#errorFeedback);
     this.#mergeActs = new MergeActs(
       {
         ...repeating,
+        pastMerges: this.#pastMerges,
         tell: (to: MinerId, message: MergeMessage) => void options.peers.send(to, "merge", encodeBody(message)),
         isLive: (miner: MinerId) => this.#isLive(miner),
       },
@@ -203,7 +210,9 @@ export class Replica {
     const place = this.#place;
     this.#forgetEpoch();
     this.#phases.enter({ kind: "ended", place });
-    return this.#errorFeedback.save();
+    this.#pastMerges.release();
+    const saving = [this.#errorFeedback.save(), keepStart(this.#holding.current, this.#options)];
+    return saving.every((one) => one === null) ? null : Promise.all(saving).then(() => undefined);
   }
 
   #hasNothingToHandOver(): boolean {

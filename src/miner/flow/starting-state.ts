@@ -1,17 +1,16 @@
 /**
  * Brings the compute worker to the state that an epoch starts from: initial weights or a checkpoint, unless it holds
- * exactly that already because it merged it a moment ago. A checkpoint comes from a miner that holds it, else from the blob store.
+ * exactly that already because it merged it a moment ago, or comes to it by the merges that it missed.
  */
 import { optimizerStateLength } from "../../compute/model/optimizer-state.ts";
 import { stageBudget } from "../../compute/model/stage-budget.ts";
 import type { DeviceChoice } from "../../protocol/device-report.ts";
-import { FailureError, failureOf } from "../../protocol/failure.ts";
-import { floatsOf } from "../../protocol/identity.ts";
-import type { BlobHash, BlobRef, MinerId } from "../../protocol/ids.ts";
-import type { BlobClient } from "../../transport/blobs/blob-client.ts";
-import type { PeerBlobs } from "../../transport/peer-blobs.ts";
+import { FailureError } from "../../protocol/failure.ts";
+import type { BlobHash } from "../../protocol/ids.ts";
 import type { ComputeEngine } from "../compute-host/compute-worker.ts";
+import { replay } from "../merge/replay.ts";
 import { deviceOptions } from "../probe/device-options.ts";
+import { type CheckpointSources, loadCheckpoint, orNull } from "./load-checkpoint.ts";
 import { type Place, sameStage } from "./place.ts";
 
 /** What an engine was opened for, and the epoch whose starting weights it holds, if any. */
@@ -39,17 +38,35 @@ export interface Device extends DeviceChoice {
   readonly threads: number;
 }
 
-/** Where a checkpoint may come from. */
-export interface CheckpointSources {
-  readonly blobs: Pick<BlobClient, "get">;
-  readonly peerBlobs: Pick<PeerBlobs, "get">;
-}
-
 export function holdsStartOf(place: Place, held: HeldState | null, engine: ComputeEngine): held is HeldState {
   if (held === null || held.engine !== engine || held.epoch !== place.at.epoch || !sameStage(held.openedFor, place))
     return false;
   // Initial weights are those of the first epoch, or are drawn anew when a run begins again.
   return place.checkpoint === null ? held.epoch === 0 : place.checkpoint.weights.hash === held.weightsHash;
+}
+
+/**
+ * What a worker that held an earlier epoch's start comes to by the merges that it missed; null when it does not come to this one's, and
+ * holds anything then. Rejects with the engine's failures.
+ */
+export async function catchUp(
+  place: Place,
+  held: HeldState | null,
+  engine: ComputeEngine,
+  { peerBlobs, log }: Pick<CheckpointSources, "peerBlobs" | "log">,
+  signal: AbortSignal,
+): Promise<HeldState | null> {
+  const { checkpoint, at } = place;
+  if (checkpoint === null || held === null || held.engine !== engine || !sameStage(held.openedFor, place)) return null;
+  const { mergers: holders, merges, weights } = checkpoint;
+  const first = merges.findIndex(({ from }) => from === held.weightsHash);
+  if (first === -1) return null;
+  const { parameters } = held;
+  const replayed = () => replay(merges.slice(first), { place, parameters, engine, peerBlobs, holders, signal });
+  const weightsHash = await orNull(replayed, signal);
+  const isMade = weightsHash === weights.hash;
+  log("debug", `${merges.length - first} missed merges ${isMade ? "led" : "did not lead"} to the current weights.`);
+  return isMade ? { ...held, openedFor: place, epoch: at.epoch, weightsHash } : null;
 }
 
 /** Rejects with `FailureError` of the blobs and of the engine, with blob-not-found when nobody can hand the state out yet, and with state-corrupt when the checkpoint does not fit the stage. */
@@ -76,32 +93,12 @@ export async function loadStart(
   if (checkpoint === null) {
     return { ...held, weightsHash: await engine.call("weightsHash") };
   }
-  if (checkpoint.optimizer === null)
+  const { optimizer } = checkpoint;
+  if (optimizer === null)
     throw new FailureError("blob-not-found", "Nobody can hand out what the epoch starts from yet.", { retry: true });
-  const [weights, optimizer] = await Promise.all([
-    fetchPart(checkpoint.weights, checkpoint.holders, sources, signal),
-    fetchPart(checkpoint.optimizer, checkpoint.holders, sources, signal),
-  ]);
-  signal.throwIfAborted();
-  if (weights.length !== 4 * parameters || optimizer.length !== 4 * optimizerStateLength(training.mode, parameters))
+  const expected = 4 * optimizerStateLength(training.mode, parameters);
+  if (checkpoint.weights.bytes !== 4 * parameters || optimizer.bytes !== expected)
     throw new FailureError("state-corrupt", "The checkpoint does not fit the stage.");
-  await engine.call("load", { weights: floatsOf(weights), optimizer: floatsOf(optimizer) });
+  await loadCheckpoint({ ...checkpoint, optimizer }, { place, parameters, engine, ...sources, signal });
   return { ...held, weightsHash: checkpoint.weights.hash };
-}
-
-/** Either way its hash is checked. */
-async function fetchPart(
-  ref: BlobRef,
-  holders: readonly MinerId[],
-  { blobs, peerBlobs }: CheckpointSources,
-  signal: AbortSignal,
-): Promise<Uint8Array> {
-  if (holders.length > 0) {
-    try {
-      return await peerBlobs.get(ref, holders, { signal });
-    } catch (error) {
-      if (signal.aborted || failureOf(error) === undefined) throw error;
-    }
-  }
-  return blobs.get(ref, { signal });
 }

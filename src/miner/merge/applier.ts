@@ -55,6 +55,7 @@ export class Applier {
     }
     this.#hasStepped = true;
     await this.#engine.call("applyMerged", { tokens: this.#order.tokens, counted });
+    this.#scope.pastMerges.merged(this.#order.slices.map((slice) => slice?.hash ?? null));
     return this.#engine.call("weightsHash");
   }
 
@@ -69,6 +70,7 @@ export class Applier {
       if (payload === null) return;
       const { from, length } = partition;
       await this.#engine.call("mergeSlice", { from, length, payload });
+      await this.#scope.pastMerges.keep(payload, slice.hash);
     }
   }
 

@@ -13,6 +13,7 @@ import { type AddressedMessage, type Fate, MemoryNetwork } from "../../transport
 import { PeerBlobs } from "../../transport/peer-blobs.ts";
 import type { PeerLink } from "../../transport/peer-link.ts";
 import type { Samples } from "../data/samples-from-blobs.ts";
+import { FakeBlobs } from "../flow/fake-blobs.ts";
 import type { Phase } from "../flow/phase.ts";
 import { PhaseKeeper } from "../flow/phase-keeper.ts";
 import type { Place } from "../flow/place.ts";
@@ -20,6 +21,7 @@ import { Holding } from "../flow/starting-state.ts";
 import { FakeClock } from "../session/fake-clock.ts";
 import { type FakeContribution, FakeVectorEngine } from "./fake-vector-engine.ts";
 import { MergeActs, type MergeOrder } from "./merge-acts.ts";
+import { PastMerges } from "./past-merges.ts";
 
 export const fakePlace: Place = {
   type: "prepare",
@@ -199,6 +201,11 @@ export class FakeSwarm {
         self: id,
         peerBlobs,
         clock: this.clock,
+        pastMerges: new PastMerges(
+          { blobs: new FakeBlobs(), peerBlobs, log: () => undefined },
+          fakePlace.training,
+          engine.parameters,
+        ),
         tell: (to, message) => void link.send(to, "merge", encodeBody(message)).catch(() => undefined),
         isLive: (miner) => this.isOnRoster(miner),
         send: (message) => this.#report(id, message),

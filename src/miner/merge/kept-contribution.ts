@@ -4,10 +4,9 @@
  */
 import { failureOf } from "../../protocol/failure.ts";
 import type { BlobHash, MinerId } from "../../protocol/ids.ts";
-import { manifestOf, ownersPerPartition, type Partition } from "../../protocol/partitions.ts";
+import { manifestOf, ownersPerPartition, type Partition, sliceListBytes } from "../../protocol/partitions.ts";
 import type { Offered } from "../../transport/blob-serving.ts";
 import { inOrderOfHope, type MergeScope, namingLiars, payloadLimitsOf } from "./merge-surroundings.ts";
-import { offerManifest } from "./slice-manifest.ts";
 
 /** Of one contributor on their way at once: slices are small when they are compressed, and requests take a while to get there. */
 const slicesInFlight = 4;
@@ -28,7 +27,7 @@ export class KeptContribution {
     this.#contributor = contributor;
     this.slices = slices;
     this.manifest = manifestOf(slices);
-    this.#offers.push(offerManifest(scope.peerBlobs, slices));
+    this.#offers.push(scope.peerBlobs.offer(sliceListBytes(slices), this.manifest));
   }
 
   /** Null unless it is here. */

@@ -8,11 +8,14 @@ import type { PeerBlobs } from "../../transport/peer-blobs.ts";
 import type { ByteLimits } from "../../transport/wanted-blob.ts";
 import type { Place } from "../flow/place.ts";
 import type { Clock } from "../session/clock.ts";
+import type { PastMerges } from "./past-merges.ts";
 
 export interface MergeSurroundings {
   readonly self: MinerId;
   readonly peerBlobs: PeerBlobs;
   readonly clock: Clock;
+  /** What was merged, for who was away meanwhile. */
+  readonly pastMerges: Pick<PastMerges, "keep" | "merged">;
   /** To another replica of the stage, over the link that there is, if there is one: what is lost is said again. */
   readonly tell: (to: MinerId, message: MergeMessage) => void;
   /** Whether it is on the roster of the stage, as far as this replica knows. */

@@ -5,10 +5,9 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Contribution } from "../../compute/worker-protocol.ts";
 import type { BlobHash, MinerId } from "../../protocol/ids.ts";
-import { manifestOf, type Partition } from "../../protocol/partitions.ts";
+import { manifestOf, type Partition, sliceListBytes } from "../../protocol/partitions.ts";
 import type { Offered } from "../../transport/blob-serving.ts";
 import type { MergeScope } from "./merge-surroundings.ts";
-import { offerManifest } from "./slice-manifest.ts";
 
 /** An offer is small and may be lost: it is repeated at the pace of the owner's link, and more slowly each time … */
 const pauseGrowth = 2;
@@ -33,7 +32,7 @@ export class OwnContribution {
     this.tokens = tokens;
     this.slices = offers.map(({ ref }) => ref.hash);
     this.manifest = manifestOf(this.slices);
-    this.#offers = [...offers, offerManifest(scope.peerBlobs, this.slices)];
+    this.#offers = [...offers, scope.peerBlobs.offer(sliceListBytes(this.slices), this.manifest)];
   }
 
   /** Hashes the slices one by one, so that other work gets in between. */

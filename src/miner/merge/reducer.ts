@@ -4,20 +4,21 @@ import { failureOf } from "../../protocol/failure.ts";
 import { hashBytes } from "../../protocol/identity.ts";
 import type { BlobHash, MinerId } from "../../protocol/ids.ts";
 import type { GatewayMessage } from "../../protocol/messages.ts";
-import { ownersPerPartition, type Partition } from "../../protocol/partitions.ts";
+import { ownersPerPartition, type Partition, sliceListRef, slicesIn } from "../../protocol/partitions.ts";
 import type { Offered } from "../../transport/blob-serving.ts";
 import type { WantedBlob } from "../../transport/wanted-blob.ts";
 import type { ComputeEngine } from "../compute-host/compute-worker.ts";
 import { inOrderOfHope, type MergeScope, namingLiars, payloadLimitsOf } from "./merge-surroundings.ts";
-import { manifestRef, slicesIn } from "./slice-manifest.ts";
 
 export type ReduceOrder = Extract<GatewayMessage, { type: "reduce" }>;
 export type ListedContribution = ReduceOrder["contributions"][number];
 
+type SliceList = readonly (BlobHash | null)[];
+
 /** Contributions as far as they are on this machine. */
 export interface ContributionsHere {
   /** The hashes of a contribution's slices; null when they are not known. */
-  slicesOf(contribution: ListedContribution): readonly BlobHash[] | null;
+  slicesOf(contribution: ListedContribution): SliceList | null;
   sliceOf(contribution: ListedContribution, partition: Partition): Uint8Array | null;
 }
 
@@ -39,7 +40,7 @@ export class Reducer {
   readonly #here: ContributionsHere;
   readonly #averaged = new Map<number, Promise<Averaged>>();
   readonly #done = new Map<number, Averaged>();
-  readonly #lists = new Map<BlobHash, Promise<readonly BlobHash[] | null>>();
+  readonly #lists = new Map<BlobHash, Promise<SliceList | null>>();
   /** Contributors that were waited for in vain: once, or one of them would make this replica late with all that it averages. */
   readonly #silent = new Set<MinerId>();
   readonly #offers: Offered[] = [];
@@ -112,10 +113,10 @@ export class Reducer {
   }
 
   /** The slices of a contribution whose offer did not arrive here. */
-  #listOf({ manifest, minerId }: ListedContribution): Promise<readonly BlobHash[] | null> {
+  #listOf({ manifest, minerId }: ListedContribution): Promise<SliceList | null> {
     const { partitions, replicas } = this.#scope;
     const fetchList = async () => {
-      const bytes = await this.#fetch(manifestRef(manifest, partitions.length), minerId, replicas);
+      const bytes = await this.#fetch(sliceListRef(manifest, partitions.length), minerId, replicas);
       return bytes && slicesIn(bytes);
     };
     const list = this.#lists.get(manifest) ?? fetchList();

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { FailureError } from "../../protocol/failure.ts";
 import { bytesOf, hashBytes } from "../../protocol/identity.ts";
 import { type BlobHash, type BlobRef, type PlaceRef, runIdSchema } from "../../protocol/ids.ts";
-import type { ClientMessage } from "../../protocol/messages.ts";
+import { type ClientMessage, mostPastMerges } from "../../protocol/messages.ts";
 import type { BlobSource } from "../../transport/blob-serving.ts";
 import { PeerBlobs } from "../../transport/peer-blobs.ts";
 import type { ComputeEngine } from "../compute-host/compute-worker.ts";
@@ -51,11 +51,13 @@ class World {
   readonly peerBlobs = new PeerBlobs({ clock: this.clock, dropped: () => undefined });
   weights = Float32Array.of(1, 2, 3);
   readonly optimizer = Float32Array.of(4);
+  moments: Uint8Array | null = Uint8Array.of(5, 6);
   readonly snapshots: Snapshots;
 
   constructor() {
     const engine = {
-      call: async () => ({ weights: this.weights.slice(), optimizer: this.optimizer.slice() }),
+      call: async (method) =>
+        method === "moments" ? this.moments : { weights: this.weights.slice(), optimizer: this.optimizer.slice() },
     } as Pick<ComputeEngine, "call"> as ComputeEngine;
     this.snapshots = new Snapshots(
       {
@@ -74,8 +76,13 @@ class World {
   }
 
   get state() {
-    const refOf = (values: Float32Array) => ({ hash: hashBytes(bytesOf(values)), bytes: 4 * values.length });
-    return { weights: refOf(this.weights), optimizer: refOf(this.optimizer) };
+    const refOf = (bytes: Uint8Array) => ({ hash: hashBytes(bytes), bytes: bytes.length });
+    return { weights: refOf(bytesOf(this.weights)), optimizer: refOf(bytesOf(this.optimizer)) };
+  }
+
+  get snapshot() {
+    const { moments } = this;
+    return { ...this.state, moments: moments && { hash: hashBytes(moments), bytes: moments.length } };
   }
 
   async take(place = at): Promise<void> {
@@ -98,15 +105,23 @@ describe("a snapshot", () => {
   it("is copied to the disk, and served to joiners from there", async () => {
     const world = new World();
     await world.take();
-    expect(world.sent).toEqual([{ type: "snapshot", at, state: world.state }]);
+    expect(world.sent).toEqual([{ type: "snapshot", at, state: world.snapshot }]);
     expect(await world.peerBlobs.get(world.state.weights, [])).toEqual(bytesOf(world.weights));
     expect(world.blobs.stored).toEqual([]);
+  });
+
+  it("has the optimizer's memory in few bytes as well, unless that has to be exact", async () => {
+    const world = new World();
+    world.moments = null;
+    await world.take();
+    expect(world.sent).toEqual([{ type: "snapshot", at, state: { ...world.state, moments: null } }]);
+    expect(world.peerBlobs.offeredBlobs).toBe(2);
   });
 
   it("is answered for again, and not taken again, when it is asked for again", async () => {
     const world = new World();
     await world.take();
-    const before = world.state;
+    const before = world.snapshot;
     const { weightsHash } = world;
     world.weights = Float32Array.of(9, 9, 9);
     world.snapshots.handle({ type: "take-snapshot", at, weightsHash });
@@ -133,12 +148,12 @@ describe("a snapshot", () => {
     expect(world.blobs.stored).toHaveLength(2);
   });
 
-  it("outlives its place as long as joiners may want it: until the epoch after the one that begins with it", async () => {
+  it("outlives its place as long as joiners may want it: while merges lead on from it that are kept", async () => {
     const world = new World();
     await world.take();
-    world.snapshots.epochBegins(nextAt);
-    expect(world.peerBlobs.offeredBlobs).toBe(2);
-    world.snapshots.epochBegins({ ...nextAt, epoch: 5 });
+    world.snapshots.epochBegins({ ...nextAt, epoch: at.epoch + mostPastMerges });
+    expect(world.peerBlobs.offeredBlobs).toBe(3);
+    world.snapshots.epochBegins({ ...nextAt, epoch: at.epoch + mostPastMerges + 1 });
     expect(world.peerBlobs.offeredBlobs).toBe(0);
     await world.store();
     expect(world.sent.at(-1)).toEqual({ type: "snapshot", at, state: null });
@@ -153,7 +168,7 @@ describe("a snapshot", () => {
     await world.store();
     world.weights = Float32Array.of(9, 9, 9);
     await world.take(nextAt);
-    world.snapshots.epochBegins({ ...nextAt, epoch: 6 });
+    world.snapshots.epochBegins({ ...nextAt, epoch: at.epoch + mostPastMerges + 2 });
     expect(world.peerBlobs.offeredBlobs).toBeGreaterThan(0);
     opening.resolve();
     await settled();
@@ -220,7 +235,7 @@ describe("a snapshot", () => {
     const world = new World();
     await world.take();
     world.snapshots.dropOthersThan(at.runId);
-    expect(world.peerBlobs.offeredBlobs).toBe(2);
+    expect(world.peerBlobs.offeredBlobs).toBe(3);
     world.snapshots.dropOthersThan(null);
     expect(world.peerBlobs.offeredBlobs).toBe(0);
   });

@@ -8,7 +8,7 @@ import { failureOf } from "../../protocol/failure.ts";
 import { bytesOf } from "../../protocol/identity.ts";
 import { type BlobHash, type PlaceRef, type RunId, samePlace } from "../../protocol/ids.ts";
 import type { LogLine } from "../../protocol/local-api.ts";
-import type { ClientMessage, GatewayMessage } from "../../protocol/messages.ts";
+import { type ClientMessage, type GatewayMessage, mostPastMerges } from "../../protocol/messages.ts";
 import { stageNames } from "../../protocol/stage-names.ts";
 import type { Offered } from "../../transport/blob-serving.ts";
 import type { BlobClient } from "../../transport/blobs/blob-client.ts";
@@ -37,7 +37,12 @@ type Kept = Awaited<ReturnType<BlobClient["keep"]>>;
 interface Snapshot {
   readonly at: PlaceRef;
   /** Null while it is being taken. */
-  state: { readonly weights: Kept; readonly optimizer: Kept } | null;
+  state: {
+    readonly weights: Kept;
+    readonly optimizer: Kept;
+    /** For joiners; null where they need the optimizer's state as it is. */
+    readonly moments: Kept | null;
+  } | null;
   offers: readonly Offered[];
   upload: "not-asked" | "under-way" | "stored";
   /** Aborted when it is not wanted any more. */
@@ -78,10 +83,10 @@ export class Snapshots {
     }
   }
 
-  /** The run has left this epoch behind: what it began with is wanted no more, unless it is being stored. */
+  /** Who downloads what an earlier epoch began with may go on from there by the merges since, as long as these are kept. */
   epochBegins(at: PlaceRef): void {
     for (const snapshot of this.#of(at.runId, at.stage))
-      if (snapshot.at.epoch + 1 < at.epoch && snapshot.upload !== "under-way") this.#drop(snapshot);
+      if (snapshot.at.epoch + mostPastMerges < at.epoch && snapshot.upload !== "under-way") this.#drop(snapshot);
   }
 
   /** Forgets all of other runs, or all. */
@@ -95,7 +100,6 @@ export class Snapshots {
       if (known.state !== null) this.#say(known);
       return;
     }
-    for (const older of this.#of(at.runId, at.stage)) if (older.upload !== "under-way") this.#drop(older);
     const engine = this.#holderOf(at.stage, weightsHash);
     if (engine === null) {
       this.#deny(at);
@@ -114,13 +118,19 @@ export class Snapshots {
     void this.#work(snapshot, () => this.#copy(snapshot, engine));
   }
 
-  /** The worker answers calls in turn: what trains the weights on comes after this one. */
+  /** The worker answers calls in turn: what trains the weights on comes after these. */
   async #copy(snapshot: Snapshot, engine: ComputeEngine): Promise<void> {
     const { blobs, peerBlobs } = this.#options;
-    const { weights, optimizer } = await engine.call("state");
-    const kept = { weights: await blobs.keep(bytesOf(weights)), optimizer: await blobs.keep(bytesOf(optimizer)) };
+    const [{ weights, optimizer }, moments] = await Promise.all([engine.call("state"), engine.call("moments")]);
+    const kept = {
+      weights: await blobs.keep(bytesOf(weights)),
+      optimizer: await blobs.keep(bytesOf(optimizer)),
+      moments: moments && (await blobs.keep(moments)),
+    };
     if (snapshot.ending.signal.aborted) return;
-    snapshot.offers = [kept.weights, kept.optimizer].map(({ ref, source }) => peerBlobs.offerSource(ref.hash, source));
+    snapshot.offers = [kept.weights, kept.optimizer, kept.moments].flatMap((each) =>
+      each === null ? [] : [peerBlobs.offerSource(each.ref.hash, each.source)],
+    );
     snapshot.state = kept;
     this.#say(snapshot);
   }
@@ -157,7 +167,6 @@ export class Snapshots {
     if (signal.aborted) return;
     snapshot.upload = "stored";
     this.#say(snapshot);
-    this.#dropIfOld(snapshot);
   }
 
   #abandon(at: PlaceRef): void {
@@ -167,14 +176,13 @@ export class Snapshots {
     snapshot.uploading.abort();
     snapshot.uploading = new AbortController();
     snapshot.upload = "not-asked";
-    this.#dropIfOld(snapshot);
   }
 
   #say({ at, state, upload }: Snapshot): void {
     if (state === null) return;
     const refs = { weights: state.weights.ref, optimizer: state.optimizer.ref };
     if (upload === "stored") this.#options.send({ type: "stored", at, ...refs });
-    else this.#options.send({ type: "snapshot", at, state: refs });
+    else this.#options.send({ type: "snapshot", at, state: { ...refs, moments: state.moments?.ref ?? null } });
   }
 
   #deny(at: PlaceRef): void {
@@ -202,12 +210,6 @@ export class Snapshots {
 
   #of(runId: RunId, stage: number): readonly Snapshot[] {
     return this.#snapshots.filter(({ at }) => at.runId === runId && at.stage === stage);
-  }
-
-  /** Those that were taken after it are what joiners load. */
-  #dropIfOld(snapshot: Snapshot): void {
-    const { runId, stage } = snapshot.at;
-    if (this.#of(runId, stage).at(-1) !== snapshot) this.#drop(snapshot);
   }
 
   #drop(snapshot: Snapshot): void {

@@ -3,14 +3,13 @@
  * link takes for what they ask, it reports. It neither trains nor averages; hashes follow from what they should follow from, so that
  * honest replicas agree. Since no message of an open session is lost here, it never repeats itself.
  */
-import { optimizerStateLength } from "../../compute/model/optimizer-state.ts";
 import { blockParameterCount } from "../../compute/model/stages.ts";
 import { assertNever } from "../../protocol/assert-never.ts";
 import type { DeviceReport } from "../../protocol/device-report.ts";
 import { hashBytes } from "../../protocol/identity.ts";
 import { type BlobHash, type MinerId, minerIdSchema, type PlaceRef, samePlace } from "../../protocol/ids.ts";
 import type { MinerMessage, OrchestratorMessage } from "../orchestrator/core/event.ts";
-import type { StateBlobs } from "../orchestrator/core/starting-state.ts";
+import { type SnapshotBlobs, stateBlobBytes } from "../orchestrator/core/starting-state.ts";
 import type { RunState } from "../orchestrator/core/state.ts";
 import type { MachineKind } from "./scenario.ts";
 
@@ -64,7 +63,7 @@ export class VirtualMiner {
   slowness = 1;
   readonly #run: Run;
   readonly #places = new Map<number, VirtualPlace>();
-  readonly #snapshots = new Map<string, PlaceRef & { readonly state: StateBlobs }>();
+  readonly #snapshots = new Map<string, PlaceRef & { readonly state: SnapshotBlobs }>();
 
   constructor(index: number, machine: VirtualMiner["machine"], run: Run) {
     this.minerId = virtualMinerId(index);
@@ -134,7 +133,7 @@ export class VirtualMiner {
     const place = this.#places.get(at.stage);
     if (place === undefined || !samePlace(place.at, at) || place.asked === askedBy(command)) return null;
     place.asked = askedBy(command);
-    const stateBytes = this.#parameters(at.stage) * bytesPerParameter;
+    const stateBytes = (this.#run.stages[at.stage]?.parameters ?? 0) * bytesPerParameter;
     const { uplinkBytesPerSecond, downlinkBytesPerSecond } = this.machine;
     switch (command.type) {
       case "upload": {
@@ -179,7 +178,8 @@ export class VirtualMiner {
     this.#places.set(at.stage, { at, weightsHash, asked: "prepare" });
     const report: Report = { type: "ready", at, weightsHash };
     if (before?.weightsHash === weightsHash && before.asked !== "prepare") return this.#answer(0, report);
-    const bytes = checkpoint === null ? 0 : checkpoint.weights.bytes + (checkpoint.optimizer?.bytes ?? 0);
+    const optimizer = checkpoint?.moments ?? checkpoint?.optimizer;
+    const bytes = (checkpoint?.weights.bytes ?? 0) + (optimizer?.bytes ?? 0);
     return this.#answer(startMs + transferMs(bytes, this.machine.downlinkBytesPerSecond), report);
   }
 
@@ -211,10 +211,13 @@ export class VirtualMiner {
     }
   }
 
-  #stateBlobs(stage: number, weightsHash: BlobHash): StateBlobs {
+  #stateBlobs(stage: number, weightsHash: BlobHash): SnapshotBlobs {
+    const { training } = this.#run.definition;
+    const { weights, optimizer, moments } = stateBlobBytes(training, this.#run.stages[stage]?.parameters ?? 0);
     return {
-      weights: { hash: weightsHash, bytes: this.#parameters(stage) * bytesPerParameter },
-      optimizer: { hash: hashText(`optimizer of ${weightsHash}`), bytes: this.#optimizerBytes(stage) },
+      weights: { hash: weightsHash, bytes: weights },
+      optimizer: { hash: hashText(`optimizer of ${weightsHash}`), bytes: optimizer },
+      moments: moments === null ? null : { hash: hashText(`moments of ${weightsHash}`), bytes: moments },
     };
   }
 
@@ -233,14 +236,6 @@ export class VirtualMiner {
 
   #answer(afterMs: number, ...reports: readonly Report[]): Answer {
     return { afterMs, reports };
-  }
-
-  #parameters(stage: number): number {
-    return this.#run.stages[stage]?.parameters ?? 0;
-  }
-
-  #optimizerBytes(stage: number): number {
-    return optimizerStateLength(this.#run.definition.training.mode, this.#parameters(stage)) * bytesPerParameter;
   }
 }
 

@@ -35,6 +35,15 @@ export class BlobCache {
     return found.bytes;
   }
 
+  async forget(hash: BlobHash): Promise<void> {
+    await rm(this.#path(hash), { force: true });
+  }
+
+  /** Whether it is there, as far as its length tells. */
+  async has(ref: BlobRef): Promise<boolean> {
+    return (await stat(this.#path(ref.hash)).catch(nullWhenMissing))?.size === ref.bytes;
+  }
+
   /** `length` bytes from `offset` on, unchecked. Rejects with `FailureError` (blob-not-found) when the blob has been forgotten. */
   async readPart(ref: BlobRef, offset: number, length: number): Promise<Uint8Array> {
     const file = await open(this.#path(ref.hash)).catch(nullWhenMissing);
@@ -62,6 +71,14 @@ export class BlobCache {
     if (partial.size < ref.bytes) return partial.size;
     await this.dropPartial(ref);
     return 0;
+  }
+
+  /** What has been downloaded of the blob, from its beginning. */
+  async readPartial(ref: BlobRef): Promise<Uint8Array> {
+    const partial = await readAndHashFile(this.#partialPath(ref.hash)).catch(nullWhenMissing);
+    if (partial !== null && partial.bytes.length <= ref.bytes) return partial.bytes;
+    await this.dropPartial(ref);
+    return new Uint8Array(0);
   }
 
   async append(ref: BlobRef, chunk: Uint8Array): Promise<void> {

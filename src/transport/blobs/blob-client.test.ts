@@ -94,8 +94,17 @@ describe("a blob client", () => {
     same(await kept.source.read(3, 5), bytes.subarray(3, 8));
     same(await client().get(ref), bytes);
     expect(requests).toEqual([]);
-    await rm(join(folder, "cache", ref.hash));
+    await client().forget([ref.hash]);
     await expect(kept.source.read(0, 1)).rejects.toMatchObject({ failure: { code: "blob-not-found" } });
+  });
+
+  it("says how much of a blob it has", async () => {
+    expect(await client().bytesHere(ref)).toBe(0);
+    await client().get(ref);
+    expect(await client().bytesHere(ref)).toBe(bytes.length);
+    await rm(join(folder, "cache", ref.hash));
+    await writeFile(join(folder, "cache", `${ref.hash}.part`), bytes.subarray(0, 1000));
+    expect(await client().bytesHere(ref)).toBe(1000);
   });
 
   it("shares one download between several askers", async () => {

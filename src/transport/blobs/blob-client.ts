@@ -6,11 +6,13 @@ import { setTimeout as pause } from "node:timers/promises";
 import { type FailureCode, FailureError, failureOf } from "../../protocol/failure.ts";
 import { hashBytes } from "../../protocol/identity.ts";
 import type { BlobHash, BlobRef } from "../../protocol/ids.ts";
+import type { PartialBlob } from "../blob-parts.ts";
 import type { BlobSource } from "../blob-serving.ts";
 import type { Traffic } from "../traffic/traffic.ts";
 import { BlobCache } from "./blob-cache.ts";
 import { checkedBody } from "./checked-body.ts";
 import { HttpTransfers, type TransferRequest } from "./http-transfers.ts";
+import { PartialDownload } from "./partial-download.ts";
 
 export interface BlobClientOptions {
   /** http:// or https:// address of the gateway. */
@@ -32,12 +34,20 @@ interface CallOptions {
   readonly signal?: AbortSignal;
 }
 
+interface GetOptions extends CallOptions {
+  /**
+   * Brings the blob from elsewhere, with its hash checked; tried before the store. What comes is kept as it comes, and whoever brings
+   * the blob next, from elsewhere or the store, goes on behind it.
+   */
+  readonly elsewhere?: (partial: PartialBlob) => Promise<Uint8Array>;
+}
+
 export class BlobClient {
   readonly #options: BlobClientOptions;
   readonly #transfers: HttpTransfers;
   readonly #cache: BlobCache;
   /** Downloads under way: two askers share one, and never write one file twice at once. */
-  readonly #downloads = new Map<BlobHash, Promise<void>>();
+  readonly #downloads = new Map<BlobHash, Promise<Uint8Array | null>>();
   /** What is on its way to the store; the same blob may be so twice. */
   readonly #uploads = new Set<{ readonly hash: BlobHash }>();
 
@@ -48,7 +58,7 @@ export class BlobClient {
   }
 
   /** Rejects with `FailureError`: blob-not-found, blob-corrupt, not-authorised, unreachable, disk-full, cancelled. */
-  async get(ref: BlobRef, { signal }: CallOptions = {}): Promise<Uint8Array> {
+  async get(ref: BlobRef, { signal, elsewhere }: GetOptions = {}): Promise<Uint8Array> {
     for (;;) {
       const cached = await this.#cache.read(ref);
       if (cached !== null) return cached;
@@ -58,10 +68,38 @@ export class BlobClient {
         throwIfCancelled(signal);
         continue;
       }
-      const download = this.#retrying(signal, () => this.#download(ref, signal));
+      const download = this.#bring(ref, signal, elsewhere);
       this.#downloads.set(ref.hash, download);
-      await download.finally(() => this.#downloads.delete(ref.hash));
+      const brought = await download.finally(() => this.#downloads.delete(ref.hash));
+      if (brought !== null) return brought;
     }
+  }
+
+  /** Null: it is in the cache. */
+  async #bring(ref: BlobRef, signal: AbortSignal | undefined, elsewhere: GetOptions["elsewhere"]) {
+    const brought = elsewhere === undefined ? null : await this.#bringFrom(ref, signal, elsewhere);
+    if (brought === null) await this.#retrying(signal, () => this.#download(ref, signal));
+    return brought;
+  }
+
+  /** Null: it is not to be had there. */
+  async #bringFrom(ref: BlobRef, signal: AbortSignal | undefined, elsewhere: NonNullable<GetOptions["elsewhere"]>) {
+    const partial = new PartialDownload(this.#cache, ref);
+    try {
+      const bytes = await elsewhere(partial);
+      await partial.finish(this.#isInUse);
+      return bytes;
+    } catch (error) {
+      await partial.written();
+      throwIfCancelled(signal);
+      if (failureOf(error) === undefined) throw error;
+      return null;
+    }
+  }
+
+  /** How much of it lies in the cache: all of it, or what has been downloaded so far. */
+  async bytesHere(ref: BlobRef): Promise<number> {
+    return (await this.#cache.has(ref)) ? ref.bytes : this.#cache.partialBytes(ref);
   }
 
   /** Puts what is at hand into the cache, from where it can be read in parts until it is forgotten. Rejects with disk-full. */
@@ -70,6 +108,11 @@ export class BlobClient {
     await this.#cache.write(ref, bytes, this.#isInUse);
     const read = (offset: number, length: number) => this.#cache.readPart(ref, offset, length);
     return { ref, source: { bytes: ref.bytes, read } };
+  }
+
+  /** What was kept under these names is not needed any more. */
+  async forget(hashes: readonly BlobHash[]): Promise<void> {
+    for (const hash of hashes) await this.#cache.forget(hash);
   }
 
   /**

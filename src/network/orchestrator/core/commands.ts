@@ -4,12 +4,13 @@
  */
 import { assertNever } from "../../../protocol/assert-never.ts";
 import type { MinerId } from "../../../protocol/ids.ts";
+import { mostMergers } from "../../../protocol/messages.ts";
 import type { OrchestratorMessage } from "./event.ts";
 import { applyMessage, reduceMessage } from "./merge-commands.ts";
 import { epochTraining } from "./planning.ts";
 import { idleReason, reasonOf } from "./reason.ts";
-import { replicaOf } from "./replicas.ts";
-import { blobsOf, bytesPerParameter } from "./starting-state.ts";
+import { isLive, replicaOf } from "./replicas.ts";
+import { blobsOf, stateBlobBytes } from "./starting-state.ts";
 import { epochRuns, memberOf, placeRef, type Replica, type RunState } from "./state.ts";
 import type { Turn } from "./turn.ts";
 
@@ -78,16 +79,29 @@ function prepareMessage(state: RunState, stage: number, replica: Replica): Orche
 }
 
 /** Null: the initial weights. Undefined: the replica does not hold the state, and nobody can hand it out yet. */
-function checkpointFor({ start, stages }: RunState, stage: number, minerId: MinerId): Place["checkpoint"] | undefined {
-  if (start === null) return null;
-  const state = start.stages[stage];
+function checkpointFor(run: RunState, stage: number, minerId: MinerId): Place["checkpoint"] | undefined {
+  if (run.start === null) return null;
+  const state = run.start.stages[stage];
   if (state === undefined) return undefined;
   const blobs = blobsOf(state);
   const keeper = state.keeper?.minerId;
-  if (blobs !== null) return { ...blobs, holders: keeper === undefined || keeper === minerId ? [] : [keeper] };
+  if (blobs !== null) {
+    const holders = keeper === undefined || keeper === minerId ? [] : [keeper];
+    return { ...blobs, holders, merges: state.merges, mergers: mergersFor(run, stage, minerId) };
+  }
   if (!state.inStep.includes(minerId)) return undefined;
-  const weights = { hash: state.weightsHash, bytes: bytesPerParameter * (stages[stage]?.parameters ?? 0) };
-  return { weights, optimizer: null, holders: [] };
+  const { weights: bytes } = stateBlobBytes(run.definition.training, run.stages[stage]?.parameters ?? 0);
+  const weights = { hash: state.weightsHash, bytes };
+  return { weights, optimizer: null, moments: null, holders: [], merges: [], mergers: [] };
+}
+
+/** Replicas that have brought the stage to where it is, and may have the last merges still. */
+function mergersFor({ start, replicas }: RunState, stage: number, minerId: MinerId): readonly MinerId[] {
+  const inStep = start?.stages[stage]?.inStep ?? [];
+  const isMerger = (one: Replica) =>
+    isLive(one) && !one.away && one.minerId !== minerId && (one.ready !== null || inStep.includes(one.minerId));
+  const mergers = replicas[stage]?.filter(isMerger) ?? [];
+  return mergers.slice(0, mostMergers).map((one) => one.minerId);
 }
 
 /** For who is on the roster that was announced; who is not yet is told with the next one. */

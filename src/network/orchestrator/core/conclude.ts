@@ -5,6 +5,7 @@ import { modelParameters } from "./definition.ts";
 import { historyLimits, remember } from "./history.ts";
 import { type MergedWork, mergedWork } from "./merged-work.ts";
 import { confirmedOutliers } from "./merging.ts";
+import { pastMerges } from "./past-merges.ts";
 import { adaptToLinks, reviewPlan } from "./planning.ts";
 import { isLive, replicaOf } from "./replicas.ts";
 import { measuredMembers } from "./speed.ts";
@@ -68,7 +69,7 @@ export function concludeEpoch(turn: Turn): void {
       epoch: state.epoch + 1,
       tokens,
       mergedAttempt: state.attempt,
-      stages: merges.flatMap((merge, stage) => startOf(merge, state.replicas[stage] ?? [])),
+      stages: merges.flatMap((merge, stage) => startOf(state, stage, merge)),
     },
     members: membersAfter(turn.state, work),
     epochs: remember(state.epochs, finished, historyLimits.epochs),
@@ -110,11 +111,14 @@ function earnedMicroCredits({ stages, definition }: RunState, stage: number, tok
   return Number(earned / BigInt(modelParameters(definition)));
 }
 
-function startOf({ step }: StageMerge, replicas: readonly Replica[]): StageStart[] {
-  if (step.name !== "agreed") return [];
-  const { weightsHash } = step;
-  const inStep = replicas.filter(({ part, merged }) => part !== "out" && merged === weightsHash);
-  return [{ weightsHash, inStep: inStep.map(({ minerId }) => minerId), keeper: null, asked: [], stored: null }];
+function startOf(state: RunState, stage: number, merge: StageMerge): StageStart[] {
+  if (merge.step.name !== "agreed") return [];
+  const { weightsHash } = merge.step;
+  const replicas = state.replicas[stage] ?? [];
+  const holders = replicas.filter(({ part, merged }) => part !== "out" && merged === weightsHash);
+  const inStep = holders.map(({ minerId }) => minerId);
+  const merges = pastMerges(state, stage, merge);
+  return [{ weightsHash, merges, inStep, keeper: null, asked: [], stored: null }];
 }
 
 /** Left out by both owners of a partition: seldom by chance. */

@@ -1,13 +1,13 @@
 /** A miner as the core sees it, for tests: it takes what it is told, and has an honest report for each of its places. */
-import { optimizerStateLength } from "../../../compute/model/optimizer-state.ts";
 import { hashBytes } from "../../../protocol/identity.ts";
-import { type BlobHash, type BlobRef, type MinerId, type PlaceRef, samePlace } from "../../../protocol/ids.ts";
+import { type BlobHash, type MinerId, type PlaceRef, samePlace } from "../../../protocol/ids.ts";
 import type { Roster } from "../../../protocol/messages.ts";
 import type { TrainingConfig } from "../../../protocol/run-config.ts";
 import { sourceShares } from "../../../protocol/source-shares.ts";
 import type { StageNeed } from "../placement/placement.ts";
 import { planStages, type RunDefinition, tokensPerSource } from "./definition.ts";
 import type { MinerMessage, OrchestratorMessage } from "./event.ts";
+import { type SnapshotBlobs, stateBlobBytes } from "./starting-state.ts";
 
 /** What it says from a place. */
 export type Report = Extract<MinerMessage, { readonly at: PlaceRef }>;
@@ -184,15 +184,14 @@ function tokensTrained(training: TrainingConfig, minerId: MinerId, stage: number
 }
 
 /** Blobs of the sizes that a stage's state has. */
-export function stateBlobs(
-  definition: RunDefinition,
-  stage: number,
-  weightsHash: BlobHash,
-): { readonly weights: BlobRef; readonly optimizer: BlobRef } {
-  const parameters = planStages(definition)[stage]?.parameters ?? 0;
-  const optimizerLength = optimizerStateLength(definition.training.mode, parameters);
+export function stateBlobs(definition: RunDefinition, stage: number, weightsHash: BlobHash): SnapshotBlobs {
+  const { weights, optimizer, moments } = stateBlobBytes(
+    definition.training,
+    planStages(definition)[stage]?.parameters ?? 0,
+  );
   return {
-    weights: { hash: weightsHash, bytes: 4 * parameters },
-    optimizer: { hash: fakeHash("optimizer"), bytes: 4 * optimizerLength },
+    weights: { hash: weightsHash, bytes: weights },
+    optimizer: { hash: fakeHash("optimizer"), bytes: optimizer },
+    moments: moments === null ? null : { hash: fakeHash("moments"), bytes: moments },
   };
 }

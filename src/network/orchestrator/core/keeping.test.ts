@@ -90,7 +90,12 @@ describe("an epoch that is merged", () => {
     const snapshot = snapshotReport(swarm, Number.parseInt(keeper ?? "", 16));
     swarm.say(fakeMiner(Number.parseInt(keeper ?? "", 16)), snapshot);
     expect(prepared().map(({ message }) => message.checkpoint)).toEqual([
-      { ...(snapshot.type === "snapshot" ? snapshot.state : null), holders: [keeper] },
+      {
+        ...(snapshot.type === "snapshot" ? snapshot.state : null),
+        holders: [keeper],
+        merges: [],
+        mergers: swarm.state.start?.stages[stage]?.inStep,
+      },
     ]);
   });
 
@@ -101,7 +106,10 @@ describe("an epoch that is merged", () => {
     expect(prepared?.message.checkpoint).toEqual({
       weights: stateBlobs(fakeDefinition(), 0, swarm.state.start?.stages[0]?.weightsHash ?? fakeHash("")).weights,
       optimizer: null,
+      moments: null,
       holders: [],
+      merges: [],
+      mergers: [],
     });
   });
 });

@@ -5,18 +5,18 @@
  * checkpoint is recorded, and the newest start is next. Who is lost is replaced by another replica that still holds that very state;
  * where there is none, the next epoch's start takes over.
  */
-import { optimizerStateLength } from "../../../compute/model/optimizer-state.ts";
 import type { BlobRef, MinerId, PlaceRef } from "../../../protocol/ids.ts";
 import { tellReplica } from "./commands.ts";
 import type { Next } from "./next.ts";
 import { isRecorded, mergedPlace } from "./start.ts";
 import {
-  bytesPerParameter,
   type CheckpointUpload,
+  type SnapshotBlobs,
   type StageStart,
   type StageUpload,
   type StartingState,
   type StateBlobs,
+  stateBlobBytes,
 } from "./starting-state.ts";
 import { isAway, memberOf, type RunState, stageName } from "./state.ts";
 import type { Turn } from "./turn.ts";
@@ -82,7 +82,7 @@ export function tellKeeper(turn: Turn, minerId: MinerId): void {
 }
 
 /** `blobs` null: the miner does not hold that state, or not any longer. False when it changes nothing. */
-export function recordSnapshot(turn: Turn, from: MinerId, at: PlaceRef, blobs: StateBlobs | null): boolean {
+export function recordSnapshot(turn: Turn, from: MinerId, at: PlaceRef, blobs: SnapshotBlobs | null): boolean {
   const { start, upload } = turn.state;
   if (blobs === null && upload !== null && isUploadedBy(upload, from, at)) abandonUpload(turn, "a snapshot was lost");
   const keeper = start?.stages[at.stage]?.keeper;
@@ -117,12 +117,16 @@ export function beginUpload(turn: Turn): void {
       mergedAttempt,
       deadlineMs: turn.atMs + patience * definition.timeouts.mergeMs,
       stages: start.stages.flatMap(({ keeper }): StageUpload[] =>
-        keeper?.blobs == null ? [] : [{ ...keeper.blobs, storer: keeper.minerId, isStored: false }],
+        keeper?.blobs == null ? [] : [uploadBy(keeper.minerId, keeper.blobs)],
       ),
     },
   });
   for (const [stage, { storer }] of turn.state.upload?.stages.entries() ?? [])
     turn.send(storer, { type: "store-checkpoint", at: mergedPlace(turn.state, start, stage) });
+}
+
+function uploadBy(storer: MinerId, { weights, optimizer }: StateBlobs): StageUpload {
+  return { weights, optimizer, storer, isStored: false };
 }
 
 /** False when it changes nothing. */
@@ -205,13 +209,14 @@ function isAt({ epoch, mergedAttempt }: Pick<StartingState, "epoch" | "mergedAtt
   return at.epoch === epoch - 1 && at.attempt === mergedAttempt;
 }
 
-function fits({ definition, stages, start }: RunState, stage: number, { weights, optimizer }: StateBlobs): boolean {
-  const parameters = stages[stage]?.parameters ?? 0;
-  const optimizerLength = optimizerStateLength(definition.training.mode, parameters);
+function fits({ definition, stages, start }: RunState, stage: number, blobs: SnapshotBlobs): boolean {
+  const { weights, optimizer, moments } = blobs;
+  const expected = stateBlobBytes(definition.training, stages[stage]?.parameters ?? 0);
   return (
     weights.hash === start?.stages[stage]?.weightsHash &&
-    weights.bytes === parameters * bytesPerParameter &&
-    optimizer.bytes === optimizerLength * bytesPerParameter
+    weights.bytes === expected.weights &&
+    optimizer.bytes === expected.optimizer &&
+    (moments?.bytes ?? null) === expected.moments
   );
 }
 

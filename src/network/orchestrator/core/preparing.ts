@@ -65,7 +65,8 @@ export function recordReady(turn: Turn, stage: number, replica: Replica, weights
   return true;
 }
 
-function expectedHash({ start, replicas }: RunState, stage: number): BlobHash | undefined {
+/** Of the weights that the epoch starts from; undefined while nobody has any. */
+export function expectedHash({ start, replicas }: RunState, stage: number): BlobHash | undefined {
   if (start !== null) return start.stages[stage]?.weightsHash;
   return replicas[stage]?.find(({ part, ready }) => part !== "out" && ready !== null)?.ready ?? undefined;
 }
