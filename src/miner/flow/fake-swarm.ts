@@ -27,7 +27,6 @@ import {
 import { ownersPerPartition, partitionsOf } from "../../protocol/partitions.ts";
 import type { BoundaryFormats, ModelConfig, TrainingConfig } from "../../protocol/run-config.ts";
 import { noCompression } from "../../protocol/run-config.ts";
-import { type BlobSource, memorySource } from "../../transport/blob-serving.ts";
 import { MemoryNetwork } from "../../transport/memory-link.ts";
 import { PeerBlobs } from "../../transport/peer-blobs.ts";
 import type { PeerLink } from "../../transport/peer-link.ts";

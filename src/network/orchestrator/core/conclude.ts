@@ -15,7 +15,6 @@ import {
   type Contribution,
   type Member,
   memberOf,
-  type Replica,
   type RunState,
   stageName,
   targetReached,
