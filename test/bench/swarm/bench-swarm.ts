@@ -116,18 +116,20 @@ export class BenchSwarm {
     const observer = new Observer(this);
     const course = Promise.withResolvers<SeenCourse>();
     let impatience: NodeJS.Timeout | undefined;
-    this.#network.on("message", (message: NetworkProcessMessage) => {
+    const watch = (message: NetworkProcessMessage) => {
       if (message.type !== "update") return;
       observer.take(message.update, message.frameBytes);
       if (!observer.isWorthWaiting(message.update)) return;
       clearTimeout(impatience);
       impatience = setTimeout(() => course.reject(new Error(`the swarm stands still; see ${this.folder}`)), patienceMs);
       if (observer.isFinished) observer.course(startedAtMs).then(course.resolve, course.reject);
-    });
+    };
+    this.#network.on("message", watch);
     try {
       const seen = await course.promise;
       return { ...seen, shown: await this.#shownTraffic() };
     } finally {
+      this.#network.off("message", watch);
       clearTimeout(impatience);
       await Promise.all(this.#miners.map((miner) => miner.stop(minerGraceMs)));
     }
