@@ -126,7 +126,7 @@ describe.skipIf(skipReason !== undefined)(named("the dashboard's states"), () =>
     await panel.getByText("int8 forward, int4 back").waitFor();
     await panel.getByText("34 B forward, 18 B back".replaceAll(" B", "\u00a0B")).waitFor();
     await panel.getByText("19.7 times").waitFor();
-    await panel.getByRole("table", { name: "What each part is expected to send" }).waitFor();
+    await panel.getByRole("region", { name: "What each part is expected to send" }).getByRole("table").waitFor();
     const boundaries = panel.getByRole("listitem");
     expect(await boundaries.count()).toBe(run.stages.length - 1);
     await boundaries.filter({ hasText: "Stage 1 to 2" }).filter({ hasText: "norm 1.31" }).waitFor();

@@ -3,6 +3,7 @@ import type { BoundaryAlarm, RunView } from "../../../protocol/run-view.ts";
 import { Explained } from "../../components/explained.tsx";
 import { type Fact, Facts } from "../../components/facts.tsx";
 import { Panel } from "../../components/panel.tsx";
+import { ScrollRegion } from "../../components/scroll-region.tsx";
 import { useAppState } from "../../state/store.ts";
 import { format, strings } from "../../strings/strings.ts";
 
@@ -53,47 +54,49 @@ function transmissionFacts({ transmission, boundaryFormats, stages, plan }: RunV
 function Costs({ plan }: { readonly plan: Plan }) {
   const { columns } = texts;
   return (
-    <table className="table" aria-label={texts.costs}>
-      <thead>
-        <tr>
-          <th scope="col">{columns.part}</th>
-          <th scope="col" className="number">
-            {columns.perToken}
-          </th>
-          <th scope="col" className="number">
-            {columns.perEpoch}
-          </th>
-          <th scope="col" className="number">
-            {columns.uplink}
-          </th>
-          <th scope="col" className="number">
-            {columns.waits}
-          </th>
-          <th scope="col" className="number">
-            {columns.loss}
-          </th>
-        </tr>
-      </thead>
-      <tbody>
-        {plan.costs.map(({ part, bytesPerToken, bytesPerEpoch, uplinkShare, waitShare, lossGapPercent, measured }) => (
-          <tr key={part}>
-            <th scope="row">{texts.parts[part]}</th>
-            <td className="number">{format.bytes(bytesPerToken)}</td>
-            <td className="number">{format.bytes(bytesPerEpoch)}</td>
-            <td className="number">{format.percent(uplinkShare)}</td>
-            <td className="number">{format.percent(waitShare)}</td>
-            <td className="number">
-              <Explained
-                text={[
-                  texts.gapOf(format.tick(lossGapPercent)),
-                  measured === null ? texts.estimated : texts.measuredAt(measured),
-                ]}
-              />
-            </td>
+    <ScrollRegion label={texts.costs}>
+      <table className="table">
+        <thead>
+          <tr>
+            <th scope="col">{columns.part}</th>
+            <th scope="col" className="number">
+              {columns.perToken}
+            </th>
+            <th scope="col" className="number">
+              {columns.perEpoch}
+            </th>
+            <th scope="col" className="number">
+              {columns.uplink}
+            </th>
+            <th scope="col" className="number">
+              {columns.waits}
+            </th>
+            <th scope="col" className="number">
+              {columns.loss}
+            </th>
           </tr>
-        ))}
-      </tbody>
-    </table>
+        </thead>
+        <tbody>
+          {plan.costs.map(({ part, bytesPerToken, bytesPerEpoch, uplinkShare, waitShare, lossGapPercent, measured }) => (
+            <tr key={part}>
+              <th scope="row">{texts.parts[part]}</th>
+              <td className="number">{format.bytes(bytesPerToken)}</td>
+              <td className="number">{format.bytes(bytesPerEpoch)}</td>
+              <td className="number">{format.percent(uplinkShare)}</td>
+              <td className="number">{format.percent(waitShare)}</td>
+              <td className="number">
+                <Explained
+                  text={[
+                    texts.gapOf(format.tick(lossGapPercent)),
+                    measured === null ? texts.estimated : texts.measuredAt(measured),
+                  ]}
+                />
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </ScrollRegion>
   );
 }
 
