@@ -42,7 +42,8 @@ const flags = readFlags(
     baseline: z.coerce.number().positive().optional(),
     /** Trains nothing but the last stage, and nothing crosses back: what all the other stages are worth. */
     control: z.enum(["none", "last-stage"]).default("none"),
-    precision: z.enum(["f32", "bf16"]).default("f32"),
+    backEnd: z.enum(["native", "webgpu"]).default("native"),
+    precision: z.enum(["f32", "bf16", "f16"]).default("f32"),
     threads: count.default(os.availableParallelism()),
     json: given,
   }),
@@ -61,7 +62,7 @@ const dataset = await bundledDataset("bytes");
 const shared = {
   dataset,
   steps,
-  device: { backend: "native", threads: flags.threads, precision: flags.precision },
+  device: { backend: flags.backEnd, threads: flags.threads, precision: flags.precision },
 } as const;
 
 const baselineNats = flags.baseline ?? (await trainBaseline());

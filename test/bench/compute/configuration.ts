@@ -14,7 +14,7 @@ export const configurationFlags = {
   /** 0: bare blocks, as in a stage in the middle of the pipeline. */
   vocab: z.coerce.number().int().nonnegative().default(0),
   steps: count.default(10),
-  dtype: z.enum(["f32", "bf16"]).default("f32"),
+  dtype: z.enum(["f32", "bf16", "f16"]).default("f32"),
   adamw: given,
   backend: z.enum(["native", "webgpu", "reference"]).default("native"),
   /** As many as `heads` when left out. */
