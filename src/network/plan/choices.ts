@@ -41,9 +41,9 @@ export interface JointMeasurement extends Evidence {
 const nothing: Evidence = { lossGapPercent: 0, measured: "nothing is rounded" };
 const estimate = (lossGapPercent: number): Evidence => ({ lossGapPercent, measured: null });
 
+const boundaryBench = "npm run bench -- boundary, 6 layers, 3 stages, 0.5 M tokens, two seeds";
 const boundaryPrototype = "PyTorch prototype, 6 layers, 3 stages, 0.25–0.5 M tokens";
-const exchangePrototype = "PyTorch prototype, width 128, 6 layers, 0.5 M tokens";
-const mergePrototype = "PyTorch prototype, 0.87 M parameters, 4 replicas";
+const mergesBench = "npm run bench -- merges, width 128, 6 layers, 0.5 M tokens";
 
 /** Mildest first, of each width. */
 export const boundaryChoices: readonly BoundaryChoice[] = [
@@ -52,36 +52,35 @@ export const boundaryChoices: readonly BoundaryChoice[] = [
   { formats: { forward: "int8", backward: "int8" }, rank: null, width: null, ...estimate(0.3) },
   { formats: { forward: "int8", backward: "int4" }, rank: null, width: null, ...estimate(0.8) },
   ...measuredAt(256, [
-    ["int8", "int8", 32, 1.2, null],
-    ["int8", "int4", 32, 1.5, boundaryPrototype],
-    ["int8", "int4", 16, 1.9, `${boundaryPrototype}, two seeds`],
+    ["int8", "int8", 32, 0.6, null],
+    ["int8", "int4", 32, 0.7, boundaryBench],
+    ["int8", "int4", 16, 1.6, boundaryBench],
     ["int4", "int4", null, 2.5, boundaryPrototype],
     ["int8", "int2", 32, 2.8, null], // the prototype had another quantiser of two bits
     ["int4", "int4", 32, 3.9, boundaryPrototype],
   ]),
   ...measuredAt(512, [
-    ["int8", "int4", 32, 0.5, boundaryPrototype],
-    ["int8", "int4", 16, 1, boundaryPrototype],
+    ["int8", "int4", 32, 2.7, boundaryBench],
+    ["int8", "int4", 16, 3.4, boundaryBench],
+    ["int8", "int4", 8, 4.2, boundaryBench],
   ]),
 ];
 
 export const exchangeChoices: readonly ExchangeChoice[] = [
-  { exchange: { codec: { kind: "dense", bits: 8 }, lag: 0 }, replicas: null, ...estimate(0.4) },
-  { exchange: { codec: { kind: "dense", bits: 4 }, lag: 0 }, replicas: null, ...estimate(0.45) },
-  {
-    exchange: { codec: { kind: "dense", bits: 2 }, lag: 0 },
-    replicas: null,
-    lossGapPercent: 0.5,
-    measured: `${exchangePrototype}, 2 and 4 replicas`,
-  },
-  {
-    exchange: { codec: { kind: "dense", bits: 2 }, lag: 1 },
-    replicas: null,
-    lossGapPercent: 0.6,
-    measured: `${exchangePrototype}, 2 and 4 replicas`,
-  },
-  { exchange: null, replicas: 2, lossGapPercent: 1.6, measured: `${exchangePrototype}, 2 replicas` },
-  { exchange: null, replicas: 4, lossGapPercent: 11, measured: mergePrototype },
+  { exchange: { codec: { kind: "dense", bits: 8 }, lag: 0 }, replicas: 2, ...estimate(0.3) },
+  { exchange: { codec: { kind: "dense", bits: 8 }, lag: 0 }, replicas: 4, ...estimate(1.5) },
+  { exchange: { codec: { kind: "dense", bits: 4 }, lag: 0 }, replicas: 2, ...estimate(0.35) },
+  { exchange: { codec: { kind: "dense", bits: 4 }, lag: 0 }, replicas: 4, ...estimate(1.55) },
+  ...exchangesInTwoBits(0, [
+    [2, 0.4],
+    [4, 1.6],
+  ]),
+  ...exchangesInTwoBits(1, [
+    [2, 0.8],
+    [4, 1.8],
+  ]),
+  { exchange: null, replicas: 2, lossGapPercent: 3.8, measured: mergesBench },
+  { exchange: null, replicas: 4, lossGapPercent: 8.7, measured: mergesBench },
 ];
 
 /** Between two merges, where it was measured what it costs to meet at merges only. */
@@ -91,10 +90,10 @@ export const mergeChoices: readonly MergeChoice[] = [
   { codec: { kind: "f32" }, ...nothing },
   { codec: { kind: "dense", bits: 8 }, ...estimate(0.05) },
   { codec: { kind: "dense", bits: 4 }, ...estimate(0.1) },
-  { codec: { kind: "dense", bits: 2 }, lossGapPercent: 0.3, measured: mergePrototype },
-  { codec: { kind: "dense", bits: 1 }, lossGapPercent: 2.5, measured: mergePrototype },
-  { codec: { kind: "top-k", share: 0.1 }, lossGapPercent: 4, measured: mergePrototype },
-  { codec: { kind: "top-k", share: 0.01 }, lossGapPercent: 19, measured: mergePrototype },
+  { codec: { kind: "dense", bits: 2 }, lossGapPercent: 0.2, measured: mergesBench },
+  { codec: { kind: "dense", bits: 1 }, lossGapPercent: 2.8, measured: mergesBench },
+  { codec: { kind: "top-k", share: 0.1 }, lossGapPercent: 7.8, measured: mergesBench },
+  { codec: { kind: "top-k", share: 0.01 }, lossGapPercent: 35, measured: mergesBench },
 ];
 
 /**
@@ -122,9 +121,18 @@ export const jointMeasurements: readonly JointMeasurement[] = [
 
 /** To compute ahead of the optimizer, instead of emptying the pipeline before every step; `nadam` is made for that. */
 export const stalenessCosts: Readonly<Record<"adamw" | "nadam", Evidence>> = {
-  adamw: { lossGapPercent: 23.8, measured: "PyTorch prototype, 3 stages, delays of 2, 1 and 0 steps" },
+  adamw: { lossGapPercent: 8, measured: `${mergesBench}, 3 stages, delays of 2, 1 and 0 steps` },
   nadam: { lossGapPercent: 8.5, measured: "PyTorch prototype, 3 stages, delays of 2, 1 and 0 steps" },
 };
+
+function exchangesInTwoBits(lag: 0 | 1, gaps: readonly (readonly [replicas: number, lossGapPercent: number])[]) {
+  return gaps.map(([replicas, lossGapPercent]) => ({
+    exchange: { codec: { kind: "dense", bits: 2 }, lag } as const,
+    replicas,
+    lossGapPercent,
+    measured: mergesBench,
+  }));
+}
 
 type BoundaryRow = readonly [
   forward: BoundaryFormats["forward"],
