@@ -1,9 +1,9 @@
 /** Puts the miner together: a session with the network, compute workers, blobs, and the replicas that train. */
 import { join } from "node:path";
 import { assertNever } from "../protocol/assert-never.ts";
-import { FailureError } from "../protocol/failure.ts";
 import type { MachineView } from "../protocol/local-api.ts";
 import type { GatewayMessage } from "../protocol/messages.ts";
+import { parseNetworkAddress } from "../protocol/network-address.ts";
 import { BlobClient } from "../transport/blobs/blob-client.ts";
 import { PeerBlobs } from "../transport/peer-blobs.ts";
 import type { RelayLink } from "../transport/relay-link.ts";
@@ -14,6 +14,7 @@ import { Activity } from "./flow/activity.ts";
 import { DropLog } from "./flow/drop-log.ts";
 import { Places } from "./flow/places.ts";
 import type { Miner, MinerEvent, MinerOptions } from "./miner.ts";
+import { AdmissionProofs } from "./session/admission-proofs.ts";
 import { type Clock, systemClock } from "./session/clock.ts";
 import { LinkReports } from "./session/link-reports.ts";
 import { isSignedByNetwork } from "./session/network-signature.ts";
@@ -30,7 +31,9 @@ const handOverMs = 5000;
 
 /** Throws `FailureError` (invalid-option) when the network's address is none. */
 export function createMiner(options: MinerOptions, clock: Clock = systemClock): Miner {
-  const { identity, name, networkUrl, stateFolder, device, threads, limits, log } = options;
+  const { identity, name, stateFolder, device, threads, limits, log } = options;
+  const { url: networkUrl, invitation } = parseNetworkAddress(options.networkUrl);
+  const proofs = new AdmissionProofs(identity.minerId, invitation);
   const activity = new Activity();
   let emit: (event: MinerEvent) => void = () => {};
   let network: MachineView["network"] = { url: networkUrl, connected: false, reason: "Not connected yet." };
@@ -38,7 +41,8 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
   const traffic = new Traffic(clock);
   traffic.limit(limits);
   const blobs = new BlobClient({
-    url: blobAddress(networkUrl),
+    // The gateway serves blobs on the port of its sessions.
+    url: networkUrl.replace(/^ws/, "http"),
     token: () => session.blobToken,
     cacheFolder: join(stateFolder, "blobs"),
     maxCacheBytes,
@@ -47,12 +51,12 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
   const session = new Session(
     {
       url: networkUrl,
-      credentials: { identity, name, role: "miner" },
+      credentials: { identity, name, role: "miner", prove: (need, networkId) => proofs.prove(need, networkId) },
       clock,
       traffic,
       log: (level, text) => log(level, "session", text),
     },
-    { opened, message: handle, lost: (failure) => lost(failure.message) },
+    { opened, message: handle, lost: ({ message, action }) => lost(`${message} ${action}`.trim()) },
   );
   const linkReports = new LinkReports({
     clock,
@@ -132,6 +136,7 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
         log("warning", "session", `Refused: ${message.failure.message} ${message.failure.action}`.trim());
         break;
       case "challenge":
+      case "admission":
       case "welcome":
       case "undeliverable":
         break; // the connection's own business
@@ -197,13 +202,4 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
       await places.close();
     },
   };
-}
-
-/** The gateway serves blobs on the port of its sessions. */
-function blobAddress(networkUrl: string): string {
-  if (!URL.canParse(networkUrl) || !/^wss?:/.test(networkUrl))
-    throw new FailureError("invalid-option", `"${networkUrl}" is not the address of a network.`, {
-      action: "Give an address such as ws://192.168.1.10:7700.",
-    });
-  return networkUrl.replace(/^ws/, "http");
 }

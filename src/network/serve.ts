@@ -10,9 +10,11 @@ import { FailureError } from "../protocol/failure.ts";
 import type { MinerId, RunId } from "../protocol/ids.ts";
 import type { Checkpoint, Evaluation, RunUpdate } from "../protocol/run-view.ts";
 import { FileBlobStore } from "../transport/blobs/file-blob-store.ts";
+import { Admission, type AdmissionPolicy } from "./admission/admission.ts";
 import { blobsFolder, CheckpointArchive } from "./checkpoints/archive.ts";
 import type { RetentionPolicy } from "./checkpoints/retention.ts";
 import { Gateway } from "./gateway/gateway.ts";
+import type { TlsFiles } from "./gateway/port.ts";
 import type { FrameListener } from "./gateway/relay.ts";
 import { CsvPayout } from "./ledger/csv-payout.ts";
 import type { Payment } from "./ledger/payout.ts";
@@ -35,6 +37,14 @@ export interface NetworkOptions {
   /** Created at the first start, and found again at later ones; undefined: only those that are in the state folder. */
   readonly run?: RunOptions;
   readonly log: (text: string) => void;
+  /** What is asked of miners that the network does not know; by default nothing. */
+  readonly admission?: AdmissionPolicy;
+  /** PEM files to serve `wss://` with; null or undefined: `ws://`. */
+  readonly tls?: TlsFiles | null;
+  /** Whether a proxy on this computer passes all connections on and names their addresses in `X-Forwarded-For`. */
+  readonly behindProxy?: boolean;
+  /** Connections that one address may have open. */
+  readonly connectionsPerAddress?: number;
   /** Keys that may create, steer and delete runs over the wire; none: nobody may. */
   readonly owners?: readonly MinerId[];
   /** Null: checkpoints are not evaluated. */
@@ -58,7 +68,7 @@ export interface EvaluatorSettings {
 }
 
 export interface RunningNetwork {
-  /** ws:// address of the gateway. */
+  /** ws:// or wss:// address of the gateway. */
   readonly url: string;
   readonly port: number;
   readonly networkId: string;
@@ -141,14 +151,31 @@ export async function serveNetwork(options: NetworkOptions): Promise<RunningNetw
     evaluateUnmeasured();
 
     const owners = new Set(options.owners);
-    const { port, onRunUpdate, onFrame } = options;
-    const told = { onRunUpdate, onFrame };
-    const gateway = await Gateway.listen({ host, port, networkId, runs, blobs, owners, clock, log, ...told });
+    const policy = options.admission ?? { kind: "open" };
+    const admission = new Admission({ policy, networkId, stateFolder, owners, clock, log });
+    ends.splice(1, 0, async () => admission.close());
+    const { port, tls = null, behindProxy, connectionsPerAddress, onRunUpdate, onFrame } = options;
+    const gateway = await Gateway.listen({
+      host,
+      port,
+      tls,
+      behindProxy: behindProxy ?? false,
+      limits: connectionsPerAddress === undefined ? {} : { connectionsPerAddress },
+      networkId,
+      runs,
+      blobs,
+      owners,
+      admission,
+      clock,
+      log,
+      onRunUpdate,
+      onFrame,
+    });
     // Clients hear of it once there is nothing more to say to them.
     ends.splice(1, 0, () => gateway.close());
 
     return {
-      url: `ws://${host.includes(":") ? `[${host}]` : host}:${gateway.port}`,
+      url: `${tls === null ? "ws" : "wss"}://${host.includes(":") ? `[${host}]` : host}:${gateway.port}`,
       port: gateway.port,
       networkId,
       get states() {

@@ -17,6 +17,8 @@ export const failureCodes = [
   "unsupported-version",
   "duplicate-session",
   "too-many-connections",
+  "banned",
+  "admission-refused",
   // The other side is not there, or not now.
   "unreachable",
   "timed-out",

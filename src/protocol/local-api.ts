@@ -313,6 +313,7 @@ export const closeCodes = {
   notAuthorised: 4401,
   malformed: 4400,
   tooLarge: 4413,
+  tooMany: 4429,
   replaced: 4409,
   serverStopping: 4503,
 } as const;

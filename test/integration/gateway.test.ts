@@ -75,7 +75,10 @@ describe("a session", () => {
     const client = await world.connect();
     client.send({ ...client.helloMessage(), protocol: 0 });
     const { failure } = await client.next("refused");
-    expect(failure).toMatchObject({ code: "unsupported-version", action: "Update Train at Home." });
+    expect(failure).toMatchObject({
+      code: "unsupported-version",
+      action: "Update Train at Home; what this machine has earned stays with its key.",
+    });
     await client.closed;
   });
 
@@ -368,13 +371,14 @@ describe("blobs", () => {
 describe("the port", () => {
   it("says that it is in use", async () => {
     await open();
-    const { runs, blobs, networkId, gateway } = world;
+    const { runs, blobs, networkId, gateway, admission } = world;
     const second = Gateway.listen({
       host: "127.0.0.1",
       port: gateway.port,
       networkId,
       runs,
       blobs,
+      admission,
       owners: new Set(),
       clock: () => 0,
       log: () => undefined,
@@ -426,6 +430,8 @@ describe("the port", () => {
       networkId: world.networkId,
       protocol: protocolVersion,
       runs: [{ runId: "test-run", phase: "waiting" }],
+      connections: 0,
+      refusals: {},
     });
     expect((await fetch(`http://127.0.0.1:${world.gateway.port}/other`)).status).toBe(404);
   });

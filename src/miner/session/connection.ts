@@ -4,6 +4,7 @@
  */
 import type { Socket } from "node:net";
 import { WebSocket } from "ws";
+import type { AdmissionNeed, AdmissionProof } from "../../protocol/admission.ts";
 import { type Failure, FailureError, failureOf } from "../../protocol/failure.ts";
 import { isFrame, maxChunkBytes } from "../../protocol/frames.ts";
 import { type Identity, sessionProof } from "../../protocol/identity.ts";
@@ -30,6 +31,8 @@ export interface Credentials {
   readonly name: string;
   /** An observer is told about the run and never given a place. */
   readonly role: "miner" | "observer";
+  /** What the network asks of a miner that it does not know; observers are asked for nothing. Rejects with `FailureError`. */
+  readonly prove?: (need: AdmissionNeed, networkId: string) => Promise<AdmissionProof>;
 }
 
 export interface ConnectionHandlers {
@@ -160,6 +163,7 @@ export class Connection {
   #handle(message: GatewayMessage): void {
     if (message.type === "refused" && message.closing) this.#refusal = message.failure;
     else if (this.#state === "connecting") this.#greet(message);
+    else if (this.#state === "greeting" && message.type === "admission") void this.#prove(message.need);
     else if (this.#state === "greeting") this.#enter(message);
     else if (message.type === "undeliverable") this.link.peerUndeliverable(message.peer);
     else this.#handlers.message(message);
@@ -167,12 +171,6 @@ export class Connection {
 
   #greet(message: GatewayMessage): void {
     if (message.type !== "challenge") throw unexpected(message, "challenge");
-    if (message.protocol !== protocolVersion)
-      throw new FailureError(
-        "unsupported-version",
-        `This network speaks protocol ${message.protocol}; this program speaks ${protocolVersion}.`,
-        { action: message.protocol > protocolVersion ? "Update Train at Home." : "Ask the network's owner to update." },
-      );
     const { identity, name, role } = this.#credentials;
     this.#networkId = message.networkId;
     this.#state = "greeting";
@@ -185,6 +183,20 @@ export class Connection {
       name,
       signature: Uint8Array.from(identity.sign(sessionProof(message.nonce, message.networkId, role))),
     });
+  }
+
+  /** The gateway may lose patience meanwhile; the next connection then brings what has been found by then. */
+  async #prove(need: AdmissionNeed): Promise<void> {
+    try {
+      const proof = await this.#credentials.prove?.(need, this.#networkId);
+      if (proof === undefined)
+        throw new FailureError("unexpected-message", "The gateway asks an observer for a proof.");
+      if (this.#state === "greeting") this.#write({ type: "admission-proof", proof });
+    } catch (error) {
+      const failure = failureOf(error);
+      if (failure === undefined) throw error;
+      this.#close(failure);
+    }
   }
 
   #enter(message: GatewayMessage): void {

@@ -98,7 +98,8 @@ export class Session {
   #lost(failure: Failure): void {
     this.#connection = null;
     if (this.#closed) return;
-    this.#options.log("warning", `No connection to ${this.#options.url}: ${failure.message}`);
+    const { message, action } = failure;
+    this.#options.log("warning", `No connection to ${this.#options.url}: ${message} ${action}`.trim());
     this.#handlers.lost(failure);
     // What trying again will hardly mend is tried again seldom.
     this.#failuresInRow = failure.retry ? this.#failuresInRow + 1 : Number.POSITIVE_INFINITY;

@@ -11,7 +11,7 @@ export function isForeignPage({ headers, socket }: IncomingMessage): boolean {
   return headers.origin !== undefined || (isLoopback(socket.remoteAddress) && !namesThisComputer(headers.host));
 }
 
-function isLoopback(address: string | undefined): boolean {
+export function isLoopback(address: string | undefined): boolean {
   return address !== undefined && /^(::1$|(::ffff:)?127\.)/.test(address);
 }
 

@@ -1,0 +1,92 @@
+/** HTTP or, with a certificate, HTTPS, without patience with who connects and then says nothing. */
+import { readFileSync, unwatchFile, watchFile } from "node:fs";
+import { createServer as createHttpServer, type Server } from "node:http";
+import { createServer as createHttpsServer } from "node:https";
+import { createSecureContext } from "node:tls";
+import { fileFailure } from "../../disk/atomic-file.ts";
+import { FailureError } from "../../protocol/failure.ts";
+
+/** PEM files: the certificate with those that lead to a known authority, and its private key. */
+export interface TlsFiles {
+  readonly certificate: string;
+  readonly key: string;
+}
+
+/** Well under the open files that an ordinary system allows a process. */
+const maxConnections = 4096;
+/** A request's head is small. Its body, a blob, may take as long as it arrives. */
+const patience = { requestTimeout: 0, headersTimeout: 10_000, connectionsCheckingInterval: 2000 };
+const watchIntervalMs = 1000;
+
+/** Throws `FailureError` (file-unreadable, invalid-option) when the certificate or its key cannot be used. */
+export function createServer(tls: TlsFiles | null, log: (text: string) => void): Server {
+  const server = tls === null ? createHttpServer(patience) : createCertifiedServer(tls, log);
+  server.maxConnections = maxConnections;
+  return server;
+}
+
+/** Rejects with `FailureError`: port-in-use, invalid-option when the host cannot be listened on. */
+export function listen(server: Server, host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const fail = (error: NodeJS.ErrnoException) => reject(listenFailure(error, host, port));
+    server.once("error", fail);
+    server.listen(port, host, () => {
+      server.off("error", fail);
+      resolve();
+    });
+  });
+}
+
+function createCertifiedServer(tls: TlsFiles, log: (text: string) => void): Server {
+  const server = createHttpsServer({ ...patience, ...readTls(tls), minVersion: "TLSv1.2" });
+  /** Certificates are renewed while the network runs; half a pair, or a broken file, is not taken over. */
+  const renew = () => {
+    try {
+      server.setSecureContext({ ...readTls(tls), minVersion: "TLSv1.2" });
+      log("the certificate was read anew");
+    } catch (error) {
+      log(`the certificate stays as it was: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  };
+  const files = [tls.certificate, tls.key];
+  for (const file of files) watchFile(file, { interval: watchIntervalMs, persistent: false }, renew);
+  server.once("close", () => {
+    for (const file of files) unwatchFile(file, renew);
+  });
+  return server;
+}
+
+function readTls(tls: TlsFiles): { readonly cert: string; readonly key: string } {
+  const pair = { cert: readPem(tls.certificate), key: readPem(tls.key) };
+  try {
+    createSecureContext(pair);
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new FailureError(
+      "invalid-option",
+      `${tls.certificate} and ${tls.key} are no certificate with its key: ${why}`,
+      {
+        action: "Give two PEM files, with the whole chain in the first one.",
+        cause,
+      },
+    );
+  }
+  return pair;
+}
+
+function readPem(file: string): string {
+  try {
+    return readFileSync(file, "utf8");
+  } catch (cause) {
+    throw fileFailure(`${file} cannot be read`, cause);
+  }
+}
+
+function listenFailure(cause: NodeJS.ErrnoException, host: string, port: number): FailureError {
+  if (cause.code === "EADDRINUSE")
+    return new FailureError("port-in-use", `Port ${port} of ${host} is in use by another program.`, {
+      action: "Choose another one with --port, or end the other program.",
+      cause,
+    });
+  return new FailureError("invalid-option", `Cannot listen on ${host}:${port}: ${cause.message}`, { cause });
+}
