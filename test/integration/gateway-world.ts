@@ -2,6 +2,7 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { pack } from "msgpackr";
 import { WebSocket } from "ws";
 import { optimizerStateLength } from "../../src/compute/model/optimizer-state.ts";
 import { Admission, type AdmissionPolicy } from "../../src/network/admission/admission.ts";
@@ -303,6 +304,11 @@ export class FakeClient {
 
   send(message: ClientMessage): void {
     this.sendBytes(encodeMessage(message));
+  }
+
+  /** Whatever another version may say. */
+  sendUnchecked(message: object): void {
+    this.sendBytes(Buffer.concat([Buffer.of(1), pack(message)]));
   }
 
   sendFrame(frame: Frame): void {
