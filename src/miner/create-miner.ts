@@ -6,6 +6,7 @@ import type { GatewayMessage } from "../protocol/messages.ts";
 import { parseNetworkAddress } from "../protocol/network-address.ts";
 import { BlobClient } from "../transport/blobs/blob-client.ts";
 import { PeerBlobs } from "../transport/peer-blobs.ts";
+import { agentFor } from "../transport/pinned-agent.ts";
 import type { RelayLink } from "../transport/relay-link.ts";
 import { Traffic } from "../transport/traffic/traffic.ts";
 import { ComputeWorker } from "./compute-host/compute-worker.ts";
@@ -32,8 +33,9 @@ const handOverMs = 5000;
 /** Throws `FailureError` (invalid-option) when the network's address is none. */
 export function createMiner(options: MinerOptions, clock: Clock = systemClock): Miner {
   const { identity, name, stateFolder, device, threads, limits, log } = options;
-  const { url: networkUrl, invitation } = parseNetworkAddress(options.networkUrl);
+  const { url: networkUrl, invitation, certificateSha256 } = parseNetworkAddress(options.networkUrl);
   const proofs = new AdmissionProofs(identity.minerId, invitation);
+  const agent = agentFor(certificateSha256);
   const activity = new Activity();
   let emit: (event: MinerEvent) => void = () => {};
   let network: MachineView["network"] = { url: networkUrl, connected: false, reason: "Not connected yet." };
@@ -43,6 +45,7 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
   const blobs = new BlobClient({
     // The gateway serves blobs on the port of its sessions.
     url: networkUrl.replace(/^ws/, "http"),
+    agent,
     token: () => session.blobToken,
     cacheFolder: join(stateFolder, "blobs"),
     maxCacheBytes,
@@ -51,6 +54,7 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
   const session = new Session(
     {
       url: networkUrl,
+      agent,
       credentials: { identity, name, role: "miner", prove: (need, networkId) => proofs.prove(need, networkId) },
       clock,
       traffic,

@@ -2,6 +2,7 @@
  * One WebSocket to the gateway, from opening to closing: challenge, hello, welcome, then messages both ways. When it closes
  * it is used up; `session.ts` opens the next one.
  */
+import type { Agent } from "node:https";
 import type { Socket } from "node:net";
 import { WebSocket } from "ws";
 import type { AdmissionNeed, AdmissionProof } from "../../protocol/admission.ts";
@@ -35,6 +36,13 @@ export interface Credentials {
   readonly prove?: (need: AdmissionNeed, networkId: string) => Promise<AdmissionProof>;
 }
 
+export interface GatewayAddress {
+  /** ws:// or wss:// address of the gateway. */
+  readonly url: string;
+  /** Connects where the gateway is not to be known by an authority's certificate. */
+  readonly agent?: Agent | undefined;
+}
+
 export interface ConnectionHandlers {
   /** The gateway knows us; `blobToken` opens the blob store while the connection lives. */
   opened(blobToken: string): void;
@@ -60,7 +68,13 @@ export class Connection {
   /** Why the gateway said that it closes. */
   #refusal: Failure | null = null;
 
-  constructor(url: string, credentials: Credentials, handlers: ConnectionHandlers, clock: Clock, traffic: Traffic) {
+  constructor(
+    { url, agent }: GatewayAddress,
+    credentials: Credentials,
+    handlers: ConnectionHandlers,
+    clock: Clock,
+    traffic: Traffic,
+  ) {
     this.#credentials = credentials;
     this.#handlers = handlers;
     this.#clock = clock;
@@ -69,6 +83,7 @@ export class Connection {
       perMessageDeflate: false,
       maxPayload: Math.max(maxServerMessageBytes, 2 * maxChunkBytes),
       handshakeTimeout: silenceMs,
+      ...(agent !== undefined && { agent }),
     });
     this.link = new RelayLink(this.#socket, {
       pacing: {
@@ -92,7 +107,8 @@ export class Connection {
       this.#socket.once("open", () => this.#pace(socket));
     });
     this.#socket.on("message", (data: Buffer) => this.#received(data));
-    this.#socket.on("error", (error) => this.#close(unreachable(error.message)));
+    this.#socket.on("unexpected-response", (_request, { statusCode }) => this.#close(notOpened(statusCode)));
+    this.#socket.on("error", (error) => this.#close(failureOf(error) ?? unreachable(error.message)));
     this.#socket.on("close", () => this.#close(this.#refusal ?? unreachable("The connection was closed.")));
     this.#heard();
   }
@@ -227,6 +243,13 @@ export class Connection {
 
 function unreachable(message: string): Failure {
   return { code: "unreachable", message, action: "", retry: true };
+}
+
+/** What the gateway answered instead of opening a session. */
+function notOpened(status: number | undefined): Failure {
+  if (status !== 429) return unreachable(`The address answers with HTTP ${status}.`);
+  const message = "The network takes no more connections from this address for the moment.";
+  return { code: "too-many-connections", message, action: "Its owner may allow more.", retry: true };
 }
 
 function unexpected(message: GatewayMessage, wanted: string): FailureError {

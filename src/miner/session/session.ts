@@ -8,11 +8,9 @@ import type { RelayLink } from "../../transport/relay-link.ts";
 import type { Traffic } from "../../transport/traffic/traffic.ts";
 import { backOffMs } from "./back-off.ts";
 import type { Clock } from "./clock.ts";
-import { Connection, type Credentials } from "./connection.ts";
+import { Connection, type Credentials, type GatewayAddress } from "./connection.ts";
 
-export interface SessionOptions {
-  /** ws:// or wss:// address of the gateway. */
-  readonly url: string;
+export interface SessionOptions extends GatewayAddress {
   readonly credentials: Credentials;
   readonly clock: Clock;
   readonly traffic: Traffic;
@@ -72,9 +70,9 @@ export class Session {
   }
 
   #connect(): void {
-    const { url, credentials, clock, traffic, log } = this.#options;
+    const { url, agent, credentials, clock, traffic, log } = this.#options;
     const connection = new Connection(
-      url,
+      { url, agent },
       credentials,
       {
         opened: (blobToken) => {

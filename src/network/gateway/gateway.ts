@@ -73,6 +73,15 @@ export class Gateway {
   private constructor(options: GatewayOptions) {
     this.#options = options;
     const { runs } = options;
+    // First: it fails where the certificate cannot be used.
+    this.#port = new Port({
+      ...options,
+      limits: { ...defaultAddressLimits, ...options.limits },
+      refusals: this.#refusals,
+      onSession: (webSocket) => this.#connected(webSocket),
+      onBlobRequest: (request, response, name) => void this.#blobRoutes.handle(request, response, name),
+      health: () => this.#health(),
+    });
     this.#relay = new Relay(
       (minerId) => this.#sessions.miner.get(minerId),
       (minerId) => {
@@ -96,14 +105,6 @@ export class Gateway {
       onBug: this.#logBug,
     });
     this.#ownerDesk = new OwnerDesk({ runs, owners: options.owners, onBug: this.#logBug });
-    this.#port = new Port({
-      ...options,
-      limits: { ...defaultAddressLimits, ...options.limits },
-      refusals: this.#refusals,
-      onSession: (webSocket) => this.#connected(webSocket),
-      onBlobRequest: (request, response, name) => void this.#blobRoutes.handle(request, response, name),
-      health: () => this.#health(),
-    });
   }
 
   /**
