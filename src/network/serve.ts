@@ -14,8 +14,8 @@ import { Admission, type AdmissionPolicy } from "./admission/admission.ts";
 import { blobsFolder, CheckpointArchive } from "./checkpoints/archive.ts";
 import type { RetentionPolicy } from "./checkpoints/retention.ts";
 import { Gateway } from "./gateway/gateway.ts";
-import type { TlsFiles } from "./gateway/port.ts";
 import type { FrameListener } from "./gateway/relay.ts";
+import { certificateFragment, type TlsFiles } from "./gateway/tls-files.ts";
 import { CsvPayout } from "./ledger/csv-payout.ts";
 import type { Payment } from "./ledger/payout.ts";
 import { settle } from "./ledger/settlement.ts";
@@ -71,6 +71,8 @@ export interface RunningNetwork {
   /** ws:// or wss:// address of the gateway. */
   readonly url: string;
   readonly port: number;
+  /** What belongs behind the address (`network-address.ts`): the fingerprint of a certificate that no authority has signed; else empty. */
+  readonly fragment: string;
   readonly networkId: string;
   /** Of each run. */
   readonly states: ReadonlyMap<RunId, RunState>;
@@ -100,7 +102,7 @@ const smallestBlobLimitBytes = 16 << 20;
 export async function serveNetwork(options: NetworkOptions): Promise<RunningNetwork> {
   const { stateFolder, log, host = defaultHost, onFailed = fail } = options;
   await mkdir(stateFolder, { recursive: true, mode: 0o700 });
-  const identity = networkIdentity(join(stateFolder, "network-key.pem"));
+  const identity = networkIdentity(stateFolder);
   const networkId = identity.minerId;
   const clock = monotonicClock();
   const ends: (() => Promise<void>)[] = [];
@@ -177,6 +179,7 @@ export async function serveNetwork(options: NetworkOptions): Promise<RunningNetw
     return {
       url: `${tls === null ? "ws" : "wss"}://${host.includes(":") ? `[${host}]` : host}:${gateway.port}`,
       port: gateway.port,
+      fragment: tls === null ? "" : certificateFragment(tls),
       networkId,
       get states() {
         return new Map(runs.all.map(({ runId, state }) => [runId, state]));

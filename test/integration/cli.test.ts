@@ -8,8 +8,11 @@ import { exitCodeOf, exitCodes } from "../../src/cli/exit-codes.ts";
 import { outputSchemas } from "../../src/cli/output-schemas.ts";
 import { loadIdentity } from "../../src/miner/store/identity-file.ts";
 import { openStateFolder } from "../../src/miner/store/state-folder.ts";
+import { networkIdentity } from "../../src/network/network-identity.ts";
 import { EmbeddedStore } from "../../src/network/store/embedded-store.ts";
+import { readInvitation } from "../../src/protocol/admission.ts";
 import { FailureError, failureCodes } from "../../src/protocol/failure.ts";
+import { createIdentity } from "../../src/protocol/identity.ts";
 import { runIdSchema } from "../../src/protocol/ids.ts";
 import { exampleEpoch, examplePlacement, exampleRun, exampleSummary } from "../contract/example-views.ts";
 import { type DaemonWorld, startDaemonWorld, temporaryFolder } from "../contract/local-api-world.ts";
@@ -199,7 +202,28 @@ describe("tah, without a daemon", { timeout }, () => {
     expect((await audit()).stdout).toContain("Everything is in order.");
   });
 
+  it("invites, bans and lets back, on the computer that serves the network", async () => {
+    const stateFolder = temporaryFolder();
+    const network = (...args: readonly string[]) => runTah("network", ...args, "--state", stateFolder, "--json");
+    expect((await network("invite")).exitCode).toBe(exitCodeOf("not-found"));
+    const { minerId: networkId } = networkIdentity(stateFolder);
+    const address = `wss://home:7700#certificate=${"ab".repeat(32)}`;
+    const invited = jsonResult(await network("invite", "--uses", "3", "--address", address));
+    const invitation = outputSchemas["network invite"].parse(invited);
+    expect(invitation.address).toBe(`${address},invitation=${invitation.token}`);
+    expect(readInvitation(invitation.token, networkId)).toMatchObject({ id: invitation.id, uses: 3 });
+    const key = createIdentity().minerId;
+    expect((await network("unban", key)).exitCode).toBe(exitCodeOf("not-found"));
+    expect((await network("ban", key)).exitCode).toBe(exitCodes.usage);
+    outputSchemas["network ban"].parse(jsonResult(await network("ban", key, "--reason", "sends garbage")));
+    expect(jsonResult(await network("bans"))).toMatchObject({ bans: [{ minerId: key, reason: "sends garbage" }] });
+    expect(jsonResult(await network("unban", key))).toEqual({ minerId: key });
+    expect((await runTah("network", "bans", "--state", stateFolder)).stdout).toContain("Nobody");
+    rmSync(stateFolder, { recursive: true });
+  });
+
   it.each([
+    ["a certificate without its key", ["network", "serve", "--tls-cert", "a.pem"], "private key"],
     ["an unknown command", ["dance"], "dance"],
     ["an unknown flag", ["status", "--loudly"], "--loudly"],
     ["a flag's wrong value", ["demo", "--stages", "many"], "--stages"],

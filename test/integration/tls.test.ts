@@ -7,7 +7,7 @@ import { systemClock } from "../../src/miner/session/clock.ts";
 import { observeRuns } from "../../src/miner/session/observe.ts";
 import { Session } from "../../src/miner/session/session.ts";
 import { Gateway } from "../../src/network/gateway/gateway.ts";
-import type { TlsFiles } from "../../src/network/gateway/port.ts";
+import type { TlsFiles } from "../../src/network/gateway/tls-files.ts";
 import { type Failure, failureOf } from "../../src/protocol/failure.ts";
 import { createIdentity } from "../../src/protocol/identity.ts";
 import { BlobClient } from "../../src/transport/blobs/blob-client.ts";

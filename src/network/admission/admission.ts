@@ -3,7 +3,7 @@
  * folder imports `disk` and `protocol`.
  */
 import { type AdmissionNeed, type AdmissionProof, isWorkDone, readInvitation } from "../../protocol/admission.ts";
-import { FailureError } from "../../protocol/failure.ts";
+import { type Failure, FailureError } from "../../protocol/failure.ts";
 import type { MinerId } from "../../protocol/ids.ts";
 import { RateLimit } from "../rate-limit.ts";
 import { BanList } from "./bans.ts";
@@ -53,7 +53,8 @@ export class Admission {
    * `FailureError` (banned, too-many-connections).
    */
   needOf({ minerId, role }: Applicant): AdmissionNeed | null {
-    this.mustNotBeBanned(minerId);
+    const banned = this.banOf(minerId);
+    if (banned !== null) throw new FailureError(banned.code, banned.message, banned);
     this.#mustNotComeTooOften(minerId);
     const { policy, owners } = this.#options;
     if (policy.kind === "open" || role === "observer" || owners.has(minerId) || this.#members.has(minerId)) return null;
@@ -73,13 +74,16 @@ export class Admission {
       );
   }
 
-  /** Throws `FailureError` (banned). */
-  mustNotBeBanned(minerId: MinerId): void {
+  /** Why this key is kept out, as it is told; null: it is not banned. */
+  banOf(minerId: MinerId): Failure | null {
     const reason = this.#bans.reasonOf(minerId);
-    if (reason === undefined) return;
-    throw new FailureError("banned", `This network has banned this machine's key: ${reason}`, {
+    if (reason === undefined) return null;
+    return {
+      code: "banned",
+      message: `This network has banned this machine's key: ${reason}`,
       action: "Ask its owner; what was earned before stays in its books.",
-    });
+      retry: false,
+    };
   }
 
   /** Forgets keys of which there is nothing to remember. */

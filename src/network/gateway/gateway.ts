@@ -6,7 +6,7 @@
  * This folder may import `protocol`, `transport`, the runs and the orchestrator; it alone opens sockets (`port.ts`).
  */
 import type { WebSocket } from "ws";
-import { FailureError, failureOf } from "../../protocol/failure.ts";
+import { FailureError } from "../../protocol/failure.ts";
 import type { BlobRef, MinerId } from "../../protocol/ids.ts";
 import { closeCodes } from "../../protocol/local-api.ts";
 import { protocolVersion } from "../../protocol/messages.ts";
@@ -19,11 +19,12 @@ import type { Runs } from "../runs/runs.ts";
 import { type AddressLimitValues, defaultAddressLimits } from "./address-limits.ts";
 import { type Bearer, BlobRoutes } from "./blob-routes.ts";
 import { Broadcaster } from "./broadcaster.ts";
-import { Port, type TlsFiles } from "./port.ts";
+import { Port } from "./port.ts";
 import { Refusals } from "./refusals.ts";
 import { type FrameListener, Relay } from "./relay.ts";
 import { defaultSessionLimits, type Hello, Session, type SessionLimits, type SessionMessage } from "./session.ts";
 import { TelemetryDesk } from "./telemetry.ts";
+import type { TlsFiles } from "./tls-files.ts";
 
 export interface GatewayOptions {
   readonly host: string;
@@ -158,7 +159,7 @@ export class Gateway {
     this.#options.admission.onBansChanged = () => this.#expelBanned();
     this.#timers = [
       setInterval(() => this.#checkAlive(), pingIntervalMs),
-      setInterval(() => this.#reportRefusals(), refusalReportMs),
+      setInterval(() => this.#refusals.report(this.#options.log), refusalReportMs),
     ];
   }
 
@@ -268,21 +269,11 @@ export class Gateway {
   #expelBanned(): void {
     for (const session of this.#connections) {
       const { hello } = session;
-      if (hello === null) continue;
-      try {
-        this.#options.admission.mustNotBeBanned(hello.minerId);
-      } catch (error) {
-        const failure = failureOf(error);
-        if (failure === undefined) throw error;
-        if (this.#isCurrent(session, hello)) this.#leave(session, hello);
-        session.refuse(failure, closeCodes.notAuthorised);
-      }
+      const failure = hello === null ? null : this.#options.admission.banOf(hello.minerId);
+      if (hello === null || failure === null) continue;
+      if (this.#isCurrent(session, hello)) this.#leave(session, hello);
+      session.refuse(failure, closeCodes.notAuthorised);
     }
-  }
-
-  #reportRefusals(): void {
-    const report = this.#refusals.report();
-    if (report !== null) this.#options.log(report);
   }
 
   /** For whoever asks: nothing that is secret. */

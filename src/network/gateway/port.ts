@@ -8,9 +8,8 @@ import type { AddressLimitValues } from "./address-limits.ts";
 import { isForeignPage } from "./foreign-page.ts";
 import { FrontDoor } from "./front-door.ts";
 import type { Refusals } from "./refusals.ts";
-import { createServer, listen, type TlsFiles } from "./server.ts";
-
-export type { TlsFiles } from "./server.ts";
+import { createServer, listen } from "./server.ts";
+import type { TlsFiles } from "./tls-files.ts";
 
 export interface PortOptions {
   readonly host: string;

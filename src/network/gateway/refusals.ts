@@ -16,12 +16,12 @@ export class Refusals {
     return { ...this.#counts };
   }
 
-  /** What came since the last report, as one line for the log; null when nothing did. */
-  report(): string | null {
+  /** Tells what came since the last report, in one line; nothing when nothing did. */
+  report(log: (text: string) => void): void {
     const codes = Object.keys(this.#counts) as readonly FailureCode[];
     const since = (code: FailureCode) => (this.#counts[code] ?? 0) - (this.#reported[code] ?? 0);
     const news = codes.filter((code) => since(code) > 0).map((code) => `${since(code)} ${code}`);
     this.#reported = this.counts;
-    return news.length === 0 ? null : `refused since the last report: ${news.join(", ")}`;
+    if (news.length > 0) log(`refused since the last report: ${news.join(", ")}`);
   }
 }

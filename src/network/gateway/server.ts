@@ -1,16 +1,9 @@
 /** HTTP or, with a certificate, HTTPS, without patience with who connects and then says nothing. */
-import { readFileSync, unwatchFile, watchFile } from "node:fs";
+import { unwatchFile, watchFile } from "node:fs";
 import { createServer as createHttpServer, type Server } from "node:http";
 import { createServer as createHttpsServer } from "node:https";
-import { createSecureContext } from "node:tls";
-import { fileFailure } from "../../disk/atomic-file.ts";
 import { FailureError } from "../../protocol/failure.ts";
-
-/** PEM files: the certificate with those that lead to a known authority, and its private key. */
-export interface TlsFiles {
-  readonly certificate: string;
-  readonly key: string;
-}
+import { readTls, type TlsFiles } from "./tls-files.ts";
 
 /** Well under the open files that an ordinary system allows a process. */
 const maxConnections = 4096;
@@ -54,32 +47,6 @@ function createCertifiedServer(tls: TlsFiles, log: (text: string) => void): Serv
     for (const file of files) unwatchFile(file, renew);
   });
   return server;
-}
-
-function readTls(tls: TlsFiles): { readonly cert: string; readonly key: string } {
-  const pair = { cert: readPem(tls.certificate), key: readPem(tls.key) };
-  try {
-    createSecureContext(pair);
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new FailureError(
-      "invalid-option",
-      `${tls.certificate} and ${tls.key} are no certificate with its key: ${why}`,
-      {
-        action: "Give two PEM files, with the whole chain in the first one.",
-        cause,
-      },
-    );
-  }
-  return pair;
-}
-
-function readPem(file: string): string {
-  try {
-    return readFileSync(file, "utf8");
-  } catch (cause) {
-    throw fileFailure(`${file} cannot be read`, cause);
-  }
 }
 
 function listenFailure(cause: NodeJS.ErrnoException, host: string, port: number): FailureError {
