@@ -130,6 +130,10 @@ export const outputSchemas = {
   "network ban": banSchema,
   "network unban": z.object({ minerId: minerIdSchema }),
   "network bans": z.object({ bans: z.array(banSchema).readonly() }),
+  "identity show": z.object({ minerId: minerIdSchema, stateFolder: z.string() }),
+  "identity export": z.object({ minerId: minerIdSchema, file: z.string() }),
+  /** `backup`: where the key that was there before lies now; null: there was none, or the same one. */
+  "identity import": z.object({ minerId: minerIdSchema, backup: z.string().nullable() }),
   "run list": z.object({ runs: z.array(runSummarySchema) }),
   "run show": runDetailsSchema,
   "run placement": placementReportSchema,

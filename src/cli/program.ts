@@ -8,6 +8,7 @@ import { addBenchCommand } from "./commands/bench.ts";
 import { addCheckpointCommands } from "./commands/checkpoints.ts";
 import { addDaemonCommands } from "./commands/daemon.ts";
 import { addDemoCommand } from "./commands/demo.ts";
+import { addIdentityCommands } from "./commands/identity.ts";
 import { addMineCommand } from "./commands/mine.ts";
 import { addNetworkCommands } from "./commands/network.ts";
 import { addOpenCommand } from "./commands/open.ts";
@@ -58,6 +59,7 @@ function createProgram(output: Output, { stdout, stderr }: Streams): Command {
   addNetworkCommands(program, output);
   addCheckpointCommands(addRunCommands(program, output), output);
   addDaemonCommands(program, output);
+  addIdentityCommands(program, output);
   addBenchCommand(program, output);
   addOpenCommand(program, output);
   addVersionCommand(program, output);

@@ -1,5 +1,5 @@
 /** `tah` against a real daemon whose miner is a fake: what it prints, what it asks of the daemon, and what it ends with. */
-import { mkdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { z } from "zod";
@@ -12,7 +12,7 @@ import { networkIdentity } from "../../src/network/network-identity.ts";
 import { EmbeddedStore } from "../../src/network/store/embedded-store.ts";
 import { readInvitation } from "../../src/protocol/admission.ts";
 import { FailureError, failureCodes } from "../../src/protocol/failure.ts";
-import { createIdentity } from "../../src/protocol/identity.ts";
+import { createIdentity, importIdentity } from "../../src/protocol/identity.ts";
 import { runIdSchema } from "../../src/protocol/ids.ts";
 import { exampleEpoch, examplePlacement, exampleRun, exampleSummary } from "../contract/example-views.ts";
 import { type DaemonWorld, startDaemonWorld, temporaryFolder } from "../contract/local-api-world.ts";
@@ -200,6 +200,34 @@ describe("tah, without a daemon", { timeout }, () => {
     expect(printed.exitCode).toBe(exitCodes.ok);
     expect(outputSchemas["network audit"].parse(jsonResult(printed))).toMatchObject({ ok: true, runs: [] });
     expect((await audit()).stdout).toContain("Everything is in order.");
+  });
+
+  it("takes this machine's identity elsewhere, and never over another one", async () => {
+    const [home, away] = [temporaryFolder(), temporaryFolder()];
+    const file = join(home, "identity.json");
+    const passphraseFile = join(home, "passphrase");
+    writeFileSync(passphraseFile, "correct horse battery\n");
+    const identity = (...args: readonly string[]) => runTah("identity", ...args, "--json");
+    const sealed = ["--passphrase-file", passphraseFile];
+    const shown = outputSchemas["identity show"].parse(jsonResult(await identity("show", "--state", home)));
+    const exported = await identity("export", file, ...sealed, "--state", home);
+    expect(jsonResult(exported)).toEqual({ minerId: shown.minerId, file });
+    expect((await identity("export", file, ...sealed, "--state", home)).exitCode).toBe(exitCodes.usage);
+    expect(statSync(file).mode & 0o077).toBe(0);
+    const own = loadIdentity(away).minerId;
+    const into = ["import", file, "--state", away];
+    expect((await identity(...into, ...sealed)).exitCode).toBe(exitCodeOf("wrong-state"));
+    expect(loadIdentity(away).minerId).toBe(own);
+    const imported = jsonResult(await identity(...into, ...sealed, "--force"));
+    const { minerId, backup } = outputSchemas["identity import"].parse(imported);
+    expect([minerId, loadIdentity(away).minerId]).toEqual([shown.minerId, shown.minerId]);
+    expect(importIdentity(readFileSync(backup ?? "", "utf8")).minerId).toBe(own);
+    writeFileSync(passphraseFile, "wrong horse battery\n");
+    expect((await identity(...into, ...sealed)).exitCode).toBe(exitCodeOf("not-authorised"));
+    expect((await identity(...into, "--passphrase-file", join(home, "none"))).exitCode).toBe(
+      exitCodeOf("file-unreadable"),
+    );
+    for (const folder of [home, away]) rmSync(folder, { recursive: true });
   });
 
   it("invites, bans and lets back, on the computer that serves the network", async () => {
