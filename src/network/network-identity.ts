@@ -1,6 +1,6 @@
 /** The network's own key, which signs receipts and invitations and is its name. */
 import { join } from "node:path";
-import { readFileIfPresent, writeFileAtomically } from "../disk/atomic-file.ts";
+import { readFileIfPresent, refuseSharedFile, writeFileAtomically } from "../disk/atomic-file.ts";
 import { FailureError } from "../protocol/failure.ts";
 import { createIdentity, type Identity, importIdentity } from "../protocol/identity.ts";
 
@@ -27,6 +27,7 @@ function knownIdentity(stateFolder: string): Identity | null {
   const path = pathIn(stateFolder);
   const pem = readFileIfPresent(path);
   if (pem === null) return null;
+  refuseSharedFile(path);
   try {
     return importIdentity(pem);
   } catch (cause) {

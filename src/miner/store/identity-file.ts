@@ -1,7 +1,7 @@
 /** The key pair that is this miner. It is written once, and replaced only by who asks for that: credits belong to it. */
-import { existsSync, statSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { readFileIfPresent, writeFileAtomically } from "../../disk/atomic-file.ts";
+import { readFileIfPresent, refuseSharedFile, writeFileAtomically } from "../../disk/atomic-file.ts";
 import { FailureError } from "../../protocol/failure.ts";
 import { createIdentity, type Identity, importIdentity } from "../../protocol/identity.ts";
 
@@ -46,7 +46,7 @@ function knownIdentity(folder: string): Identity | null {
   const file = pathIn(folder);
   const pem = readFileIfPresent(file);
   if (pem === null) return null;
-  refuseSharedKey(file);
+  refuseSharedFile(file);
   try {
     return importIdentity(pem);
   } catch (cause) {
@@ -56,18 +56,4 @@ function knownIdentity(folder: string): Identity | null {
       cause,
     });
   }
-}
-
-function refuseSharedKey(file: string): void {
-  // Windows keeps rights in access lists, and the folder is the user's own.
-  if (process.platform === "win32") return;
-  const mode = statSync(file).mode & 0o777;
-  if ((mode & 0o077) !== 0)
-    throw new FailureError(
-      "state-corrupt",
-      `${file} can be read by others on this computer (mode ${mode.toString(8)})`,
-      {
-        action: `Make it yours alone: chmod 600 '${file}'.`,
-      },
-    );
 }
