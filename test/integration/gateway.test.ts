@@ -1,5 +1,7 @@
+import { once } from "node:events";
 import { request } from "node:http";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { WebSocket } from "ws";
 import { Gateway } from "../../src/network/gateway/gateway.ts";
 import { fakeHash } from "../../src/network/orchestrator/core/fake-swarm.ts";
 import { placeRef } from "../../src/network/orchestrator/core/state.ts";
@@ -421,6 +423,23 @@ describe("the port", () => {
       expect(await status("/session", { ...upgrade, host })).toBe(101);
       expect(await status("/health", { host })).toBe(200);
     }
+  });
+
+  it("behind a proxy counts connections by the address that the proxy saw, and by nothing that a client says", async () => {
+    await open({ behindProxy: true, limits: { connectionsPerAddress: 1 } });
+    const sockets: WebSocket[] = [];
+    const status = async (forwardedFor: string) => {
+      const headers = { "x-forwarded-for": forwardedFor };
+      const socket = new WebSocket(`ws://127.0.0.1:${world.gateway.port}/session`, { headers });
+      sockets.push(socket);
+      const opened = once(socket, "open").then(() => 101);
+      const refused = once(socket, "unexpected-response").then(([, response]) => response.statusCode as number);
+      return Promise.race([opened, refused]);
+    };
+    expect(await status("198.51.100.1")).toBe(101);
+    expect(await status("203.0.113.9, 198.51.100.1")).toBe(429);
+    expect(await status("198.51.100.1, 203.0.113.9")).toBe(101);
+    for (const socket of sockets) socket.terminate();
   });
 
   it("answers what it serves, and 404 to everything else", async () => {

@@ -1,7 +1,9 @@
 /** The gateway behind TLS, with certificates that no authority has signed (`certificates/`, made for these tests alone). */
 import { X509Certificate } from "node:crypto";
+import { once } from "node:events";
 import { copyFileSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { connect } from "node:tls";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { systemClock } from "../../src/miner/session/clock.ts";
 import { observeRuns } from "../../src/miner/session/observe.ts";
@@ -69,6 +71,17 @@ describe("a network with a certificate of its own", () => {
     expect((await failureAt(addressWith("second")))?.code).toBe("bad-signature");
     expect((await failureAt(url()))?.message).toContain("self-signed");
     expect((await failureAt(url().replace("wss", "ws")))?.code).toBe("unreachable");
+  });
+
+  it("tells an address that has too many connections so, over TLS as well", async () => {
+    await world.close();
+    const tls = { certificate: join(folder, "tls.crt"), key: join(folder, "tls.key") };
+    world = await openGatewayWorld({ tls, limits: { connectionsPerAddress: 1 } });
+    const address = addressWith("first");
+    const first = connect({ port: world.gateway.port, host: "127.0.0.1", rejectUnauthorized: false });
+    await once(first, "secureConnect");
+    expect((await failureAt(address))?.code).toBe("too-many-connections");
+    first.destroy();
   });
 
   it("takes a renewed certificate over while it runs, and keeps the old one where the new is broken", async () => {

@@ -23,7 +23,8 @@ export class FrontDoor {
   readonly #behindProxy: boolean;
   readonly #refusals: Refusals;
   readonly #limits: AddressLimits;
-  readonly #refused = new WeakSet<Socket>();
+  /** By their remote ends, since behind TLS a request's socket is not the one that connected. */
+  readonly #refused = new Set<string>();
 
   constructor({ limits, behindProxy, refusals, clock }: FrontDoorOptions) {
     this.#behindProxy = behindProxy;
@@ -45,7 +46,7 @@ export class FrontDoor {
   }
 
   isRefused(socket: Socket): boolean {
-    return this.#refused.has(socket);
+    return this.#refused.has(nameOf(socket));
   }
 
   sweep(): void {
@@ -61,10 +62,18 @@ export class FrontDoor {
       socket.destroy();
       return;
     }
-    this.#refused.add(socket);
+    const name = nameOf(socket);
+    this.#refused.add(name);
     const patience = setTimeout(() => socket.destroy(), refusedMs);
-    socket.once("close", () => clearTimeout(patience));
+    socket.once("close", () => {
+      clearTimeout(patience);
+      this.#refused.delete(name);
+    });
   }
+}
+
+function nameOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress} ${remotePort}`;
 }
 
 /** The last one is what the proxy itself saw; those before it are hearsay. */
