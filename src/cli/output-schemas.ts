@@ -75,6 +75,9 @@ const invitationSchema = z.object({
 });
 export type InvitationResult = Readonly<z.infer<typeof invitationSchema>>;
 
+/** Null: no address is named. */
+const payoutSchema = z.object({ payoutAddress: z.string().nullable() });
+
 const ofRun = z.object({ runId: z.string() });
 
 export const checkpointViewSchema = z.object({
@@ -134,6 +137,9 @@ export const outputSchemas = {
   "identity export": z.object({ minerId: minerIdSchema, file: z.string() }),
   /** `backup`: where the key that was there before lies now; null: there was none, or the same one. */
   "identity import": z.object({ minerId: minerIdSchema, backup: z.string().nullable() }),
+  "payout show": payoutSchema,
+  "payout set": payoutSchema,
+  "payout clear": payoutSchema,
   "run list": z.object({ runs: z.array(runSummarySchema) }),
   "run show": runDetailsSchema,
   "run placement": placementReportSchema,

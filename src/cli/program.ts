@@ -12,6 +12,7 @@ import { addIdentityCommands } from "./commands/identity.ts";
 import { addMineCommand } from "./commands/mine.ts";
 import { addNetworkCommands } from "./commands/network.ts";
 import { addOpenCommand } from "./commands/open.ts";
+import { addPayoutCommands } from "./commands/payout.ts";
 import { addRunCommands } from "./commands/run.ts";
 import { addVersionCommand } from "./commands/version.ts";
 import { exitCodeOf, exitCodes } from "./exit-codes.ts";
@@ -60,6 +61,7 @@ function createProgram(output: Output, { stdout, stderr }: Streams): Command {
   addCheckpointCommands(addRunCommands(program, output), output);
   addDaemonCommands(program, output);
   addIdentityCommands(program, output);
+  addPayoutCommands(program, output);
   addBenchCommand(program, output);
   addOpenCommand(program, output);
   addVersionCommand(program, output);

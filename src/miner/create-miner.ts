@@ -36,6 +36,9 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
   const { url: networkUrl, invitation, certificateSha256 } = parseNetworkAddress(options.networkUrl);
   const proofs = new AdmissionProofs(identity.minerId, invitation);
   const agent = agentFor(certificateSha256);
+  let { payoutAddress } = options;
+  /** The network keeps addresses of keys that have earned something, so it hears it again with a session's first receipt. */
+  let hasEarnedInSession = false;
   const activity = new Activity();
   let emit: (event: MinerEvent) => void = () => {};
   let network: MachineView["network"] = { url: networkUrl, connected: false, reason: "Not connected yet." };
@@ -95,7 +98,13 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
     emit({ type: "run-reset" });
     places.connected(opened);
     linkReports.opened();
+    hasEarnedInSession = false;
+    sayPayoutAddress();
     announce();
+  }
+
+  function sayPayoutAddress(): void {
+    session.send({ type: "payout", address: payoutAddress });
   }
 
   function lost(reason: string): void {
@@ -150,14 +159,19 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
   }
 
   function received({ receipt, signature }: Extract<GatewayMessage, { type: "receipt" }>): void {
-    if (isGranted(receipt, signature, session.networkId, identity.minerId))
-      emit({ type: "receipt", receipt, signature });
+    if (isGranted(receipt, signature, session.networkId, identity.minerId)) granted({ receipt, signature });
     else
       log(
         "warning",
         "session",
         `A receipt for epoch ${receipt.at.epoch} is not signed by this network for this miner.`,
       );
+  }
+
+  function granted(signed: Pick<Extract<MinerEvent, { type: "receipt" }>, "receipt" | "signature">): void {
+    emit({ type: "receipt", ...signed });
+    if (!hasEarnedInSession) sayPayoutAddress();
+    hasEarnedInSession = true;
   }
 
   return {
@@ -198,6 +212,10 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
       else void places.leave(reason, handOverMs);
     },
     limit: (asked) => traffic.limit(asked),
+    setPayoutAddress(address) {
+      payoutAddress = address;
+      sayPayoutAddress();
+    },
     command: (command) => ownerCommands.call(command),
     async close(graceMs) {
       await places.leave("The miner ends.", graceMs);

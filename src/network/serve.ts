@@ -172,6 +172,7 @@ export async function serveNetwork(options: NetworkOptions): Promise<RunningNetw
       log,
       onRunUpdate,
       onFrame,
+      onPayoutAddress: (minerId, address) => void store.setPayoutAddress(minerId, address).catch(onFailed),
     });
     // Clients hear of it once there is nothing more to say to them.
     ends.splice(1, 0, () => gateway.close());

@@ -19,6 +19,7 @@ import {
 } from "./ids.ts";
 import { linkReportSchema } from "./link-report.ts";
 import { ownerAnswerSchema, ownerCommandSchema } from "./owner-commands.ts";
+import { payoutAddressSchema } from "./payout-address.ts";
 import { boundaryFormatsSchema, modelConfigSchema, stageSpecSchema, trainingConfigSchema } from "./run-config.ts";
 import { runSummarySchema, runUpdateSchema } from "./run-view.ts";
 
@@ -164,6 +165,8 @@ export const clientMessageSchema = z.discriminatedUnion("type", [
    * at most every ten seconds.
    */
   z.strictObject({ type: z.literal("link"), ...linkReportSchema.shape }),
+  /** Where the miner wants to be paid, null: nowhere any longer. Kept for keys that have earned something: so it is said again with a session's first receipt. */
+  z.strictObject({ type: z.literal("payout"), address: payoutAddressSchema.nullable() }),
   /** Of a network's owner, answered by `owner-answer` with the same id: which one is the client's choice. */
   z.strictObject({ type: z.literal("owner-command"), id: count, command: ownerCommandSchema }),
 ]);

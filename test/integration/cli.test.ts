@@ -1,5 +1,5 @@
 /** `tah` against a real daemon whose miner is a fake: what it prints, what it asks of the daemon, and what it ends with. */
-import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { z } from "zod";
@@ -28,6 +28,11 @@ const timeout = 120_000;
 describe("tah, with a daemon", { timeout }, () => {
   let world: DaemonWorld;
   const tah = (...args: readonly string[]) => runTah(...args, "--state", world.stateFolder);
+
+  const contentOf = (name: string) => {
+    const file = join(world.stateFolder, name);
+    return statSync(file).isFile() ? readFileSync(file, "latin1") : "";
+  };
 
   beforeEach(async () => {
     world = await startDaemonWorld();
@@ -58,6 +63,9 @@ describe("tah, with a daemon", { timeout }, () => {
     ["run delete", ["demo", "--yes"]],
     ["run create", ["--preset", "tiny", "--id", "poems", "--weight", "2"]],
     ["run import", ["my-model", "--preset", "tiny"]],
+    ["payout show", []],
+    ["payout set", ["5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"]],
+    ["payout clear", []],
     ["stop", []],
     ["version", []],
   ] as const)(
@@ -80,6 +88,25 @@ describe("tah, with a daemon", { timeout }, () => {
     expect(world.miner.active?.active).toBe(false);
     await tah("start");
     expect(world.miner.active?.active).toBe(true);
+  });
+
+  it("names the address that earnings are paid to, and takes nothing else for one", async () => {
+    const address = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY";
+    const payout = async (...args: readonly string[]) => jsonResult(await tah("payout", ...args, "--json"));
+    expect(await payout("show")).toEqual({ payoutAddress: null });
+    expect(outputSchemas["payout set"].parse(await payout("set", address))).toEqual({ payoutAddress: address });
+    expect(world.miner.payoutAddress).toBe(address);
+    expect(await payout("show")).toEqual({ payoutAddress: address });
+    const phrase = "bottom drive obey lake curtain smoke basket hold race lonely fit walk";
+    for (const pasted of [phrase.split(" "), [phrase], ["ab".repeat(32)]]) {
+      const refused = await tah("payout", "set", ...pasted, "--json");
+      expect(refused.exitCode).toBe(exitCodes.usage);
+      expect(refused.stderr).toContain("STOP");
+      for (const text of [refused.stderr, refused.stdout, readdirSync(world.stateFolder).map(contentOf).join("")])
+        expect(text).not.toContain(pasted[0]);
+    }
+    expect(await payout("clear")).toEqual({ payoutAddress: null });
+    expect(world.miner.payoutAddress).toBeNull();
   });
 
   it("steers the run, and passes on why that is refused", async () => {

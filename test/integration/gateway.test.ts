@@ -11,6 +11,7 @@ import { createIdentity, hashBytes, verifySignature } from "../../src/protocol/i
 import type { BlobHash } from "../../src/protocol/ids.ts";
 import { closeCodes } from "../../src/protocol/local-api.ts";
 import { protocolVersion, receiptBytes } from "../../src/protocol/messages.ts";
+import { readPayoutAddress } from "../../src/protocol/payout-address.ts";
 import { type FakeClient, type GatewayWorld, type MergedStage, openGatewayWorld } from "./gateway-world.ts";
 
 let world: GatewayWorld;
@@ -113,6 +114,24 @@ describe("a session", () => {
     const client = await world.enter();
     for (let index = 0; index < 6; index++) client.send({ type: "leave", reason: "" });
     expect((await client.next("refused")).failure.code).toBe("unexpected-message");
+  });
+});
+
+describe("a payout address", () => {
+  const address = readPayoutAddress("5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY");
+
+  it("is a miner's to name, with its checksum, and not over and over", async () => {
+    const named: unknown[] = [];
+    await open({ onPayoutAddress: (...told) => named.push(told) });
+    const miner = await world.enter();
+    for (let count = 0; count < 6; count++) miner.send({ type: "payout", address });
+    expect((await miner.next("refused")).failure.code).toBe("unexpected-message");
+    expect(named).toEqual(new Array(5).fill([miner.identity.minerId, address]));
+    miner.sendUnchecked({ type: "payout", address: address.replace("Q", "R") });
+    expect((await miner.next("refused")).failure.code).toBe("malformed-message");
+    const observer = await world.enter({ role: "observer" });
+    observer.send({ type: "payout", address });
+    expect((await observer.next("refused")).failure.code).toBe("not-authorised");
   });
 });
 

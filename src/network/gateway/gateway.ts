@@ -10,6 +10,7 @@ import { FailureError } from "../../protocol/failure.ts";
 import type { BlobRef, MinerId } from "../../protocol/ids.ts";
 import { closeCodes } from "../../protocol/local-api.ts";
 import { protocolVersion } from "../../protocol/messages.ts";
+import type { PayoutAddress } from "../../protocol/payout-address.ts";
 import type { RunUpdate } from "../../protocol/run-view.ts";
 import type { FileBlobStore } from "../../transport/blobs/file-blob-store.ts";
 import type { Admission } from "../admission/admission.ts";
@@ -46,6 +47,8 @@ export interface GatewayOptions {
   readonly onRunUpdate?: (update: RunUpdate) => void;
   /** Likewise, every frame that is passed on. */
   readonly onFrame?: FrameListener | undefined;
+  /** A miner says where it wants to be paid; null: nowhere any longer. */
+  readonly onPayoutAddress?: (minerId: MinerId, address: PayoutAddress | null) => void;
   readonly limits?: Partial<SessionLimits & AddressLimitValues>;
 }
 
@@ -224,6 +227,7 @@ export class Gateway {
     if (hello === null || !this.#isCurrent(session, hello)) return;
     if (message.type === "owner-command") void this.#obey(session, hello, message);
     else if (hello.role === "observer") throw new FailureError("not-authorised", "Observers do not train.");
+    else if (message.type === "payout") this.#options.onPayoutAddress?.(hello.minerId, message.address);
     else if (message.type === "progress") this.#telemetry.record(hello.minerId, message);
     else this.#pass(hello, message);
   }
