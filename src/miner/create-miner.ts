@@ -1,6 +1,7 @@
 /** Puts the miner together: a session with the network, compute workers, blobs, and the replicas that train. */
 import { join } from "node:path";
 import { assertNever } from "../protocol/assert-never.ts";
+import { failureText } from "../protocol/failure.ts";
 import type { MachineView } from "../protocol/local-api.ts";
 import type { GatewayMessage } from "../protocol/messages.ts";
 import { parseNetworkAddress } from "../protocol/network-address.ts";
@@ -63,7 +64,7 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
       traffic,
       log: (level, text) => log(level, "session", text),
     },
-    { opened, message: handle, lost: ({ message, action }) => lost(`${message} ${action}`.trim()) },
+    { opened, message: handle, lost: (failure) => lost(failureText(failure)) },
   );
   const linkReports = new LinkReports({
     clock,
@@ -146,7 +147,7 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
         received(message);
         break;
       case "refused":
-        log("warning", "session", `Refused: ${message.failure.message} ${message.failure.action}`.trim());
+        log("warning", "session", `Refused: ${failureText(message.failure)}`);
         break;
       case "challenge":
       case "admission":

@@ -75,3 +75,8 @@ export class FailureError extends Error {
 export function failureOf(error: unknown): Failure | undefined {
   return error instanceof FailureError ? error.failure : undefined;
 }
+
+/** What happened and what to do next, in one line for people. */
+export function failureText({ message, action }: Failure): string {
+  return action === "" ? message : `${message.replace(/\.$/, "")}. ${action}`;
+}

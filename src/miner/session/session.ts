@@ -2,7 +2,7 @@
  * Keeps a session with one network: connects, and connects again with growing pauses whenever the connection is lost, until
  * it is closed. This folder knows the wire; what the messages mean for training is `../flow`'s business.
  */
-import type { Failure } from "../../protocol/failure.ts";
+import { type Failure, failureText } from "../../protocol/failure.ts";
 import type { ClientMessage, GatewayMessage } from "../../protocol/messages.ts";
 import type { RelayLink } from "../../transport/relay-link.ts";
 import type { Traffic } from "../../transport/traffic/traffic.ts";
@@ -96,8 +96,7 @@ export class Session {
   #lost(failure: Failure): void {
     this.#connection = null;
     if (this.#closed) return;
-    const { message, action } = failure;
-    this.#options.log("warning", `No connection to ${this.#options.url}: ${message} ${action}`.trim());
+    this.#options.log("warning", `No connection to ${this.#options.url}: ${failureText(failure)}`);
     this.#handlers.lost(failure);
     // What trying again will hardly mend is tried again seldom.
     this.#failuresInRow = failure.retry ? this.#failuresInRow + 1 : Number.POSITIVE_INFINITY;
