@@ -9,6 +9,7 @@ import { readTls, type TlsFiles } from "./tls-files.ts";
 const maxConnections = 4096;
 /** A request's head is small. Its body, a blob, may take as long as it arrives. */
 const patience = { requestTimeout: 0, headersTimeout: 10_000, connectionsCheckingInterval: 2000 };
+const handshakeTimeoutMs = 10_000;
 const watchIntervalMs = 1000;
 
 /** Throws `FailureError` (file-unreadable, invalid-option) when the certificate or its key cannot be used. */
@@ -31,7 +32,8 @@ export function listen(server: Server, host: string, port: number): Promise<void
 }
 
 function createCertifiedServer(tls: TlsFiles, log: (text: string) => void): Server {
-  const server = createHttpsServer({ ...patience, ...readTls(tls), minVersion: "TLSv1.2" });
+  const options = { ...patience, handshakeTimeout: handshakeTimeoutMs, minVersion: "TLSv1.2" } as const;
+  const server = createHttpsServer({ ...options, ...readTls(tls) });
   /** Certificates are renewed while the network runs; half a pair, or a broken file, is not taken over. */
   const renew = () => {
     try {
