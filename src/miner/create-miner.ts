@@ -38,8 +38,8 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
   const proofs = new AdmissionProofs(identity.minerId, invitation);
   const agent = agentFor(certificateSha256);
   let { payoutAddress } = options;
-  /** The network keeps addresses of keys that have earned something, so it hears it again with a session's first receipt. */
-  let hasEarnedInSession = false;
+  /** The network keeps addresses of keys that have earned something, so it hears it again with the next receipt. */
+  let isPayoutKept = false;
   const activity = new Activity();
   let emit: (event: MinerEvent) => void = () => {};
   let network: MachineView["network"] = { url: networkUrl, connected: false, reason: "Not connected yet." };
@@ -99,7 +99,7 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
     emit({ type: "run-reset" });
     places.connected(opened);
     linkReports.opened();
-    hasEarnedInSession = false;
+    isPayoutKept = false;
     sayPayoutAddress();
     announce();
   }
@@ -160,19 +160,14 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
   }
 
   function received({ receipt, signature }: Extract<GatewayMessage, { type: "receipt" }>): void {
-    if (isGranted(receipt, signature, session.networkId, identity.minerId)) granted({ receipt, signature });
-    else
-      log(
-        "warning",
-        "session",
-        `A receipt for epoch ${receipt.at.epoch} is not signed by this network for this miner.`,
-      );
-  }
-
-  function granted(signed: Pick<Extract<MinerEvent, { type: "receipt" }>, "receipt" | "signature">): void {
-    emit({ type: "receipt", ...signed });
-    if (!hasEarnedInSession) sayPayoutAddress();
-    hasEarnedInSession = true;
+    if (!isGranted(receipt, signature, session.networkId, identity.minerId)) {
+      const epoch = receipt.at.epoch;
+      log("warning", "session", `A receipt for epoch ${epoch} is not signed by this network for this miner.`);
+      return;
+    }
+    emit({ type: "receipt", receipt, signature });
+    if (!isPayoutKept) sayPayoutAddress();
+    isPayoutKept = true;
   }
 
   return {
@@ -215,6 +210,7 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
     limit: (asked) => traffic.limit(asked),
     setPayoutAddress(address) {
       payoutAddress = address;
+      isPayoutKept = false;
       sayPayoutAddress();
     },
     command: (command) => ownerCommands.call(command),

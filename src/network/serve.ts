@@ -6,7 +6,7 @@ import { mkdir } from "node:fs/promises";
 import { totalmem } from "node:os";
 import { join } from "node:path";
 import type { OpenOptions } from "../compute/worker-protocol.ts";
-import { FailureError } from "../protocol/failure.ts";
+import { FailureError, failureOf } from "../protocol/failure.ts";
 import type { MinerId, RunId } from "../protocol/ids.ts";
 import type { Checkpoint, Evaluation, RunUpdate } from "../protocol/run-view.ts";
 import { FileBlobStore } from "../transport/blobs/file-blob-store.ts";
@@ -172,7 +172,14 @@ export async function serveNetwork(options: NetworkOptions): Promise<RunningNetw
       log,
       onRunUpdate,
       onFrame,
-      onPayoutAddress: (minerId, address) => void store.setPayoutAddress(minerId, address).catch(onFailed),
+      onPayoutAddress: (minerId, address) => {
+        store.setPayoutAddress(minerId, address).catch((error: unknown) => {
+          const failure = failureOf(error);
+          // The miner says it again, and the network stands still already.
+          if (failure?.code === "disk-full") log(`a payout address was not kept: ${failure.message}`);
+          else onFailed(error);
+        });
+      },
     });
     // Clients hear of it once there is nothing more to say to them.
     ends.splice(1, 0, () => gateway.close());

@@ -53,16 +53,16 @@ export class Admission {
    * `FailureError` (banned, too-many-connections).
    */
   needOf({ minerId, role }: Applicant): AdmissionNeed | null {
-    const banned = this.banOf(minerId);
-    if (banned !== null) throw new FailureError(banned.code, banned.message, banned);
+    this.#mustNotBeBanned(minerId);
     this.#mustNotComeTooOften(minerId);
     const { policy, owners } = this.#options;
     if (policy.kind === "open" || role === "observer" || owners.has(minerId) || this.#members.has(minerId)) return null;
     return policy;
   }
 
-  /** Lets in who brings what was asked. Throws `FailureError` (admission-refused, disk-full, file-unreadable). */
+  /** Lets in who brings what was asked. Throws `FailureError` (banned, admission-refused, disk-full, file-unreadable). */
   check({ minerId }: Applicant, need: AdmissionNeed, proof: AdmissionProof): void {
+    this.#mustNotBeBanned(minerId);
     const { networkId } = this.#options;
     if (need.kind === "invitation" && proof.kind === "invitation") this.#redeem(minerId, proof.token);
     else if (need.kind !== "proof-of-work" || proof.kind !== "proof-of-work")
@@ -103,6 +103,11 @@ export class Admission {
     if (this.#members.broughtBy(invitation.id) >= invitation.uses)
       throw notInvited("This invitation has been used as often as it may be.");
     this.#members.add({ minerId, invitation: invitation.id, atMs: nowMs });
+  }
+
+  #mustNotBeBanned(minerId: MinerId): void {
+    const failure = this.banOf(minerId);
+    if (failure !== null) throw new FailureError(failure.code, failure.message, failure);
   }
 
   #mustNotComeTooOften(minerId: MinerId): void {
