@@ -98,6 +98,8 @@ export class Admission {
   #redeem(minerId: MinerId, token: string): void {
     const invitation = readInvitation(token, this.#options.networkId);
     if (invitation === null) throw notInvited("This is no invitation of this network.");
+    // It may have come in over another connection meanwhile.
+    if (this.#members.has(minerId)) return;
     const nowMs = this.#options.clock();
     if (invitation.expiresAtSeconds * 1000 <= nowMs) throw notInvited("This invitation has expired.");
     if (this.#members.broughtBy(invitation.id) >= invitation.uses)
