@@ -105,6 +105,7 @@ export function addNetworkCommands(program: Command, output: Output): void {
       const scheme = tls === null ? "ws" : "wss";
       for (const address of host === "0.0.0.0" ? lanAddresses() : [host])
         output.note(`Miners join with: tah mine --network ${scheme}://${address}:${network.port}${network.fragment}`);
+      if (!isLoopbackHost(host)) for (const warning of exposureWarnings(options, tls)) output.note(warning);
       tellParent({ type: "listening", url: network.url });
       const stopped = await untilStopped();
       await network.close();
@@ -136,6 +137,18 @@ function auditText({ ok, runs, transfers, receipts, blobs, blobBytes, findings }
 
 function admissionPolicy({ admission, workBits }: ServeOptions): AdmissionPolicy {
   return admission === "proof-of-work" ? { kind: admission, bits: workBits } : { kind: admission };
+}
+
+function isLoopbackHost(host: string): boolean {
+  return host === "localhost" || host === "::1" || host.startsWith("127.");
+}
+
+/** What an owner may not have thought of who lets others than this computer in. */
+function exposureWarnings({ admission }: ServeOptions, tls: TlsFiles | null): readonly string[] {
+  return [
+    ...(tls === null ? ["Nothing is encrypted: use --tls-cert and --tls-key outside of a network that you trust."] : []),
+    ...(admission === "open" ? ["Whoever reaches this port can join: --admission says how to choose."] : []),
+  ];
 }
 
 /** Throws `FailureError` (invalid-option) when there is one without the other. */
