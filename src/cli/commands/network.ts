@@ -145,10 +145,11 @@ function isLoopbackHost(host: string): boolean {
 
 /** What an owner may not have thought of who lets others than this computer in. */
 function exposureWarnings({ admission }: ServeOptions, tls: TlsFiles | null): readonly string[] {
-  return [
-    ...(tls === null ? ["Nothing is encrypted: use --tls-cert and --tls-key outside of a network that you trust."] : []),
-    ...(admission === "open" ? ["Whoever reaches this port can join: --admission says how to choose."] : []),
-  ];
+  const warnings: string[] = [];
+  if (tls === null)
+    warnings.push("Nothing is encrypted: without --tls-cert and --tls-key keep to a network that you trust.");
+  if (admission === "open") warnings.push("Whoever reaches this port can join: --admission says how to choose.");
+  return warnings;
 }
 
 /** Throws `FailureError` (invalid-option) when there is one without the other. */
