@@ -138,7 +138,7 @@ describe("a network that asks for work", () => {
   });
 });
 
-describe("a ban", () => {
+describe("a ban", { timeout: 60_000 }, () => {
   it("ends the sessions of its key at once, and keeps it out with the reason until it is lifted", async () => {
     world = await openGatewayWorld();
     const [banned, other] = await world.train();

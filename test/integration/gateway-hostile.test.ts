@@ -251,7 +251,7 @@ describe("hostile input", () => {
   });
 });
 
-describe("hostile connections", () => {
+describe("hostile connections", { timeout: 120_000 }, () => {
   let world: GatewayWorld;
   afterEach(async () => {
     await world.close();

@@ -22,7 +22,7 @@ const certificates = join(import.meta.dirname, "certificates");
 const fingerprintOf = (name: "first" | "second") =>
   new X509Certificate(readFileSync(join(certificates, `${name}.crt`))).fingerprint256.replaceAll(":", "").toLowerCase();
 
-describe("a network with a certificate of its own", () => {
+describe("a network with a certificate of its own", { timeout: 60_000 }, () => {
   let folder: string;
   let world: GatewayWorld;
   const install = (name: "first" | "second") => {

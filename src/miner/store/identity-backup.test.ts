@@ -14,7 +14,8 @@ function codeOf(work: () => unknown): string | undefined {
   return undefined;
 }
 
-describe("an exported identity", () => {
+/** Each opening and sealing costs what the format asks for. */
+describe("an exported identity", { timeout: 120_000 }, () => {
   const identity = createIdentity();
   const backup = sealIdentity(identity, passphrase);
 
