@@ -1,10 +1,11 @@
 /** Where a passphrase comes from: a file, the environment, or a person at a terminal, who does not see it. */
+
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline/promises";
 import { Writable } from "node:stream";
 import { FailureError } from "../protocol/failure.ts";
 
-/** Rejects with `FailureError`: invalid-option when there is none and nobody to ask, file-unreadable. */
+/** Rejects with `FailureError`: invalid-option when there is none and nobody to ask, file-unreadable, cancelled. */
 export async function readPassphrase(file: string | undefined, ask: (text: string) => void): Promise<string> {
   const text = file === undefined ? process.env.TAH_PASSPHRASE : firstLineOf(file);
   if (text !== undefined && text !== "") return text;
@@ -28,6 +29,9 @@ async function promptForPassphrase(ask: (text: string) => void): Promise<string>
   const lines = createInterface({ input: process.stdin, output: nowhere, terminal: true });
   try {
     return await lines.question("");
+  } catch (cause) {
+    // Ctrl-C, or the end of the input.
+    throw new FailureError("cancelled", "No passphrase was given.", { cause });
   } finally {
     lines.close();
   }
