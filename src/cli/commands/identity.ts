@@ -19,8 +19,8 @@ interface ImportOptions extends SealedOptions {
 export function addIdentityCommands(program: Command, output: Output): void {
   const identity = program.command("identity").description("The key that this machine is known and credited by.");
   const folderOf = ({ state }: CommonOptions) => state ?? stateFolderPath();
-  const passphraseOf = ({ passphraseFile }: SealedOptions) =>
-    readPassphrase(passphraseFile, (text) => output.note(text));
+  const passphraseOf = ({ passphraseFile: file }: SealedOptions, { twice }: { twice: boolean }) =>
+    readPassphrase({ file, twice, say: (text) => output.note(text) });
 
   withCommonOptions(identity.command("show"))
     .description("This machine's public key, by which networks, owners and receipts name it.")
@@ -34,7 +34,7 @@ export function addIdentityCommands(program: Command, output: Output): void {
   withPassphrase(identity.command("export").argument("<file>", "new file to write"))
     .description("Write the private key to a file that only a passphrase opens.")
     .action(async (file: string, options: SealedOptions) => {
-      const minerId = exportIdentity(folderOf(options), file, await passphraseOf(options));
+      const minerId = exportIdentity(folderOf(options), file, await passphraseOf(options, { twice: true }));
       output.result({ minerId, file: resolve(file) }, (result) => `${minerId} is in ${result.file}.`);
     });
 
@@ -44,7 +44,7 @@ export function addIdentityCommands(program: Command, output: Output): void {
     )
     .option("--force", "put the identity that is here aside, beside the new one")
     .action(async (file: string, options: ImportOptions) => {
-      const passphrase = await passphraseOf(options);
+      const passphrase = await passphraseOf(options, { twice: false });
       const { force = false } = options;
       const imported = importIdentityFrom(file, { stateFolder: folderOf(options), passphrase, force });
       output.result(imported, ({ minerId, backup }) =>
