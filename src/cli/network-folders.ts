@@ -6,6 +6,7 @@ import { stateFolderPath } from "../miner/store/state-folder.ts";
 import { type ArchivedCheckpoint, archiveFile, readArchive } from "../network/checkpoints/archive.ts";
 import { FailureError } from "../protocol/failure.ts";
 import type { RunId } from "../protocol/ids.ts";
+import type { CommonOptions } from "./option-types.ts";
 
 /** Of the network that `tah network serve` serves, below this computer's state folder. */
 export const servedFolderName = "network";
@@ -35,6 +36,11 @@ export async function findArchive(
     `There is no checkpoint${runId === undefined ? "" : ` of ${runId}`} in ${stateFolder}, nor in a network below it.`,
     { action: "Checkpoints are on the computer that serves the network: run this there, or name its --state folder." },
   );
+}
+
+/** Of the network that commands on this computer are about. */
+export function networkFolder({ state }: CommonOptions): string {
+  return state ?? join(stateFolderPath(), servedFolderName);
 }
 
 function networkFolders(stateFolder: string): readonly string[] {

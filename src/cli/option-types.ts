@@ -34,6 +34,7 @@ export const temperatureValue = valueParser(decimal.pipe(z.number().max(10, "a t
 /** Of a cap: "none" lifts one that is set elsewhere. */
 const megabitsValue = (text: string): number | "none" => (text === "none" ? text : megabits(text));
 export const minerIdValue = valueParser(minerIdSchema);
+/** With what may be behind its `#`; whoever uses it takes it apart. */
 export const networkUrlValue = valueParser(
   z.url({ protocol: /^wss?$/, error: "expected ws://HOST:PORT or wss://HOST:PORT" }),
 );

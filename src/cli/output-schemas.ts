@@ -1,8 +1,9 @@
 /** What each command prints with `--json`. The JSON Schemas in docs/cli.md are made from these, and tests check that they still agree. */
 import { z } from "zod";
+import { banSchema } from "../network/admission/bans.ts";
 import { deviceProbeSchema } from "../protocol/device-probe.ts";
 import { failureSchema } from "../protocol/failure.ts";
-import { runIdSchema } from "../protocol/ids.ts";
+import { minerIdSchema, runIdSchema } from "../protocol/ids.ts";
 import {
   appStateSchema,
   commands,
@@ -62,6 +63,21 @@ export const auditReportSchema = z.object({
     .readonly(),
 });
 
+/** An invitation as `tah network invite` prints it. */
+const invitationSchema = z.object({
+  id: z.string(),
+  /** Machines that it lets in. */
+  uses: count,
+  expiresAtSeconds: count,
+  token: z.string(),
+  /** As the invited type it behind `--network`; null: the network's address was not given. */
+  address: z.string().nullable(),
+});
+export type InvitationResult = Readonly<z.infer<typeof invitationSchema>>;
+
+/** Null: no address is named. */
+const payoutSchema = z.object({ payoutAddress: z.string().nullable() });
+
 const ofRun = z.object({ runId: z.string() });
 
 export const checkpointViewSchema = z.object({
@@ -116,6 +132,17 @@ export const outputSchemas = {
   mine: z.object({ stopped: z.string() }),
   "network serve": z.object({ stopped: z.string() }),
   "network audit": auditReportSchema,
+  "network invite": invitationSchema,
+  "network ban": banSchema,
+  "network unban": z.object({ minerId: minerIdSchema }),
+  "network bans": z.object({ bans: z.array(banSchema).readonly() }),
+  "identity show": z.object({ minerId: minerIdSchema, stateFolder: z.string() }),
+  "identity export": z.object({ minerId: minerIdSchema, file: z.string() }),
+  /** `backup`: where the key that was there before lies now; null: there was none, or the same one. */
+  "identity import": z.object({ minerId: minerIdSchema, backup: z.string().nullable() }),
+  "payout show": payoutSchema,
+  "payout set": payoutSchema,
+  "payout clear": payoutSchema,
   "run list": z.object({ runs: z.array(runSummarySchema) }),
   "run show": runDetailsSchema,
   "run placement": placementReportSchema,

@@ -1,6 +1,6 @@
 /** Where a command's words go: its one result to standard output, everything else to standard error. */
 import { format } from "node:util";
-import { type Failure, FailureError } from "../protocol/failure.ts";
+import { type Failure, FailureError, failureText } from "../protocol/failure.ts";
 
 /** Of a failure, as its schema has it. */
 const maxMessageLength = 2000;
@@ -60,8 +60,7 @@ export class Output {
   /** One line: what happened, and what to do. */
   failure(failure: Failure): void {
     if (this.#json) this.#streams.stdout.write(`${JSON.stringify({ failure })}\n`);
-    const { message, action } = failure;
-    this.note(`tah: ${action === "" ? message : `${message.replace(/\.$/, "")}. ${action}`}`);
+    this.note(`tah: ${failureText(failure)}`);
   }
 
   bug(error: unknown): void {

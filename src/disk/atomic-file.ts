@@ -1,5 +1,5 @@
 /** Files that are either the old or the new version, never half of one, whenever the power goes. This folder imports `protocol` only. */
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from "node:fs";
+import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, statSync, writeSync } from "node:fs";
 import { open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { FailureError } from "../protocol/failure.ts";
@@ -50,6 +50,17 @@ export function readFileIfPresent(file: string): string | null {
     if (codeOf(cause) === "ENOENT") return null;
     throw fileFailure(`${file} cannot be read`, cause);
   }
+}
+
+/** Throws `FailureError` (state-corrupt) when other users of this computer can read or write `file`, which holds a private key. */
+export function refuseSharedFile(file: string): void {
+  // Windows keeps rights in access lists, and the folder is the user's own.
+  if (process.platform === "win32") return;
+  const mode = statSync(file).mode & 0o777;
+  if ((mode & 0o077) === 0) return;
+  throw new FailureError("state-corrupt", `${file} can be read by others on this computer (mode ${mode.toString(8)})`, {
+    action: `Make it yours alone: chmod 600 '${file}'.`,
+  });
 }
 
 /** The rename itself must reach the disk. Windows cannot open folders, and does not need to. */

@@ -1,7 +1,7 @@
 /** What this machine's owner allows of its connection, as it is now: what the daemon was started with, and what was changed since. */
 import type { ConnectionRules } from "../protocol/local-api.ts";
 import type { TrafficLimits } from "../transport/traffic/traffic.ts";
-import { storeConnectionRules } from "./store/settings.ts";
+import { storeSettings } from "./store/settings.ts";
 
 const bytesPerMegabit = 125_000;
 
@@ -26,7 +26,7 @@ export class ConnectionRulesInForce {
 
   /** Stores what changes, for the next start too. Throws `FailureError` invalid-config, disk-full, file-unreadable: then nothing has changed. */
   change(changes: Partial<ConnectionRules>): void {
-    storeConnectionRules(this.#stateFolder, changes);
+    storeSettings(this.#stateFolder, changes);
     this.#rules = { ...this.#rules, ...changes };
   }
 }

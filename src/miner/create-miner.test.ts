@@ -3,11 +3,13 @@ import { mkdtempSync, rmSync } from "node:fs";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect, it, onTestFinished } from "vitest";
+import { expect, it, onTestFinished, vi } from "vitest";
 import { type WebSocket, WebSocketServer } from "ws";
 import { createIdentity } from "../protocol/identity.ts";
 import { runIdSchema } from "../protocol/ids.ts";
 import {
+  type ClientMessage,
+  decodeClientMessage,
   encodeMessage,
   type GatewayMessage,
   protocolVersion,
@@ -44,6 +46,7 @@ it("a miner counts only receipts that its network signed for it", async () => {
     },
     threads: 1,
     limits: { upload: null, download: null },
+    payoutAddress: null,
     log: (level, _source, text) => level === "warning" && logged.push(text),
   });
   onTestFinished(async () => {
@@ -63,6 +66,8 @@ it("a miner counts only receipts that its network signed for it", async () => {
   const say = (message: GatewayMessage) => socket.send(encodeMessage(message));
   say({ type: "challenge", protocol: protocolVersion, networkId: network.minerId, nonce: new Uint8Array(32) });
   await once(socket, "message");
+  const heard: ClientMessage[] = [];
+  socket.on("message", (data: Buffer) => heard.push(decodeClientMessage(data)));
   say({ type: "welcome", blobToken: "token" });
 
   const receipt = (epoch: number): Receipt => ({
@@ -83,6 +88,9 @@ it("a miner counts only receipts that its network signed for it", async () => {
   grant({ ...receipt(3), networkId: stranger.minerId }, stranger);
   grant(receipt(4));
   await came;
+  const payouts = () => heard.filter(({ type }) => type === "payout");
+  await vi.waitUntil(() => payouts().length === 2);
+  expect(payouts()).toEqual(new Array(2).fill({ type: "payout", address: null }));
   expect(counted.map((one) => one.receipt)).toEqual([receipt(4)]);
   expect(Buffer.from(counted[0]?.signature ?? [])).toEqual(Buffer.from(network.sign(receiptBytes(receipt(4)))));
   expect(logged.filter((line) => line.includes("not signed by this network"))).toHaveLength(4);

@@ -1,11 +1,13 @@
 /** Puts the miner together: a session with the network, compute workers, blobs, and the replicas that train. */
 import { join } from "node:path";
 import { assertNever } from "../protocol/assert-never.ts";
-import { FailureError } from "../protocol/failure.ts";
+import { failureText } from "../protocol/failure.ts";
 import type { MachineView } from "../protocol/local-api.ts";
 import type { GatewayMessage } from "../protocol/messages.ts";
+import { parseNetworkAddress } from "../protocol/network-address.ts";
 import { BlobClient } from "../transport/blobs/blob-client.ts";
 import { PeerBlobs } from "../transport/peer-blobs.ts";
+import { agentFor } from "../transport/pinned-agent.ts";
 import type { RelayLink } from "../transport/relay-link.ts";
 import { Traffic } from "../transport/traffic/traffic.ts";
 import { ComputeWorker } from "./compute-host/compute-worker.ts";
@@ -14,6 +16,7 @@ import { Activity } from "./flow/activity.ts";
 import { DropLog } from "./flow/drop-log.ts";
 import { Places } from "./flow/places.ts";
 import type { Miner, MinerEvent, MinerOptions } from "./miner.ts";
+import { AdmissionProofs } from "./session/admission-proofs.ts";
 import { type Clock, systemClock } from "./session/clock.ts";
 import { LinkReports } from "./session/link-reports.ts";
 import { isSignedByNetwork } from "./session/network-signature.ts";
@@ -30,7 +33,13 @@ const handOverMs = 5000;
 
 /** Throws `FailureError` (invalid-option) when the network's address is none. */
 export function createMiner(options: MinerOptions, clock: Clock = systemClock): Miner {
-  const { identity, name, networkUrl, stateFolder, device, threads, limits, log } = options;
+  const { identity, name, stateFolder, device, threads, limits, log } = options;
+  const { url: networkUrl, invitation, certificateSha256 } = parseNetworkAddress(options.networkUrl);
+  const proofs = new AdmissionProofs(identity.minerId, invitation);
+  const agent = agentFor(certificateSha256);
+  let { payoutAddress } = options;
+  /** The network keeps addresses of keys that have earned something, so it hears it again with the next receipt. */
+  let isPayoutKept = false;
   const activity = new Activity();
   let emit: (event: MinerEvent) => void = () => {};
   let network: MachineView["network"] = { url: networkUrl, connected: false, reason: "Not connected yet." };
@@ -38,7 +47,9 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
   const traffic = new Traffic(clock);
   traffic.limit(limits);
   const blobs = new BlobClient({
-    url: blobAddress(networkUrl),
+    // The gateway serves blobs on the port of its sessions.
+    url: networkUrl.replace(/^ws/, "http"),
+    agent,
     token: () => session.blobToken,
     cacheFolder: join(stateFolder, "blobs"),
     maxCacheBytes,
@@ -47,12 +58,13 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
   const session = new Session(
     {
       url: networkUrl,
-      credentials: { identity, name, role: "miner" },
+      agent,
+      credentials: { identity, name, role: "miner", prove: (need, networkId) => proofs.prove(need, networkId) },
       clock,
       traffic,
       log: (level, text) => log(level, "session", text),
     },
-    { opened, message: handle, lost: (failure) => lost(failure.message) },
+    { opened, message: handle, lost: (failure) => lost(failureText(failure)) },
   );
   const linkReports = new LinkReports({
     clock,
@@ -87,7 +99,13 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
     emit({ type: "run-reset" });
     places.connected(opened);
     linkReports.opened();
+    isPayoutKept = false;
+    sayPayoutAddress();
     announce();
+  }
+
+  function sayPayoutAddress(): void {
+    session.send({ type: "payout", address: payoutAddress });
   }
 
   function lost(reason: string): void {
@@ -129,9 +147,10 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
         received(message);
         break;
       case "refused":
-        log("warning", "session", `Refused: ${message.failure.message} ${message.failure.action}`.trim());
+        log("warning", "session", `Refused: ${failureText(message.failure)}`);
         break;
       case "challenge":
+      case "admission":
       case "welcome":
       case "undeliverable":
         break; // the connection's own business
@@ -141,14 +160,14 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
   }
 
   function received({ receipt, signature }: Extract<GatewayMessage, { type: "receipt" }>): void {
-    if (isGranted(receipt, signature, session.networkId, identity.minerId))
-      emit({ type: "receipt", receipt, signature });
-    else
-      log(
-        "warning",
-        "session",
-        `A receipt for epoch ${receipt.at.epoch} is not signed by this network for this miner.`,
-      );
+    if (!isGranted(receipt, signature, session.networkId, identity.minerId)) {
+      const epoch = receipt.at.epoch;
+      log("warning", "session", `A receipt for epoch ${epoch} is not signed by this network for this miner.`);
+      return;
+    }
+    emit({ type: "receipt", receipt, signature });
+    if (!isPayoutKept) sayPayoutAddress();
+    isPayoutKept = true;
   }
 
   return {
@@ -189,6 +208,11 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
       else void places.leave(reason, handOverMs);
     },
     limit: (asked) => traffic.limit(asked),
+    setPayoutAddress(address) {
+      payoutAddress = address;
+      isPayoutKept = false;
+      sayPayoutAddress();
+    },
     command: (command) => ownerCommands.call(command),
     async close(graceMs) {
       await places.leave("The miner ends.", graceMs);
@@ -197,13 +221,4 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
       await places.close();
     },
   };
-}
-
-/** The gateway serves blobs on the port of its sessions. */
-function blobAddress(networkUrl: string): string {
-  if (!URL.canParse(networkUrl) || !/^wss?:/.test(networkUrl))
-    throw new FailureError("invalid-option", `"${networkUrl}" is not the address of a network.`, {
-      action: "Give an address such as ws://192.168.1.10:7700.",
-    });
-  return networkUrl.replace(/^ws/, "http");
 }

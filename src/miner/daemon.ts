@@ -9,6 +9,7 @@ import { FailureError } from "../protocol/failure.ts";
 import type { RunId } from "../protocol/ids.ts";
 import type { ConnectionRules, DaemonAddress, LocalApi, MachineView, ProcessView } from "../protocol/local-api.ts";
 import type { OwnerCommand } from "../protocol/owner-commands.ts";
+import { readPayoutAddress } from "../protocol/payout-address.ts";
 import type { RunDetails } from "../protocol/run-view.ts";
 import { ConnectionRulesInForce } from "./connection-rules.ts";
 import { runDoctor } from "./doctor.ts";
@@ -27,7 +28,7 @@ import { computingDevice } from "./probe/computing-device.ts";
 import { probeMetered } from "./probe/metered.ts";
 import { removeDaemonAddress, tokenLeftBehind, writeDaemonAddress } from "./store/daemon-address.ts";
 import { loadIdentity } from "./store/identity-file.ts";
-import type { DaemonSettings } from "./store/settings.ts";
+import { type DaemonSettings, storeSettings } from "./store/settings.ts";
 import { openStateDatabase, type StateDatabase } from "./store/state-database.ts";
 import { openStateFolder } from "./store/state-folder.ts";
 
@@ -94,11 +95,12 @@ export async function startDaemon(options: DaemonOptions): Promise<RunningDaemon
 function compose(options: DaemonOptions, database: StateDatabase, log: Log, computing: ComputingDevice): Parts {
   const { stateFolder, settings, createMiner, initialIntent = "run" } = options;
   const identity = loadIdentity(stateFolder);
-  const { name, networkUrl, threads } = settings;
+  const { name, networkUrl, threads, payoutAddress } = settings;
   const device = reportDevice(settings, computing);
   const rules = new ConnectionRulesInForce(settings, stateFolder);
   const limits = rules.limits;
-  const miner = createMiner({ identity, name, networkUrl, stateFolder, device, threads, limits, log: log.write });
+  const told = { networkUrl, limits, payoutAddress };
+  const miner = createMiner({ identity, name, stateFolder, device, threads, ...told, log: log.write });
   const policy = createPolicyLoop({
     miner,
     stateFolder,
@@ -122,6 +124,7 @@ function compose(options: DaemonOptions, database: StateDatabase, log: Log, comp
       workers: miner.workers,
       connection: rules.rules,
       metered: null,
+      payoutAddress,
     }),
   );
   return {
@@ -222,6 +225,14 @@ function createHandlers({ options, log, miner, feed, runs, policy, rules }: Part
     feed.apply(machineChange(feed.view.state, { connection: rules.rules }));
     return feed.view.state.machine;
   }
+  /** Stored first: what cannot be remembered is not told the network either. */
+  function setPayoutAddress(text: string | null): MachineView {
+    const payoutAddress = text === null ? null : readPayoutAddress(text);
+    storeSettings(options.stateFolder, { payoutAddress });
+    miner.setPayoutAddress(payoutAddress);
+    feed.apply(machineChange(feed.view.state, { payoutAddress }));
+    return feed.view.state.machine;
+  }
   async function obey(command: OwnerCommand): Promise<Record<string, never>> {
     await miner.command(command);
     return {};
@@ -231,6 +242,7 @@ function createHandlers({ options, log, miner, feed, runs, policy, rules }: Part
     start: () => setIntent("run"),
     pause: () => setIntent("pause"),
     limit: (changes) => setConnectionRules(changes),
+    payout: ({ address }) => setPayoutAddress(address),
     "run-details": ({ runId }) => runDetails(runs, runId),
     "create-run": async (run) => ({ runId: await miner.command({ type: "create-run", run }) }),
     "pause-run": ({ runId }) => obey({ type: "steer-run", runId, action: "pause" }),

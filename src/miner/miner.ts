@@ -8,6 +8,7 @@ import type { LinkReport } from "../protocol/link-report.ts";
 import type { LogLine, MachineView, MinerState } from "../protocol/local-api.ts";
 import type { DeviceReport, Receipt } from "../protocol/messages.ts";
 import type { OwnerCommand } from "../protocol/owner-commands.ts";
+import type { PayoutAddress } from "../protocol/payout-address.ts";
 import type { RunSummary, RunUpdate } from "../protocol/run-view.ts";
 import type { TrafficLimits } from "../transport/traffic/traffic.ts";
 import type { Work } from "./memory-report.ts";
@@ -23,6 +24,8 @@ export interface MinerOptions {
   readonly device: DeviceReport;
   readonly threads: number;
   readonly limits: TrafficLimits;
+  /** Where to be paid; null: not named. */
+  readonly payoutAddress: PayoutAddress | null;
   readonly log: (level: LogLine["level"], source: string, text: string) => void;
 }
 
@@ -67,6 +70,8 @@ export interface Miner {
   setActive(active: boolean, reason: string): void;
   /** What it may send and receive from now on. */
   limit(limits: TrafficLimits): void;
+  /** Where to be paid from now on; null: nowhere. */
+  setPayoutAddress(address: PayoutAddress | null): void;
   /** As the network's owner. Rejects with `FailureError`: unreachable, or why the network does not do it. */
   command(command: OwnerCommand): Promise<RunId>;
   /** Leaves, hands over what is in flight within `graceMs`, ends the workers and the session. */

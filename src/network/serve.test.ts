@@ -1,4 +1,4 @@
-import { appendFile, mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { appendFile, chmod, mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -200,5 +200,16 @@ describe("a served network", () => {
     network = undefined;
     await writeFile(join(folder, "state", "network-key.pem"), "not a key");
     expect((await failureWith({}))?.code).toBe("state-corrupt");
+  });
+
+  it.skipIf(process.platform === "win32")("does not use a key that others on this computer can read", async () => {
+    await restart();
+    await network?.close();
+    network = undefined;
+    await chmod(join(folder, "state", "network-key.pem"), 0o640);
+    expect(await failureWith({})).toMatchObject({
+      code: "state-corrupt",
+      action: expect.stringContaining("chmod 600"),
+    });
   });
 });

@@ -6,14 +6,16 @@ import { mkdir } from "node:fs/promises";
 import { totalmem } from "node:os";
 import { join } from "node:path";
 import type { OpenOptions } from "../compute/worker-protocol.ts";
-import { FailureError } from "../protocol/failure.ts";
+import { FailureError, failureOf } from "../protocol/failure.ts";
 import type { MinerId, RunId } from "../protocol/ids.ts";
 import type { Checkpoint, Evaluation, RunUpdate } from "../protocol/run-view.ts";
 import { FileBlobStore } from "../transport/blobs/file-blob-store.ts";
+import { Admission, type AdmissionPolicy } from "./admission/admission.ts";
 import { blobsFolder, CheckpointArchive } from "./checkpoints/archive.ts";
 import type { RetentionPolicy } from "./checkpoints/retention.ts";
 import { Gateway } from "./gateway/gateway.ts";
 import type { FrameListener } from "./gateway/relay.ts";
+import { certificateFragment, type TlsFiles } from "./gateway/tls-files.ts";
 import { CsvPayout } from "./ledger/csv-payout.ts";
 import type { Payment } from "./ledger/payout.ts";
 import { settle } from "./ledger/settlement.ts";
@@ -35,6 +37,14 @@ export interface NetworkOptions {
   /** Created at the first start, and found again at later ones; undefined: only those that are in the state folder. */
   readonly run?: RunOptions;
   readonly log: (text: string) => void;
+  /** What is asked of miners that the network does not know; by default nothing. */
+  readonly admission?: AdmissionPolicy;
+  /** PEM files to serve `wss://` with; null or undefined: `ws://`. */
+  readonly tls?: TlsFiles | null;
+  /** Whether a proxy on this computer passes all connections on and names their addresses in `X-Forwarded-For`. */
+  readonly behindProxy?: boolean;
+  /** Connections that one address may have open. */
+  readonly connectionsPerAddress?: number;
   /** Keys that may create, steer and delete runs over the wire; none: nobody may. */
   readonly owners?: readonly MinerId[];
   /** Null: checkpoints are not evaluated. */
@@ -58,9 +68,11 @@ export interface EvaluatorSettings {
 }
 
 export interface RunningNetwork {
-  /** ws:// address of the gateway. */
+  /** ws:// or wss:// address of the gateway. */
   readonly url: string;
   readonly port: number;
+  /** What belongs behind the address (`network-address.ts`): the fingerprint of a certificate that no authority has signed; else empty. */
+  readonly fragment: string;
   readonly networkId: string;
   /** Of each run. */
   readonly states: ReadonlyMap<RunId, RunState>;
@@ -90,7 +102,7 @@ const smallestBlobLimitBytes = 16 << 20;
 export async function serveNetwork(options: NetworkOptions): Promise<RunningNetwork> {
   const { stateFolder, log, host = defaultHost, onFailed = fail } = options;
   await mkdir(stateFolder, { recursive: true, mode: 0o700 });
-  const identity = networkIdentity(join(stateFolder, "network-key.pem"));
+  const identity = networkIdentity(stateFolder);
   const networkId = identity.minerId;
   const clock = monotonicClock();
   const ends: (() => Promise<void>)[] = [];
@@ -141,15 +153,41 @@ export async function serveNetwork(options: NetworkOptions): Promise<RunningNetw
     evaluateUnmeasured();
 
     const owners = new Set(options.owners);
-    const { port, onRunUpdate, onFrame } = options;
-    const told = { onRunUpdate, onFrame };
-    const gateway = await Gateway.listen({ host, port, networkId, runs, blobs, owners, clock, log, ...told });
+    const policy = options.admission ?? { kind: "open" };
+    const admission = new Admission({ policy, networkId, stateFolder, owners, clock, log });
+    ends.splice(1, 0, async () => admission.close());
+    const { port, tls = null, behindProxy, connectionsPerAddress, onRunUpdate, onFrame } = options;
+    const gateway = await Gateway.listen({
+      host,
+      port,
+      tls,
+      behindProxy: behindProxy ?? false,
+      limits: connectionsPerAddress === undefined ? {} : { connectionsPerAddress },
+      networkId,
+      runs,
+      blobs,
+      owners,
+      admission,
+      clock,
+      log,
+      onRunUpdate,
+      onFrame,
+      onPayoutAddress: (minerId, address) => {
+        store.setPayoutAddress(minerId, address).catch((error: unknown) => {
+          const failure = failureOf(error);
+          // The miner says it again, and the network stands still already.
+          if (failure?.code === "disk-full") log(`a payout address was not kept: ${failure.message}`);
+          else onFailed(error);
+        });
+      },
+    });
     // Clients hear of it once there is nothing more to say to them.
     ends.splice(1, 0, () => gateway.close());
 
     return {
-      url: `ws://${host.includes(":") ? `[${host}]` : host}:${gateway.port}`,
+      url: `${tls === null ? "ws" : "wss"}://${host.includes(":") ? `[${host}]` : host}:${gateway.port}`,
       port: gateway.port,
+      fragment: tls === null ? "" : certificateFragment(tls),
       networkId,
       get states() {
         return new Map(runs.all.map(({ runId, state }) => [runId, state]));

@@ -17,6 +17,8 @@ export const failureCodes = [
   "unsupported-version",
   "duplicate-session",
   "too-many-connections",
+  "banned",
+  "admission-refused",
   // The other side is not there, or not now.
   "unreachable",
   "timed-out",
@@ -72,4 +74,9 @@ export class FailureError extends Error {
 /** The failure inside an error, if it is an expected one; otherwise undefined: it is a bug. */
 export function failureOf(error: unknown): Failure | undefined {
   return error instanceof FailureError ? error.failure : undefined;
+}
+
+/** What happened and what to do next, in one line for people. */
+export function failureText({ message, action }: Failure): string {
+  return action === "" ? message : `${message.replace(/\.$/, "")}. ${action}`;
 }

@@ -72,6 +72,8 @@ export const machineViewSchema = z.object({
   connection: connectionRulesSchema,
   /** Whether the operating system says that the connection is metered; null: it does not say. */
   metered: z.boolean().nullable(),
+  /** Public address that what was earned is paid to; null: not named, and nothing is lost meanwhile. */
+  payoutAddress: z.string().nullable(),
 });
 export type MachineView = Readonly<z.infer<typeof machineViewSchema>>;
 
@@ -216,6 +218,11 @@ export const commands = {
     result: machineViewSchema,
     summary: "Change what this machine may send and receive; remembered across restarts.",
   },
+  payout: {
+    parameters: z.strictObject({ address: z.string().max(1000).nullable() }),
+    result: machineViewSchema,
+    summary: "Name the public address that this machine's earnings are paid to; remembered across restarts.",
+  },
   "run-details": {
     parameters: ofRun,
     result: runDetailsSchema,
@@ -315,6 +322,7 @@ export const closeCodes = {
   notAuthorised: 4401,
   malformed: 4400,
   tooLarge: 4413,
+  tooMany: 4429,
   replaced: 4409,
   serverStopping: 4503,
 } as const;

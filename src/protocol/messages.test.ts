@@ -11,6 +11,7 @@ import {
   encodeMessage,
   type GatewayMessage,
   maxClientMessageBytes,
+  protocolVersion,
   type Roster,
   reducedLimits,
   rosterBytes,
@@ -24,7 +25,9 @@ const signature = new Uint8Array(64).fill(3);
 const replica = { minerId, weight: 7 };
 
 const clientMessages: readonly ClientMessage[] = [
-  { type: "hello", protocol: 1, software: "test", role: "miner", minerId, name: "laptop", signature },
+  { type: "hello", protocol: protocolVersion, software: "test", role: "miner", minerId, name: "laptop", signature },
+  { type: "admission-proof", proof: { kind: "invitation", token: "A-b_9" } },
+  { type: "payout", address: null },
   {
     type: "join",
     device: {
@@ -88,7 +91,8 @@ const clientMessages: readonly ClientMessage[] = [
   { type: "stored", at, weights: { hash, bytes: 8 }, optimizer: { hash, bytes: 20 } },
 ];
 const gatewayMessages: readonly GatewayMessage[] = [
-  { type: "challenge", protocol: 1, networkId: "home", nonce: new Uint8Array(32).fill(9) },
+  { type: "challenge", protocol: protocolVersion, networkId: "home", nonce: new Uint8Array(32).fill(9) },
+  { type: "admission", need: { kind: "proof-of-work", bits: 20 } },
   {
     type: "start",
     at,
@@ -133,6 +137,23 @@ describe("a control message", () => {
     expect(() => decodeClientMessage(pack({ type: "ready", at: { ...at, epoch: -1 }, weightsHash: hash }))).toThrow(
       /epoch/,
     );
+  });
+
+  test("of another version is told from a malformed one, in both directions, by the first two fields alone", () => {
+    const pack = (value: unknown) => Buffer.concat([Buffer.of(1), new Packr({ useRecords: false }).pack(value)]);
+    const decoders = { hello: decodeClientMessage, challenge: decodeGatewayMessage };
+    for (const [type, decode] of Object.entries(decoders))
+      for (const protocol of [0, protocolVersion + 1]) {
+        const isOldMiner = protocol < protocolVersion === (type === "hello");
+        expect(() => decode(pack({ type, protocol, of: { another: "shape" } }))).toThrow(
+          expect.objectContaining({
+            failure: expect.objectContaining({
+              code: "unsupported-version",
+              action: expect.stringContaining(isOldMiner ? "Update Train at Home" : "owner to update"),
+            }),
+          }),
+        );
+      }
   });
 
   test("with as many slices as one report may hold stays far below the limit", () => {

@@ -5,6 +5,7 @@
  */
 import { Packr } from "msgpackr";
 import { z } from "zod";
+import { admissionNeedSchema, admissionProofSchema } from "./admission.ts";
 import { deviceReportSchema } from "./device-report.ts";
 import { FailureError, failureSchema } from "./failure.ts";
 import {
@@ -18,6 +19,7 @@ import {
 } from "./ids.ts";
 import { linkReportSchema } from "./link-report.ts";
 import { ownerAnswerSchema, ownerCommandSchema } from "./owner-commands.ts";
+import { payoutAddressSchema } from "./payout-address.ts";
 import { boundaryFormatsSchema, modelConfigSchema, stageSpecSchema, trainingConfigSchema } from "./run-config.ts";
 import { runSummarySchema, runUpdateSchema } from "./run-view.ts";
 
@@ -100,6 +102,8 @@ export const clientMessageSchema = z.discriminatedUnion("type", [
     /** Over `sessionProof(nonce, networkId, role)`. */
     signature: z.instanceof(Uint8Array),
   }),
+  /** What `admission` asked for, between `hello` and `welcome`. */
+  z.strictObject({ type: z.literal("admission-proof"), proof: admissionProofSchema }),
   /**
    * Asks for work. Sent after `welcome`, again after a pause, and again while nothing is heard. `held`: the places whose state this
    * miner still holds after a session was lost.
@@ -200,6 +204,8 @@ export const clientMessageSchema = z.discriminatedUnion("type", [
    * at most every ten seconds.
    */
   z.strictObject({ type: z.literal("link"), ...linkReportSchema.shape }),
+  /** Where the miner wants to be paid, null: nowhere any longer. Kept for keys that have earned something: so it is said again with a session's first receipt. */
+  z.strictObject({ type: z.literal("payout"), address: payoutAddressSchema.nullable() }),
   /** Of a network's owner, answered by `owner-answer` with the same id: which one is the client's choice. */
   z.strictObject({ type: z.literal("owner-command"), id: count, command: ownerCommandSchema }),
 ]);
@@ -207,6 +213,8 @@ export type ClientMessage = Readonly<z.infer<typeof clientMessageSchema>>;
 
 export const gatewayMessageSchema = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("challenge"), protocol: count, networkId: z.string().max(64), nonce }),
+  /** This network does not take every key: what it asks of one that it does not know yet. */
+  z.strictObject({ type: z.literal("admission"), need: admissionNeedSchema }),
   z.strictObject({
     type: z.literal("welcome"),
     /** Bearer for the blob store; valid while the session lives. */
@@ -340,12 +348,18 @@ export function encodeMessage(message: ClientMessage | GatewayMessage): Uint8Arr
   return Buffer.concat([Buffer.of(controlMarker), packr.pack(message)]);
 }
 
-/** Throws `FailureError` (malformed-message, message-too-large). */
+/**
+ * What every version says first, whatever else it has to say: who speaks another one must be able to tell, and to be told. So these
+ * two fields of `hello` and `challenge` are read before, and apart from, all others, and never change.
+ */
+const greetingSchema = z.looseObject({ type: z.enum(["hello", "challenge"]), protocol: count });
+
+/** Throws `FailureError` (malformed-message, message-too-large, unsupported-version). */
 export function decodeClientMessage(bytes: Uint8Array): ClientMessage {
   return decode(bytes, clientMessageSchema, maxClientMessageBytes);
 }
 
-/** Throws `FailureError` (malformed-message, message-too-large). */
+/** Throws `FailureError` (malformed-message, message-too-large, unsupported-version). */
 export function decodeGatewayMessage(bytes: Uint8Array): GatewayMessage {
   return decode(bytes, gatewayMessageSchema, maxServerMessageBytes);
 }
@@ -363,9 +377,27 @@ function decode<T>(bytes: Uint8Array, schema: z.ZodType<T>, limitBytes: number):
   } catch (cause) {
     throw new FailureError("malformed-message", "not valid msgpack", { cause });
   }
+  mustSpeakOurVersion(value);
   const parsed = schema.safeParse(value);
   if (!parsed.success) throw new FailureError("malformed-message", z.prettifyError(parsed.error).slice(0, 500));
   return parsed.data;
+}
+
+function mustSpeakOurVersion(value: unknown): void {
+  const greeting = greetingSchema.safeParse(value);
+  if (!greeting.success || greeting.data.protocol === protocolVersion) return;
+  const { type, protocol } = greeting.data;
+  const [network, miner] = type === "hello" ? [protocolVersion, protocol] : [protocol, protocolVersion];
+  throw new FailureError(
+    "unsupported-version",
+    `The network speaks protocol ${network}, this machine's program speaks ${miner}.`,
+    {
+      action:
+        miner < network
+          ? "Update Train at Home; what this machine has earned stays with its key."
+          : "Ask the network's owner to update.",
+    },
+  );
 }
 
 /** What the network signs in a receipt: its fields in a fixed order. */

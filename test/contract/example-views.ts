@@ -169,5 +169,6 @@ export function exampleState(): AppState {
     workers: [],
     connection: { maxUploadMbps: null, maxDownloadMbps: null, onMetered: "pause" },
     metered: null,
+    payoutAddress: null,
   });
 }

@@ -27,6 +27,7 @@ export class FakeMiner implements Miner {
   closedWithGraceMs: number | null = null;
   active: { readonly active: boolean; readonly reason: string } | null = null;
   limits: TrafficLimits;
+  payoutAddress: MinerOptions["payoutAddress"];
   readonly commands: OwnerCommand[] = [];
   /** What `command` fails with, when set. */
   commandError: Error | null = null;
@@ -36,6 +37,7 @@ export class FakeMiner implements Miner {
   constructor(options: MinerOptions) {
     this.options = options;
     this.limits = options.limits;
+    this.payoutAddress = options.payoutAddress;
     this.network = { url: options.networkUrl, connected: false, reason: "not connected yet" };
   }
 
@@ -55,6 +57,10 @@ export class FakeMiner implements Miner {
 
   onEvent(listener: (event: MinerEvent) => void): void {
     this.#listener = listener;
+  }
+
+  setPayoutAddress(address: MinerOptions["payoutAddress"]): void {
+    this.payoutAddress = address;
   }
 
   open(): void {

@@ -10,6 +10,7 @@ import { createRun, type RunState } from "../../src/network/orchestrator/core/st
 import type { Commit, SignedReceipt, Store, StoredRun } from "../../src/network/store/store.ts";
 import { runIdSchema } from "../../src/protocol/ids.ts";
 import type { Receipt } from "../../src/protocol/messages.ts";
+import { readPayoutAddress } from "../../src/protocol/payout-address.ts";
 
 const definition = fakeDefinition();
 const { runId } = definition;
@@ -158,6 +159,21 @@ export function storeContract(name: string, open: (folder: string) => Promise<St
       expect(await store.receipts(fakeMiner(1))).toEqual([signed]);
       expect(await store.receipts(fakeMiner(2))).toEqual([]);
       expect(await store.receipts()).toEqual([signed]);
+    });
+
+    it("keeps where miners want to be paid, of those that have a receipt, until they name another address or none", async () => {
+      const [first, second] = [
+        readPayoutAddress("5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"),
+        readPayoutAddress("5FHneW46xGXgs5mUiveU4sbTyGBzmstUspZC92UhjJM694ty"),
+      ];
+      const signed: SignedReceipt = { receipt: receiptOf(0, 7), signature: Uint8Array.of(1, 2, 3) };
+      await store.commit({ ...nothing, receipts: [signed] });
+      for (const miner of [fakeMiner(1), fakeMiner(2)]) await store.setPayoutAddress(miner, first);
+      expect([...(await store.payoutAddresses())]).toEqual([[fakeMiner(1), first]]);
+      await store.setPayoutAddress(fakeMiner(1), second);
+      expect([...(await store.payoutAddresses())]).toEqual([[fakeMiner(1), second]]);
+      await store.setPayoutAddress(fakeMiner(1), null);
+      expect([...(await store.payoutAddresses())]).toEqual([]);
     });
   });
 }

@@ -1,5 +1,5 @@
 /** `tah` against a real daemon whose miner is a fake: what it prints, what it asks of the daemon, and what it ends with. */
-import { mkdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { z } from "zod";
@@ -8,8 +8,11 @@ import { exitCodeOf, exitCodes } from "../../src/cli/exit-codes.ts";
 import { outputSchemas } from "../../src/cli/output-schemas.ts";
 import { loadIdentity } from "../../src/miner/store/identity-file.ts";
 import { openStateFolder } from "../../src/miner/store/state-folder.ts";
+import { networkIdentity } from "../../src/network/network-identity.ts";
 import { EmbeddedStore } from "../../src/network/store/embedded-store.ts";
+import { readInvitation } from "../../src/protocol/admission.ts";
 import { FailureError, failureCodes } from "../../src/protocol/failure.ts";
+import { createIdentity, importIdentity } from "../../src/protocol/identity.ts";
 import { runIdSchema } from "../../src/protocol/ids.ts";
 import { exampleEpoch, examplePlacement, exampleRun, exampleSummary } from "../contract/example-views.ts";
 import { type DaemonWorld, startDaemonWorld, temporaryFolder } from "../contract/local-api-world.ts";
@@ -25,6 +28,11 @@ const timeout = 120_000;
 describe("tah, with a daemon", { timeout }, () => {
   let world: DaemonWorld;
   const tah = (...args: readonly string[]) => runTah(...args, "--state", world.stateFolder);
+
+  const contentOf = (name: string) => {
+    const file = join(world.stateFolder, name);
+    return statSync(file).isFile() ? readFileSync(file, "latin1") : "";
+  };
 
   beforeEach(async () => {
     world = await startDaemonWorld();
@@ -55,6 +63,9 @@ describe("tah, with a daemon", { timeout }, () => {
     ["run delete", ["demo", "--yes"]],
     ["run create", ["--preset", "tiny", "--id", "poems", "--weight", "2"]],
     ["run import", ["my-model", "--preset", "tiny"]],
+    ["payout show", []],
+    ["payout set", ["5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"]],
+    ["payout clear", []],
     ["stop", []],
     ["version", []],
   ] as const)(
@@ -77,6 +88,25 @@ describe("tah, with a daemon", { timeout }, () => {
     expect(world.miner.active?.active).toBe(false);
     await tah("start");
     expect(world.miner.active?.active).toBe(true);
+  });
+
+  it("names the address that earnings are paid to, and takes nothing else for one", async () => {
+    const address = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY";
+    const payout = async (...args: readonly string[]) => jsonResult(await tah("payout", ...args, "--json"));
+    expect(await payout("show")).toEqual({ payoutAddress: null });
+    expect(outputSchemas["payout set"].parse(await payout("set", address))).toEqual({ payoutAddress: address });
+    expect(world.miner.payoutAddress).toBe(address);
+    expect(await payout("show")).toEqual({ payoutAddress: address });
+    const phrase = "bottom drive obey lake curtain smoke basket hold race lonely fit walk";
+    for (const pasted of [phrase.split(" "), [phrase], ["ab".repeat(32)]]) {
+      const refused = await tah("payout", "set", ...pasted, "--json");
+      expect(refused.exitCode).toBe(exitCodes.usage);
+      expect(refused.stderr).toContain("STOP");
+      for (const text of [refused.stderr, refused.stdout, readdirSync(world.stateFolder).map(contentOf).join("")])
+        expect(text).not.toContain(pasted[0]);
+    }
+    expect(await payout("clear")).toEqual({ payoutAddress: null });
+    expect(world.miner.payoutAddress).toBeNull();
   });
 
   it("steers the run, and passes on why that is refused", async () => {
@@ -199,7 +229,56 @@ describe("tah, without a daemon", { timeout }, () => {
     expect((await audit()).stdout).toContain("Everything is in order.");
   });
 
+  it("takes this machine's identity elsewhere, and never over another one", async () => {
+    const [home, away] = [temporaryFolder(), temporaryFolder()];
+    const file = join(home, "identity.json");
+    const passphraseFile = join(home, "passphrase");
+    writeFileSync(passphraseFile, "correct horse battery\n");
+    const identity = (...args: readonly string[]) => runTah("identity", ...args, "--json");
+    const sealed = ["--passphrase-file", passphraseFile];
+    const shown = outputSchemas["identity show"].parse(jsonResult(await identity("show", "--state", home)));
+    const exported = await identity("export", file, ...sealed, "--state", home);
+    expect(jsonResult(exported)).toEqual({ minerId: shown.minerId, file });
+    expect((await identity("export", file, ...sealed, "--state", home)).exitCode).toBe(exitCodes.usage);
+    expect(statSync(file).mode & 0o077).toBe(0);
+    const own = loadIdentity(away).minerId;
+    const into = ["import", file, "--state", away];
+    expect((await identity(...into, ...sealed)).exitCode).toBe(exitCodeOf("wrong-state"));
+    expect(loadIdentity(away).minerId).toBe(own);
+    const imported = jsonResult(await identity(...into, ...sealed, "--force"));
+    const { minerId, backup } = outputSchemas["identity import"].parse(imported);
+    expect([minerId, loadIdentity(away).minerId]).toEqual([shown.minerId, shown.minerId]);
+    expect(importIdentity(readFileSync(backup ?? "", "utf8")).minerId).toBe(own);
+    writeFileSync(passphraseFile, "wrong horse battery\n");
+    expect((await identity(...into, ...sealed)).exitCode).toBe(exitCodeOf("not-authorised"));
+    expect((await identity(...into, "--passphrase-file", join(home, "none"))).exitCode).toBe(
+      exitCodeOf("file-unreadable"),
+    );
+    for (const folder of [home, away]) rmSync(folder, { recursive: true });
+  });
+
+  it("invites, bans and lets back, on the computer that serves the network", async () => {
+    const stateFolder = temporaryFolder();
+    const network = (...args: readonly string[]) => runTah("network", ...args, "--state", stateFolder, "--json");
+    expect((await network("invite")).exitCode).toBe(exitCodeOf("not-found"));
+    const { minerId: networkId } = networkIdentity(stateFolder);
+    const address = `wss://home:7700#certificate=${"ab".repeat(32)}`;
+    const invited = jsonResult(await network("invite", "--uses", "3", "--address", address));
+    const invitation = outputSchemas["network invite"].parse(invited);
+    expect(invitation.address).toBe(`${address},invitation=${invitation.token}`);
+    expect(readInvitation(invitation.token, networkId)).toMatchObject({ id: invitation.id, uses: 3 });
+    const key = createIdentity().minerId;
+    expect((await network("unban", key)).exitCode).toBe(exitCodeOf("not-found"));
+    expect((await network("ban", key)).exitCode).toBe(exitCodes.usage);
+    outputSchemas["network ban"].parse(jsonResult(await network("ban", key, "--reason", "sends garbage")));
+    expect(jsonResult(await network("bans"))).toMatchObject({ bans: [{ minerId: key, reason: "sends garbage" }] });
+    expect(jsonResult(await network("unban", key))).toEqual({ minerId: key });
+    expect((await runTah("network", "bans", "--state", stateFolder)).stdout).toContain("Nobody");
+    rmSync(stateFolder, { recursive: true });
+  });
+
   it.each([
+    ["a certificate without its key", ["network", "serve", "--tls-cert", "a.pem"], "private key"],
     ["an unknown command", ["dance"], "dance"],
     ["an unknown flag", ["status", "--loudly"], "--loudly"],
     ["a flag's wrong value", ["demo", "--stages", "many"], "--stages"],

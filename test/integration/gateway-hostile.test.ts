@@ -1,5 +1,7 @@
+import { once } from "node:events";
+import { connect, type Socket } from "node:net";
 import fc from "fast-check";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { fakeHash, fakeMiner } from "../../src/network/orchestrator/core/fake-swarm.ts";
 import { type FailureCode, failureOf } from "../../src/protocol/failure.ts";
 import { decodeFrame, encodeFrame, isFrame } from "../../src/protocol/frames.ts";
@@ -19,6 +21,7 @@ const seed = 20_260_102;
 const liveRuns = 130;
 const payloadsPerRun = 50;
 const decoderRuns = 5000;
+const flood = 5000;
 
 /** Of an epoch that has long gone. */
 const oldEpoch: PlaceRef = { runId: runIdSchema.parse("test-run"), epoch: 0, attempt: 99, stage: 0 };
@@ -153,6 +156,15 @@ function expectedRefusal(bytes: Uint8Array): FailureCode | null {
   return message.type === "stored" ? "blob-not-found" : null;
 }
 
+async function refusalsOf({ gateway }: GatewayWorld): Promise<Partial<Record<FailureCode, number>>> {
+  const health = await fetch(`http://127.0.0.1:${gateway.port}/health`);
+  return ((await health.json()) as { refusals: Partial<Record<FailureCode, number>> }).refusals;
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}
+
 describe("hostile input", () => {
   let world: GatewayWorld;
   let honest: FakeClient[];
@@ -197,6 +209,7 @@ describe("hostile input", () => {
       { numRuns: liveRuns, seed, endOnFailure: true },
     );
     expect(refusals).toBeGreaterThan((liveRuns * payloadsPerRun) / 2);
+    expect(sum(Object.values(await refusalsOf(world)))).toBe(refusals);
     attacker.end();
   });
 
@@ -240,5 +253,59 @@ describe("hostile input", () => {
         }),
         { numRuns: decoderRuns, seed },
       );
+  });
+});
+
+describe("hostile connections", { timeout: 120_000 }, () => {
+  let world: GatewayWorld;
+  afterEach(async () => {
+    await world.close();
+    expect(world.logged).toEqual([]);
+  });
+
+  it(`of which there are ${flood} from one address get a few answers and no memory, and the sessions go on`, async () => {
+    world = await openGatewayWorld({ limits: { connectionsPerAddress: 64, connectionsPerSecond: 1e6 } });
+    const [a, b] = await world.train();
+    if (a === undefined || b === undefined) throw new Error("nobody trains");
+    const sockets: Socket[] = [];
+    const answers: string[] = [];
+    for (let count = 0; count < flood; count++) {
+      const socket = connect(world.gateway.port, "127.0.0.1");
+      socket.setEncoding("latin1").on("data", (text: string) => answers.push(text.split("\r\n")[0] ?? ""));
+      socket.on("error", () => undefined); // reset by the gateway
+      socket.write("GET /session HTTP/1.1\r\nHost: 127.0.0.1\r\n");
+      sockets.push(socket);
+      if (count % 100 === 99) await once(socket, "connect").catch(() => undefined);
+    }
+    await vi.waitUntil(() => sockets.filter((socket) => !socket.destroyed).length <= 128, { timeout: 30_000 });
+    const chunk = Uint8Array.of(7);
+    const { minerId } = b.identity;
+    a.sendFrame({ kind: "backward", peer: minerId, messageNumber: 1, totalBytes: 1, offset: 0, chunk });
+    expect(await b.nextFrame()).toMatchObject({ peer: a.identity.minerId, chunk: Buffer.from(chunk) });
+    for (const socket of sockets) socket.destroy();
+    await vi.waitFor(
+      async () => expect((await refusalsOf(world))["too-many-connections"]).toBeGreaterThan(flood - 128),
+      {
+        timeout: 30_000,
+      },
+    );
+    expect(answers.every((line) => line.startsWith("HTTP/1.1 429"))).toBe(true);
+  });
+
+  it("whose clients never read what they ask for are given up, and nobody else's", async () => {
+    world = await openGatewayWorld({ limits: { messagesPerSecond: 1e9, unreadBytes: 1 << 20 } });
+    const [reader, hoarder] = [await world.enter(), await world.enter()];
+    hoarder.socket.pause();
+    const question = encodeMessage({
+      type: "owner-command",
+      id: 1,
+      command: { type: "steer-run", runId: oldEpoch.runId, action: "pause" },
+    });
+    let sent = 0;
+    while ((await refusalsOf(world))["timed-out"] === undefined && sent < 1_000_000)
+      for (let count = 0; count < 5000; count++, sent++) hoarder.sendBytes(question);
+    expect(await refusalsOf(world)).toEqual({ "timed-out": 1 });
+    await reader.flushed();
+    expect(reader.received("refused")).toEqual([]);
   });
 });

@@ -2,7 +2,9 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { pack } from "msgpackr";
 import { WebSocket } from "ws";
+import { Admission, type AdmissionPolicy } from "../../src/network/admission/admission.ts";
 import { CheckpointArchive } from "../../src/network/checkpoints/archive.ts";
 import { Gateway, type GatewayOptions } from "../../src/network/gateway/gateway.ts";
 import { fakeDevice, fakeHash } from "../../src/network/orchestrator/core/fake-swarm.ts";
@@ -35,6 +37,10 @@ export interface GatewayWorld {
   readonly store: EmbeddedStore;
   readonly blobs: FileBlobStore;
   readonly networkId: string;
+  /** The network's own key. */
+  readonly identity: Identity;
+  readonly admission: Admission;
+  readonly stateFolder: string;
   /** What the gateway logged: bugs. */
   readonly logged: readonly string[];
   /** A file with another text than the first run's. */
@@ -68,7 +74,9 @@ interface HelloOptions {
 
 type MessageOf<T extends GatewayMessage["type"]> = Extract<GatewayMessage, { type: T }>;
 
-export async function openGatewayWorld(options: Partial<GatewayOptions> = {}): Promise<GatewayWorld> {
+type WorldOptions = Partial<Omit<GatewayOptions, "admission">> & { readonly admission?: AdmissionPolicy };
+
+export async function openGatewayWorld(options: WorldOptions = {}): Promise<GatewayWorld> {
   const folder = await mkdtemp(join(tmpdir(), "gateway-"));
   const identity = createIdentity();
   const networkId = identity.minerId;
@@ -97,16 +105,20 @@ export async function openGatewayWorld(options: Partial<GatewayOptions> = {}): P
   const addRun = (name: string, part: Partial<RunOptions> = {}) =>
     runs.create({ preset: "tiny", runId: runIdSchema.parse(name), stages: 2, replicas: 1, data, ...part });
   const { orchestrator } = await addRun("test-run");
+  const { admission: policy = { kind: "open" }, owners = new Set(), ...gatewayOptions } = options;
+  const log = (text: string) => logged.push(text);
+  const admission = new Admission({ policy, networkId, stateFolder: folder, owners, clock, log });
   const gateway = await Gateway.listen({
     host: "127.0.0.1",
     port: 0,
     networkId,
     runs,
     blobs,
-    owners: new Set(),
+    owners,
+    admission,
     clock,
-    log: (text) => logged.push(text),
-    ...options,
+    log,
+    ...gatewayOptions,
   });
   const clients = new Set<FakeClient>();
   const connect = async () => {
@@ -143,6 +155,9 @@ export async function openGatewayWorld(options: Partial<GatewayOptions> = {}): P
     gateway,
     blobs,
     networkId,
+    identity,
+    admission,
+    stateFolder: folder,
     logged,
     connect,
     enter,
@@ -180,6 +195,7 @@ export async function openGatewayWorld(options: Partial<GatewayOptions> = {}): P
       for (const client of clients) client.end();
       await runs.close();
       await gateway.close();
+      admission.close();
       await store.close();
       await rm(folder, { recursive: true });
       if (failures.length > 0) throw failures[0];
@@ -295,6 +311,11 @@ export class FakeClient {
 
   send(message: ClientMessage): void {
     this.sendBytes(encodeMessage(message));
+  }
+
+  /** Whatever another version may say. */
+  sendUnchecked(message: object): void {
+    this.sendBytes(Buffer.concat([Buffer.of(1), pack(message)]));
   }
 
   sendFrame(frame: Frame): void {

@@ -1,5 +1,7 @@
+import { once } from "node:events";
 import { request } from "node:http";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { WebSocket } from "ws";
 import { Gateway } from "../../src/network/gateway/gateway.ts";
 import { fakeHash } from "../../src/network/orchestrator/core/fake-swarm.ts";
 import { placeRef } from "../../src/network/orchestrator/core/state.ts";
@@ -9,6 +11,7 @@ import { createIdentity, hashBytes, verifySignature } from "../../src/protocol/i
 import type { BlobHash } from "../../src/protocol/ids.ts";
 import { closeCodes } from "../../src/protocol/local-api.ts";
 import { protocolVersion, receiptBytes } from "../../src/protocol/messages.ts";
+import { readPayoutAddress } from "../../src/protocol/payout-address.ts";
 import { type FakeClient, type GatewayWorld, type MergedStage, openGatewayWorld } from "./gateway-world.ts";
 
 let world: GatewayWorld;
@@ -75,7 +78,10 @@ describe("a session", () => {
     const client = await world.connect();
     client.send({ ...client.helloMessage(), protocol: 0 });
     const { failure } = await client.next("refused");
-    expect(failure).toMatchObject({ code: "unsupported-version", action: "Update Train at Home." });
+    expect(failure).toMatchObject({
+      code: "unsupported-version",
+      action: "Update Train at Home; what this machine has earned stays with its key.",
+    });
     await client.closed;
   });
 
@@ -108,6 +114,24 @@ describe("a session", () => {
     const client = await world.enter();
     for (let index = 0; index < 6; index++) client.send({ type: "leave", reason: "" });
     expect((await client.next("refused")).failure.code).toBe("unexpected-message");
+  });
+});
+
+describe("a payout address", () => {
+  const address = readPayoutAddress("5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY");
+
+  it("is a miner's to name, with its checksum, and not over and over", async () => {
+    const named: unknown[] = [];
+    await open({ onPayoutAddress: (...told) => named.push(told) });
+    const miner = await world.enter();
+    for (let count = 0; count < 6; count++) miner.send({ type: "payout", address });
+    expect((await miner.next("refused")).failure.code).toBe("unexpected-message");
+    expect(named).toEqual(new Array(5).fill([miner.identity.minerId, address]));
+    miner.sendUnchecked({ type: "payout", address: address.replace("Q", "R") });
+    expect((await miner.next("refused")).failure.code).toBe("malformed-message");
+    const observer = await world.enter({ role: "observer" });
+    observer.send({ type: "payout", address });
+    expect((await observer.next("refused")).failure.code).toBe("not-authorised");
   });
 });
 
@@ -368,13 +392,14 @@ describe("blobs", () => {
 describe("the port", () => {
   it("says that it is in use", async () => {
     await open();
-    const { runs, blobs, networkId, gateway } = world;
+    const { runs, blobs, networkId, gateway, admission } = world;
     const second = Gateway.listen({
       host: "127.0.0.1",
       port: gateway.port,
       networkId,
       runs,
       blobs,
+      admission,
       owners: new Set(),
       clock: () => 0,
       log: () => undefined,
@@ -419,6 +444,23 @@ describe("the port", () => {
     }
   });
 
+  it("behind a proxy counts connections by the address that the proxy saw, and by nothing that a client says", async () => {
+    await open({ behindProxy: true, limits: { connectionsPerAddress: 1 } });
+    const sockets: WebSocket[] = [];
+    const status = async (forwardedFor: string) => {
+      const headers = { "x-forwarded-for": forwardedFor };
+      const socket = new WebSocket(`ws://127.0.0.1:${world.gateway.port}/session`, { headers });
+      sockets.push(socket);
+      const opened = once(socket, "open").then(() => 101);
+      const refused = once(socket, "unexpected-response").then(([, response]) => response.statusCode as number);
+      return Promise.race([opened, refused]);
+    };
+    expect(await status("198.51.100.1")).toBe(101);
+    expect(await status("203.0.113.9, 198.51.100.1")).toBe(429);
+    expect(await status("198.51.100.1, 203.0.113.9")).toBe(101);
+    for (const socket of sockets) socket.terminate();
+  });
+
   it("answers what it serves, and 404 to everything else", async () => {
     await open();
     const health = await fetch(`http://127.0.0.1:${world.gateway.port}/health`);
@@ -426,6 +468,8 @@ describe("the port", () => {
       networkId: world.networkId,
       protocol: protocolVersion,
       runs: [{ runId: "test-run", phase: "waiting" }],
+      connections: 0,
+      refusals: {},
     });
     expect((await fetch(`http://127.0.0.1:${world.gateway.port}/other`)).status).toBe(404);
   });

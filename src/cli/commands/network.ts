@@ -1,20 +1,34 @@
-import { join } from "node:path";
-import type { Command } from "commander";
-import { stateFolderPath } from "../../miner/store/state-folder.ts";
+import { type Command, Option } from "commander";
+import { z } from "zod";
+import type { AdmissionPolicy } from "../../network/admission/admission.ts";
 import type { AuditReport } from "../../network/audit/audit.ts";
 import { defaultRetention } from "../../network/checkpoints/retention.ts";
+import { defaultAddressLimits } from "../../network/gateway/address-limits.ts";
+import type { TlsFiles } from "../../network/gateway/tls-files.ts";
 import type { RunningNetwork } from "../../network/serve.ts";
+import { maximumWorkBits } from "../../protocol/admission.ts";
+import { FailureError } from "../../protocol/failure.ts";
 import type { MinerId } from "../../protocol/ids.ts";
 import { lanAddresses } from "../demo/lan-addresses.ts";
 import { countText } from "../formats.ts";
 import { untilStopped } from "../lifetime.ts";
-import { servedFolderName } from "../network-folders.ts";
-import { type CommonOptions, countValue, minerIdValue, portValue, withCommonOptions } from "../option-types.ts";
+import { networkFolder } from "../network-folders.ts";
+import {
+  type CommonOptions,
+  countValue,
+  minerIdValue,
+  portValue,
+  valueParser,
+  wholeNumber,
+  withCommonOptions,
+} from "../option-types.ts";
 import type { Output } from "../output.ts";
 import { tellParent } from "../process-messages.ts";
 import { askedRun, defaultNetworkPort, type OptionalRunOptions, presetOption, withRunOptions } from "../run-options.ts";
+import { addAdmissionCommands } from "./admission.ts";
 
 const bytesPerGigabyte = 1e9;
+const workBitsValue = valueParser(wholeNumber.pipe(z.int().min(1).max(maximumWorkBits)));
 
 interface ServeOptions extends CommonOptions, OptionalRunOptions {
   readonly host: string;
@@ -22,12 +36,19 @@ interface ServeOptions extends CommonOptions, OptionalRunOptions {
   readonly owner: readonly MinerId[];
   readonly keepCheckpoints: number;
   readonly checkpointBudget: number;
+  readonly admission: AdmissionPolicy["kind"];
+  readonly workBits: number;
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  readonly behindProxy?: boolean;
+  readonly connectionsPerAddress: number;
 }
 
 /** `tah network serve`: the orchestrator of a network, in the foreground. `tah network audit`: looks over what a stopped one left. */
 export function addNetworkCommands(program: Command, output: Output): void {
   const network = program.command("network").description("Own a network that miners train for.");
   addAuditCommand(network, output);
+  addAdmissionCommands(network, output);
   const serve = network
     .command("serve")
     .description("Serve a network and the runs of its state folder until stopped; with --preset create the first run.");
@@ -42,8 +63,25 @@ export function addNetworkCommands(program: Command, output: Output): void {
       countValue,
       defaultRetention.budgetBytes / bytesPerGigabyte,
     )
+    .addOption(
+      new Option("--admission <how>", "whom to let in")
+        .choices(["open", "invitation", "proof-of-work"])
+        .default("open"),
+    )
+    .option("--work-bits <number>", "for --admission proof-of-work; each doubles the work", workBitsValue, 20)
+    .option("--tls-cert <file>", "certificate with its chain, PEM: serve wss:// instead of ws://")
+    .option("--tls-key <file>", "its private key, PEM")
+    .option("--behind-proxy", "a proxy on this computer passes connections on, with X-Forwarded-For")
+    .option(
+      "--connections-per-address <number>",
+      "most that one address may have open",
+      countValue,
+      defaultAddressLimits.connectionsPerAddress,
+    )
     .action(async (options: ServeOptions, command: Command) => {
       const { host, port, owner: owners, keepCheckpoints, checkpointBudget } = options;
+      const { behindProxy = false, connectionsPerAddress } = options;
+      const tls = tlsFiles(options);
       const run = askedRun(options, command);
       // Loaded here, so that commands to a running daemon need not wait for it.
       const { serveNetwork } = await import("../../network/serve.ts");
@@ -53,6 +91,10 @@ export function addNetworkCommands(program: Command, output: Output): void {
         host,
         port,
         owners,
+        admission: admissionPolicy(options),
+        tls,
+        behindProxy,
+        connectionsPerAddress,
         run,
         retention: { maximum: keepCheckpoints, budgetBytes: checkpointBudget * bytesPerGigabyte },
         stateFolder,
@@ -60,8 +102,10 @@ export function addNetworkCommands(program: Command, output: Output): void {
         onRunUpdate: () => children.update(),
       });
       children.network = network;
+      const scheme = tls === null ? "ws" : "wss";
       for (const address of host === "0.0.0.0" ? lanAddresses() : [host])
-        output.note(`Miners join with: tah mine --network ws://${address}:${network.port}`);
+        output.note(`Miners join with: tah mine --network ${scheme}://${address}:${network.port}${network.fragment}`);
+      if (!isLoopbackHost(host)) for (const warning of exposureWarnings(options, tls)) output.note(warning);
       tellParent({ type: "listening", url: network.url });
       const stopped = await untilStopped();
       await network.close();
@@ -91,8 +135,30 @@ function auditText({ ok, runs, transfers, receipts, blobs, blobBytes, findings }
   ].join("\n");
 }
 
-function networkFolder({ state }: CommonOptions): string {
-  return state ?? join(stateFolderPath(), servedFolderName);
+function admissionPolicy({ admission, workBits }: ServeOptions): AdmissionPolicy {
+  return admission === "proof-of-work" ? { kind: admission, bits: workBits } : { kind: admission };
+}
+
+function isLoopbackHost(host: string): boolean {
+  return host === "localhost" || host === "::1" || host.startsWith("127.");
+}
+
+/** What an owner may not have thought of who lets others than this computer in. */
+function exposureWarnings({ admission }: ServeOptions, tls: TlsFiles | null): readonly string[] {
+  const warnings: string[] = [];
+  if (tls === null)
+    warnings.push("Nothing is encrypted: without --tls-cert and --tls-key keep to a network that you trust.");
+  if (admission === "open") warnings.push("Whoever reaches this port can join: --admission says how to choose.");
+  return warnings;
+}
+
+/** Throws `FailureError` (invalid-option) when there is one without the other. */
+function tlsFiles({ tlsCert: certificate, tlsKey: key }: ServeOptions): TlsFiles | null {
+  if (certificate === undefined && key === undefined) return null;
+  if (certificate !== undefined && key !== undefined) return { certificate, key };
+  throw new FailureError("invalid-option", "A certificate is of use only with its private key.", {
+    action: "Give both --tls-cert and --tls-key, or neither.",
+  });
 }
 
 function ownerValues(key: string, others: readonly MinerId[]): readonly MinerId[] {

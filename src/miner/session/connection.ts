@@ -2,8 +2,10 @@
  * One WebSocket to the gateway, from opening to closing: challenge, hello, welcome, then messages both ways. When it closes
  * it is used up; `session.ts` opens the next one.
  */
+import type { Agent } from "node:https";
 import type { Socket } from "node:net";
 import { WebSocket } from "ws";
+import type { AdmissionNeed, AdmissionProof } from "../../protocol/admission.ts";
 import { type Failure, FailureError, failureOf } from "../../protocol/failure.ts";
 import { isFrame, maxChunkBytes } from "../../protocol/frames.ts";
 import { type Identity, sessionProof } from "../../protocol/identity.ts";
@@ -31,6 +33,15 @@ export interface Credentials {
   readonly name: string;
   /** An observer is told about the run and never given a place. */
   readonly role: "miner" | "observer";
+  /** What the network asks of a miner that it does not know; observers are asked for nothing. Rejects with `FailureError`. */
+  readonly prove?: (need: AdmissionNeed, networkId: string) => Promise<AdmissionProof>;
+}
+
+export interface GatewayAddress {
+  /** ws:// or wss:// address of the gateway. */
+  readonly url: string;
+  /** Connects where the gateway is not to be known by an authority's certificate. */
+  readonly agent?: Agent | undefined;
 }
 
 export interface ConnectionHandlers {
@@ -60,7 +71,13 @@ export class Connection {
   /** Why the gateway said that it closes. */
   #refusal: Failure | null = null;
 
-  constructor(url: string, credentials: Credentials, handlers: ConnectionHandlers, clock: Clock, traffic: Traffic) {
+  constructor(
+    { url, agent }: GatewayAddress,
+    credentials: Credentials,
+    handlers: ConnectionHandlers,
+    clock: Clock,
+    traffic: Traffic,
+  ) {
     this.#credentials = credentials;
     this.#handlers = handlers;
     this.#clock = clock;
@@ -69,6 +86,7 @@ export class Connection {
       perMessageDeflate: false,
       maxPayload: Math.max(maxServerMessageBytes, 2 * maxChunkBytes),
       handshakeTimeout: silenceMs,
+      ...(agent !== undefined && { agent }),
     });
     this.link = new RelayLink(this.#socket, {
       pacing: {
@@ -93,7 +111,8 @@ export class Connection {
       this.#socket.once("open", () => this.#pace(socket));
     });
     this.#socket.on("message", (data: Buffer) => this.#received(data));
-    this.#socket.on("error", (error) => this.#close(unreachable(error.message)));
+    this.#socket.on("unexpected-response", (_request, { statusCode }) => this.#close(notOpened(statusCode)));
+    this.#socket.on("error", (error) => this.#close(failureOf(error) ?? unreachable(error.message)));
     this.#socket.on("close", () => this.#close(this.#refusal ?? unreachable("The connection was closed.")));
     this.#heard();
   }
@@ -164,6 +183,7 @@ export class Connection {
   #handle(message: GatewayMessage): void {
     if (message.type === "refused" && message.closing) this.#refusal = message.failure;
     else if (this.#state === "connecting") this.#greet(message);
+    else if (this.#state === "greeting" && message.type === "admission") void this.#prove(message.need);
     else if (this.#state === "greeting") this.#enter(message);
     else if (message.type === "undeliverable") this.link.peerUndeliverable(message.peer);
     else this.#handlers.message(message);
@@ -171,12 +191,6 @@ export class Connection {
 
   #greet(message: GatewayMessage): void {
     if (message.type !== "challenge") throw unexpected(message, "challenge");
-    if (message.protocol !== protocolVersion)
-      throw new FailureError(
-        "unsupported-version",
-        `This network speaks protocol ${message.protocol}; this program speaks ${protocolVersion}.`,
-        { action: message.protocol > protocolVersion ? "Update Train at Home." : "Ask the network's owner to update." },
-      );
     const { identity, name, role } = this.#credentials;
     this.#networkId = message.networkId;
     this.#state = "greeting";
@@ -189,6 +203,20 @@ export class Connection {
       name,
       signature: Uint8Array.from(identity.sign(sessionProof(message.nonce, message.networkId, role))),
     });
+  }
+
+  /** The gateway may lose patience meanwhile; the next connection then brings what has been found by then. */
+  async #prove(need: AdmissionNeed): Promise<void> {
+    try {
+      const proof = await this.#credentials.prove?.(need, this.#networkId);
+      if (proof === undefined)
+        throw new FailureError("unexpected-message", "The gateway asks an observer for a proof.");
+      if (this.#state === "greeting") this.#write({ type: "admission-proof", proof });
+    } catch (error) {
+      const failure = failureOf(error);
+      if (failure === undefined) throw error;
+      this.#close(failure);
+    }
   }
 
   #enter(message: GatewayMessage): void {
@@ -222,6 +250,13 @@ export class Connection {
 
 function unreachable(message: string): Failure {
   return { code: "unreachable", message, action: "", retry: true };
+}
+
+/** What the gateway answered instead of opening a session. */
+function notOpened(status: number | undefined): Failure {
+  if (status !== 429) return unreachable(`The address answers with HTTP ${status}.`);
+  const message = "The network takes no more connections from this address for the moment.";
+  return { code: "too-many-connections", message, action: "Its owner may allow more.", retry: true };
 }
 
 function unexpected(message: GatewayMessage, wanted: string): FailureError {

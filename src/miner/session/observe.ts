@@ -3,8 +3,10 @@ import { FailureError } from "../../protocol/failure.ts";
 import { createIdentity, type Identity } from "../../protocol/identity.ts";
 import type { RunId } from "../../protocol/ids.ts";
 import type { GatewayMessage } from "../../protocol/messages.ts";
+import { parseNetworkAddress } from "../../protocol/network-address.ts";
 import type { OwnerCommand } from "../../protocol/owner-commands.ts";
 import type { RunSummary, RunUpdate, RunView } from "../../protocol/run-view.ts";
+import { agentFor } from "../../transport/pinned-agent.ts";
 import { Traffic } from "../../transport/traffic/traffic.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { Connection } from "./connection.ts";
@@ -60,14 +62,15 @@ interface Visitor {
 
 /** A session as an observer, from opening until the visitor has what it came for. */
 async function visit<T>(
-  url: string,
+  networkAddress: string,
   identity: Identity,
   clock: Clock,
   createVisitor: (connection: Connection, resolve: (value: T) => void, reject: (error: unknown) => void) => Visitor,
 ): Promise<T> {
   const { promise, resolve, reject } = Promise.withResolvers<T>();
+  const { url, certificateSha256 } = parseNetworkAddress(networkAddress);
   const connection: Connection = new Connection(
-    url,
+    { url, agent: agentFor(certificateSha256) },
     { identity, name: "observer", role: "observer" },
     {
       opened: () => visitor.opened?.(),

@@ -2,17 +2,15 @@
  * Keeps a session with one network: connects, and connects again with growing pauses whenever the connection is lost, until
  * it is closed. This folder knows the wire; what the messages mean for training is `../flow`'s business.
  */
-import type { Failure } from "../../protocol/failure.ts";
+import { type Failure, failureText } from "../../protocol/failure.ts";
 import type { ClientMessage, GatewayMessage } from "../../protocol/messages.ts";
 import type { RelayLink } from "../../transport/relay-link.ts";
 import type { Traffic } from "../../transport/traffic/traffic.ts";
 import { backOffMs } from "./back-off.ts";
 import type { Clock } from "./clock.ts";
-import { Connection, type Credentials } from "./connection.ts";
+import { Connection, type Credentials, type GatewayAddress } from "./connection.ts";
 
-export interface SessionOptions {
-  /** ws:// or wss:// address of the gateway. */
-  readonly url: string;
+export interface SessionOptions extends GatewayAddress {
   readonly credentials: Credentials;
   readonly clock: Clock;
   readonly traffic: Traffic;
@@ -72,9 +70,9 @@ export class Session {
   }
 
   #connect(): void {
-    const { url, credentials, clock, traffic, log } = this.#options;
+    const { url, agent, credentials, clock, traffic, log } = this.#options;
     const connection = new Connection(
-      url,
+      { url, agent },
       credentials,
       {
         opened: (blobToken) => {
@@ -98,7 +96,7 @@ export class Session {
   #lost(failure: Failure): void {
     this.#connection = null;
     if (this.#closed) return;
-    this.#options.log("warning", `No connection to ${this.#options.url}: ${failure.message}`);
+    this.#options.log("warning", `No connection to ${this.#options.url}: ${failureText(failure)}`);
     this.#handlers.lost(failure);
     // What trying again will hardly mend is tried again seldom.
     this.#failuresInRow = failure.retry ? this.#failuresInRow + 1 : Number.POSITIVE_INFINITY;

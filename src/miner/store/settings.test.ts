@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { loadSettings, resolveSettings, type SettingSources, storeConnectionRules } from "./settings.ts";
+import { loadSettings, resolveSettings, type SettingSources, storeSettings } from "./settings.ts";
 
 const network = "ws://192.168.1.10:7700";
 
@@ -67,11 +67,11 @@ describe("settings", () => {
     const folder = mkdtempSync(join(tmpdir(), "tah-settings-"));
     const file = join(folder, "config.json");
     writeFileSync(file, JSON.stringify({ networkUrl: network, name: "farm 7", maxUploadMbps: 5 }));
-    storeConnectionRules(folder, { maxUploadMbps: null, onMetered: "allow" });
+    storeSettings(folder, { maxUploadMbps: null, onMetered: "allow" });
     const remembered = { networkUrl: network, name: "farm 7", maxUploadMbps: null, onMetered: "allow" };
     expect(loadSettings(folder, {}, unexpected, {})).toMatchObject(remembered);
     writeFileSync(file, "{ torn");
-    expect(() => storeConnectionRules(folder, { maxUploadMbps: 1 })).toThrow(failing("invalid-config", "config.json"));
+    expect(() => storeSettings(folder, { maxUploadMbps: 1 })).toThrow(failing("invalid-config", "config.json"));
     expect(readFileSync(file, "utf8")).toBe("{ torn");
     rmSync(folder, { recursive: true });
   });

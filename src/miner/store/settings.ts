@@ -7,7 +7,8 @@ import { join } from "node:path";
 import { z } from "zod";
 import { readFileIfPresent, writeFileAtomically } from "../../disk/atomic-file.ts";
 import { type FailureCode, FailureError } from "../../protocol/failure.ts";
-import { type ConnectionRules, connectionRulesSchema } from "../../protocol/local-api.ts";
+import { connectionRulesSchema } from "../../protocol/local-api.ts";
+import { payoutAddressSchema } from "../../protocol/payout-address.ts";
 import { parseJson } from "../json.ts";
 
 /** The environment and flags come as text. */
@@ -38,6 +39,7 @@ const settingsSchema = z.strictObject({
   maxUploadMbps: megabits(maxUploadMbps),
   maxDownloadMbps: megabits(maxDownloadMbps),
   onMetered,
+  payoutAddress: payoutAddressSchema.nullable(),
 });
 
 export type DaemonSettings = Readonly<z.output<typeof settingsSchema>>;
@@ -75,14 +77,14 @@ export function loadMachineSettings(
 }
 
 /** Writes what was changed while the daemon runs into config.json, beside what else is there. Throws invalid-config, disk-full, file-unreadable. */
-export function storeConnectionRules(folder: string, rules: Partial<ConnectionRules>): void {
+export function storeSettings(folder: string, changes: Partial<DaemonSettings>): void {
   const file = join(folder, "config.json");
   const content = z.record(z.string(), z.unknown()).safeParse(parseJson(readFileIfPresent(file) ?? "{}"));
   if (!content.success)
     throw new FailureError("invalid-config", `${file} is not JSON, so nothing can be added to it`, {
       action: "Mend it, or move it away.",
     });
-  writeFileAtomically(file, `${JSON.stringify({ ...content.data, ...rules }, null, 2)}\n`);
+  writeFileAtomically(file, `${JSON.stringify({ ...content.data, ...changes }, null, 2)}\n`);
 }
 
 /**
@@ -118,6 +120,7 @@ function defaultSettings(): MachineSettings {
     maxUploadMbps: null,
     maxDownloadMbps: null,
     onMetered: "pause",
+    payoutAddress: null,
   };
 }
 

@@ -3,27 +3,29 @@
  * events of the run that they are about; frames are passed on; progress is summed up and broadcast. Nothing that comes in is
  * trusted.
  *
- * This folder may import `protocol`, `transport`, the runs and the orchestrator; it alone opens sockets.
+ * This folder may import `protocol`, `transport`, the runs and the orchestrator; it alone opens sockets (`port.ts`).
  */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo, Socket } from "node:net";
-import { WebSocketServer } from "ws";
+import type { WebSocket } from "ws";
 import { FailureError } from "../../protocol/failure.ts";
-import { frameHeaderBytes, maxChunkBytes } from "../../protocol/frames.ts";
 import type { BlobRef, MinerId } from "../../protocol/ids.ts";
 import { closeCodes } from "../../protocol/local-api.ts";
 import { protocolVersion } from "../../protocol/messages.ts";
+import type { PayoutAddress } from "../../protocol/payout-address.ts";
 import type { RunUpdate } from "../../protocol/run-view.ts";
 import type { FileBlobStore } from "../../transport/blobs/file-blob-store.ts";
+import type { Admission } from "../admission/admission.ts";
 import type { MinerMessage } from "../orchestrator/core/event.ts";
 import { OwnerDesk } from "../runs/owner-desk.ts";
 import type { Runs } from "../runs/runs.ts";
+import { type AddressLimitValues, defaultAddressLimits } from "./address-limits.ts";
 import { type Bearer, BlobRoutes } from "./blob-routes.ts";
 import { Broadcaster } from "./broadcaster.ts";
-import { isForeignPage } from "./foreign-page.ts";
+import { Port } from "./port.ts";
+import { Refusals } from "./refusals.ts";
 import { type FrameListener, Relay } from "./relay.ts";
 import { defaultSessionLimits, type Hello, Session, type SessionLimits, type SessionMessage } from "./session.ts";
 import { TelemetryDesk } from "./telemetry.ts";
+import type { TlsFiles } from "./tls-files.ts";
 
 export interface GatewayOptions {
   readonly host: string;
@@ -34,33 +36,32 @@ export interface GatewayOptions {
   readonly blobs: FileBlobStore;
   /** Keys that may create, steer and delete runs. */
   readonly owners: ReadonlySet<MinerId>;
+  readonly admission: Admission;
+  /** Null: nothing is encrypted, or a proxy does it. */
+  readonly tls?: TlsFiles | null;
+  /** Whether all connections from this computer are a proxy's, which says on whose behalf by `X-Forwarded-For`. */
+  readonly behindProxy?: boolean;
   readonly clock: () => number;
   readonly log: (text: string) => void;
   /** Everything that is broadcast, for whoever shares this process. */
   readonly onRunUpdate?: (update: RunUpdate) => void;
   /** Likewise, every frame that is passed on. */
   readonly onFrame?: FrameListener | undefined;
-  readonly limits?: Partial<SessionLimits>;
+  /** A miner says where it wants to be paid; null: nowhere any longer. */
+  readonly onPayoutAddress?: (minerId: MinerId, address: PayoutAddress | null) => void;
+  readonly limits?: Partial<SessionLimits & AddressLimitValues>;
 }
 
 type Command = Extract<SessionMessage, { type: "owner-command" }>;
 
 const pingIntervalMs = 5000;
-/** Well under the open files that an ordinary system allows a process. */
-const maxConnections = 4096;
-/** Twice the largest frame: what is merely too large gets a typed answer; beyond that the WebSocket closes (1009). */
-const maxWebSocketMessageBytes = 2 * (maxChunkBytes + frameHeaderBytes);
+const refusalReportMs = 60_000;
 /** Sessions get a moment to read why they are closed. */
 const closeGraceMs = 500;
-
 export class Gateway {
   readonly #options: GatewayOptions;
-  readonly #http: Server;
-  readonly #webSockets = new WebSocketServer({
-    noServer: true,
-    perMessageDeflate: false,
-    maxPayload: maxWebSocketMessageBytes,
-  });
+  readonly #port: Port;
+  readonly #refusals = new Refusals();
   /** All connections, and among them those that have proven who they are. */
   readonly #connections = new Set<Session>();
   /** One of each role for each key: an owner may look and steer while its miner trains. */
@@ -71,11 +72,20 @@ export class Gateway {
   readonly #broadcaster: Broadcaster;
   readonly #blobRoutes: BlobRoutes;
   readonly #ownerDesk: OwnerDesk;
-  #pingTimer: NodeJS.Timeout | undefined;
+  #timers: readonly NodeJS.Timeout[] = [];
 
   private constructor(options: GatewayOptions) {
     this.#options = options;
     const { runs } = options;
+    // First: it fails where the certificate cannot be used.
+    this.#port = new Port({
+      ...options,
+      limits: { ...defaultAddressLimits, ...options.limits },
+      refusals: this.#refusals,
+      onSession: (webSocket) => this.#connected(webSocket),
+      onBlobRequest: (request, response, name) => void this.#blobRoutes.handle(request, response, name),
+      health: () => this.#health(),
+    });
     this.#relay = new Relay(
       (minerId) => this.#sessions.miner.get(minerId),
       (minerId) => {
@@ -99,64 +109,40 @@ export class Gateway {
       onBug: this.#logBug,
     });
     this.#ownerDesk = new OwnerDesk({ runs, owners: options.owners, onBug: this.#logBug });
-    this.#http = createServer({ requestTimeout: 0 }, (request, response) => this.#serve(request, response));
-    this.#http.maxConnections = maxConnections;
-    this.#http.on("upgrade", (request: IncomingMessage, socket: Socket, head: Buffer) =>
-      this.#upgrade(request, socket, head),
-    );
-    this.#http.on("clientError", (_error, socket) => socket.destroy());
   }
 
-  /** Rejects with `FailureError`: port-in-use, invalid-option when the host cannot be listened on. */
+  /**
+   * Rejects with `FailureError`: port-in-use, invalid-option when the host cannot be listened on or the certificate not used,
+   * file-unreadable.
+   */
   static async listen(options: GatewayOptions): Promise<Gateway> {
     const gateway = new Gateway(options);
-    await gateway.#listen().catch((error: unknown) => {
+    try {
+      await gateway.#port.listen(gateway.#logBug);
+    } catch (error) {
       gateway.#broadcaster.close();
       throw error;
-    });
+    }
     gateway.#start();
     return gateway;
   }
 
   get port(): number {
-    return (this.#http.address() as AddressInfo).port;
+    return this.#port.number;
   }
 
   /** Tells everyone, then closes. */
   async close(): Promise<void> {
-    clearInterval(this.#pingTimer);
+    for (const timer of this.#timers) clearInterval(timer);
     this.#broadcaster.close();
-    const closed = new Promise<void>((resolve) => this.#http.close(() => resolve()));
+    const closed = this.#port.close();
     for (const session of this.#connections) session.close(closeCodes.serverStopping, "the network stops");
     const impatience = setTimeout(() => {
       for (const session of this.#connections) session.terminate();
-      this.#http.closeAllConnections();
+      this.#port.closeAllConnections();
     }, closeGraceMs);
     await closed;
     clearTimeout(impatience);
-  }
-
-  #listen(): Promise<void> {
-    const { host, port } = this.#options;
-    return new Promise((resolve, reject) => {
-      this.#http.once("error", (error: NodeJS.ErrnoException) => {
-        if (error.code === "EADDRINUSE")
-          reject(
-            new FailureError("port-in-use", `Port ${port} of ${host} is in use by another program.`, {
-              action: "Choose another one with --port, or end the other program.",
-              cause: error,
-            }),
-          );
-        else
-          reject(
-            new FailureError("invalid-option", `Cannot listen on ${host}:${port}: ${error.message}`, { cause: error }),
-          );
-      });
-      this.#http.listen(port, host, () => {
-        this.#http.removeAllListeners("error").on("error", this.#logBug);
-        resolve();
-      });
-    });
   }
 
   #start(): void {
@@ -173,32 +159,31 @@ export class Gateway {
       stoodStill: (run, reason) => this.#broadcaster.stoodStill(run, reason),
       listed: () => this.#broadcaster.changed(),
     });
-    this.#pingTimer = setInterval(() => this.#checkAlive(), pingIntervalMs);
+    this.#options.admission.onBansChanged = () => this.#expelBanned();
+    this.#timers = [
+      setInterval(() => this.#checkAlive(), pingIntervalMs),
+      setInterval(() => this.#refusals.report(this.#options.log), refusalReportMs),
+    ];
   }
 
-  #upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
-    socket.on("error", () => socket.destroy());
-    const status = isForeignPage(request) ? "403 Forbidden" : request.url === "/session" ? null : "404 Not Found";
-    if (status !== null) {
-      socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\n\r\n`);
-      return;
-    }
-    const { networkId, clock, limits } = this.#options;
-    this.#webSockets.handleUpgrade(request, socket, head, (webSocket) => {
-      const session = new Session(webSocket, {
-        networkId,
-        clock,
-        limits: { ...defaultSessionLimits, ...limits },
-        handlers: {
-          opened: (opened) => this.#opened(opened),
-          message: (from, message) => this.#message(from, message),
-          frame: (from, bytes) => this.#frame(from, bytes),
-          closed: (closed) => this.#closed(closed),
-          bug: this.#logBug,
-        },
-      });
-      this.#connections.add(session);
+  #connected(webSocket: WebSocket): void {
+    const { admission, networkId, clock, limits } = this.#options;
+    const session = new Session(webSocket, {
+      networkId,
+      clock,
+      limits: { ...defaultSessionLimits, ...limits },
+      handlers: {
+        needOf: (applicant) => admission.needOf(applicant),
+        check: (applicant, need, proof) => admission.check(applicant, need, proof),
+        opened: (opened) => this.#opened(opened),
+        message: (from, message) => this.#message(from, message),
+        frame: (from, bytes) => this.#frame(from, bytes),
+        closed: (closed) => this.#closed(closed),
+        refused: (code) => this.#refusals.count(code),
+        bug: this.#logBug,
+      },
     });
+    this.#connections.add(session);
   }
 
   #opened(session: Session): void {
@@ -242,6 +227,7 @@ export class Gateway {
     if (hello === null || !this.#isCurrent(session, hello)) return;
     if (message.type === "owner-command") void this.#obey(session, hello, message);
     else if (hello.role === "observer") throw new FailureError("not-authorised", "Observers do not train.");
+    else if (message.type === "payout") this.#options.onPayoutAddress?.(hello.minerId, message.address);
     else if (message.type === "progress") this.#telemetry.record(hello.minerId, message);
     else this.#pass(hello, message);
   }
@@ -279,18 +265,31 @@ export class Gateway {
 
   #checkAlive(): void {
     for (const session of this.#connections) session.checkAlive();
+    this.#port.sweep();
+    this.#options.admission.sweep();
   }
 
-  #serve(request: IncomingMessage, response: ServerResponse): void {
-    const path = request.url ?? "";
-    if (isForeignPage(request)) response.writeHead(403, { connection: "close" }).end();
-    else if (path.startsWith("/blobs/")) void this.#blobRoutes.handle(request, response, path.slice("/blobs/".length));
-    else if (path === "/health" && request.method === "GET") {
-      const { networkId, runs } = this.#options;
-      const phases = runs.all.map(({ runId, state }) => ({ runId, phase: state.phase.name }));
-      const health = { networkId, protocol: protocolVersion, runs: phases };
-      response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(health));
-    } else response.writeHead(404, { connection: "close" }).end();
+  /** Out of the run at once, whenever they agree that the connection is closed. */
+  #expelBanned(): void {
+    for (const session of this.#connections) {
+      const { hello } = session;
+      const failure = hello === null ? null : this.#options.admission.banOf(hello.minerId);
+      if (hello === null || failure === null) continue;
+      if (this.#isCurrent(session, hello)) this.#leave(session, hello);
+      session.refuse(failure, closeCodes.notAuthorised);
+    }
+  }
+
+  /** For whoever asks: nothing that is secret. */
+  #health(): object {
+    const { networkId, runs } = this.#options;
+    return {
+      networkId,
+      protocol: protocolVersion,
+      runs: runs.all.map(({ runId, state }) => ({ runId, phase: state.phase.name })),
+      connections: this.#connections.size,
+      refusals: this.#refusals.counts,
+    };
   }
 
   #logBug = (error: unknown): void => {

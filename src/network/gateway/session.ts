@@ -4,7 +4,8 @@
  */
 import { randomBytes } from "node:crypto";
 import type { WebSocket } from "ws";
-import { type Failure, FailureError, failureOf } from "../../protocol/failure.ts";
+import type { AdmissionNeed, AdmissionProof } from "../../protocol/admission.ts";
+import { type Failure, type FailureCode, FailureError, failureOf } from "../../protocol/failure.ts";
 import { isFrame } from "../../protocol/frames.ts";
 import { sessionProof, verifySignature } from "../../protocol/identity.ts";
 import type { MinerId } from "../../protocol/ids.ts";
@@ -16,11 +17,12 @@ import {
   type GatewayMessage,
   protocolVersion,
 } from "../../protocol/messages.ts";
-import { RateLimit } from "./rate-limit.ts";
+import { RateLimit } from "../rate-limit.ts";
 
 export type Hello = Extract<ClientMessage, { type: "hello" }>;
 /** What an open session may say. */
-export type SessionMessage = Exclude<ClientMessage, Hello>;
+export type SessionMessage = Exclude<ClientMessage, Hello | AdmissionMessage>;
+type AdmissionMessage = Extract<ClientMessage, { type: "admission-proof" }>;
 
 export interface SessionLimits {
   /** Without a valid `hello` by then the connection is closed. */
@@ -44,15 +46,26 @@ export const defaultSessionLimits: SessionLimits = {
 };
 
 const forgivenPerSecond = 0.1;
+/** A payout address is written to disk; people change it seldom. */
+const payoutsPerSecond = 1 / 60;
+const payoutsAtOnce = 5;
+/** For a client to agree that the session closes. */
+const closingMs = 2000;
 
 export interface SessionHandlers {
-  /** The client is who it says. */
+  /** What is asked of a client that is who it says; null: nothing. Throws `FailureError` when it is not let in. */
+  needOf(applicant: Hello): AdmissionNeed | null;
+  /** Throws `FailureError` when the client does not bring what was asked of it. */
+  check(applicant: Hello, need: AdmissionNeed, proof: AdmissionProof): void;
+  /** The client is who it says, and let in. */
   opened(session: Session): void;
   /** May throw `FailureError`, which is answered by `refused`. */
   message(session: Session, message: SessionMessage): void;
   /** May throw `FailureError`. `bytes` is the whole frame, which the handler may keep and change. */
   frame(session: Session, bytes: Uint8Array): void;
   closed(session: Session): void;
+  /** Something that the client did was refused, or its connection was given up for this. */
+  refused(code: FailureCode): void;
   /** A bug met while handling what this client sent. */
   bug(error: unknown): void;
 }
@@ -62,18 +75,23 @@ export class Session {
   readonly blobToken: string = randomBytes(32).toString("base64url");
   /** When the client was last heard of; the gateway's clock. */
   heardAtMs: number;
-  /** The client's first message, once it is proven. */
+  /** The client's first message, once it is proven and the client let in. */
   hello: Hello | null = null;
+  /** Proven, and asked for more. */
+  #applicant: { readonly hello: Hello; readonly need: AdmissionNeed } | null = null;
   readonly #socket: WebSocket;
   readonly #networkId: string;
   readonly #handlers: SessionHandlers;
   readonly #limits: SessionLimits;
   readonly #messages: RateLimit;
+  readonly #payouts: RateLimit;
   readonly #refusals: RateLimit;
   readonly #clock: () => number;
   readonly #openedAtMs: number;
   /** Slow receivers that this client's frames wait for. */
   readonly #heldFor = new Set<MinerId>();
+  /** When the closing began that the client has to agree to. */
+  #closingAtMs: number | null = null;
   #closed = false;
 
   constructor(
@@ -93,10 +111,11 @@ export class Session {
     this.#clock = clock;
     this.#openedAtMs = this.heardAtMs = clock();
     this.#messages = new RateLimit(limits.messagesPerSecond, limits.messagesPerSecond, clock);
+    this.#payouts = new RateLimit(payoutsPerSecond, payoutsAtOnce, clock);
     this.#refusals = new RateLimit(forgivenPerSecond, limits.refusals, clock);
     socket.on("message", (data: Buffer, isBinary: boolean) => this.#receive(data, isBinary));
     socket.on("pong", () => this.#heard());
-    socket.on("error", () => socket.terminate()); // Oversized or invalid WebSocket messages; `close` follows.
+    socket.on("error", (error) => this.#failed(error));
     socket.on("close", () => this.#end());
     this.send({ type: "challenge", protocol: protocolVersion, networkId, nonce: this.nonce });
   }
@@ -117,14 +136,15 @@ export class Session {
   /** Also for frames. `onSent` is called when the bytes have left this process, or never will. */
   sendEncoded(bytes: Uint8Array, onSent?: () => void): void {
     if (this.#socket.readyState === this.#socket.OPEN) this.#socket.send(bytes, onSent && (() => onSent()));
-    if (this.#socket.bufferedAmount > this.#limits.unreadBytes) this.#socket.terminate();
+    if (this.#socket.bufferedAmount > this.#limits.unreadBytes) this.#giveUp();
   }
 
   /** Answers what the client did by a refusal; closes when trust is gone, or with the last of too many refusals. */
   refuse(failure: Failure, closeCode?: number): void {
     const code = closeCode ?? (this.#refusals.admit() ? undefined : closeCodes.malformed);
+    this.#handlers.refused(failure.code);
     this.send({ type: "refused", failure, closing: code !== undefined });
-    if (code !== undefined) this.#socket.close(code, failure.code);
+    if (code !== undefined) this.close(code, failure.code);
   }
 
   /** Stops reading from this client while frames to `receiver` cannot leave. */
@@ -144,11 +164,13 @@ export class Session {
     const nowMs = this.#clock();
     const silent = this.#heldFor.size === 0 && nowMs - this.heardAtMs > this.#limits.silenceMs;
     const nameless = this.hello === null && nowMs - this.#openedAtMs > this.#limits.helloMs;
-    if (silent || nameless) this.#socket.terminate();
+    const reluctant = this.#closingAtMs !== null && nowMs - this.#closingAtMs > closingMs;
+    if (silent || nameless || reluctant) this.#giveUp();
     else if (this.#socket.readyState === this.#socket.OPEN) this.#socket.ping();
   }
 
   close(code: number, reason: string): void {
+    this.#closingAtMs ??= this.#clock();
     this.#socket.close(code, reason);
   }
 
@@ -165,7 +187,7 @@ export class Session {
     if (this.#closed || this.#socket.readyState !== this.#socket.OPEN) return;
     try {
       if (!isBinary) throw new FailureError("malformed-message", "Text where binary messages are spoken.");
-      if (this.hello === null) this.#greet(decodeClientMessage(data));
+      if (this.hello === null) this.#introduce(decodeClientMessage(data));
       else if (isFrame(data)) this.#handlers.frame(this, data);
       else this.#dispatch(decodeClientMessage(data));
     } catch (error) {
@@ -178,25 +200,51 @@ export class Session {
   }
 
   #dispatch(message: ClientMessage): void {
-    if (!this.#messages.admit())
+    if (!this.#messages.admit() || (message.type === "payout" && !this.#payouts.admit()))
       throw new FailureError("unexpected-message", "More messages than a miner has to send.", { retry: true });
-    if (message.type === "hello") throw new FailureError("replayed-message", "This session has said hello already.");
+    if (message.type === "hello" || message.type === "admission-proof")
+      throw new FailureError("replayed-message", `This session has said "${message.type}" already, or need not.`);
     this.#handlers.message(this, message);
   }
 
-  #greet(message: ClientMessage): void {
-    if (message.type !== "hello") throw new FailureError("unexpected-message", `"${message.type}" before "hello".`);
-    if (message.protocol !== protocolVersion)
-      throw new FailureError(
-        "unsupported-version",
-        `The network speaks protocol ${protocolVersion}, the client ${message.protocol}.`,
-        { action: message.protocol < protocolVersion ? "Update Train at Home." : "Ask the network's owner to update." },
-      );
-    const proof = sessionProof(this.nonce, this.#networkId, message.role);
-    if (!verifySignature(message.minerId, proof, message.signature))
+  #introduce(message: ClientMessage): void {
+    const applicant = this.#applicant;
+    if (applicant !== null && message.type === "admission-proof") {
+      this.#handlers.check(applicant.hello, applicant.need, message.proof);
+      this.#open(applicant.hello);
+    } else if (applicant === null && message.type === "hello") this.#greet(message);
+    else throw new FailureError("unexpected-message", `"${message.type}" before this client was let in.`);
+  }
+
+  #greet(hello: Hello): void {
+    const proof = sessionProof(this.nonce, this.#networkId, hello.role);
+    if (!verifySignature(hello.minerId, proof, hello.signature))
       throw new FailureError("bad-signature", "The signature is not that of this key over this session's nonce.");
-    this.hello = message;
+    const need = this.#handlers.needOf(hello);
+    if (need === null) this.#open(hello);
+    else {
+      this.#applicant = { hello, need };
+      this.send({ type: "admission", need });
+    }
+  }
+
+  #open(hello: Hello): void {
+    this.hello = hello;
     this.#handlers.opened(this);
+  }
+
+  /** Where the client sent what is no WebSocket message, or too large a one; `close` follows. */
+  #failed(error: Error): void {
+    const code = "code" in error ? String(error.code) : "";
+    if (code.startsWith("WS_ERR_"))
+      this.#handlers.refused(code === "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH" ? "message-too-large" : "malformed-message");
+    this.#socket.terminate();
+  }
+
+  /** It does not read, speak or introduce itself in time. */
+  #giveUp(): void {
+    if (this.#socket.readyState === this.#socket.OPEN) this.#handlers.refused("timed-out");
+    this.#socket.terminate();
   }
 
   #end(): void {
@@ -217,7 +265,11 @@ function closeCodeOf(failure: Failure): number {
   switch (failure.code) {
     case "bad-signature":
     case "not-authorised":
+    case "banned":
+    case "admission-refused":
       return closeCodes.notAuthorised;
+    case "too-many-connections":
+      return closeCodes.tooMany;
     case "message-too-large":
       return closeCodes.tooLarge;
     default:

@@ -16,8 +16,8 @@ export class CsvPayout implements Payout {
   async pay(settlementId: string, payments: readonly Payment[]): Promise<void> {
     await mkdir(this.#folder, { recursive: true });
     const path = join(this.#folder, `settlement-${settlementId}.csv`);
-    const lines = payments.map(({ minerId, microCredits }) => `${minerId},${microCredits}\n`);
-    const content = `miner,micro_credits\n${lines.join("")}`;
+    const lines = payments.map(({ minerId, address, microCredits }) => `${minerId},${address},${microCredits}\n`);
+    const content = `miner,address,micro_credits\n${lines.join("")}`;
     const existing = readFileIfPresent(path);
     if (existing === content) return;
     if (existing !== null)

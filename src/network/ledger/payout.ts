@@ -1,8 +1,10 @@
 /** Turns settled balances into payments. Implementations: CSV files (`csv-payout.ts`). */
 import type { MinerId } from "../../protocol/ids.ts";
+import type { PayoutAddress } from "../../protocol/payout-address.ts";
 
 export interface Payment {
   readonly minerId: MinerId;
+  readonly address: PayoutAddress;
   readonly microCredits: number;
 }
 

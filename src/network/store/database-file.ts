@@ -25,6 +25,11 @@ const tables = `
   CREATE TABLE weights (run_id TEXT PRIMARY KEY, weight INTEGER NOT NULL CHECK (weight > 0)) STRICT, WITHOUT ROWID;
 `;
 
+/** Came later, beside the others: state without it is no other state. */
+const laterTables = `
+  CREATE TABLE IF NOT EXISTS payout_addresses (miner_id TEXT PRIMARY KEY, address TEXT NOT NULL) STRICT, WITHOUT ROWID;
+`;
+
 /** A process that was just killed may take a moment to let go of its files. */
 const lockPatienceMs = 2000;
 
@@ -43,6 +48,7 @@ export function openForWriting(path: string): Database.Database {
         database.exec(tables);
         database.pragma(`user_version = ${stateVersion}`);
       })();
+    database.exec(laterTables);
   });
 }
 

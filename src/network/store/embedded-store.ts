@@ -1,8 +1,9 @@
 /** The store in one SQLite file: write-ahead log, every commit synced before it resolves. */
 import type Database from "better-sqlite3";
 import { z } from "zod";
-import { type MinerId, type RunId, runIdSchema } from "../../protocol/ids.ts";
+import { type MinerId, minerIdSchema, type RunId, runIdSchema } from "../../protocol/ids.ts";
 import { receiptSchema } from "../../protocol/messages.ts";
+import { type PayoutAddress, payoutAddressSchema } from "../../protocol/payout-address.ts";
 import { type Account, type Transfer, transferSchema } from "../ledger/ledger.ts";
 import type { RunEvent } from "../orchestrator/core/event.ts";
 import type { RunState } from "../orchestrator/core/state.ts";
@@ -21,6 +22,7 @@ const bodyRow = z.object({ body: z.string() });
 const runRow = z.object({ run_id: runIdSchema });
 const weightRow = runRow.extend({ weight: z.number() });
 const balanceRow = z.object({ account: z.string(), balance: z.bigint() });
+const payoutAddressRow = z.object({ miner_id: minerIdSchema, address: payoutAddressSchema });
 const receiptRow = bodyRow.extend({ signature: z.instanceof(Uint8Array) });
 
 export class EmbeddedStore implements Store {
@@ -101,6 +103,26 @@ export class EmbeddedStore implements Store {
       for (const table of ["events", "snapshots", "weights"])
         this.#database.prepare(`DELETE FROM ${table} WHERE run_id = ?`).run(runId);
     });
+  }
+
+  async setPayoutAddress(minerId: MinerId, address: PayoutAddress | null): Promise<void> {
+    const query = "SELECT miner_id, address FROM payout_addresses WHERE miner_id = ?";
+    const [known] = this.#all(payoutAddressRow, query, minerId);
+    // Said again with every session: nothing is written, and synced, for that.
+    if ((known?.address ?? null) === address) return;
+    this.#transaction(() => {
+      this.#database.prepare("DELETE FROM payout_addresses WHERE miner_id = ?").run(minerId);
+      if (address === null) return;
+      const insert = `
+        INSERT INTO payout_addresses (miner_id, address)
+        SELECT @minerId, @address WHERE EXISTS (SELECT 1 FROM receipts WHERE miner_id = @minerId)`;
+      this.#database.prepare(insert).run({ minerId, address });
+    });
+  }
+
+  async payoutAddresses(): Promise<ReadonlyMap<MinerId, PayoutAddress>> {
+    const rows = this.#all(payoutAddressRow, "SELECT miner_id, address FROM payout_addresses");
+    return new Map(rows.map(({ miner_id, address }) => [miner_id, address]));
   }
 
   async enter(transfers: readonly Transfer[]): Promise<void> {

@@ -5,6 +5,7 @@
  */
 import type { MinerId, RunId } from "../../protocol/ids.ts";
 import type { Receipt } from "../../protocol/messages.ts";
+import type { PayoutAddress } from "../../protocol/payout-address.ts";
 import type { Account, Transfer } from "../ledger/ledger.ts";
 import type { RunEvent } from "../orchestrator/core/event.ts";
 import type { RunState } from "../orchestrator/core/state.ts";
@@ -64,6 +65,12 @@ export interface Store {
   setWeight(runId: RunId, weight: number): Promise<void>;
   /** Forgets events, snapshots and weight; transfers and receipts stay. */
   deleteRun(runId: RunId): Promise<void>;
+  /**
+   * Where the miner wants to be paid; null: nowhere. Kept only for miners with a receipt, so that keys that never worked take no
+   * room; for others nothing happens.
+   */
+  setPayoutAddress(minerId: MinerId, address: PayoutAddress | null): Promise<void>;
+  payoutAddresses(): Promise<ReadonlyMap<MinerId, PayoutAddress>>;
   /** Enters transfers that belong to no event: payouts. All or none. */
   enter(transfers: readonly Transfer[]): Promise<void>;
   /** Of all accounts that ever had a transfer. */

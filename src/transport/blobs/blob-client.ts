@@ -2,6 +2,7 @@
  * Fetches and stores blobs over HTTP (`docs/protocol.md`, "Blobs"), through a cache on disk. Every blob is checked against
  * its hash; a broken download goes on where it stopped; what may pass is tried again with growing pauses.
  */
+import type { Agent as HttpsAgent } from "node:https";
 import { setTimeout as pause } from "node:timers/promises";
 import { type FailureCode, FailureError, failureOf } from "../../protocol/failure.ts";
 import { hashBytes } from "../../protocol/identity.ts";
@@ -17,6 +18,8 @@ import { PartialDownload } from "./partial-download.ts";
 export interface BlobClientOptions {
   /** http:// or https:// address of the gateway. */
   readonly url: string;
+  /** Connects where the gateway is not to be known by an authority's certificate. */
+  readonly agent?: HttpsAgent | undefined;
   /** The session's token; asked for at every request, because it changes with the session. */
   readonly token: () => string;
   readonly cacheFolder: string;
@@ -53,7 +56,7 @@ export class BlobClient {
 
   constructor(options: BlobClientOptions) {
     this.#options = options;
-    this.#transfers = new HttpTransfers(options.url, options.traffic, options.stallMs ?? 30_000);
+    this.#transfers = new HttpTransfers(options.url, options.traffic, options.stallMs ?? 30_000, options.agent);
     this.#cache = new BlobCache(options.cacheFolder, options.maxCacheBytes);
   }
 

@@ -45,13 +45,13 @@ export class HttpTransfers {
   readonly #stallMs: number;
   readonly #agent: HttpAgent;
 
-  /** `stallMs`: a download that stands still for so long has failed. */
-  constructor(baseUrl: string, traffic: Traffic, stallMs: number) {
+  /** `stallMs`: a download that stands still for so long has failed. `agent` connects to https:// addresses. */
+  constructor(baseUrl: string, traffic: Traffic, stallMs: number, agent?: HttpsAgent) {
     this.#baseUrl = baseUrl;
     this.#traffic = traffic;
     this.#stallMs = stallMs;
     this.#agent = baseUrl.startsWith("https:")
-      ? new HttpsAgent({ keepAlive: true })
+      ? (agent ?? new HttpsAgent({ keepAlive: true }))
       : new HttpAgent({ keepAlive: true });
   }
 

@@ -14,12 +14,22 @@ export class RateLimit {
     this.#atMs = clock();
   }
 
+  /** Whether it is as if nothing had ever been admitted. */
+  get isRested(): boolean {
+    this.#refill();
+    return this.#tokens >= this.#burst;
+  }
+
   admit(): boolean {
-    const nowMs = this.#clock();
-    this.#tokens = Math.min(this.#burst, this.#tokens + ((nowMs - this.#atMs) / 1000) * this.#perSecond);
-    this.#atMs = nowMs;
+    this.#refill();
     if (this.#tokens < 1) return false;
     this.#tokens -= 1;
     return true;
+  }
+
+  #refill(): void {
+    const nowMs = this.#clock();
+    this.#tokens = Math.min(this.#burst, this.#tokens + ((nowMs - this.#atMs) / 1000) * this.#perSecond);
+    this.#atMs = nowMs;
   }
 }

@@ -1,0 +1,130 @@
+/** The gateway's port: which connections and requests get as far as a session, a blob or the public health report, and which do not. */
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+import { type WebSocket, WebSocketServer } from "ws";
+import type { FailureCode } from "../../protocol/failure.ts";
+import { frameHeaderBytes, maxChunkBytes } from "../../protocol/frames.ts";
+import type { AddressLimitValues } from "./address-limits.ts";
+import { isForeignPage } from "./foreign-page.ts";
+import { FrontDoor } from "./front-door.ts";
+import type { Refusals } from "./refusals.ts";
+import { createServer, listen } from "./server.ts";
+import type { TlsFiles } from "./tls-files.ts";
+
+export interface PortOptions {
+  readonly host: string;
+  /** 0: any free one. */
+  readonly port: number;
+  /** Null or undefined: nothing is encrypted, or a proxy does it. */
+  readonly tls?: TlsFiles | null;
+  readonly behindProxy?: boolean;
+  readonly limits: AddressLimitValues;
+  readonly refusals: Refusals;
+  readonly clock: () => number;
+  readonly log: (text: string) => void;
+  readonly onSession: (webSocket: WebSocket) => void;
+  readonly onBlobRequest: (request: IncomingMessage, response: ServerResponse, name: string) => void;
+  readonly health: () => object;
+}
+
+/** Twice the largest frame: what is merely too large gets a typed answer; beyond that the WebSocket closes (1009). */
+const maxWebSocketMessageBytes = 2 * (maxChunkBytes + frameHeaderBytes);
+
+/** What an HTTP answer refuses; other answers refuse nothing. One connection too many is counted at the door. */
+const refusalOf: Readonly<Record<number, FailureCode>> = {
+  400: "malformed-message",
+  401: "not-authorised",
+  403: "not-authorised",
+  413: "message-too-large",
+  422: "blob-corrupt",
+};
+
+export class Port {
+  readonly #options: PortOptions;
+  readonly #door: FrontDoor;
+  readonly #http: Server;
+  readonly #webSockets = new WebSocketServer({
+    noServer: true,
+    perMessageDeflate: false,
+    maxPayload: maxWebSocketMessageBytes,
+  });
+
+  /** Throws `FailureError` (file-unreadable, invalid-option) when the certificate cannot be used. */
+  constructor(options: PortOptions) {
+    const { tls = null, behindProxy = false, limits, refusals, clock, log } = options;
+    this.#options = options;
+    this.#door = new FrontDoor({ limits, behindProxy, refusals, clock });
+    this.#http = createServer(tls, log);
+    this.#http.on("connection", (socket: Socket) => this.#door.connected(socket));
+    this.#http.on("drop", () => refusals.count("too-many-connections"));
+    this.#http.on("request", (request: IncomingMessage, response: ServerResponse) => this.#serve(request, response));
+    this.#http.on("upgrade", (request: IncomingMessage, socket: Socket, head: Buffer) =>
+      this.#upgrade(request, socket, head),
+    );
+    this.#http.on("clientError", (error: NodeJS.ErrnoException, socket: Socket) => {
+      if (error.code?.startsWith("HPE_")) refusals.count("malformed-message");
+      if (error.code === "ERR_HTTP_REQUEST_TIMEOUT") refusals.count("timed-out");
+      socket.destroy();
+    });
+  }
+
+  get number(): number {
+    return (this.#http.address() as AddressInfo).port;
+  }
+
+  /** Rejects with `FailureError`: port-in-use, invalid-option when the host cannot be listened on. */
+  async listen(onError: (error: unknown) => void): Promise<void> {
+    await listen(this.#http, this.#options.host, this.#options.port);
+    this.#http.on("error", onError);
+  }
+
+  /** Takes nobody new; resolves when the last one is gone. */
+  close(): Promise<void> {
+    return new Promise((resolve) => this.#http.close(() => resolve()));
+  }
+
+  closeAllConnections(): void {
+    this.#http.closeAllConnections();
+  }
+
+  /** Forgets addresses that are gone. */
+  sweep(): void {
+    this.#door.sweep();
+  }
+
+  #upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
+    socket.on("error", () => socket.destroy());
+    const status = this.#upgradeRefusal(request);
+    if (status === null) this.#webSockets.handleUpgrade(request, socket, head, this.#options.onSession);
+    else socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\n\r\n`);
+  }
+
+  /** The status line's end; null: it may be a session. */
+  #upgradeRefusal(request: IncomingMessage): string | null {
+    if (!this.#door.admits(request)) return "429 Too Many Requests";
+    if (this.#isForeignPage(request)) return "403 Forbidden";
+    return request.url === "/session" ? null : "404 Not Found";
+  }
+
+  #serve(request: IncomingMessage, response: ServerResponse): void {
+    const { refusals, onBlobRequest, health } = this.#options;
+    const path = request.url ?? "";
+    if (this.#door.isRefused(request.socket)) response.writeHead(429, { connection: "close" }).end();
+    else if (this.#isForeignPage(request)) response.writeHead(403, { connection: "close" }).end();
+    else if (path.startsWith("/blobs/")) {
+      response.once("finish", () => {
+        const code = refusalOf[response.statusCode];
+        if (code !== undefined) refusals.count(code);
+      });
+      onBlobRequest(request, response, path.slice("/blobs/".length));
+    } else if (path === "/health" && request.method === "GET")
+      response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(health()));
+    else response.writeHead(404, { connection: "close" }).end();
+  }
+
+  #isForeignPage(request: IncomingMessage): boolean {
+    const isForeign = isForeignPage(request);
+    if (isForeign) this.#options.refusals.count("origin-refused");
+    return isForeign;
+  }
+}
