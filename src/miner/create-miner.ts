@@ -6,7 +6,7 @@ import type { MachineView } from "../protocol/local-api.ts";
 import type { GatewayMessage } from "../protocol/messages.ts";
 import { BlobClient } from "../transport/blobs/blob-client.ts";
 import { PeerBlobs } from "../transport/peer-blobs.ts";
-import type { RelayLink } from "../transport/relay-link.ts";
+import type { FrameLink } from "../transport/frame-link.ts";
 import { Traffic } from "../transport/traffic/traffic.ts";
 import { ComputeWorker } from "./compute-host/compute-worker.ts";
 import { isGranted } from "./credits.ts";
@@ -82,7 +82,7 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
     emit({ type: "state", state: places.state, network });
   }
 
-  function opened(opened: RelayLink): void {
+  function opened(opened: FrameLink): void {
     network = { url: networkUrl, connected: true, reason: "" };
     emit({ type: "run-reset" });
     places.connected(opened);

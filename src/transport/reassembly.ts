@@ -3,7 +3,7 @@
  * a peer has at most one unfinished message of each kind, and all unfinished messages together stay within a budget.
  */
 import { FailureError } from "../protocol/failure.ts";
-import type { Frame, MessageKind } from "../protocol/frames.ts";
+import { type Frame, type MessageKind, maxMessageBytes } from "../protocol/frames.ts";
 import type { MinerId } from "../protocol/ids.ts";
 import type { PeerMessage } from "./peer-link.ts";
 
@@ -26,8 +26,8 @@ interface Sender {
 }
 
 export interface ReassemblyOptions {
-  /** For all unfinished messages together. */
-  readonly budgetBytes: number;
+  /** For all unfinished messages together; by default two of the longest. */
+  readonly budgetBytes?: number;
   /** Senders remembered at once; the one quiet for longest is forgotten first. */
   readonly maxSenders?: number;
   /** Told why something was dropped. */
@@ -36,12 +36,14 @@ export interface ReassemblyOptions {
 
 export class Reassembly {
   readonly #options: ReassemblyOptions;
+  readonly #budgetBytes: number;
   readonly #senders = new Map<MinerId, Sender>();
   #heldBytes = 0;
   #frames = 0;
 
   constructor(options: ReassemblyOptions) {
     this.#options = options;
+    this.#budgetBytes = options.budgetBytes ?? 2 * maxMessageBytes;
   }
 
   /** Bytes of unfinished messages. */
@@ -68,7 +70,7 @@ export class Reassembly {
       this.#forget(sender, frame.kind);
       return { from: frame.peer, kind: frame.kind, body: Buffer.concat(message.chunks, message.totalBytes) };
     }
-    while (this.#heldBytes > this.#options.budgetBytes) this.#dropStalest();
+    while (this.#heldBytes > this.#budgetBytes) this.#dropStalest();
     return null;
   }
 
@@ -143,7 +145,7 @@ export class Reassembly {
     this.#forget(stalest.sender, stalest.kind);
     this.#options.onDropped(
       stalest.peer,
-      new FailureError("memory-full", `unfinished messages exceed ${this.#options.budgetBytes} bytes`),
+      new FailureError("memory-full", `unfinished messages exceed ${this.#budgetBytes} bytes`),
     );
   }
 

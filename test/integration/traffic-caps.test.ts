@@ -14,7 +14,7 @@ import { encodeFrame } from "../../src/protocol/frames.ts";
 import { createIdentity, hashBytes } from "../../src/protocol/identity.ts";
 import { encodeMessage, type GatewayMessage, protocolVersion } from "../../src/protocol/messages.ts";
 import { BlobClient } from "../../src/transport/blobs/blob-client.ts";
-import type { RelayLink } from "../../src/transport/relay-link.ts";
+import type { FrameLink } from "../../src/transport/frame-link.ts";
 import { Traffic } from "../../src/transport/traffic/traffic.ts";
 
 const identity = createIdentity();
@@ -32,7 +32,7 @@ describe("the caps of a miner, over real sockets", () => {
   let clock: FakeClock;
   let traffic: Traffic;
   let session: Session;
-  let link: RelayLink;
+  let link: FrameLink;
   let gatewaySocket: WebSocket;
   let blobs: BlobClient;
   /** Every connection at the other end. */
@@ -59,7 +59,7 @@ describe("the caps of a miner, over real sockets", () => {
       maxCacheBytes: 1e9,
       traffic,
     });
-    const opened = Promise.withResolvers<RelayLink>();
+    const opened = Promise.withResolvers<FrameLink>();
     const url = `ws://127.0.0.1:${port}`;
     const credentials = { identity, name: "test", role: "miner" } as const;
     session = new Session(

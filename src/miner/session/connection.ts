@@ -16,7 +16,8 @@ import {
   maxServerMessageBytes,
   protocolVersion,
 } from "../../protocol/messages.ts";
-import { RelayLink } from "../../transport/relay-link.ts";
+import { FrameLink } from "../../transport/frame-link.ts";
+import { Reassembly } from "../../transport/reassembly.ts";
 import type { Traffic } from "../../transport/traffic/traffic.ts";
 import type { Clock } from "./clock.ts";
 import { software } from "./software.ts";
@@ -45,7 +46,7 @@ export interface ConnectionHandlers {
 type ConnectionState = "connecting" | "greeting" | "open" | "closed";
 
 export class Connection {
-  readonly link: RelayLink;
+  readonly link: FrameLink;
   readonly #socket: WebSocket;
   readonly #credentials: Credentials;
   readonly #handlers: ConnectionHandlers;
@@ -67,7 +68,7 @@ export class Connection {
       maxPayload: Math.max(maxServerMessageBytes, 2 * maxChunkBytes),
       handshakeTimeout: silenceMs,
     });
-    this.link = new RelayLink(this.#socket, {
+    this.link = new FrameLink(this.#socket, {
       pacing: {
         get chunkBytes() {
           return traffic.chunkBytes;
@@ -78,7 +79,7 @@ export class Connection {
         upload: traffic.upload,
         wrote: (bytes, waited) => this.#wrote(bytes, waited),
       },
-      onDropped: (from, error) => handlers.frameDropped(from, error.failure),
+      reassembly: new Reassembly({ onDropped: (from, error) => handlers.frameDropped(from, error.failure) }),
     });
     this.#socket.on("ping", () => this.#sendMark(traffic.link.idle()));
     this.#socket.on("pong", (mark: Buffer) => {

@@ -4,7 +4,7 @@
  */
 import type { Failure } from "../../protocol/failure.ts";
 import type { ClientMessage, GatewayMessage } from "../../protocol/messages.ts";
-import type { RelayLink } from "../../transport/relay-link.ts";
+import type { FrameLink } from "../../transport/frame-link.ts";
 import type { Traffic } from "../../transport/traffic/traffic.ts";
 import { backOffMs } from "./back-off.ts";
 import type { Clock } from "./clock.ts";
@@ -20,7 +20,7 @@ export interface SessionOptions {
 }
 
 export interface SessionHandlers {
-  opened(link: RelayLink): void;
+  opened(link: FrameLink): void;
   message(message: GatewayMessage): void;
   /** The connection is lost or could not be made; the next attempt follows by itself. */
   lost(failure: Failure): void;

@@ -11,7 +11,7 @@ import { createIdentity, hashBytes } from "../../../src/protocol/identity.ts";
 import type { LinkReport } from "../../../src/protocol/link-report.ts";
 import { encodeMessage, type GatewayMessage, protocolVersion } from "../../../src/protocol/messages.ts";
 import { BlobClient } from "../../../src/transport/blobs/blob-client.ts";
-import type { RelayLink } from "../../../src/transport/relay-link.ts";
+import type { FrameLink } from "../../../src/transport/frame-link.ts";
 import { Traffic, type TrafficLimits, type TrafficTotals } from "../../../src/transport/traffic/traffic.ts";
 import { serverAddress } from "./emulated-homes.ts";
 
@@ -50,7 +50,7 @@ const blobs = new BlobClient({
   maxCacheBytes: 1e9,
   traffic,
 });
-let link: RelayLink | null = null;
+let link: FrameLink | null = null;
 
 const calls: { readonly [Call in keyof MinerCalls]: (argument: never) => Promise<ReturnType<MinerCalls[Call]>> } = {
   async serve() {
@@ -70,7 +70,7 @@ const calls: { readonly [Call in keyof MinerCalls]: (argument: never) => Promise
 
   async connect(limits: TrafficLimits) {
     traffic.limit(limits);
-    const opened = Promise.withResolvers<RelayLink>();
+    const opened = Promise.withResolvers<FrameLink>();
     const credentials = { identity: createIdentity(), name: "home", role: "miner" } as const;
     const url = `ws://${serverAddress}:${port}`;
     const session = new Session(
