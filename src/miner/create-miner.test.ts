@@ -44,6 +44,7 @@ it("a miner counts only receipts that its network signed for it", async () => {
     },
     threads: 1,
     limits: { upload: null, download: null },
+    direct: true,
     log: (level, _source, text) => level === "warning" && logged.push(text),
   });
   onTestFinished(async () => {
@@ -63,7 +64,7 @@ it("a miner counts only receipts that its network signed for it", async () => {
   const say = (message: GatewayMessage) => socket.send(encodeMessage(message));
   say({ type: "challenge", protocol: protocolVersion, networkId: network.minerId, nonce: new Uint8Array(32) });
   await once(socket, "message");
-  say({ type: "welcome", blobToken: "token" });
+  say({ type: "welcome", blobToken: "token", bootstrap: [] });
 
   const receipt = (epoch: number): Receipt => ({
     networkId: network.minerId,

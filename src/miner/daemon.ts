@@ -98,7 +98,9 @@ function compose(options: DaemonOptions, database: StateDatabase, log: Log, comp
   const device = reportDevice(settings, computing);
   const rules = new ConnectionRulesInForce(settings, stateFolder);
   const limits = rules.limits;
-  const miner = createMiner({ identity, name, networkUrl, stateFolder, device, threads, limits, log: log.write });
+  const direct = settings.direct === "on";
+  const machine = { name, stateFolder, device, threads };
+  const miner = createMiner({ identity, networkUrl, ...machine, limits, direct, log: log.write });
   const policy = createPolicyLoop({
     miner,
     stateFolder,

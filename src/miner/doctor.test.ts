@@ -10,6 +10,7 @@ const traffic = {
   sentBytesPerSecond: 125_000,
   receivedBytesPerSecond: 0,
   link: { upBytesPerSecond: 2.5e6, downBytesPerSecond: null, roundTripMs: 40.2 },
+  peers: [],
 };
 const rules = { maxUploadMbps: null, maxDownloadMbps: null, onMetered: "pause" } as const;
 const connection = { rules, metered: false, traffic };

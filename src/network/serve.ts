@@ -10,6 +10,7 @@ import { FailureError } from "../protocol/failure.ts";
 import type { MinerId, RunId } from "../protocol/ids.ts";
 import type { Checkpoint, Evaluation, RunUpdate } from "../protocol/run-view.ts";
 import { FileBlobStore } from "../transport/blobs/file-blob-store.ts";
+import { BootstrapNodes, type BootstrapOptions } from "../transport/direct/bootstrap-nodes.ts";
 import { blobsFolder, CheckpointArchive } from "./checkpoints/archive.ts";
 import type { RetentionPolicy } from "./checkpoints/retention.ts";
 import { Gateway } from "./gateway/gateway.ts";
@@ -35,6 +36,8 @@ export interface NetworkOptions {
   /** Created at the first start, and found again at later ones; undefined: only those that are in the state folder. */
   readonly run?: RunOptions;
   readonly log: (text: string) => void;
+  /** Lets miners reach each other directly; undefined: they do not. */
+  readonly direct?: Pick<BootstrapOptions, "publicHost" | "firstPort"> | undefined;
   /** Keys that may create, steer and delete runs over the wire; none: nobody may. */
   readonly owners?: readonly MinerId[];
   /** Null: checkpoints are not evaluated. */
@@ -143,7 +146,21 @@ export async function serveNetwork(options: NetworkOptions): Promise<RunningNetw
     const owners = new Set(options.owners);
     const { port, onRunUpdate, onFrame } = options;
     const told = { onRunUpdate, onFrame };
-    const gateway = await Gateway.listen({ host, port, networkId, runs, blobs, owners, clock, log, ...told });
+    const nodes = options.direct && (await BootstrapNodes.open({ listenHost: host, ...options.direct }));
+    ends.push(async () => nodes?.close());
+    const bootstrap = nodes?.addresses ?? [];
+    const gateway = await Gateway.listen({
+      host,
+      port,
+      networkId,
+      runs,
+      blobs,
+      owners,
+      bootstrap,
+      clock,
+      log,
+      ...told,
+    });
     // Clients hear of it once there is nothing more to say to them.
     ends.splice(1, 0, () => gateway.close());
 

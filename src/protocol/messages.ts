@@ -24,7 +24,7 @@ import { runSummarySchema, runUpdateSchema } from "./run-view.ts";
 export type { DeviceReport } from "./device-report.ts";
 
 /** Raised whenever an older peer could misunderstand a newer one. */
-export const protocolVersion = 3;
+export const protocolVersion = 4;
 /** A control message is small; anything longer is an attack or a bug. Sent the other way, an update may carry a whole run's history. */
 export const maxClientMessageBytes = 64 << 10;
 export const maxServerMessageBytes = 16 << 20;
@@ -62,6 +62,10 @@ export const boundaryHealthSchema = z.strictObject({
   relativeError: z.number().nonnegative(),
 });
 export type BoundaryHealth = Readonly<z.infer<typeof boundaryHealthSchema>>;
+
+/** `host`: an IPv4 address, since others are not spoken there. */
+const udpAddressSchema = z.strictObject({ host: z.ipv4(), port: z.int().min(1).max(65_535) });
+export type UdpAddress = Readonly<z.infer<typeof udpAddressSchema>>;
 
 const datasetSchema = z.strictObject({ manifest: blobRefSchema });
 
@@ -172,6 +176,8 @@ export const gatewayMessageSchema = z.discriminatedUnion("type", [
     type: z.literal("welcome"),
     /** Bearer for the blob store; valid while the session lives. */
     blobToken: z.string().max(128),
+    /** UDP addresses of the nodes that direct connections begin with; none: all goes over the gateway. */
+    bootstrap: z.array(udpAddressSchema).max(8).readonly(),
   }),
   /** What the client did was refused. The connection closes afterwards when `closing` is set. */
   z.strictObject({ type: z.literal("refused"), failure: failureSchema, closing: z.boolean() }),

@@ -28,6 +28,7 @@ export async function startDaemonWorld(options: Partial<DaemonOptions> = {}): Pr
       maxUploadMbps: null,
       maxDownloadMbps: null,
       onMetered: "pause",
+      direct: "off",
     },
     device: { backend: "reference", precision: "f32", adapter: null },
     createMiner(minerOptions) {

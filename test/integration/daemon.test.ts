@@ -104,7 +104,14 @@ describe("a daemon", () => {
     const apiPort = typeof place === "object" && place !== null ? place.port : 0;
     const limits = { threads: 1, memoryLimitBytes: 1 << 30, maximumStages: 64 };
     const connection = { maxUploadMbps: null, maxDownloadMbps: null, onMetered: "pause" } as const;
-    const settings = { networkUrl: "ws://127.0.0.1:9", name: "test", ...limits, ...connection, apiPort };
+    const settings = {
+      networkUrl: "ws://127.0.0.1:9",
+      name: "test",
+      ...limits,
+      ...connection,
+      direct: "off",
+      apiPort,
+    } as const;
     await expect(start({ settings })).rejects.toMatchObject({ failure: { code: "port-in-use" } });
     taken.close();
     await start();

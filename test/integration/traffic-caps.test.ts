@@ -72,7 +72,7 @@ describe("the caps of a miner, over real sockets", () => {
     const say = (message: GatewayMessage) => gatewaySocket.send(encodeMessage(message));
     say({ type: "challenge", protocol: protocolVersion, networkId: "net", nonce: new Uint8Array(32) });
     await once(gatewaySocket, "message");
-    say({ type: "welcome", blobToken: "token" });
+    say({ type: "welcome", blobToken: "token", bootstrap: [] });
     link = await opened.promise;
   });
 

@@ -1,15 +1,23 @@
+import { isIPv4 } from "node:net";
 import { join } from "node:path";
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { stateFolderPath } from "../../miner/store/state-folder.ts";
 import type { AuditReport } from "../../network/audit/audit.ts";
 import { defaultRetention } from "../../network/checkpoints/retention.ts";
-import type { RunningNetwork } from "../../network/serve.ts";
+import type { NetworkOptions, RunningNetwork } from "../../network/serve.ts";
 import type { MinerId } from "../../protocol/ids.ts";
 import { lanAddresses } from "../demo/lan-addresses.ts";
 import { countText } from "../formats.ts";
 import { untilStopped } from "../lifetime.ts";
 import { servedFolderName } from "../network-folders.ts";
-import { type CommonOptions, countValue, minerIdValue, portValue, withCommonOptions } from "../option-types.ts";
+import {
+  type CommonOptions,
+  countValue,
+  ipv4Value,
+  minerIdValue,
+  portValue,
+  withCommonOptions,
+} from "../option-types.ts";
 import type { Output } from "../output.ts";
 import { tellParent } from "../process-messages.ts";
 import { askedRun, defaultNetworkPort, type OptionalRunOptions, presetOption, withRunOptions } from "../run-options.ts";
@@ -22,6 +30,9 @@ interface ServeOptions extends CommonOptions, OptionalRunOptions {
   readonly owner: readonly MinerId[];
   readonly keepCheckpoints: number;
   readonly checkpointBudget: number;
+  readonly direct: "on" | "off";
+  readonly directHost?: string;
+  readonly directPort?: number;
 }
 
 /** `tah network serve`: the orchestrator of a network, in the foreground. `tah network audit`: looks over what a stopped one left. */
@@ -42,6 +53,13 @@ export function addNetworkCommands(program: Command, output: Output): void {
       countValue,
       defaultRetention.budgetBytes / bytesPerGigabyte,
     )
+    .addOption(directOption())
+    .option("--direct-host <address>", "IPv4 address at which miners reach this computer", ipv4Value)
+    .option(
+      "--direct-port <port>",
+      "first of four UDP ports; 0: any free ones (default: the one after --port)",
+      portValue,
+    )
     .action(async (options: ServeOptions, command: Command) => {
       const { host, port, owner: owners, keepCheckpoints, checkpointBudget } = options;
       const run = askedRun(options, command);
@@ -56,6 +74,7 @@ export function addNetworkCommands(program: Command, output: Output): void {
         run,
         retention: { maximum: keepCheckpoints, budgetBytes: checkpointBudget * bytesPerGigabyte },
         stateFolder,
+        direct: directOf(options, (text) => output.note(text)),
         log: (text) => output.note(text),
         onRunUpdate: () => children.update(),
       });
@@ -67,6 +86,23 @@ export function addNetworkCommands(program: Command, output: Output): void {
       await network.close();
       output.result({ stopped }, () => `Ended: ${stopped}.`);
     });
+}
+
+function directOption(): Option {
+  const text = "let miners reach each other directly, over UDP, and not only through this computer";
+  return new Option("--direct <choice>", text).choices(["on", "off"]).default("on");
+}
+
+/** Undefined: all that miners say to each other goes through this computer. */
+function directOf(options: ServeOptions, note: (text: string) => void): NetworkOptions["direct"] {
+  const { host, port, direct, directHost, directPort } = options;
+  if (direct === "off") return undefined;
+  const publicHost = directHost ?? (host === "0.0.0.0" ? lanAddresses()[0] : host.replace("localhost", "127.0.0.1"));
+  if (publicHost === undefined || !isIPv4(publicHost)) {
+    note("Miners do not reach each other directly: --direct-host names no IPv4 address of this computer.");
+    return undefined;
+  }
+  return { publicHost, firstPort: directPort ?? (port === 0 ? 0 : port + 1) };
 }
 
 function addAuditCommand(network: Command, output: Output): void {

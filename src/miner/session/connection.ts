@@ -33,9 +33,12 @@ export interface Credentials {
   readonly role: "miner" | "observer";
 }
 
+/** `blobToken` opens the blob store while the connection lives. */
+export type Welcome = Extract<GatewayMessage, { type: "welcome" }>;
+
 export interface ConnectionHandlers {
-  /** The gateway knows us; `blobToken` opens the blob store while the connection lives. */
-  opened(blobToken: string): void;
+  /** The gateway knows us. */
+  opened(welcome: Welcome): void;
   message(message: GatewayMessage): void;
   /** Frames of this peer were not usable and were dropped. */
   frameDropped(from: MinerId, failure: Failure): void;
@@ -192,7 +195,7 @@ export class Connection {
     if (message.type !== "welcome") throw unexpected(message, "welcome");
     this.#state = "open";
     this.#traffic.link.connected();
-    this.#handlers.opened(message.blobToken);
+    this.#handlers.opened(message);
   }
 
   #heard(): void {

@@ -8,7 +8,7 @@ import type { FrameLink } from "../../transport/frame-link.ts";
 import type { Traffic } from "../../transport/traffic/traffic.ts";
 import { backOffMs } from "./back-off.ts";
 import type { Clock } from "./clock.ts";
-import { Connection, type Credentials } from "./connection.ts";
+import { Connection, type Credentials, type Welcome } from "./connection.ts";
 
 export interface SessionOptions {
   /** ws:// or wss:// address of the gateway. */
@@ -20,7 +20,7 @@ export interface SessionOptions {
 }
 
 export interface SessionHandlers {
-  opened(link: FrameLink): void;
+  opened(link: FrameLink, welcome: Welcome): void;
   message(message: GatewayMessage): void;
   /** The connection is lost or could not be made; the next attempt follows by itself. */
   lost(failure: Failure): void;
@@ -77,12 +77,12 @@ export class Session {
       url,
       credentials,
       {
-        opened: (blobToken) => {
+        opened: (welcome) => {
           this.#failuresInRow = 0;
-          this.#blobToken = blobToken;
+          this.#blobToken = welcome.blobToken;
           this.#networkId = connection.networkId;
           log("info", `Connected to ${url}.`);
-          this.#handlers.opened(connection.link);
+          this.#handlers.opened(connection.link, welcome);
         },
         message: (message) => this.#handlers.message(message),
         frameDropped: (from, failure) =>

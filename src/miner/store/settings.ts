@@ -38,6 +38,8 @@ const settingsSchema = z.strictObject({
   maxUploadMbps: megabits(maxUploadMbps),
   maxDownloadMbps: megabits(maxDownloadMbps),
   onMetered,
+  /** Whether other miners are reached directly where the network lets them; off: all goes over its gateway. */
+  direct: z.enum(["on", "off"]),
 });
 
 export type DaemonSettings = Readonly<z.output<typeof settingsSchema>>;
@@ -118,6 +120,7 @@ function defaultSettings(): MachineSettings {
     maxUploadMbps: null,
     maxDownloadMbps: null,
     onMetered: "pause",
+    direct: "on",
   };
 }
 

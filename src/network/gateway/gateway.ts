@@ -12,7 +12,7 @@ import { FailureError } from "../../protocol/failure.ts";
 import { frameHeaderBytes, maxChunkBytes } from "../../protocol/frames.ts";
 import type { BlobRef, MinerId } from "../../protocol/ids.ts";
 import { closeCodes } from "../../protocol/local-api.ts";
-import { protocolVersion } from "../../protocol/messages.ts";
+import { protocolVersion, type UdpAddress } from "../../protocol/messages.ts";
 import type { RunUpdate } from "../../protocol/run-view.ts";
 import type { FileBlobStore } from "../../transport/blobs/file-blob-store.ts";
 import type { MinerMessage } from "../orchestrator/core/event.ts";
@@ -34,6 +34,8 @@ export interface GatewayOptions {
   readonly blobs: FileBlobStore;
   /** Keys that may create, steer and delete runs. */
   readonly owners: ReadonlySet<MinerId>;
+  /** Where miners begin with direct connections; none: they have none. */
+  readonly bootstrap?: readonly UdpAddress[];
   readonly clock: () => number;
   readonly log: (text: string) => void;
   /** Everything that is broadcast, for whoever shares this process. */
@@ -213,7 +215,7 @@ export class Gateway {
     }
     sessions.set(hello.minerId, session);
     this.#blobTokens.set(session.blobToken, hello);
-    session.send({ type: "welcome", blobToken: session.blobToken });
+    session.send({ type: "welcome", blobToken: session.blobToken, bootstrap: this.#options.bootstrap ?? [] });
     this.#broadcaster.welcome(session);
   }
 

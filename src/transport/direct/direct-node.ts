@@ -3,8 +3,8 @@
  * (hyperdht: UDX, Noise, hole punching). Its address is the miner's own key; the network's bootstrap nodes tell peers where it is.
  */
 import { createPrivateKey } from "node:crypto";
-import { isIP } from "node:net";
-import HyperDHT, { type DhtAddress, type DhtKeyPair, type DhtServer, type NoiseSecretStream } from "hyperdht";
+import type HyperDHT from "hyperdht";
+import type { DhtAddress, DhtKeyPair, NoiseSecretStream } from "hyperdht";
 import { FailureError } from "../../protocol/failure.ts";
 import type { Identity } from "../../protocol/identity.ts";
 import { type MinerId, minerIdSchema } from "../../protocol/ids.ts";
@@ -19,29 +19,18 @@ export interface DirectNodeOptions {
 }
 
 export class DirectNode implements Dialer {
-  readonly #node: HyperDHT;
-  readonly #server: DhtServer;
   readonly #keyPair: DhtKeyPair;
+  /** Rejects where it cannot work: its native parts do not load, or no port can be had. */
+  readonly #node: Promise<HyperDHT>;
   #admitted: ReadonlySet<MinerId> = new Set();
   #onStream: (open: OpenStream) => void = (open) => open.stream.destroy();
 
   constructor({ identity, bootstrap, log }: DirectNodeOptions) {
     this.#keyPair = keyPairOf(identity);
-    const isLocal = bootstrap.every(({ host }) => isLoopback(host));
-    // It stores nothing for others: the bootstrap nodes do.
-    this.#node = new HyperDHT({ bootstrap, host: isLocal ? "127.0.0.1" : "0.0.0.0", ephemeral: true });
-    this.#server = this.#node.createServer({ firewall: (key) => !this.#admitted.has(minerIdOf(key)) });
-    this.#server.on("connection", (stream: NoiseSecretStream) => {
-      stream.on("error", () => undefined); // `close` follows
-      const open = openStream(stream);
-      if (open === null) stream.destroy();
-      else this.#onStream(open);
-    });
-    this.#server
-      .listen(this.#keyPair)
-      .catch((error: unknown) =>
-        log(`No direct connections: ${error instanceof Error ? error.message : String(error)}`),
-      );
+    this.#node = this.#open(bootstrap);
+    this.#node.catch((error: unknown) =>
+      log(`No direct connections: ${error instanceof Error ? error.message : String(error)}`),
+    );
   }
 
   admit(peers: ReadonlySet<MinerId>): void {
@@ -52,14 +41,16 @@ export class DirectNode implements Dialer {
     this.#onStream = handler;
   }
 
-  dial(peer: MinerId, signal: AbortSignal): Promise<OpenStream> {
+  async dial(peer: MinerId, signal: AbortSignal): Promise<OpenStream> {
+    const node = await this.#node;
     const { promise, resolve, reject } = Promise.withResolvers<OpenStream>();
     const fail = (cause?: unknown) => {
       reject(new FailureError("unreachable", `no direct connection to miner ${peer}`, { retry: true, cause }));
     };
-    const stream = this.#node.connect(Buffer.from(peer, "hex"), { keyPair: this.#keyPair });
+    const stream = node.connect(Buffer.from(peer, "hex"), { keyPair: this.#keyPair });
     const abort = () => stream.destroy();
     signal.addEventListener("abort", abort, { once: true });
+    if (signal.aborted) abort();
     stream.on("error", fail);
     stream.on("close", () => {
       signal.removeEventListener("abort", abort);
@@ -76,9 +67,29 @@ export class DirectNode implements Dialer {
 
   close(): void {
     // Without taking leave of the bootstrap nodes: the next session announces itself anew.
-    void this.#node.destroy({ force: true });
+    void this.#node.then((node) => node.destroy({ force: true }), noop);
+  }
+
+  /** Loaded only where it is used, so that a machine for which it was not built trains all the same. */
+  async #open(bootstrap: readonly DhtAddress[]): Promise<HyperDHT> {
+    const { default: Node } = await import("hyperdht");
+    const isLocal = bootstrap.every(({ host }) => isLoopback(host));
+    // Ephemeral: it stores nothing for others, the bootstrap nodes do.
+    const node = new Node({ bootstrap, host: isLocal ? "127.0.0.1" : "0.0.0.0", ephemeral: true });
+    const server = node.createServer({ firewall: (key) => !this.#admitted.has(minerIdOf(key)) });
+    server.on("connection", (stream: NoiseSecretStream) => {
+      stream.on("error", noop); // `close` follows
+      const open = openStream(stream);
+      if (open === null) stream.destroy();
+      else this.#onStream(open);
+    });
+    // It goes on announcing itself in the background; peers may be dialled before.
+    server.listen(this.#keyPair).catch(noop);
+    return node;
   }
 }
+
+function noop(): void {}
 
 function openStream(stream: NoiseSecretStream): OpenStream | null {
   const { handshakeHash, remotePublicKey } = stream;
@@ -98,5 +109,5 @@ function keyPairOf(identity: Identity): DhtKeyPair {
 }
 
 function isLoopback(host: string): boolean {
-  return host === "localhost" || (isIP(host) === 4 && host.startsWith("127."));
+  return host.startsWith("127.");
 }

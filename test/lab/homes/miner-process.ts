@@ -62,7 +62,7 @@ const calls: { readonly [Call in keyof MinerCalls]: (argument: never) => Promise
     new WebSocketServer({ server }).on("connection", (socket) => {
       const say = (message: GatewayMessage) => socket.send(encodeMessage(message));
       say({ type: "challenge", protocol: protocolVersion, networkId: "net", nonce: new Uint8Array(32) });
-      socket.once("message", () => say({ type: "welcome", blobToken: "token" }));
+      socket.once("message", () => say({ type: "welcome", blobToken: "token", bootstrap: [] }));
     });
     server.listen(port, serverAddress);
     await once(server, "listening");
