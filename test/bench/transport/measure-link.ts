@@ -3,10 +3,10 @@ import { setTimeout } from "node:timers/promises";
 import { createIdentity } from "../../../src/protocol/identity.ts";
 import { MemoryNetwork } from "../../../src/transport/memory-link.ts";
 import { EmulatedHomes, serverAddress } from "../../lab/homes/emulated-homes.ts";
+import { AskedProcess } from "../../lab/links/asked-process.ts";
+import type { EndCalls } from "../../lab/links/end-process.ts";
+import { type Sent, sendFor } from "../../lab/links/send-for.ts";
 import { rounded } from "../shared/report.ts";
-import { AskedProcess } from "./asked-process.ts";
-import type { EndCalls } from "./end-process.ts";
-import { type Sent, sendFor } from "./send-for.ts";
 
 export interface LinkCase {
   readonly link: "memory" | "relay" | "direct";
@@ -26,6 +26,7 @@ export interface LinkFigures {
 }
 
 const settleMs = 20;
+const meetMs = 10_000;
 
 export async function measureLink(linkCase: LinkCase, seconds: number, seed: number): Promise<LinkFigures> {
   if (linkCase.link === "memory") return measureMemory(seconds);
@@ -47,7 +48,7 @@ export async function measureLink(linkCase: LinkCase, seconds: number, seed: num
     ends.push(() => gateway.end());
     const networkUrl = String(await gateway.greeting);
     const [sender, receiver] = [0, 1].map((index) => {
-      const end = new AskedProcess("./end-process.ts", [], homes?.homes[index]?.enter);
+      const end = new AskedProcess("../../lab/links/end-process.ts", [], homes?.homes[index]?.enter);
       ends.push(() => end.end());
       return <Call extends keyof EndCalls>(call: Call, argument?: Parameters<EndCalls[Call]>[0]) =>
         end.ask(call, argument) as Promise<ReturnType<EndCalls[Call]>>;
@@ -55,7 +56,13 @@ export async function measureLink(linkCase: LinkCase, seconds: number, seed: num
     if (sender === undefined || receiver === undefined) throw new Error("a link has two ends");
     const [from, to] = await Promise.all([sender, receiver].map((ask) => ask("open", { networkUrl, link })));
     if (from === undefined || to === undefined) throw new Error("a link has two ends");
-    const [metAfterMs = 0] = await Promise.all([sender("meet", to), receiver("meet", from)]);
+    const withinMs = link === "direct" ? meetMs : 0;
+    const [met] = await Promise.all([
+      sender("meet", { peer: to, withinMs }),
+      receiver("meet", { peer: from, withinMs }),
+    ]);
+    const directAfterMs = met?.directAfterMs ?? null;
+    if (link === "direct" && directAfterMs === null) throw new Error("the ends do not reach each other directly");
 
     const processorSeconds = async () => {
       const parts = [sender("processorSeconds"), receiver("processorSeconds")];
@@ -72,7 +79,7 @@ export async function measureLink(linkCase: LinkCase, seconds: number, seed: num
     }
     const elapsed = (performance.now() - beganAtMs) / 1000;
     const used = (await processorSeconds()) - beganSeconds;
-    return figures(sent, elapsed, used, link === "direct" ? rounded(metAfterMs, 0) : null);
+    return figures(sent, elapsed, used, directAfterMs && rounded(directAfterMs, 0));
   } finally {
     for (const end of ends.reverse()) await end();
   }

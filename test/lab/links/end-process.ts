@@ -1,28 +1,34 @@
 /**
- * One end of a link under measurement: a miner's session with a place in an epoch that never begins. It sends what its parent asks for,
- * counts what comes, and returns each `answer` to whoever sent it.
+ * One end of a link between miners: a session with a place in an epoch that never begins, which is taken up again when it is lost. It
+ * sends what its parent asks for, counts what comes, and returns each `answer` to whoever sent it.
  */
 import { systemClock } from "../../../src/miner/session/clock.ts";
 import { Session } from "../../../src/miner/session/session.ts";
 import { createIdentity } from "../../../src/protocol/identity.ts";
 import type { MinerId } from "../../../src/protocol/ids.ts";
-import { encodePathMessage } from "../../../src/protocol/path-messages.ts";
 import { DirectLink } from "../../../src/transport/direct/direct-link.ts";
 import { DirectNode } from "../../../src/transport/direct/direct-node.ts";
 import { Traffic } from "../../../src/transport/traffic/traffic.ts";
-import { benchDevice } from "./bench-device.ts";
-import { type Sent, sendFor } from "./send-for.ts";
+import { idleDevice } from "./idle-device.ts";
+import { echo, type Sent, sendFor } from "./send-for.ts";
 
 export interface EndCalls {
   /** Resolves when the end has its place. */
   open(options: { readonly networkUrl: string; readonly link: "relay" | "direct" }): MinerId;
-  /** Resolves, with how long it took, once messages to that peer take the way that is to be measured. */
-  meet(peer: MinerId): number;
+  /** Exchanges messages with that peer until they go directly, or for so long. */
+  meet(options: { readonly peer: MinerId; readonly withinMs: number }): Met;
   send(options: { readonly to: MinerId; readonly seconds: number }): Sent;
   /** That have come since the last call, of bulk messages. */
   receivedBytes(): number;
   /** That this process has used so far. */
   processorSeconds(): number;
+}
+
+export interface Met {
+  /** Until the first message had gone and come back, whatever way. */
+  readonly firstByteMs: number;
+  /** Until messages went directly; null: they do not. */
+  readonly directAfterMs: number | null;
 }
 
 export interface EndRequest {
@@ -32,10 +38,11 @@ export interface EndRequest {
 }
 
 const pollMs = 5;
+const repeatMs = 200;
 const identity = createIdentity();
 const traffic = new Traffic(systemClock);
 let link: DirectLink | undefined;
-let wanted: "relay" | "direct" = "relay";
+let met: MinerId | undefined;
 let receivedBytes = 0;
 let echoed: () => void = () => {};
 
@@ -44,17 +51,36 @@ function opened(): DirectLink {
   return link;
 }
 
+/** Resolves when something has come back; what is lost, or finds no place at the gateway yet, is sent again. */
+async function repeatedEcho(peer: MinerId): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const onEcho = (handler: () => void) => {
+    echoed = handler;
+  };
+  let isBack = false;
+  const back = promise.then(() => {
+    isBack = true;
+  });
+  while (!isBack) {
+    if (link !== undefined)
+      void echo(link, peer, onEcho).then(
+        () => resolve(),
+        () => undefined,
+      );
+    await Promise.race([back, new Promise((again) => setTimeout(again, repeatMs))]);
+  }
+}
+
 const calls: { readonly [Call in keyof EndCalls]: (argument: never) => Promise<ReturnType<EndCalls[Call]>> } = {
   open({ networkUrl, link: asked }: Parameters<EndCalls["open"]>[0]) {
     const { promise, resolve } = Promise.withResolvers<MinerId>();
     const { minerId } = identity;
     const log = () => {};
-    wanted = asked;
     const session = new Session(
-      { url: networkUrl, credentials: { identity, name: "bench", role: "miner" }, clock: systemClock, traffic, log },
+      { url: networkUrl, credentials: { identity, name: "end", role: "miner" }, clock: systemClock, traffic, log },
       {
         opened(relay, { bootstrap }) {
-          const dialer = wanted === "direct" ? new DirectNode({ identity, bootstrap, log }) : null;
+          const dialer = asked === "direct" ? new DirectNode({ identity, bootstrap, log }) : null;
           link = new DirectLink({ self: minerId, relay, dialer, traffic, clock: systemClock, log });
           link.onMessage(({ from, kind, body }) => {
             if (kind === "forward") receivedBytes += body.length;
@@ -62,30 +88,32 @@ const calls: { readonly [Call in keyof EndCalls]: (argument: never) => Promise<R
             if (kind === "answer") void link?.send(from, "flush", body);
             if (kind === "flush") echoed();
           });
-          session.send({ type: "join", device: benchDevice, held: [] });
+          if (met !== undefined) link.admit(new Set([met]));
+          session.send({ type: "join", device: idleDevice, held: [] });
         },
         message: ({ type }) => {
           if (type === "prepare") resolve(minerId);
         },
-        lost: ({ message }) => process.stderr.write(`${message}\n`),
+        lost() {
+          link?.close();
+          link = undefined;
+        },
       },
     );
     session.open();
     return promise;
   },
 
-  async meet(peer: MinerId) {
+  async meet({ peer, withinMs }: Parameters<EndCalls["meet"]>[0]) {
     const beganAtMs = performance.now();
-    const link = opened();
-    link.admit(new Set([peer]));
-    const word = encodePathMessage({ type: "received", connection: "0".repeat(16), messages: null });
-    const isThere = () =>
-      wanted === "relay" || link.ways.some(({ minerId, way }) => minerId === peer && way === "direct");
-    while (!isThere()) {
-      await link.send(peer, "path", word);
-      await new Promise((resolve) => setTimeout(resolve, pollMs));
-    }
-    return performance.now() - beganAtMs;
+    const elapsedMs = () => performance.now() - beganAtMs;
+    const isDirect = () => link?.ways.some(({ minerId, way }) => minerId === peer && way === "direct") === true;
+    met = peer;
+    link?.admit(new Set([peer]));
+    await Promise.race([repeatedEcho(peer), new Promise((resolve) => setTimeout(resolve, withinMs))]);
+    const firstByteMs = elapsedMs();
+    while (!isDirect() && elapsedMs() < withinMs) await new Promise((resolve) => setTimeout(resolve, pollMs));
+    return { firstByteMs, directAfterMs: isDirect() ? elapsedMs() : null };
   },
 
   send: ({ to, seconds }: Parameters<EndCalls["send"]>[0]) =>

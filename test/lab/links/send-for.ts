@@ -16,6 +16,19 @@ export interface Sent {
   readonly roundTripsMs: readonly number[];
 }
 
+/** Sends something small, which the other end returns, and resolves with how long that took. */
+export async function echo(
+  link: Pick<PeerLink, "send">,
+  to: MinerId,
+  onEcho: (handler: () => void) => void,
+): Promise<number> {
+  const sentAtMs = performance.now();
+  const returned = new Promise<void>((resolve) => onEcho(resolve));
+  await link.send(to, "answer", new Uint8Array(urgentBytes));
+  await returned;
+  return performance.now() - sentAtMs;
+}
+
 /** `onEcho` sets what is called when an urgent message has come back. */
 export async function sendFor(
   link: Pick<PeerLink, "send">,
@@ -40,11 +53,7 @@ export async function sendFor(
 
   async function urgent(): Promise<void> {
     while (!isOver()) {
-      const sentAtMs = performance.now();
-      const returned = new Promise<void>((resolve) => onEcho(resolve));
-      await link.send(to, "answer", new Uint8Array(urgentBytes));
-      await returned;
-      roundTripsMs.push(performance.now() - sentAtMs);
+      roundTripsMs.push(await echo(link, to, onEcho));
       await new Promise((resolve) => setTimeout(resolve, urgentEveryMs));
     }
   }

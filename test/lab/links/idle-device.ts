@@ -1,9 +1,9 @@
 import type { DeviceReport } from "../../../src/protocol/messages.ts";
 
 /** Large enough for a place of the smallest model; it never computes. */
-export const benchDevice: DeviceReport = {
-  platform: "bench",
-  cpu: "bench",
+export const idleDevice: DeviceReport = {
+  platform: "idle",
+  cpu: "idle",
   cores: 1,
   memoryBytes: 1 << 30,
   memoryLimitBytes: 1 << 30,
