@@ -61,8 +61,7 @@ export class Reassembly {
       this.#forget(sender, frame.kind);
       return { from: frame.peer, kind: frame.kind, body: frame.chunk };
     }
-    // Copied: the chunk may be a small view of a large buffer, which must not be kept.
-    message.chunks.push(frame.chunk.slice());
+    message.chunks.push(ownBytes(frame.chunk));
     message.receivedBytes += frame.chunk.length;
     message.touched = this.#frames;
     this.#heldBytes += frame.chunk.length;
@@ -152,4 +151,9 @@ export class Reassembly {
   #dropped(frame: Frame, code: "replayed-message" | "malformed-message", text: string): void {
     this.#options.onDropped(frame.peer, new FailureError(code, text));
   }
+}
+
+/** A small view must not keep a large buffer; most chunks are nearly all of theirs, and need not be copied. */
+function ownBytes(chunk: Uint8Array): Uint8Array {
+  return 2 * chunk.length < chunk.buffer.byteLength ? chunk.slice() : chunk;
 }
