@@ -87,10 +87,13 @@ describe.skipIf(process.platform !== "linux")("the packaged app", () => {
     expect(existsSync(join(resources, "daemon/node_modules/better-sqlite3/prebuilds/win32-x64.node"))).toBe(false);
   });
 
-  it("can make direct connections", async () => {
+  it("can make direct connections, and masks messages quickly", async () => {
     const open =
       "import('hyperdht').then(({ default: Node }) => new Node({ bootstrap: [], host: '127.0.0.1' }).destroy())";
-    await run(join(resources, "node", "node"), ["-e", open], { cwd: join(resources, "daemon") });
+    const load =
+      "import('bufferutil').then(({ default: { mask } }) => mask.toString().includes('native') || process.exit(1))";
+    for (const script of [open, load])
+      await run(join(resources, "node", "node"), ["-e", script], { cwd: join(resources, "daemon") });
   });
 
   it("trains with nothing but what is in the package", { timeout: 120_000 }, async () => {

@@ -2,10 +2,12 @@
  * One end of a link between miners: a session with a place in an epoch that never begins, which is taken up again when it is lost. It
  * sends what its parent asks for, counts what comes, and returns each `answer` to whoever sent it.
  */
+
 import { systemClock } from "../../../src/miner/session/clock.ts";
 import { Session } from "../../../src/miner/session/session.ts";
 import { createIdentity } from "../../../src/protocol/identity.ts";
 import type { MinerId } from "../../../src/protocol/ids.ts";
+import { expectLargeBuffers } from "../../../src/protocol/large-buffers.ts";
 import { DirectLink } from "../../../src/transport/direct/direct-link.ts";
 import { DirectNode } from "../../../src/transport/direct/direct-node.ts";
 import { Traffic } from "../../../src/transport/traffic/traffic.ts";
@@ -37,6 +39,7 @@ export interface EndRequest {
   readonly argument: unknown;
 }
 
+expectLargeBuffers();
 const pollMs = 5;
 const repeatMs = 200;
 const identity = createIdentity();

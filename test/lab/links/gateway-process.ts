@@ -1,9 +1,12 @@
 /** The network between the ends: a run in which nobody trains, so that frames pass between those who have a place. */
+
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { serveNetwork } from "../../../src/network/serve.ts";
+import { expectLargeBuffers } from "../../../src/protocol/large-buffers.ts";
 
+expectLargeBuffers();
 const [host = "127.0.0.1"] = process.argv.slice(2);
 const stateFolder = await mkdtemp(join(tmpdir(), "bench-transport-"));
 const network = await serveNetwork({
