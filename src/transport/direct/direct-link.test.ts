@@ -7,6 +7,7 @@ import { createIdentity } from "../../protocol/identity.ts";
 import type { MinerId } from "../../protocol/ids.ts";
 import { encodePathMessage } from "../../protocol/path-messages.ts";
 import { type AddressedMessage, MemoryNetwork } from "../memory-link.ts";
+import type { PeerLink } from "../peer-link.ts";
 import { ByteBudget } from "../traffic/byte-budget.ts";
 import { DirectLink } from "./direct-link.ts";
 import { FakeDirectNetwork } from "./fake-dialer.ts";
@@ -21,6 +22,9 @@ class World {
   /** At the gateway, in order, while `isGatewaySlow`. */
   readonly atGateway: AddressedMessage[] = [];
   isGatewaySlow = false;
+  /** What each link to the gateway has not taken yet, while `isUplinkSlow`; what is most urgent goes ahead of it. */
+  readonly inUplink: (() => void)[] = [];
+  isUplinkSlow = false;
   readonly ids: readonly [MinerId, MinerId];
   readonly links: readonly [DirectLink, DirectLink];
   readonly arrived: readonly [Arrival[], Arrival[]] = [[], []];
@@ -45,7 +49,7 @@ class World {
     const self = this.ids[index];
     const link = new DirectLink({
       self,
-      relay: this.gateway.link(self),
+      relay: this.#uplink(this.gateway.link(self)),
       dialer: this.direct.dialer(self),
       traffic: {
         chunkBytes,
@@ -60,6 +64,19 @@ class World {
     link.onMessage(({ kind, body }) => this.arrived[index].push({ kind, text: Buffer.from(body).toString() }));
     link.onPeerLost((peer) => this.lost.push(peer));
     return link;
+  }
+
+  #uplink(relay: PeerLink): PeerLink {
+    return {
+      traffic: relay.traffic,
+      onMessage: (handler) => relay.onMessage(handler),
+      onPeerLost: (handler) => relay.onPeerLost(handler),
+      close: () => relay.close(),
+      send: async (to, kind, body, options) => {
+        if (this.isUplinkSlow && kind !== "path") await new Promise<void>((taken) => this.inUplink.push(taken));
+        return relay.send(to, kind, body, options);
+      },
+    };
   }
 
   send(from: 0 | 1, kind: MessageKind, text: string, signal?: AbortSignal): Promise<void> {
@@ -85,9 +102,21 @@ class World {
       await setImmediate();
       const moved = [
         this.passOn(),
+        this.inUplink.splice(0, 1).map((taken) => taken()).length > 0,
         ...this.direct.connections.flatMap((connection) => [connection.deliver(0), connection.deliver(1)]),
       ];
       quiet = moved.some(Boolean) ? 0 : quiet + 1;
+    }
+  }
+
+  /** What was written to connections arrives, while the gateway passes on nothing. */
+  async deliverDirect(): Promise<void> {
+    for (let turn = 0; turn < 20; turn++) {
+      await setImmediate();
+      for (const connection of this.direct.connections) {
+        connection.deliver(0);
+        connection.deliver(1);
+      }
     }
   }
 
@@ -141,17 +170,25 @@ describe("a link with direct connections", () => {
     await world.send(0, "forward", "over the gateway");
     // Direct messages are quick here, and the gateway passes on nothing yet.
     const later = world.send(0, "forward", "afterwards");
-    for (let turn = 0; turn < 20; turn++) {
-      await setImmediate();
-      for (const connection of world.direct.connections) {
-        connection.deliver(0);
-        connection.deliver(1);
-      }
-    }
+    await world.deliverDirect();
     expect(world.arrived[1]).toEqual([]);
     await world.settle();
     await later;
     expect(textsOf(world.arrived[1], "forward")).toEqual(["over the gateway", "afterwards"]);
+  });
+
+  it("holds what follows until the link to the gateway has taken what came before", async () => {
+    const world = new World();
+    world.isUplinkSlow = true;
+    const first = world.send(0, "forward", "slowly");
+    await world.deliverDirect();
+    const second = world.send(0, "forward", "afterwards");
+    await world.deliverDirect();
+    expect(world.arrived[1]).toEqual([]);
+    await world.settle();
+    await Promise.all([first, second]);
+    expect(textsOf(world.arrived[1], "forward")).toEqual(["slowly", "afterwards"]);
+    expect(world.ways[0]).toBe("direct");
   });
 
   it.each(Array.from({ length: 40 }, (_, seed) => seed))(
@@ -222,13 +259,7 @@ describe("a link with direct connections", () => {
     const world = new World();
     world.isGatewaySlow = true;
     await world.send(0, "forward", "first");
-    for (let turn = 0; turn < 20; turn++) {
-      await setImmediate();
-      for (const connection of world.direct.connections) {
-        connection.deliver(0);
-        connection.deliver(1);
-      }
-    }
+    await world.deliverDirect();
     const abort = new AbortController();
     const sending = world.send(0, "forward", "never", abort.signal);
     abort.abort();
@@ -248,7 +279,7 @@ describe("a link with direct connections", () => {
     expect(world.ways).toEqual(["direct", "direct"]);
     world.links[1].admit(new Set());
     await world.settle();
-    expect(world.ways[1]).toBe("relayed");
+    expect(world.ways[1]).toBeUndefined();
     expect(world.direct.connections[0]?.ends[1].destroyed).toBe(true);
   });
 

@@ -124,7 +124,11 @@ export class DirectLink implements PeerLink {
   admit(peers: ReadonlySet<MinerId>): void {
     this.#admitted = peers;
     this.#options.dialer?.admit(peers);
-    for (const [minerId, peer] of this.#peers) if (!peers.has(minerId)) disconnect(peer);
+    for (const [minerId, peer] of this.#peers) {
+      if (peers.has(minerId)) continue;
+      disconnect(peer);
+      if (peer.path.isIdle) this.#peers.delete(minerId);
+    }
   }
 
   close(): void {
@@ -140,17 +144,17 @@ export class DirectLink implements PeerLink {
   #peer(minerId: MinerId): Peer {
     const known = this.#peers.get(minerId);
     if (known !== undefined) return known;
-    const { relay, clock, log } = this.#options;
-    const path: PeerPath = new PeerPath({
-      peer: minerId,
-      relay,
-      clock,
-      changed: () =>
-        log(`Messages to ${minerId.slice(0, 8)} go ${path.direct === null ? "over the gateway" : "directly"}.`),
-    });
+    const { relay, clock } = this.#options;
+    const path: PeerPath = new PeerPath({ peer: minerId, relay, clock, changed: () => this.#changed(minerId, peer) });
     const peer: Peer = { path, connections: new Set(), failures: 0, dialing: null, cancelTimer: null };
     this.#peers.set(minerId, peer);
     return peer;
+  }
+
+  #changed(minerId: MinerId, peer: Peer): void {
+    const isDirect = peer.path.direct !== null;
+    if (isDirect) peer.failures = 0;
+    this.#options.log(`Messages to ${minerId.slice(0, 8)} go ${isDirect ? "directly" : "over the gateway"}.`);
   }
 
   /** Of two peers the one with the lesser key dials, once they have something to say to each other. */
@@ -207,7 +211,6 @@ export class DirectLink implements PeerLink {
         opened: () => {
           peer.cancelTimer?.();
           peer.dialing = null;
-          peer.failures = 0;
           path.opened(connection);
         },
         message: (message) => this.#onMessage(message),

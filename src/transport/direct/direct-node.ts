@@ -11,6 +11,9 @@ import { type MinerId, minerIdSchema } from "../../protocol/ids.ts";
 import type { Dialer } from "./direct-link.ts";
 import type { OpenStream } from "./direct-stream.ts";
 
+/** An idle connection says so often that it lives: routers remember it, and silence means something (`direct-connection.ts`). */
+const keepAliveMs = 2000;
+
 export interface DirectNodeOptions {
   readonly identity: Identity;
   /** The network's; never empty. */
@@ -67,7 +70,7 @@ export class DirectNode implements Dialer {
 
   close(): void {
     // Without taking leave of the bootstrap nodes: the next session announces itself anew.
-    void this.#node.then((node) => node.destroy({ force: true }), noop);
+    this.#node.then((node) => node.destroy({ force: true })).catch(noop);
   }
 
   /** Loaded only where it is used, so that a machine for which it was not built trains all the same. */
@@ -75,7 +78,8 @@ export class DirectNode implements Dialer {
     const { default: Node } = await import("hyperdht");
     const isLocal = bootstrap.every(({ host }) => isLoopback(host));
     // Ephemeral: it stores nothing for others, the bootstrap nodes do.
-    const node = new Node({ bootstrap, host: isLocal ? "127.0.0.1" : "0.0.0.0", ephemeral: true });
+    const host = isLocal ? "127.0.0.1" : "0.0.0.0";
+    const node = new Node({ bootstrap, host, ephemeral: true, connectionKeepAlive: keepAliveMs });
     const server = node.createServer({ firewall: (key) => !this.#admitted.has(minerIdOf(key)) });
     server.on("connection", (stream: NoiseSecretStream) => {
       stream.on("error", noop); // `close` follows

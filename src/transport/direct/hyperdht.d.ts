@@ -45,7 +45,8 @@ declare module "hyperdht" {
     readonly bootstrap: readonly DhtAddress[];
     readonly host: string;
     readonly ephemeral?: boolean;
-    readonly anyPort?: boolean;
+    /** Milliseconds between signs of life on idle streams. */
+    readonly connectionKeepAlive?: number;
   }
 
   export default class HyperDHT extends EventEmitter {

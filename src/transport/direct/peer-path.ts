@@ -16,8 +16,8 @@ import type { PeerLink } from "../peer-link.ts";
 import type { BudgetClock } from "../traffic/byte-budget.ts";
 import type { DirectConnection } from "./direct-connection.ts";
 
-/** For `arrived` to come, or else the messages go over the gateway after all. */
-const moveMs = 3000;
+/** For `arrived` to come, past what queues at the gateway, or else the messages go over the gateway after all. */
+const moveMs = 10_000;
 /** How often it is asked what had arrived, and for how long. */
 const askMs = 2000;
 const mostAsked = 5;
@@ -80,6 +80,11 @@ export class PeerPath {
   /** Since when it is so, on the clock that was given. */
   get sinceMs(): number {
     return this.#sinceMs;
+  }
+
+  /** Nothing is held or waits for confirmation: it may be forgotten. */
+  get isIdle(): boolean {
+    return this.#way.kind === "relayed" && this.#next === null;
   }
 
   /** As a `PeerLink` does. */
@@ -213,14 +218,15 @@ export class PeerPath {
     if (connection === null) return;
     this.#next = null;
     this.#take({ kind: "moving", connection, isAnnounced: false });
-    this.#cancelTimer = this.#options.clock.after(moveMs, () => connection.close());
     this.#announce();
   }
 
   #announce(): void {
     if (this.#way.kind !== "moving" || this.#way.isAnnounced || this.#leaving > 0) return;
+    const { connection } = this.#way;
     this.#way.isAnnounced = true;
-    this.#say({ type: "moved", connection: this.#way.connection.id });
+    this.#cancelTimer = this.#options.clock.after(moveMs, () => connection.close());
+    this.#say({ type: "moved", connection: connection.id });
   }
 
   #ask(): void {
