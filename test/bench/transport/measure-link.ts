@@ -5,7 +5,7 @@ import { MemoryNetwork } from "../../../src/transport/memory-link.ts";
 import { EmulatedHomes, serverAddress } from "../../lab/homes/emulated-homes.ts";
 import { AskedProcess } from "../../lab/links/asked-process.ts";
 import type { EndCalls } from "../../lab/links/end-process.ts";
-import { type Sent, sendFor } from "../../lab/links/send-for.ts";
+import { Echoes, type Sent, sendFor } from "../../lab/links/send-for.ts";
 import { rounded } from "../shared/report.ts";
 
 export interface LinkCase {
@@ -48,7 +48,7 @@ export async function measureLink(linkCase: LinkCase, seconds: number, seed: num
     ends.push(() => gateway.end());
     const networkUrl = String(await gateway.greeting);
     const [sender, receiver] = [0, 1].map((index) => {
-      const end = new AskedProcess("../../lab/links/end-process.ts", [], homes?.homes[index]?.enter);
+      const end = new AskedProcess("./end-process.ts", [], homes?.homes[index]?.enter);
       ends.push(() => end.end());
       return <Call extends keyof EndCalls>(call: Call, argument?: Parameters<EndCalls[Call]>[0]) =>
         end.ask(call, argument) as Promise<ReturnType<EndCalls[Call]>>;
@@ -56,10 +56,9 @@ export async function measureLink(linkCase: LinkCase, seconds: number, seed: num
     if (sender === undefined || receiver === undefined) throw new Error("a link has two ends");
     const [from, to] = await Promise.all([sender, receiver].map((ask) => ask("open", { networkUrl, link })));
     if (from === undefined || to === undefined) throw new Error("a link has two ends");
-    const withinMs = link === "direct" ? meetMs : 0;
     const [met] = await Promise.all([
-      sender("meet", { peer: to, withinMs }),
-      receiver("meet", { peer: from, withinMs }),
+      sender("meet", { peer: to, withinMs: meetMs }),
+      receiver("meet", { peer: from, withinMs: meetMs }),
     ]);
     const directAfterMs = met?.directAfterMs ?? null;
     if (link === "direct" && directAfterMs === null) throw new Error("the ends do not reach each other directly");
@@ -89,15 +88,13 @@ async function measureMemory(seconds: number): Promise<LinkFigures> {
   const network = new MemoryNetwork();
   const [from, to] = [createIdentity().minerId, createIdentity().minerId];
   const [sender, receiver] = [network.link(from), network.link(to)];
-  let echoed = () => {};
+  const echoes = new Echoes();
   receiver.onMessage(({ kind, body }) => {
     if (kind === "answer") void receiver.send(from, "flush", body);
   });
-  sender.onMessage(() => echoed());
+  sender.onMessage(({ body }) => echoes.returned(body));
   const before = process.cpuUsage();
-  const sent = await sendFor(sender, to, seconds, (handler) => {
-    echoed = handler;
-  });
+  const sent = await sendFor(sender, to, seconds, echoes);
   const { user, system } = process.cpuUsage(before);
   return figures(sent, sent.seconds, (user + system) / 1e6, null);
 }

@@ -12,7 +12,7 @@ export class AskedProcess {
   readonly #waiting = new Map<number, PromiseWithResolvers<unknown>>();
   #asked = 0;
 
-  /** `within`: a command line that runs it somewhere else. */
+  /** `file`: one of this folder. `within`: a command line that runs it somewhere else. */
   constructor(file: string, args: readonly string[], within: readonly string[] = []) {
     const [execPath = process.execPath, ...execArgv] = [...within, process.execPath];
     const path = fileURLToPath(new URL(file, import.meta.url));

@@ -12,7 +12,7 @@ import { DirectLink } from "../../../src/transport/direct/direct-link.ts";
 import { DirectNode } from "../../../src/transport/direct/direct-node.ts";
 import { Traffic } from "../../../src/transport/traffic/traffic.ts";
 import { idleDevice } from "./idle-device.ts";
-import { echo, type Sent, sendFor } from "./send-for.ts";
+import { Echoes, type Sent, sendFor } from "./send-for.ts";
 
 export interface EndCalls {
   /** Resolves when the end has its place. */
@@ -47,7 +47,8 @@ const traffic = new Traffic(systemClock);
 let link: DirectLink | undefined;
 let met: MinerId | undefined;
 let receivedBytes = 0;
-let echoed: () => void = () => {};
+const echoes = new Echoes();
+let wanted: "relay" | "direct" = "relay";
 
 function opened(): DirectLink {
   if (link === undefined) throw new Error("open comes first");
@@ -55,23 +56,20 @@ function opened(): DirectLink {
 }
 
 /** Resolves when something has come back; what is lost, or finds no place at the gateway yet, is sent again. */
-async function repeatedEcho(peer: MinerId): Promise<void> {
+async function firstEcho(peer: MinerId): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
-  const onEcho = (handler: () => void) => {
-    echoed = handler;
-  };
-  let isBack = false;
-  const back = promise.then(() => {
-    isBack = true;
-  });
-  while (!isBack) {
+  const send = () => {
+    // A link that is gone meanwhile has another one after it.
     if (link !== undefined)
-      void echo(link, peer, onEcho).then(
+      echoes.send(link, peer).then(
         () => resolve(),
         () => undefined,
       );
-    await Promise.race([back, new Promise((again) => setTimeout(again, repeatMs))]);
-  }
+  };
+  send();
+  const repeating = setInterval(send, repeatMs);
+  await promise;
+  clearInterval(repeating);
 }
 
 const calls: { readonly [Call in keyof EndCalls]: (argument: never) => Promise<ReturnType<EndCalls[Call]>> } = {
@@ -79,6 +77,7 @@ const calls: { readonly [Call in keyof EndCalls]: (argument: never) => Promise<R
     const { promise, resolve } = Promise.withResolvers<MinerId>();
     const { minerId } = identity;
     const log = () => {};
+    wanted = asked;
     const session = new Session(
       { url: networkUrl, credentials: { identity, name: "end", role: "miner" }, clock: systemClock, traffic, log },
       {
@@ -89,7 +88,7 @@ const calls: { readonly [Call in keyof EndCalls]: (argument: never) => Promise<R
             if (kind === "forward") receivedBytes += body.length;
             // What comes back with another kind is this end's own.
             if (kind === "answer") void link?.send(from, "flush", body);
-            if (kind === "flush") echoed();
+            if (kind === "flush") echoes.returned(body);
           });
           if (met !== undefined) link.admit(new Set([met]));
           session.send({ type: "join", device: idleDevice, held: [] });
@@ -113,16 +112,14 @@ const calls: { readonly [Call in keyof EndCalls]: (argument: never) => Promise<R
     const isDirect = () => link?.ways.some(({ minerId, way }) => minerId === peer && way === "direct") === true;
     met = peer;
     link?.admit(new Set([peer]));
-    await Promise.race([repeatedEcho(peer), new Promise((resolve) => setTimeout(resolve, withinMs))]);
+    await Promise.race([firstEcho(peer), new Promise((resolve) => setTimeout(resolve, withinMs))]);
     const firstByteMs = elapsedMs();
-    while (!isDirect() && elapsedMs() < withinMs) await new Promise((resolve) => setTimeout(resolve, pollMs));
+    while (wanted === "direct" && !isDirect() && elapsedMs() < withinMs)
+      await new Promise((resolve) => setTimeout(resolve, pollMs));
     return { firstByteMs, directAfterMs: isDirect() ? elapsedMs() : null };
   },
 
-  send: ({ to, seconds }: Parameters<EndCalls["send"]>[0]) =>
-    sendFor(opened(), to, seconds, (handler) => {
-      echoed = handler;
-    }),
+  send: ({ to, seconds }: Parameters<EndCalls["send"]>[0]) => sendFor(opened(), to, seconds, echoes),
 
   async receivedBytes() {
     const bytes = receivedBytes;

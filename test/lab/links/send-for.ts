@@ -16,25 +16,35 @@ export interface Sent {
   readonly roundTripsMs: readonly number[];
 }
 
-/** Sends something small, which the other end returns, and resolves with how long that took. */
-export async function echo(
-  link: Pick<PeerLink, "send">,
-  to: MinerId,
-  onEcho: (handler: () => void) => void,
-): Promise<number> {
-  const sentAtMs = performance.now();
-  const returned = new Promise<void>((resolve) => onEcho(resolve));
-  await link.send(to, "answer", new Uint8Array(urgentBytes));
-  await returned;
-  return performance.now() - sentAtMs;
+/** Small messages of the kind `answer` that the other end returns as `flush`. */
+export class Echoes {
+  readonly #waiting = new Map<number, () => void>();
+  #sent = 0;
+
+  /** Resolves, with how long it took, when it is back. */
+  async send(link: Pick<PeerLink, "send">, to: MinerId): Promise<number> {
+    const sentAtMs = performance.now();
+    const number = this.#sent++;
+    const body = Buffer.alloc(urgentBytes);
+    body.writeUInt32LE(number);
+    const back = new Promise<void>((resolve) => this.#waiting.set(number, resolve));
+    await link.send(to, "answer", body);
+    await back;
+    return performance.now() - sentAtMs;
+  }
+
+  returned(body: Uint8Array): void {
+    const number = Buffer.from(body).readUInt32LE();
+    this.#waiting.get(number)?.();
+    this.#waiting.delete(number);
+  }
 }
 
-/** `onEcho` sets what is called when an urgent message has come back. */
 export async function sendFor(
   link: Pick<PeerLink, "send">,
   to: MinerId,
   seconds: number,
-  onEcho: (handler: () => void) => void,
+  echoes: Echoes,
 ): Promise<Sent> {
   const body = Buffer.alloc(messageBytes, 1);
   const beganAtMs = performance.now();
@@ -53,7 +63,7 @@ export async function sendFor(
 
   async function urgent(): Promise<void> {
     while (!isOver()) {
-      roundTripsMs.push(await echo(link, to, onEcho));
+      roundTripsMs.push(await echoes.send(link, to));
       await new Promise((resolve) => setTimeout(resolve, urgentEveryMs));
     }
   }
