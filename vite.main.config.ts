@@ -22,8 +22,8 @@ const shapes: Readonly<Record<string, BundleShape>> = {
   },
 };
 
-/** Loaded from beside the bundle: compiled code, and text that is only read as files. `ws` can do without its two. */
-const externals = ["electron", "better-sqlite3", "webgpu", "bufferutil", "utf-8-validate"];
+/** Loaded from beside the bundle: compiled code, and text that is only read as files. `ws` takes its two where they are. */
+const externals = ["electron", "better-sqlite3", "hyperdht", "webgpu", "bufferutil", "utf-8-validate"];
 
 export default defineConfig(({ mode }) => {
   const shape = shapes[mode];

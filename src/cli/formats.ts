@@ -1,6 +1,13 @@
 /** How numbers, machines and runs read in a terminal. */
 import type { RunId } from "../protocol/ids.ts";
-import type { AppState, ConnectionRules, MachineView, ProcessView, TrafficView } from "../protocol/local-api.ts";
+import type {
+  AppState,
+  ConnectionRules,
+  MachineView,
+  PeerView,
+  ProcessView,
+  TrafficView,
+} from "../protocol/local-api.ts";
 import type { RunSummary, RunView } from "../protocol/run-view.ts";
 import { stageNames } from "../protocol/stage-names.ts";
 
@@ -91,14 +98,21 @@ export function connectionText({ maxUploadMbps, maxDownloadMbps, onMetered }: Co
 }
 
 /** In all, and for the run that is shown. */
-function trafficText({ total, runs, link }: TrafficView, runId: RunId | undefined): string {
+function trafficText({ total, runs, link, peers }: TrafficView, runId: RunId | undefined): string {
   const text = ({ sentBytes, receivedBytes }: TrafficView["total"]) =>
     `${bytesText(sentBytes)} sent, ${bytesText(receivedBytes)} received`;
   const megabits = (bytesPerSecond: number | null) =>
     bytesPerSecond === null ? "?" : ((bytesPerSecond * 8) / 1e6).toFixed(1);
   const line = `line: ${megabits(link.upBytesPerSecond)} Mbit/s up, ${megabits(link.downBytesPerSecond)} down, ${link.roundTripMs?.toFixed(0) ?? "?"} ms`;
   const ofRun = runs.find((run) => run.runId === runId);
-  return `traffic: ${text(total)}${ofRun === undefined ? "" : `; for this run ${text(ofRun)}`}\n${line}`;
+  const traffic = `traffic: ${text(total)}${ofRun === undefined ? "" : `; for this run ${text(ofRun)}`}`;
+  return [traffic, line, ...peers.map(peerText)].join("\n");
+}
+
+function peerText({ minerId, way, sinceMs, roundTripMs }: PeerView): string {
+  const roundTrip = roundTripMs === null ? "" : `, ${roundTripMs.toFixed(0)} ms`;
+  const how = way === "direct" ? "direct" : "through the network's gateway";
+  return `peer ${minerId.slice(0, 8)}: ${how}${roundTrip}, since ${new Date(sinceMs).toTimeString().slice(0, 8)}`;
 }
 
 export function statusText({ machine, activity, credits, traffic, run }: AppState): string {

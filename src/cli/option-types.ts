@@ -29,6 +29,7 @@ export const lagValue = valueParser(z.enum(["0", "1"]).transform((text): 0 | 1 =
 export const rankValue = valueParser(wholeNumber.pipe(z.int().max(maximumWidth)));
 export const channelsValue = valueParser(wholeNumber.pipe(z.int().positive("expected at least 1").max(maximumWidth)));
 export const portValue = valueParser(wholeNumber.pipe(z.int().max(65_535, "a port is at most 65535")));
+export const ipv4Value = valueParser(z.ipv4("expected an IPv4 address"));
 export const minutesValue = valueParser(decimal.pipe(z.number().positive("expected more than 0")));
 export const temperatureValue = valueParser(decimal.pipe(z.number().max(10, "a temperature is at most 10")));
 /** Of a cap: "none" lifts one that is set elsewhere. */

@@ -47,6 +47,7 @@ it("a miner counts only receipts that its network signed for it", async () => {
     threads: 1,
     limits: { upload: null, download: null },
     payoutAddress: null,
+    direct: true,
     log: (level, _source, text) => level === "warning" && logged.push(text),
   });
   onTestFinished(async () => {
@@ -68,7 +69,7 @@ it("a miner counts only receipts that its network signed for it", async () => {
   await once(socket, "message");
   const heard: ClientMessage[] = [];
   socket.on("message", (data: Buffer) => heard.push(decodeClientMessage(data)));
-  say({ type: "welcome", blobToken: "token" });
+  say({ type: "welcome", blobToken: "token", bootstrap: [] });
 
   const receipt = (epoch: number): Receipt => ({
     networkId: network.minerId,

@@ -6,9 +6,11 @@ import type { MachineView } from "../protocol/local-api.ts";
 import type { GatewayMessage } from "../protocol/messages.ts";
 import { parseNetworkAddress } from "../protocol/network-address.ts";
 import { BlobClient } from "../transport/blobs/blob-client.ts";
+import { DirectLink } from "../transport/direct/direct-link.ts";
+import { DirectNode } from "../transport/direct/direct-node.ts";
+import type { FrameLink } from "../transport/frame-link.ts";
 import { PeerBlobs } from "../transport/peer-blobs.ts";
 import { agentFor } from "../transport/pinned-agent.ts";
-import type { RelayLink } from "../transport/relay-link.ts";
 import { Traffic } from "../transport/traffic/traffic.ts";
 import { ComputeWorker } from "./compute-host/compute-worker.ts";
 import { isGranted } from "./credits.ts";
@@ -18,6 +20,7 @@ import { Places } from "./flow/places.ts";
 import type { Miner, MinerEvent, MinerOptions } from "./miner.ts";
 import { AdmissionProofs } from "./session/admission-proofs.ts";
 import { type Clock, systemClock } from "./session/clock.ts";
+import type { Welcome } from "./session/connection.ts";
 import { LinkReports } from "./session/link-reports.ts";
 import { isSignedByNetwork } from "./session/network-signature.ts";
 import { OwnerCommands } from "./session/owner-commands.ts";
@@ -33,7 +36,7 @@ const handOverMs = 5000;
 
 /** Throws `FailureError` (invalid-option) when the network's address is none. */
 export function createMiner(options: MinerOptions, clock: Clock = systemClock): Miner {
-  const { identity, name, stateFolder, device, threads, limits, log } = options;
+  const { identity, name, stateFolder, device, threads, limits, direct, log } = options;
   const { url: networkUrl, invitation, certificateSha256 } = parseNetworkAddress(options.networkUrl);
   const proofs = new AdmissionProofs(identity.minerId, invitation);
   const agent = agentFor(certificateSha256);
@@ -44,6 +47,8 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
   let emit: (event: MinerEvent) => void = () => {};
   let network: MachineView["network"] = { url: networkUrl, connected: false, reason: "Not connected yet." };
 
+  /** Of the current session. */
+  let link: DirectLink | null = null;
   const traffic = new Traffic(clock);
   traffic.limit(limits);
   const blobs = new BlobClient({
@@ -87,6 +92,7 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
     clock,
     send: (message) => session.send(message),
     onState: () => announce(),
+    onRoster: (members) => link?.admit(members),
     log: (level, text) => log(level, "training", text),
   });
 
@@ -94,10 +100,13 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
     emit({ type: "state", state: places.state, network });
   }
 
-  function opened(opened: RelayLink): void {
+  function opened(relay: FrameLink, { bootstrap }: Welcome): void {
     network = { url: networkUrl, connected: true, reason: "" };
     emit({ type: "run-reset" });
-    places.connected(opened);
+    const logged = (text: string) => log("info", "session", text);
+    const dialer = direct && bootstrap.length > 0 ? new DirectNode({ identity, bootstrap, log: logged }) : null;
+    link = new DirectLink({ self: identity.minerId, relay, dialer, traffic, clock, log: logged });
+    places.connected(link);
     linkReports.opened();
     isPayoutKept = false;
     sayPayoutAddress();
@@ -110,6 +119,8 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
 
   function lost(reason: string): void {
     network = { url: networkUrl, connected: false, reason };
+    link?.close();
+    link = null;
     ownerCommands.lost();
     linkReports.lost();
     places.disconnected(reason);
@@ -193,6 +204,10 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
     get link() {
       return traffic.linkEstimate;
     },
+    get peers() {
+      const startedAtMs = Date.now() - clock.nowMs();
+      return (link?.ways ?? []).map(({ sinceMs, ...way }) => ({ ...way, sinceMs: Math.round(startedAtMs + sinceMs) }));
+    },
     get work() {
       return places.places[0] ?? null;
     },
@@ -217,6 +232,7 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
     async close(graceMs) {
       await places.leave("The miner ends.", graceMs);
       session.close();
+      link?.close();
       linkReports.lost();
       await places.close();
     },

@@ -99,7 +99,7 @@ function compose(options: DaemonOptions, database: StateDatabase, log: Log, comp
   const device = reportDevice(settings, computing);
   const rules = new ConnectionRulesInForce(settings, stateFolder);
   const limits = rules.limits;
-  const told = { networkUrl, limits, payoutAddress };
+  const told = { networkUrl, limits, payoutAddress, direct: settings.direct === "on" };
   const miner = createMiner({ identity, name, stateFolder, device, threads, ...told, log: log.write });
   const policy = createPolicyLoop({
     miner,

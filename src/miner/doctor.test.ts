@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { expect, it } from "vitest";
+import { minerIdSchema } from "../protocol/ids.ts";
 import { checkNode, runDoctor } from "./doctor.ts";
 
 const traffic = {
@@ -10,6 +11,7 @@ const traffic = {
   sentBytesPerSecond: 125_000,
   receivedBytesPerSecond: 0,
   link: { upBytesPerSecond: 2.5e6, downBytesPerSecond: null, roundTripMs: 40.2 },
+  peers: [],
 };
 const rules = { maxUploadMbps: null, maxDownloadMbps: null, onMetered: "pause" } as const;
 const connection = { rules, metered: false, traffic };
@@ -34,6 +36,7 @@ it("finds a healthy machine healthy, and computes something to be sure", async (
     "Connection",
     "Traffic",
     "Link",
+    "Peers",
   ]);
   expect(checks.filter(({ ok }) => !ok)).toEqual([]);
   expect(checks.find(({ name }) => name === "Self-test")?.detail).toMatch(
@@ -49,6 +52,17 @@ it("says how much has passed, and whether a metered connection keeps the machine
     "up 20.0 Mbit/s, down not measured yet, round trip 40 ms",
   );
   expect(checks.find(({ name }) => name === "Connection")).toMatchObject({ ok: false, detail: "metered" });
+}, 120_000);
+
+it("says how many peers are reached directly", async () => {
+  const peer = { minerId: minerIdSchema.parse("ab".repeat(32)), sinceMs: 0, roundTripMs: null };
+  const peers = [
+    { ...peer, way: "direct" },
+    { ...peer, way: "relayed" },
+  ] as const;
+  const quick = { ...idle, stateFolder: tmpdir(), networkUrl: null };
+  const { checks } = await runDoctor({ ...quick, connection: { ...connection, traffic: { ...traffic, peers } } });
+  expect(checks.find(({ name }) => name === "Peers")?.detail).toContain("1 of 2 reached directly");
 }, 120_000);
 
 it("names what is wrong with the network, and what to do", async () => {

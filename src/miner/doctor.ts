@@ -48,9 +48,7 @@ export async function runDoctor(options: DoctorOptions): Promise<DoctorReport> {
     checkLimit(memory),
     checkRoom("Disk", freeDiskBytes, minimumFreeDiskBytes, `Free some space where ${stateFolder} lies.`),
     ...(networkUrl === null ? [] : [await checkNetwork(new URL(networkUrl))]),
-    ...(connection === null
-      ? []
-      : [checkMetered(connection), reportTraffic(connection.traffic), reportLink(connection.traffic.link)]),
+    ...(connection === null ? [] : connectionChecks(connection)),
   ];
   return { ok: checks.every(({ ok }) => ok), checks, memory };
 }
@@ -126,6 +124,11 @@ async function checkNetwork({ hostname, port, protocol }: URL): Promise<Check> {
   });
 }
 
+function connectionChecks(connection: ConnectionFacts): readonly Check[] {
+  const { traffic } = connection;
+  return [checkMetered(connection), reportTraffic(traffic), reportLink(traffic.link), reportPeers(traffic.peers)];
+}
+
 function checkMetered({ rules, metered }: ConnectionFacts): Check {
   const what = metered === null ? "not known whether metered" : metered ? "metered" : "not metered";
   const detail = rules.onMetered === "allow" ? `${what}; metered ones are allowed` : what;
@@ -150,6 +153,17 @@ function reportLink({ upBytesPerSecond, downBytesPerSecond, roundTripMs }: LinkR
   const roundTrip = roundTripMs === null ? "not measured yet" : `${roundTripMs.toFixed(0)} ms`;
   const detail = `up ${megabits(upBytesPerSecond)}, down ${megabits(downBytesPerSecond)}, round trip ${roundTrip}`;
   return check("Link", true, detail, { action: "" });
+}
+
+/** Whether this machine's router lets others in. */
+function reportPeers(peers: TrafficView["peers"]): Check {
+  const direct = peers.filter(({ way }) => way === "direct").length;
+  const blocked = direct === 0 ? "; unless direct connections are switched off, a router or firewall blocks UDP" : "";
+  const detail =
+    peers.length === 0
+      ? "no other miner to speak with yet"
+      : `${direct} of ${peers.length} reached directly, the others over the network's gateway${blocked}`;
+  return check("Peers", true, detail, { action: "" });
 }
 
 /** What to do is said only where there is something to do. */

@@ -59,7 +59,11 @@ export function createMeter(miner: Miner, feed: Feed, database: StateDatabase, l
     feed.apply(machineChange(state, { workers }));
     feed.apply(activityChange(state, activity, memoryBytes));
     tryToWrite(() => book.update(traffic()));
-    feed.apply({ urgent: false, set: { credits, traffic: { ...book.view, link: miner.link } }, append: {} });
+    feed.apply({
+      urgent: false,
+      set: { credits, traffic: { ...book.view, link: miner.link, peers: miner.peers } },
+      append: {},
+    });
   }
 
   async function weigh(): Promise<void> {

@@ -5,7 +5,7 @@
 import type { Identity } from "../protocol/identity.ts";
 import type { RunId } from "../protocol/ids.ts";
 import type { LinkReport } from "../protocol/link-report.ts";
-import type { LogLine, MachineView, MinerState } from "../protocol/local-api.ts";
+import type { LogLine, MachineView, MinerState, PeerView } from "../protocol/local-api.ts";
 import type { DeviceReport, Receipt } from "../protocol/messages.ts";
 import type { OwnerCommand } from "../protocol/owner-commands.ts";
 import type { PayoutAddress } from "../protocol/payout-address.ts";
@@ -26,6 +26,8 @@ export interface MinerOptions {
   readonly limits: TrafficLimits;
   /** Where to be paid; null: not named. */
   readonly payoutAddress: PayoutAddress | null;
+  /** Whether other miners may be reached directly, where the network lets them. */
+  readonly direct: boolean;
   readonly log: (level: LogLine["level"], source: string, text: string) => void;
 }
 
@@ -58,6 +60,8 @@ export interface Miner {
   readonly activity: MinerActivity;
   /** What its connection was measured to carry, within its limits. */
   readonly link: LinkReport;
+  /** Those that it speaks with, and how. */
+  readonly peers: readonly PeerView[];
   /** What its place makes it train; null without a place. */
   readonly work: Work | null;
   /** Process ids of the live compute workers. */

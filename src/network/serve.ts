@@ -10,6 +10,7 @@ import { FailureError, failureOf } from "../protocol/failure.ts";
 import type { MinerId, RunId } from "../protocol/ids.ts";
 import type { Checkpoint, Evaluation, RunUpdate } from "../protocol/run-view.ts";
 import { FileBlobStore } from "../transport/blobs/file-blob-store.ts";
+import { BootstrapNodes, type BootstrapOptions } from "../transport/direct/bootstrap-nodes.ts";
 import { Admission, type AdmissionPolicy } from "./admission/admission.ts";
 import { blobsFolder, CheckpointArchive } from "./checkpoints/archive.ts";
 import type { RetentionPolicy } from "./checkpoints/retention.ts";
@@ -45,6 +46,8 @@ export interface NetworkOptions {
   readonly behindProxy?: boolean;
   /** Connections that one address may have open. */
   readonly connectionsPerAddress?: number;
+  /** Lets miners reach each other directly; undefined: they do not. */
+  readonly direct?: BootstrapOptions | undefined;
   /** Keys that may create, steer and delete runs over the wire; none: nobody may. */
   readonly owners?: readonly MinerId[];
   /** Null: checkpoints are not evaluated. */
@@ -156,6 +159,8 @@ export async function serveNetwork(options: NetworkOptions): Promise<RunningNetw
     const policy = options.admission ?? { kind: "open" };
     const admission = new Admission({ policy, networkId, stateFolder, owners, clock, log });
     ends.splice(1, 0, async () => admission.close());
+    const nodes = options.direct && (await BootstrapNodes.open(options.direct));
+    ends.push(async () => nodes?.close());
     const { port, tls = null, behindProxy, connectionsPerAddress, onRunUpdate, onFrame } = options;
     const gateway = await Gateway.listen({
       host,
@@ -168,6 +173,7 @@ export async function serveNetwork(options: NetworkOptions): Promise<RunningNetw
       blobs,
       owners,
       admission,
+      bootstrap: nodes?.addresses ?? [],
       clock,
       log,
       onRunUpdate,

@@ -1,5 +1,5 @@
 /**
- * Binary frames: how bulk messages between miners travel over a WebSocket.
+ * Binary frames: how bulk messages between miners travel, over the gateway's WebSocket or a direct connection.
  *
  * A message (an activation, a gradient, part of a blob) is cut into chunks of at most `maxChunkBytes`; each is one frame:
  *
@@ -28,9 +28,11 @@ const magic = 0x31484154; // "TAH1"
 
 /**
  * In order of urgency, the most urgent first: what frees memory and lets others go on before what begins new work, and bulk
- * last. The bodies: `microbatch.ts` (backward, forward, flush), `answer.ts`, `merge-messages.ts` (merge, blob-request, blob-part).
+ * last. The bodies: `path-messages.ts` (path), `microbatch.ts` (backward, forward, flush), `answer.ts`, `merge-messages.ts` (merge,
+ * blob-request, blob-part).
  */
 export const messageKinds = [
+  "path",
   "answer",
   "flush",
   "exchange",

@@ -96,6 +96,16 @@ export type ActivityView = Readonly<z.infer<typeof activityViewSchema>>;
 
 const transferredSchema = z.object({ sentBytes: count, receivedBytes: count });
 
+export const peerViewSchema = z.object({
+  minerId: minerIdSchema,
+  /** Straight from machine to machine, or through the network's gateway. */
+  way: z.enum(["direct", "relayed"]),
+  sinceMs: z.number(),
+  /** Of direct messages; null: not measured. */
+  roundTripMs: z.number().nonnegative().nullable(),
+});
+export type PeerView = Readonly<z.infer<typeof peerViewSchema>>;
+
 /** What passed through this machine's connection to the network, as bytes on the wire. */
 export const trafficViewSchema = z.object({
   /** Since this machine has its state folder. */
@@ -107,6 +117,8 @@ export const trafficViewSchema = z.object({
   receivedBytesPerSecond: z.number().nonnegative(),
   /** What the connection was measured to carry, within what it may. */
   link: linkReportSchema,
+  /** Miners that this one speaks with, in this session, and how their messages travel. */
+  peers: z.array(peerViewSchema).readonly(),
 });
 export type TrafficView = Readonly<z.infer<typeof trafficViewSchema>>;
 

@@ -67,6 +67,9 @@ export type BoundaryHealth = Readonly<z.infer<typeof boundaryHealthSchema>>;
 
 /** Of one `reduced`: slices, and contributors that are missing in all of these together. What is more goes into another one. */
 export const reducedLimits = { slices: 256, missing: 4096 } as const;
+/** `host`: an IPv4 address, since others are not spoken there. */
+const udpAddressSchema = z.strictObject({ host: z.ipv4(), port: z.int().min(1).max(65_535) });
+export type UdpAddress = Readonly<z.infer<typeof udpAddressSchema>>;
 
 const datasetSchema = z.strictObject({ manifest: blobRefSchema });
 
@@ -219,6 +222,8 @@ export const gatewayMessageSchema = z.discriminatedUnion("type", [
     type: z.literal("welcome"),
     /** Bearer for the blob store; valid while the session lives. */
     blobToken: z.string().max(128),
+    /** UDP addresses of the nodes that direct connections begin with; none: all goes over the gateway. */
+    bootstrap: z.array(udpAddressSchema).max(8).readonly(),
   }),
   /** What the client did was refused. The connection closes afterwards when `closing` is set. */
   z.strictObject({ type: z.literal("refused"), failure: failureSchema, closing: z.boolean() }),

@@ -1,7 +1,7 @@
 /**
  * How bytes get from one miner to another, whatever lies between them. One link serves all peers of this miner; a peer is
- * its public key. Implementations: relay through the gateway (`relay-link.ts`), in memory for tests (`memory-link.ts`).
- * The contract suite is `test/contract/peer-link.ts`.
+ * its public key. Implementations: relay through the gateway (`frame-link.ts`), directly where that works
+ * (`direct/direct-link.ts`), in memory for tests (`memory-link.ts`). The contract suite is `test/contract/peer-link.ts`.
  */
 import type { MessageKind } from "../protocol/frames.ts";
 import type { MinerId } from "../protocol/ids.ts";

@@ -3,7 +3,7 @@
  * a peer has at most one unfinished message of each kind, and all unfinished messages together stay within a budget.
  */
 import { FailureError } from "../protocol/failure.ts";
-import type { Frame, MessageKind } from "../protocol/frames.ts";
+import { type Frame, type MessageKind, maxMessageBytes } from "../protocol/frames.ts";
 import type { MinerId } from "../protocol/ids.ts";
 import type { PeerMessage } from "./peer-link.ts";
 
@@ -26,8 +26,8 @@ interface Sender {
 }
 
 export interface ReassemblyOptions {
-  /** For all unfinished messages together. */
-  readonly budgetBytes: number;
+  /** For all unfinished messages together; by default two of the longest. */
+  readonly budgetBytes?: number;
   /** Senders remembered at once; the one quiet for longest is forgotten first. */
   readonly maxSenders?: number;
   /** Told why something was dropped. */
@@ -36,12 +36,14 @@ export interface ReassemblyOptions {
 
 export class Reassembly {
   readonly #options: ReassemblyOptions;
+  readonly #budgetBytes: number;
   readonly #senders = new Map<MinerId, Sender>();
   #heldBytes = 0;
   #frames = 0;
 
   constructor(options: ReassemblyOptions) {
     this.#options = options;
+    this.#budgetBytes = options.budgetBytes ?? 2 * maxMessageBytes;
   }
 
   /** Bytes of unfinished messages. */
@@ -59,8 +61,7 @@ export class Reassembly {
       this.#forget(sender, frame.kind);
       return { from: frame.peer, kind: frame.kind, body: frame.chunk };
     }
-    // Copied: the chunk may be a small view of a large buffer, which must not be kept.
-    message.chunks.push(frame.chunk.slice());
+    message.chunks.push(ownBytes(frame.chunk));
     message.receivedBytes += frame.chunk.length;
     message.touched = this.#frames;
     this.#heldBytes += frame.chunk.length;
@@ -68,7 +69,7 @@ export class Reassembly {
       this.#forget(sender, frame.kind);
       return { from: frame.peer, kind: frame.kind, body: Buffer.concat(message.chunks, message.totalBytes) };
     }
-    while (this.#heldBytes > this.#options.budgetBytes) this.#dropStalest();
+    while (this.#heldBytes > this.#budgetBytes) this.#dropStalest();
     return null;
   }
 
@@ -143,11 +144,16 @@ export class Reassembly {
     this.#forget(stalest.sender, stalest.kind);
     this.#options.onDropped(
       stalest.peer,
-      new FailureError("memory-full", `unfinished messages exceed ${this.#options.budgetBytes} bytes`),
+      new FailureError("memory-full", `unfinished messages exceed ${this.#budgetBytes} bytes`),
     );
   }
 
   #dropped(frame: Frame, code: "replayed-message" | "malformed-message", text: string): void {
     this.#options.onDropped(frame.peer, new FailureError(code, text));
   }
+}
+
+/** A small view must not keep a large buffer; most chunks are nearly all of theirs, and need not be copied. */
+function ownBytes(chunk: Uint8Array): Uint8Array {
+  return 2 * chunk.length < chunk.buffer.byteLength ? chunk.slice() : chunk;
 }

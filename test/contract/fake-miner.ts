@@ -21,6 +21,7 @@ export class FakeMiner implements Miner {
     trainingSeconds: 0,
   };
   link: Miner["link"] = unmeasuredLink;
+  readonly peers = [];
   work: Miner["work"] = null;
   workers: readonly number[] = [];
   opened = false;

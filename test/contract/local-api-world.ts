@@ -29,6 +29,7 @@ export async function startDaemonWorld(options: Partial<DaemonOptions> = {}): Pr
       maxDownloadMbps: null,
       onMetered: "pause",
       payoutAddress: null,
+      direct: "off",
     },
     device: { backend: "reference", precision: "f32", adapter: null },
     createMiner(minerOptions) {

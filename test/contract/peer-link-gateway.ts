@@ -9,8 +9,8 @@ import { Session } from "../../src/miner/session/session.ts";
 import { serveNetwork } from "../../src/network/serve.ts";
 import type { Identity } from "../../src/protocol/identity.ts";
 import type { DeviceReport } from "../../src/protocol/messages.ts";
+import type { FrameLink } from "../../src/transport/frame-link.ts";
 import type { PeerLink } from "../../src/transport/peer-link.ts";
-import type { RelayLink } from "../../src/transport/relay-link.ts";
 import { Traffic } from "../../src/transport/traffic/traffic.ts";
 import type { PeerLinkNetwork } from "./peer-link.ts";
 
@@ -41,7 +41,7 @@ export async function openGatewayNetwork(): Promise<PeerLinkNetwork> {
   /** Resolves when the peer has a place in the epoch: only then its messages are passed on. */
   function connect(identity: Identity): Promise<PeerLink> {
     const { promise, resolve } = Promise.withResolvers<PeerLink>();
-    let link: RelayLink | null = null;
+    let link: FrameLink | null = null;
     const session = new Session(
       {
         url: network.url,

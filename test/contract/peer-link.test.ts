@@ -1,5 +1,6 @@
 import { MemoryNetwork } from "../../src/transport/memory-link.ts";
 import { describePeerLink } from "./peer-link.ts";
+import { openDirectNetwork } from "./peer-link-direct.ts";
 import { openGatewayNetwork } from "./peer-link-gateway.ts";
 
 describePeerLink("in memory", async () => {
@@ -12,3 +13,5 @@ describePeerLink("in memory", async () => {
 });
 
 describePeerLink("relayed by a gateway", openGatewayNetwork);
+
+describePeerLink("over direct connections", openDirectNetwork);

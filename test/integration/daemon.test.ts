@@ -103,8 +103,15 @@ describe("a daemon", () => {
     const place = taken.address();
     const apiPort = typeof place === "object" && place !== null ? place.port : 0;
     const limits = { threads: 1, memoryLimitBytes: 1 << 30, maximumStages: 64 };
-    const connection = { maxUploadMbps: null, maxDownloadMbps: null, onMetered: "pause", payoutAddress: null } as const;
-    const settings = { networkUrl: "ws://127.0.0.1:9", name: "test", ...limits, ...connection, apiPort };
+    const connection = { maxUploadMbps: null, maxDownloadMbps: null, onMetered: "pause", direct: "off" } as const;
+    const settings = {
+      networkUrl: "ws://127.0.0.1:9",
+      name: "test",
+      ...limits,
+      ...connection,
+      payoutAddress: null,
+      apiPort,
+    } as const;
     await expect(start({ settings })).rejects.toMatchObject({ failure: { code: "port-in-use" } });
     taken.close();
     await start();

@@ -15,7 +15,7 @@ import { createIdentity, hashBytes } from "../../src/protocol/identity.ts";
 import { encodeMessage, type GatewayMessage, protocolVersion } from "../../src/protocol/messages.ts";
 import { memorySource } from "../../src/transport/blob-serving.ts";
 import { BlobClient } from "../../src/transport/blobs/blob-client.ts";
-import type { RelayLink } from "../../src/transport/relay-link.ts";
+import type { FrameLink } from "../../src/transport/frame-link.ts";
 import { Traffic } from "../../src/transport/traffic/traffic.ts";
 
 const identity = createIdentity();
@@ -33,7 +33,7 @@ describe("the caps of a miner, over real sockets", () => {
   let clock: FakeClock;
   let traffic: Traffic;
   let session: Session;
-  let link: RelayLink;
+  let link: FrameLink;
   let gatewaySocket: WebSocket;
   let blobs: BlobClient;
   /** Every connection at the other end. */
@@ -61,7 +61,7 @@ describe("the caps of a miner, over real sockets", () => {
       maxCacheBytes: 1e9,
       traffic,
     });
-    const opened = Promise.withResolvers<RelayLink>();
+    const opened = Promise.withResolvers<FrameLink>();
     const url = `ws://127.0.0.1:${port}`;
     const credentials = { identity, name: "test", role: "miner" } as const;
     session = new Session(
@@ -74,7 +74,7 @@ describe("the caps of a miner, over real sockets", () => {
     const say = (message: GatewayMessage) => gatewaySocket.send(encodeMessage(message));
     say({ type: "challenge", protocol: protocolVersion, networkId: "net", nonce: new Uint8Array(32) });
     await once(gatewaySocket, "message");
-    say({ type: "welcome", blobToken: "token" });
+    say({ type: "welcome", blobToken: "token", bootstrap: [] });
     link = await opened.promise;
   });
 

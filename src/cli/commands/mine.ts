@@ -29,6 +29,7 @@ interface MineOptions extends CommonOptions, ConnectionOptions {
   readonly apiPort?: number;
   readonly backend?: DeviceChoice["backend"];
   readonly precision?: DeviceChoice["precision"];
+  readonly direct?: "on" | "off";
   readonly supervised?: boolean;
 }
 
@@ -43,6 +44,12 @@ export function addMineCommand(program: Command, output: Output): void {
     .option("--api-port <port>", "of the local API; 0: any free one", portValue)
     .addOption(new Option("--backend <name>", "what computes; by default what tah bench chooses").choices(backends))
     .addOption(new Option("--precision <name>", "of products; f32 unless chosen by tah bench").choices(precisions))
+    .addOption(
+      new Option(
+        "--direct <choice>",
+        "reach other miners directly where the network lets them; on unless told",
+      ).choices(["on", "off"]),
+    )
     .addOption(new Option("--supervised").hideHelp())
     .action(async (options: MineOptions) => {
       // Loaded here, so that commands to a running daemon need not wait for it.
@@ -65,9 +72,9 @@ export function addMineCommand(program: Command, output: Output): void {
 function daemonOptions(options: MineOptions, output: Output): Omit<DaemonOptions, "createMiner"> {
   const stateFolder = options.state ?? stateFolderPath();
   const { network: networkUrl, name, threads, maximumStages, apiPort } = options;
-  const { maxUploadMbps, maxDownloadMbps, onMetered } = options;
+  const { maxUploadMbps, maxDownloadMbps, onMetered, direct } = options;
   const machine = { name, threads, maximumStages, apiPort };
-  const flags: SettingSources["flags"] = { networkUrl, ...machine, maxUploadMbps, maxDownloadMbps, onMetered };
+  const flags: SettingSources["flags"] = { networkUrl, ...machine, maxUploadMbps, maxDownloadMbps, onMetered, direct };
   const uiFolder = findUiFolder();
   return {
     stateFolder,

@@ -1,3 +1,4 @@
+import { isIPv4 } from "node:net";
 import { type Command, Option } from "commander";
 import { z } from "zod";
 import type { AdmissionPolicy } from "../../network/admission/admission.ts";
@@ -5,7 +6,7 @@ import type { AuditReport } from "../../network/audit/audit.ts";
 import { defaultRetention } from "../../network/checkpoints/retention.ts";
 import { defaultAddressLimits } from "../../network/gateway/address-limits.ts";
 import type { TlsFiles } from "../../network/gateway/tls-files.ts";
-import type { RunningNetwork } from "../../network/serve.ts";
+import type { NetworkOptions, RunningNetwork } from "../../network/serve.ts";
 import { maximumWorkBits } from "../../protocol/admission.ts";
 import { FailureError } from "../../protocol/failure.ts";
 import type { MinerId } from "../../protocol/ids.ts";
@@ -16,6 +17,7 @@ import { networkFolder } from "../network-folders.ts";
 import {
   type CommonOptions,
   countValue,
+  ipv4Value,
   minerIdValue,
   portValue,
   valueParser,
@@ -42,6 +44,9 @@ interface ServeOptions extends CommonOptions, OptionalRunOptions {
   readonly tlsKey?: string;
   readonly behindProxy?: boolean;
   readonly connectionsPerAddress: number;
+  readonly direct: "on" | "off";
+  readonly directHost?: string;
+  readonly directPort?: number;
 }
 
 /** `tah network serve`: the orchestrator of a network, in the foreground. `tah network audit`: looks over what a stopped one left. */
@@ -78,6 +83,13 @@ export function addNetworkCommands(program: Command, output: Output): void {
       countValue,
       defaultAddressLimits.connectionsPerAddress,
     )
+    .addOption(directOption())
+    .option("--direct-host <address>", "IPv4 address at which miners reach this computer", ipv4Value)
+    .option(
+      "--direct-port <port>",
+      "first of four UDP ports; 0: any free ones (default: the one after --port)",
+      portValue,
+    )
     .action(async (options: ServeOptions, command: Command) => {
       const { host, port, owner: owners, keepCheckpoints, checkpointBudget } = options;
       const { behindProxy = false, connectionsPerAddress } = options;
@@ -98,6 +110,7 @@ export function addNetworkCommands(program: Command, output: Output): void {
         run,
         retention: { maximum: keepCheckpoints, budgetBytes: checkpointBudget * bytesPerGigabyte },
         stateFolder,
+        direct: directOf(options, (text) => output.note(text)),
         log: (text) => output.note(text),
         onRunUpdate: () => children.update(),
       });
@@ -111,6 +124,26 @@ export function addNetworkCommands(program: Command, output: Output): void {
       await network.close();
       output.result({ stopped }, () => `Ended: ${stopped}.`);
     });
+}
+
+function directOption(): Option {
+  const text = "let miners reach each other directly, over UDP, and not only through this computer";
+  return new Option("--direct <choice>", text).choices(["on", "off"]).default("on");
+}
+
+/** Undefined: all that miners say to each other goes through this computer. */
+function directOf(options: ServeOptions, note: (text: string) => void): NetworkOptions["direct"] {
+  const { host, port, behindProxy = false, direct, directHost, directPort } = options;
+  if (direct === "off") return undefined;
+  // A proxy passes no UDP on, so that this has an address of its own then.
+  const hostHere = host === "0.0.0.0" ? lanAddresses()[0] : host.replace("localhost", "127.0.0.1");
+  const publicHost = directHost ?? (behindProxy && isLoopbackHost(host) ? undefined : hostHere);
+  if (publicHost === undefined || !isIPv4(publicHost)) {
+    note("Miners do not reach each other directly: --direct-host names no IPv4 address of this computer.");
+    return undefined;
+  }
+  const listenHost = behindProxy && isLoopbackHost(host) ? "0.0.0.0" : host;
+  return { listenHost, publicHost, firstPort: directPort ?? (port === 0 ? 0 : port + 1) };
 }
 
 function addAuditCommand(network: Command, output: Output): void {

@@ -142,11 +142,14 @@ export class LocalNetwork {
   #orchestratorArguments(): readonly string[] {
     const { host, port, run } = this.#options;
     const address = ["--host", host, "--port", this.#url?.port ?? String(port)];
+    // On one computer nothing is won by going around the gateway.
+    const direct = host === "127.0.0.1" ? ["--direct", "off"] : [];
     const owner = this.#owner === undefined ? [] : ["--owner", this.#owner];
     return [
       "network",
       "serve",
       ...address,
+      ...direct,
       ...owner,
       "--state",
       this.#path(orchestratorFolderName),

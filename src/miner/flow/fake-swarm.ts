@@ -361,6 +361,7 @@ export class FakeSwarm {
         engines.push(opened);
         return opened;
       },
+      onRoster: () => {},
       isSigned: (bytes, signature) => Buffer.compare(signature, fakeSignature(bytes)) === 0,
       blobs,
       peerBlobs,

@@ -64,6 +64,8 @@ export class Mailroom {
       case "blob-part":
         this.#options.receiveBlob(message);
         break;
+      case "path":
+        break; // the link's own business
       default:
         assertNever(kind);
     }

@@ -4,9 +4,9 @@
  * processes.
  */
 import type { Failure } from "../../protocol/failure.ts";
-import { type RunId, samePlace } from "../../protocol/ids.ts";
+import { type MinerId, type RunId, samePlace } from "../../protocol/ids.ts";
 import type { MinerState } from "../../protocol/local-api.ts";
-import { type GatewayMessage, rosterBytes } from "../../protocol/messages.ts";
+import { type GatewayMessage, type Roster, rosterBytes } from "../../protocol/messages.ts";
 import type { PeerLink } from "../../transport/peer-link.ts";
 import type { EngineSource } from "../compute-host/compute-worker.ts";
 import { type SnapshotOrder, Snapshots } from "../snapshots/snapshots.ts";
@@ -30,6 +30,8 @@ export interface PlacesOptions extends Omit<ReplicaOptions, "engines" | "peers">
   /** Whether this is the network's signature. */
   readonly isSigned: (bytes: Uint8Array, signature: Uint8Array) => boolean;
   readonly onState: () => void;
+  /** Who takes part in the epoch, by a roster that the network has signed. */
+  readonly onRoster: (members: ReadonlySet<MinerId>) => void;
 }
 
 /** Whether the miner works, apart from what its replicas do. */
@@ -202,6 +204,7 @@ export class Places {
     const replica = this.#held.of(message.at.stage);
     if (replica === undefined || !samePlace(replica.phase.place.at, message.at)) return;
     this.#asking.end();
+    if (message.type === "start" || message.type === "roster") this.#options.onRoster(membersOf(message.roster));
     replica.handle(message);
   }
 
@@ -213,7 +216,7 @@ export class Places {
   }
 
   #open(place: Place): Held {
-    const { openEngines, onState, isSigned, ...options } = this.#options;
+    const { openEngines, onState, onRoster, isSigned, ...options } = this.#options;
     const engines = openEngines();
     const replica = new Replica({ ...options, engines, peers: this.#peers }, place, {
       changed: () => this.#changed(),
@@ -270,4 +273,8 @@ export class Places {
     );
     onState();
   }
+}
+
+function membersOf({ stages }: Roster): ReadonlySet<MinerId> {
+  return new Set(stages.flat().map(({ minerId }) => minerId));
 }

@@ -32,6 +32,7 @@ const noTraffic: TrafficView = {
   sentBytesPerSecond: 0,
   receivedBytesPerSecond: 0,
   link: unmeasuredLink,
+  peers: [],
 };
 
 export function initialState(machine: MachineView): AppState {

@@ -18,8 +18,9 @@ import {
   maxServerMessageBytes,
   protocolVersion,
 } from "../../protocol/messages.ts";
+import { FrameLink } from "../../transport/frame-link.ts";
 import { isLoopback } from "../../transport/loopback.ts";
-import { RelayLink } from "../../transport/relay-link.ts";
+import { Reassembly } from "../../transport/reassembly.ts";
 import type { Traffic } from "../../transport/traffic/traffic.ts";
 import type { Clock } from "./clock.ts";
 import { software } from "./software.ts";
@@ -44,9 +45,12 @@ export interface GatewayAddress {
   readonly agent?: Agent | undefined;
 }
 
+/** `blobToken` opens the blob store while the connection lives. */
+export type Welcome = Extract<GatewayMessage, { type: "welcome" }>;
+
 export interface ConnectionHandlers {
-  /** The gateway knows us; `blobToken` opens the blob store while the connection lives. */
-  opened(blobToken: string): void;
+  /** The gateway knows us. */
+  opened(welcome: Welcome): void;
   message(message: GatewayMessage): void;
   /** Frames of this peer were not usable and were dropped. */
   frameDropped(from: MinerId, failure: Failure): void;
@@ -57,7 +61,7 @@ export interface ConnectionHandlers {
 type ConnectionState = "connecting" | "greeting" | "open" | "closed";
 
 export class Connection {
-  readonly link: RelayLink;
+  readonly link: FrameLink;
   readonly #socket: WebSocket;
   readonly #credentials: Credentials;
   readonly #handlers: ConnectionHandlers;
@@ -88,7 +92,7 @@ export class Connection {
       handshakeTimeout: silenceMs,
       ...(agent !== undefined && { agent }),
     });
-    this.link = new RelayLink(this.#socket, {
+    this.link = new FrameLink(this.#socket, {
       pacing: {
         get chunkBytes() {
           return traffic.chunkBytes;
@@ -99,7 +103,7 @@ export class Connection {
         upload: traffic.upload,
         wrote: (bytes, waited) => this.#wrote(bytes, waited),
       },
-      onDropped: (from, error) => handlers.frameDropped(from, error.failure),
+      reassembly: new Reassembly({ onDropped: (from, error) => handlers.frameDropped(from, error.failure) }),
     });
     this.#socket.on("ping", () => this.#sendMark(traffic.link.idle()));
     this.#socket.on("pong", (mark: Buffer) => {
@@ -225,7 +229,7 @@ export class Connection {
     const { link } = this.#traffic;
     const sendMark = () => this.#sendMark(link.sent(0, this.#socket.bufferedAmount > 0));
     this.#traffic.sessionOpened(this.#isGatewayHere ? null : sendMark);
-    this.#handlers.opened(message.blobToken);
+    this.#handlers.opened(message);
   }
 
   #heard(): void {

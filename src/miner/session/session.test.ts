@@ -62,7 +62,7 @@ describe("a session", () => {
     const hello = await hear(socket);
     if (hello.type !== "hello") throw new Error(`got ${hello.type}`);
     expect(verifySignature(identity.minerId, sessionProof(nonce, "net", "miner"), hello.signature)).toBe(true);
-    say(socket, { type: "welcome", blobToken: "token" });
+    say(socket, { type: "welcome", blobToken: "token", bootstrap: [] });
     expect(await happened.next()).toBe("opened");
     return socket;
   }
@@ -120,7 +120,7 @@ describe("a session", () => {
     ["a message out of order", encodeMessage({ type: "challenge", protocol: 1, networkId: "net", nonce })],
   ])("survives %s, before the welcome and after it", async (_, bytes) => {
     const early = await gatewaySockets.next();
-    early.send(encodeMessage({ type: "welcome", blobToken: "too early" }));
+    early.send(encodeMessage({ type: "welcome", blobToken: "too early", bootstrap: [] }));
     expect(await happened.next()).toMatchObject({ code: "unexpected-message" });
     clock.advance(10_000); // the longest pause: this gateway will hardly be a better one soon
     const socket = await welcome();

@@ -4,11 +4,11 @@
  */
 import { type Failure, failureText } from "../../protocol/failure.ts";
 import type { ClientMessage, GatewayMessage } from "../../protocol/messages.ts";
-import type { RelayLink } from "../../transport/relay-link.ts";
+import type { FrameLink } from "../../transport/frame-link.ts";
 import type { Traffic } from "../../transport/traffic/traffic.ts";
 import { backOffMs } from "./back-off.ts";
 import type { Clock } from "./clock.ts";
-import { Connection, type Credentials, type GatewayAddress } from "./connection.ts";
+import { Connection, type Credentials, type GatewayAddress, type Welcome } from "./connection.ts";
 
 export interface SessionOptions extends GatewayAddress {
   readonly credentials: Credentials;
@@ -18,7 +18,7 @@ export interface SessionOptions extends GatewayAddress {
 }
 
 export interface SessionHandlers {
-  opened(link: RelayLink): void;
+  opened(link: FrameLink, welcome: Welcome): void;
   message(message: GatewayMessage): void;
   /** The connection is lost or could not be made; the next attempt follows by itself. */
   lost(failure: Failure): void;
@@ -75,12 +75,12 @@ export class Session {
       { url, agent },
       credentials,
       {
-        opened: (blobToken) => {
+        opened: (welcome) => {
           this.#failuresInRow = 0;
-          this.#blobToken = blobToken;
+          this.#blobToken = welcome.blobToken;
           this.#networkId = connection.networkId;
           log("info", `Connected to ${url}.`);
-          this.#handlers.opened(connection.link);
+          this.#handlers.opened(connection.link, welcome);
         },
         message: (message) => this.#handlers.message(message),
         frameDropped: (from, failure) =>

@@ -40,6 +40,8 @@ const settingsSchema = z.strictObject({
   maxDownloadMbps: megabits(maxDownloadMbps),
   onMetered,
   payoutAddress: payoutAddressSchema.nullable(),
+  /** Whether other miners are reached directly where the network lets them; off: all goes over its gateway. */
+  direct: z.enum(["on", "off"]),
 });
 
 export type DaemonSettings = Readonly<z.output<typeof settingsSchema>>;
@@ -121,6 +123,7 @@ function defaultSettings(): MachineSettings {
     maxDownloadMbps: null,
     onMetered: "pause",
     payoutAddress: null,
+    direct: "on",
   };
 }
 

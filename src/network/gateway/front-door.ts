@@ -4,8 +4,8 @@
  */
 import type { IncomingMessage } from "node:http";
 import { isIP, type Socket } from "node:net";
-import { AddressLimits, type AddressLimitValues } from "./address-limits.ts";
 import { isLoopback } from "../../transport/loopback.ts";
+import { AddressLimits, type AddressLimitValues } from "./address-limits.ts";
 import type { Refusals } from "./refusals.ts";
 
 /** For one that is refused to hear it. */

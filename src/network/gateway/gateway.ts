@@ -9,7 +9,7 @@ import type { WebSocket } from "ws";
 import { FailureError } from "../../protocol/failure.ts";
 import type { BlobRef, MinerId } from "../../protocol/ids.ts";
 import { closeCodes } from "../../protocol/local-api.ts";
-import { protocolVersion } from "../../protocol/messages.ts";
+import { protocolVersion, type UdpAddress } from "../../protocol/messages.ts";
 import type { PayoutAddress } from "../../protocol/payout-address.ts";
 import type { RunUpdate } from "../../protocol/run-view.ts";
 import type { FileBlobStore } from "../../transport/blobs/file-blob-store.ts";
@@ -41,6 +41,8 @@ export interface GatewayOptions {
   readonly tls?: TlsFiles | null;
   /** Whether all connections from this computer are a proxy's, which says on whose behalf by `X-Forwarded-For`. */
   readonly behindProxy?: boolean;
+  /** Where miners begin with direct connections; none: they have none. */
+  readonly bootstrap?: readonly UdpAddress[];
   readonly clock: () => number;
   readonly log: (text: string) => void;
   /** Everything that is broadcast, for whoever shares this process. */
@@ -198,7 +200,7 @@ export class Gateway {
     }
     sessions.set(hello.minerId, session);
     this.#blobTokens.set(session.blobToken, hello);
-    session.send({ type: "welcome", blobToken: session.blobToken });
+    session.send({ type: "welcome", blobToken: session.blobToken, bootstrap: this.#options.bootstrap ?? [] });
     this.#broadcaster.welcome(session);
   }
 

@@ -294,6 +294,10 @@ export const english = {
       upload: ["Upload", "Megabits per second that this machine sends now, and the most that it may."],
       download: ["Download", "Megabits per second that this machine receives now, and the most that it may."],
       link: ["Line", "What the connection was seen to carry: up, down, and how long the way there and back takes."],
+      peers: [
+        "Peers",
+        "Miners that this one speaks with: straight from machine to machine, or through the network's gateway.",
+      ],
       inFlight: ["In flight", "Microbatches that this machine has begun and not finished."],
       memory: ["Memory", "Main memory that the daemon and its workers hold, and what they may use."],
       training: ["Training time", "Time spent training since the daemon started."],
@@ -302,6 +306,7 @@ export const english = {
     } satisfies Record<string, readonly [string, string]>,
     memory: (used: string, limit: string) => `${used} of ${limit}`,
     ofRun: (total: string, run: string) => `${total}, run ${run}`,
+    peers: (direct: string, relayed: string) => `${direct} direct, ${relayed} through the gateway`,
     link: (up: string, down: string, milliseconds: string) => `${up} up, ${down} down Mbit/s; ${milliseconds} ms`,
     ofCap: (used: string, limit: string) => `${used} of ${limit}`,
     device: (cpu: string, cores: string, computing: string, precision: string) =>

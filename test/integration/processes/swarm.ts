@@ -40,6 +40,7 @@ interface WatchedRun {
 export class Swarm {
   readonly folder: string;
   readonly #options: SwarmOptions;
+  readonly #direct: NetworkProcessOptions["direct"];
   readonly #children = new Set<ChildProcess>();
   readonly #owner = createIdentity();
   #network: ChildProcess | null = null;
@@ -52,13 +53,15 @@ export class Swarm {
   readonly #ownerCommands = new OwnerCommands((message) => this.#session?.send(message) ?? false);
   #changed = Promise.withResolvers<void>();
 
-  private constructor(folder: string, options: SwarmOptions) {
+  private constructor(folder: string, options: SwarmOptions, direct: NetworkProcessOptions["direct"]) {
     this.folder = folder;
     this.#options = options;
+    this.#direct = direct;
   }
 
-  static async start(options: SwarmOptions): Promise<Swarm> {
-    const swarm = new Swarm(await mkdtemp(join(tmpdir(), "swarm-")), options);
+  /** `direct`: how miners reach each other directly; by default they do not. */
+  static async start(options: SwarmOptions, direct?: NetworkProcessOptions["direct"]): Promise<Swarm> {
+    const swarm = new Swarm(await mkdtemp(join(tmpdir(), "swarm-")), options, direct);
     await swarm.startNetwork(0);
     swarm.#watch();
     return swarm;
@@ -106,6 +109,7 @@ export class Swarm {
     const options: NetworkProcessOptions = {
       run: { ...this.#options, preset: "tiny" },
       owners: [this.#owner.minerId],
+      direct: this.#direct,
       evaluator: null,
       stateFolder: join(this.folder, "network"),
       port,

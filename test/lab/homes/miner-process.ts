@@ -12,7 +12,7 @@ import type { LinkReport } from "../../../src/protocol/link-report.ts";
 import { encodeMessage, type GatewayMessage, protocolVersion } from "../../../src/protocol/messages.ts";
 import { memorySource } from "../../../src/transport/blob-serving.ts";
 import { BlobClient } from "../../../src/transport/blobs/blob-client.ts";
-import type { RelayLink } from "../../../src/transport/relay-link.ts";
+import type { FrameLink } from "../../../src/transport/frame-link.ts";
 import { Traffic, type TrafficLimits, type TrafficTotals } from "../../../src/transport/traffic/traffic.ts";
 import { serverAddress } from "./emulated-homes.ts";
 
@@ -61,7 +61,7 @@ const blobs = new BlobClient({
   maxCacheBytes: 1e9,
   traffic,
 });
-let link: RelayLink | null = null;
+let link: FrameLink | null = null;
 const arrived = { frames: 0, blobs: 0 };
 
 const calls: { readonly [Call in keyof MinerCalls]: (argument: never) => Promise<ReturnType<MinerCalls[Call]>> } = {
@@ -78,7 +78,7 @@ const calls: { readonly [Call in keyof MinerCalls]: (argument: never) => Promise
     new WebSocketServer({ server }).on("connection", (socket) => {
       const say = (message: GatewayMessage) => socket.send(encodeMessage(message));
       say({ type: "challenge", protocol: protocolVersion, networkId: "net", nonce: new Uint8Array(32) });
-      socket.once("message", () => say({ type: "welcome", blobToken: "token" }));
+      socket.once("message", () => say({ type: "welcome", blobToken: "token", bootstrap: [] }));
       socket.on("message", ({ length }: Buffer) => {
         arrived.frames += length;
       });
@@ -89,7 +89,7 @@ const calls: { readonly [Call in keyof MinerCalls]: (argument: never) => Promise
 
   async connect(limits: TrafficLimits) {
     traffic.limit(limits);
-    const opened = Promise.withResolvers<RelayLink>();
+    const opened = Promise.withResolvers<FrameLink>();
     const credentials = { identity: createIdentity(), name: "home", role: "miner" } as const;
     const url = `ws://${serverAddress}:${port}`;
     const session = new Session(

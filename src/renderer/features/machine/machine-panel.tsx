@@ -1,4 +1,5 @@
 import type { LinkReport } from "../../../protocol/link-report.ts";
+import type { TrafficView } from "../../../protocol/local-api.ts";
 import { Facts } from "../../components/facts.tsx";
 import { Panel } from "../../components/panel.tsx";
 import { useAppState } from "../../state/store.ts";
@@ -37,6 +38,10 @@ export function MachinePanel() {
     const milliseconds = roundTripMs === null ? strings.unknown : format.tick(roundTripMs);
     return texts.link(megabits(upBytesPerSecond), megabits(downBytesPerSecond), milliseconds);
   };
+  const peers = (all: TrafficView["peers"]) => {
+    const direct = all.filter(({ way }) => way === "direct").length;
+    return texts.peers(format.count(direct), format.count(all.length - direct));
+  };
   return (
     <Panel
       title={texts.title}
@@ -60,6 +65,7 @@ export function MachinePanel() {
           { text: figures.upload, value: rate(traffic.sentBytesPerSecond, connection.maxUploadMbps) },
           { text: figures.download, value: rate(traffic.receivedBytesPerSecond, connection.maxDownloadMbps) },
           { text: figures.link, value: line(traffic.link), long: true },
+          { text: figures.peers, value: peers(traffic.peers) },
           { text: figures.inFlight, value: format.count(activity.microbatchesInFlight) },
           {
             text: figures.memory,

@@ -1,17 +1,17 @@
 /**
- * PeerLink through the gateway: every message is cut into frames that share the session's WebSocket with the control
- * messages. One link serves one connection; when that closes, so does the link.
+ * PeerLink over one connection: every message is cut into frames. The connection is the session's WebSocket, where the gateway passes
+ * frames on to all peers, or a direct one to a single peer. When it closes, so does the link.
  */
 import { randomInt } from "node:crypto";
 import { FailureError } from "../protocol/failure.ts";
 import { decodeFrame, encodeFrame, type MessageKind, maxMessageBytes, messageKinds } from "../protocol/frames.ts";
 import type { MinerId } from "../protocol/ids.ts";
 import type { PeerLink, PeerMessage } from "./peer-link.ts";
-import { Reassembly } from "./reassembly.ts";
+import type { Reassembly } from "./reassembly.ts";
 import type { ByteBudget } from "./traffic/byte-budget.ts";
 
-/** The part of a WebSocket that the link needs; `ws` has it. */
-export interface RelaySocket {
+/** The part of a connection that the link needs; a WebSocket of `ws` has it. */
+export interface FrameSocket {
   readonly bufferedAmount: number;
   /** `done` is called when the bytes have left for the network, or with the error that kept them. */
   send(bytes: Uint8Array, done: (error?: Error) => void): void;
@@ -27,10 +27,9 @@ export interface Pacing {
   wrote(bytes: number, waited: boolean): void;
 }
 
-export interface RelayLinkOptions {
+export interface FrameLinkOptions {
   readonly pacing: Pacing;
-  readonly onDropped: (from: MinerId, failure: FailureError) => void;
-  readonly reassemblyBytes?: number;
+  readonly reassembly: Reassembly;
 }
 
 /** One message on its way out. */
@@ -45,9 +44,9 @@ interface Outgoing {
   readonly reject: (failure: FailureError) => void;
 }
 
-export class RelayLink implements PeerLink {
+export class FrameLink implements PeerLink {
   readonly traffic = { sentBytes: 0, receivedBytes: 0 };
-  readonly #socket: RelaySocket;
+  readonly #socket: FrameSocket;
   readonly #pacing: Pacing;
   readonly #reassembly: Reassembly;
   /** The most urgent kind's first. */
@@ -59,11 +58,10 @@ export class RelayLink implements PeerLink {
   #onMessage: (message: PeerMessage) => void = () => {};
   #onPeerLost: (peer: MinerId) => void = () => {};
 
-  constructor(socket: RelaySocket, options: RelayLinkOptions) {
+  constructor(socket: FrameSocket, options: FrameLinkOptions) {
     this.#socket = socket;
     this.#pacing = options.pacing;
-    const budgetBytes = options.reassemblyBytes ?? 2 * maxMessageBytes;
-    this.#reassembly = new Reassembly({ budgetBytes, onDropped: options.onDropped });
+    this.#reassembly = options.reassembly;
   }
 
   onMessage(handler: (message: PeerMessage) => void): void {
@@ -181,7 +179,7 @@ export class RelayLink implements PeerLink {
 }
 
 function linkClosed(): FailureError {
-  return new FailureError("unreachable", "the connection to the gateway is closed", { retry: true });
+  return new FailureError("unreachable", "the connection is closed", { retry: true });
 }
 
 function cancelled(): FailureError {

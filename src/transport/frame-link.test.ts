@@ -3,11 +3,12 @@ import { FakeClock } from "../miner/session/fake-clock.ts";
 import { failureOf } from "../protocol/failure.ts";
 import { decodeFrame, type Frame, maxChunkBytes } from "../protocol/frames.ts";
 import { createIdentity } from "../protocol/identity.ts";
-import { RelayLink, type RelaySocket } from "./relay-link.ts";
+import { FrameLink, type FrameSocket } from "./frame-link.ts";
+import { Reassembly } from "./reassembly.ts";
 import { Traffic, type TrafficLimits } from "./traffic/traffic.ts";
 
 /** A socket that keeps everything until the test lets it go. */
-class FakeSocket implements RelaySocket {
+class FakeSocket implements FrameSocket {
   bufferedAmount = 0;
   readonly frames: Frame[] = [];
   readonly #unsent: { readonly bytes: number; readonly done: (error?: Error) => void }[] = [];
@@ -27,14 +28,14 @@ class FakeSocket implements RelaySocket {
   }
 }
 
-describe("a relay link", () => {
+describe("a frame link", () => {
   const peer = createIdentity().minerId;
   const open = (limits: TrafficLimits = { upload: null, download: null }) => {
     const clock = new FakeClock();
     const traffic = new Traffic(clock);
     traffic.limit(limits);
     const socket = new FakeSocket();
-    const link = new RelayLink(socket, { pacing: traffic, onDropped: () => {} });
+    const link = new FrameLink(socket, { pacing: traffic, reassembly: new Reassembly({ onDropped: () => {} }) });
     return { clock, traffic, socket, link };
   };
   const outcome = (sending: Promise<void>) =>

@@ -1,0 +1,67 @@
+/** The network's part in direct connections: nodes that tell miners where others are and how their own routers treat them. */
+import { createSocket } from "node:dgram";
+import { once } from "node:events";
+import HyperDHT, { type DhtAddress } from "hyperdht";
+import { FailureError } from "../../protocol/failure.ts";
+
+/** A miner calls its router consistent after three answers that agree, and asks four (`nat.js` of hyperdht). */
+const nodesNeeded = 4;
+
+export interface BootstrapOptions {
+  /** The interface to listen on. */
+  readonly listenHost: string;
+  /** The IPv4 address at which miners reach it: a node is known by its address. */
+  readonly publicHost: string;
+  /** Of the first one; the others take the next ones. 0: any free ones. */
+  readonly firstPort: number;
+}
+
+export class BootstrapNodes {
+  readonly addresses: readonly DhtAddress[];
+  readonly #nodes: readonly HyperDHT[];
+
+  private constructor(addresses: readonly DhtAddress[], nodes: readonly HyperDHT[]) {
+    this.addresses = addresses;
+    this.#nodes = nodes;
+  }
+
+  /** Rejects with `FailureError`: port-in-use, invalid-option when the host cannot be listened on. */
+  static async open({ listenHost, publicHost, firstPort }: BootstrapOptions): Promise<BootstrapNodes> {
+    const addresses: DhtAddress[] = [];
+    const nodes: HyperDHT[] = [];
+    for (let index = 0; index < nodesNeeded; index++) {
+      const port = await freePort(listenHost, firstPort === 0 ? 0 : firstPort + index);
+      // Without others: they need not know each other, since every miner knows all of them.
+      const node = HyperDHT.bootstrapper(port, publicHost, { host: listenHost, bootstrap: [] });
+      nodes.push(node);
+      addresses.push({ host: publicHost, port });
+      await node.fullyBootstrapped();
+    }
+    return new BootstrapNodes(addresses, nodes);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#nodes.map((node) => node.destroy({ force: true })));
+  }
+}
+
+/** Tried beforehand, since hyperdht takes another port, or none, where this one is in use. */
+async function freePort(host: string, asked: number): Promise<number> {
+  const socket = createSocket("udp4");
+  try {
+    socket.bind(asked, host);
+    await once(socket, "listening");
+    return socket.address().port;
+  } catch (cause) {
+    const isTaken = cause instanceof Error && "code" in cause && cause.code === "EADDRINUSE";
+    throw new FailureError(
+      isTaken ? "port-in-use" : "invalid-option",
+      isTaken
+        ? `UDP port ${asked} of ${host} is in use by another program.`
+        : `Cannot listen on UDP port ${asked} of ${host}.`,
+      { action: "Choose others with --direct-port, or serve with --direct off.", cause },
+    );
+  } finally {
+    socket.close();
+  }
+}

@@ -1,0 +1,257 @@
+/**
+ * One direct connection to one peer: frames as over the gateway, and between them what the two ends tell each other. UDX takes whatever
+ * comes and has no receive window, so there is one here: a sender may send as many bytes as it was granted, and the receiver grants more
+ * as it takes them and its download limit allows. A peer that sends more than that is cut off.
+ */
+import { FailureError, failureOf } from "../../protocol/failure.ts";
+import { frameHeaderBytes, isFrame, type MessageKind, maxChunkBytes, readdressFrame } from "../../protocol/frames.ts";
+import type { MinerId } from "../../protocol/ids.ts";
+import {
+  type ConnectionMessage,
+  connectionMessageSchema,
+  decodePathMessage,
+  encodePathMessage,
+} from "../../protocol/path-messages.ts";
+import { FrameLink, type Pacing } from "../frame-link.ts";
+import type { PeerLink, PeerMessage } from "../peer-link.ts";
+import type { Reassembly } from "../reassembly.ts";
+import type { BudgetClock, ByteBudget } from "../traffic/byte-budget.ts";
+import type { CountedSocket } from "../traffic/traffic.ts";
+import { countedDatagrams, wireBytesOf } from "./datagram-bytes.ts";
+import type { DirectStream, OpenStream } from "./direct-stream.ts";
+import { GrantedSocket } from "./granted-socket.ts";
+
+/** What may be on its way to this end: 80 MB/s at a round trip of 100 ms. */
+const widestWindowBytes = 8 << 20;
+const narrowestWindowBytes = 128 << 10;
+/** Under a download limit, what may come without having been waited for. */
+const windowMs = 250;
+/** A sender that is granted one more byte may send one more frame. */
+const overshootBytes = maxChunkBytes + frameHeaderBytes;
+const checkMs = 1000;
+/** Packets are acknowledged at once; a peer that owes an answer and sends none for so long is gone. */
+const silenceMs = 5000;
+
+/** What a connection needs of the miner's traffic; `Traffic` has it. */
+export interface ConnectionTraffic extends Pick<Pacing, "chunkBytes" | "maxBufferedBytes"> {
+  readonly upload: ByteBudget;
+  readonly download: ByteBudget;
+  watch(socket: CountedSocket): void;
+}
+
+export interface ConnectionHandlers {
+  /** It works in both directions. */
+  opened(): void;
+  message(message: PeerMessage): void;
+  /** The first so many messages have arrived. */
+  confirmed(messages: number): void;
+  /** The peer has all that went over the gateway. */
+  arrived(): void;
+  /** Called once; it never carries anything again. */
+  closed(): void;
+}
+
+export class DirectConnection {
+  readonly peer: MinerId;
+  /** The same at both ends. */
+  readonly id: string;
+  readonly #stream: DirectStream;
+  readonly #traffic: ConnectionTraffic;
+  readonly #reassembly: Reassembly;
+  readonly #clock: BudgetClock;
+  readonly #handlers: ConnectionHandlers;
+  readonly #socket: GrantedSocket;
+  readonly #link: FrameLink;
+  #state: "opening" | "open" | "closed" = "opening";
+  /** To the peer: begun, complete, and known to have arrived. */
+  #begunMessages = 0;
+  #sentMessages = 0;
+  #confirmedMessages = 0;
+  /** From the peer: what it sent, and what it was told. */
+  #takenBytes = 0;
+  #takenMessages = 0;
+  #grantedBytes = 0;
+  #toldMessages = 0;
+  #isGrantDue = false;
+  #cancelGrant: () => void = () => {};
+  #cancelCheck: () => void = () => {};
+  #heardPackets = 0;
+  #heardAtMs: number;
+
+  constructor(
+    { stream, peer, id }: OpenStream,
+    options: { readonly traffic: ConnectionTraffic; readonly reassembly: Reassembly; readonly clock: BudgetClock },
+    handlers: ConnectionHandlers,
+  ) {
+    const { traffic, reassembly, clock } = options;
+    this.peer = peer;
+    this.id = id;
+    this.#stream = stream;
+    this.#traffic = traffic;
+    this.#reassembly = reassembly;
+    this.#clock = clock;
+    this.#handlers = handlers;
+    this.#heardAtMs = clock.nowMs();
+    this.#socket = new GrantedSocket(stream);
+    this.#link = new FrameLink(this.#socket, { pacing: this.#pacing(), reassembly });
+    this.#link.onMessage((message) => {
+      this.#takenMessages += 1;
+      handlers.message(message);
+    });
+    stream.on("data", (bytes) => this.#received(bytes));
+    stream.on("drain", () => this.#socket.drained());
+    stream.on("error", () => this.close());
+    stream.on("close", () => this.close());
+    if (stream.rawStream !== null)
+      traffic.watch(countedDatagrams(stream.rawStream, (closed) => stream.once("close", closed)));
+    this.#grant();
+    this.#check();
+  }
+
+  /** Complete messages that have come. */
+  get takenMessages(): number {
+    return this.#takenMessages;
+  }
+
+  /** As of a `PeerLink`. */
+  get traffic(): PeerLink["traffic"] {
+    return this.#link.traffic;
+  }
+
+  /** Null: not measured. */
+  get roundTripMs(): number | null {
+    return this.#state === "open" ? (this.#stream.rawStream?.rtt ?? null) : null;
+  }
+
+  /**
+   * As a `PeerLink` does. Resolves with how many messages were complete on this connection with this one; both ends count the same.
+   */
+  async send(kind: MessageKind, body: Uint8Array, signal: AbortSignal | undefined): Promise<number> {
+    this.#begunMessages += 1;
+    try {
+      await this.#link.send(this.peer, kind, body, { signal });
+    } catch (error) {
+      this.#begunMessages -= 1;
+      throw error;
+    }
+    this.#sentMessages += 1;
+    return this.#sentMessages;
+  }
+
+  /** All that the peer sent over the gateway is here. */
+  sayArrived(): void {
+    this.#write({ type: "arrived" });
+  }
+
+  close(): void {
+    if (this.#state === "closed") return;
+    this.#state = "closed";
+    this.#cancelGrant();
+    this.#cancelCheck();
+    this.#link.close();
+    this.#reassembly.forgetPeer(this.peer);
+    this.#stream.destroy();
+    this.#handlers.closed();
+  }
+
+  #pacing(): Pacing {
+    const traffic = this.#traffic;
+    return {
+      get chunkBytes() {
+        return traffic.chunkBytes;
+      },
+      get maxBufferedBytes() {
+        return traffic.maxBufferedBytes;
+      },
+      upload: traffic.upload,
+      wrote: (bytes) => {
+        const { along, against } = wireBytesOf(bytes);
+        traffic.upload.spend(along);
+        traffic.download.spend(against);
+      },
+    };
+  }
+
+  #received(bytes: Buffer): void {
+    if (this.#state === "closed") return;
+    try {
+      if (isFrame(bytes)) this.#take(bytes);
+      else this.#handle(decodePathMessage(connectionMessageSchema, bytes));
+    } catch (error) {
+      if (failureOf(error) === undefined) throw error;
+      this.close(); // whoever sends this is no miner of ours
+    }
+  }
+
+  #take(bytes: Buffer): void {
+    this.#takenBytes += bytes.length;
+    if (bytes.length < frameHeaderBytes || this.#takenBytes > this.#grantedBytes + overshootBytes)
+      throw new FailureError("unexpected-message", "Less than a frame, or more bytes than were granted.");
+    const { along, against } = wireBytesOf(bytes.length);
+    this.#traffic.download.spend(along);
+    this.#traffic.upload.spend(against);
+    readdressFrame(bytes, this.peer);
+    this.#link.receive(bytes);
+    this.#grantSoon();
+  }
+
+  #handle(message: ConnectionMessage): void {
+    if (message.type === "arrived") {
+      this.#handlers.arrived();
+      return;
+    }
+    if (message.messages > this.#sentMessages)
+      throw new FailureError("unexpected-message", "More messages than were sent have arrived.");
+    if (message.messages > this.#confirmedMessages) {
+      this.#confirmedMessages = message.messages;
+      this.#handlers.confirmed(message.messages);
+    }
+    if (this.#state === "opening") {
+      this.#state = "open";
+      this.#handlers.opened();
+    }
+    this.#socket.grant(message.bytes);
+  }
+
+  /** Once for all that comes at once. */
+  #grantSoon(): void {
+    if (this.#isGrantDue) return;
+    this.#isGrantDue = true;
+    setImmediate(() => {
+      const { download } = this.#traffic;
+      if (download.isOpen) this.#grant();
+      else if (this.#state !== "closed") this.#cancelGrant = download.whenOpen("urgent", () => this.#grant());
+    });
+  }
+
+  #grant(): void {
+    this.#isGrantDue = false;
+    const windowBytes = this.#windowBytes;
+    const isHalfUsed = this.#grantedBytes - this.#takenBytes <= windowBytes / 2;
+    if (isHalfUsed || this.#takenMessages > this.#toldMessages) {
+      this.#grantedBytes = Math.max(this.#grantedBytes, this.#takenBytes + windowBytes);
+      this.#toldMessages = this.#takenMessages;
+      this.#write({ type: "granted", bytes: this.#grantedBytes, messages: this.#takenMessages });
+    }
+  }
+
+  get #windowBytes(): number {
+    const rate = this.#traffic.download.bytesPerSecond;
+    if (rate === null) return widestWindowBytes;
+    return Math.round(Math.min(widestWindowBytes, Math.max(narrowestWindowBytes, (rate * windowMs) / 1000)));
+  }
+
+  #write(message: ConnectionMessage): void {
+    if (this.#state !== "closed") this.#stream.write(encodePathMessage(message));
+  }
+
+  #check(): void {
+    const nowMs = this.#clock.nowMs();
+    const packets = this.#stream.rawStream?.packetsReceived ?? 0;
+    const isOwed = this.#begunMessages > this.#confirmedMessages;
+    if (this.#state === "open" && (packets !== this.#heardPackets || !isOwed)) this.#heardAtMs = nowMs;
+    this.#heardPackets = packets;
+    if (nowMs - this.#heardAtMs >= silenceMs) this.close();
+    else this.#cancelCheck = this.#clock.after(checkMs, () => this.#check());
+  }
+}

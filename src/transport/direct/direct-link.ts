@@ -1,0 +1,271 @@
+/**
+ * PeerLink over the gateway, and over direct connections to those peers to which one can be made. Messages never wait for that: they go
+ * over the gateway until a connection works, and again when it breaks (`peer-path.ts`). One link serves one session.
+ */
+import { FailureError } from "../../protocol/failure.ts";
+import type { MessageKind } from "../../protocol/frames.ts";
+import type { MinerId } from "../../protocol/ids.ts";
+import { decodePathMessage, pathMessageSchema } from "../../protocol/path-messages.ts";
+import type { PeerLink, PeerMessage } from "../peer-link.ts";
+import { Reassembly } from "../reassembly.ts";
+import type { BudgetClock } from "../traffic/byte-budget.ts";
+import { type ConnectionTraffic, DirectConnection } from "./direct-connection.ts";
+import type { OpenStream } from "./direct-stream.ts";
+import { PeerPath } from "./peer-path.ts";
+
+/** Until a connection works, or else the peer counts as one that cannot be reached directly. */
+const dialMs = 3000;
+/** Then it is tried again after so long, and at last every five minutes: routers are restarted, and laptops carried about. */
+const pausesMs = [1000, 10_000, 60_000, 300_000] as const;
+
+/** Who makes connections; `DirectNode` does, in the miner's name. */
+export interface Dialer {
+  /** From now on connections of these peers are accepted, and of nobody else. */
+  admit(peers: ReadonlySet<MinerId>): void;
+  /** Called with the connections of others. */
+  onStream(handler: (open: OpenStream) => void): void;
+  /** Resolves with a stream whose other end has proven to be that peer; rejects with `FailureError` unreachable, also when aborted. */
+  dial(peer: MinerId, signal: AbortSignal): Promise<OpenStream>;
+  close(): void;
+}
+
+/** How the messages to one peer travel at the moment. */
+export interface PeerWay {
+  readonly minerId: MinerId;
+  readonly way: "direct" | "relayed";
+  /** On the link's clock. */
+  readonly sinceMs: number;
+  /** Null: not measured, as over the gateway. */
+  readonly roundTripMs: number | null;
+}
+
+export interface DirectLinkOptions {
+  readonly self: MinerId;
+  readonly relay: PeerLink;
+  /** Null: all goes over the gateway. */
+  readonly dialer: Dialer | null;
+  readonly traffic: ConnectionTraffic;
+  readonly clock: BudgetClock;
+  readonly log: (text: string) => void;
+}
+
+interface Peer {
+  readonly path: PeerPath;
+  readonly connections: Set<DirectConnection>;
+  /** In a row. */
+  failures: number;
+  /** Aborted when it takes too long, or is not wanted any more; null once the connection works. */
+  dialing: AbortController | null;
+  /** Until it takes too long, or is tried again. */
+  cancelTimer: (() => void) | null;
+}
+
+export class DirectLink implements PeerLink {
+  readonly #options: DirectLinkOptions;
+  readonly #peers = new Map<MinerId, Peer>();
+  readonly #reassembly: Reassembly;
+  #admitted: ReadonlySet<MinerId> = new Set();
+  #closed = false;
+  /** Of connections that have closed. */
+  readonly #over = { sentBytes: 0, receivedBytes: 0 };
+  #onMessage: (message: PeerMessage) => void = () => {};
+  #onPeerLost: (peer: MinerId) => void = () => {};
+
+  constructor(options: DirectLinkOptions) {
+    this.#options = options;
+    const { relay, dialer } = options;
+    this.#reassembly = new Reassembly({ onDropped: (from, failure) => this.#dropped(from, failure) });
+    relay.onMessage((message) => this.#received(message));
+    relay.onPeerLost((peer) => this.#lost(peer));
+    dialer?.onStream((open) => this.#accept(open));
+  }
+
+  get traffic(): PeerLink["traffic"] {
+    const open = [...this.#peers.values()].flatMap(({ connections }) => [...connections]);
+    const all = [this.#options.relay, ...open].map(({ traffic }) => traffic).concat(this.#over);
+    return {
+      sentBytes: all.reduce((sum, { sentBytes }) => sum + sentBytes, 0),
+      receivedBytes: all.reduce((sum, { receivedBytes }) => sum + receivedBytes, 0),
+    };
+  }
+
+  /** Of all peers that there have been messages with. */
+  get ways(): readonly PeerWay[] {
+    return [...this.#peers].map(([minerId, { path }]) => ({
+      minerId,
+      way: path.direct === null ? "relayed" : "direct",
+      sinceMs: path.sinceMs,
+      roundTripMs: path.direct?.roundTripMs ?? null,
+    }));
+  }
+
+  onMessage(handler: (message: PeerMessage) => void): void {
+    this.#onMessage = handler;
+  }
+
+  onPeerLost(handler: (peer: MinerId) => void): void {
+    this.#onPeerLost = handler;
+  }
+
+  send(
+    to: MinerId,
+    kind: MessageKind,
+    body: Uint8Array,
+    options: { readonly signal?: AbortSignal } = {},
+  ): Promise<void> {
+    const { relay, dialer } = this.#options;
+    if (dialer === null || this.#closed) return relay.send(to, kind, body, options);
+    const peer = this.#peer(to);
+    this.#dial(to, peer);
+    return peer.path.send(kind, body, options.signal);
+  }
+
+  /** These are in the epoch with this miner; connections with others end. */
+  admit(peers: ReadonlySet<MinerId>): void {
+    this.#admitted = peers;
+    this.#options.dialer?.admit(peers);
+    for (const [minerId, peer] of this.#peers) {
+      if (peers.has(minerId)) continue;
+      disconnect(peer);
+      if (peer.path.isIdle) this.#peers.delete(minerId);
+    }
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    const failure = new FailureError("unreachable", "the connection is closed", { retry: true });
+    for (const peer of this.#peers.values()) this.#end(peer, failure);
+    this.#peers.clear();
+    this.#options.dialer?.close();
+    this.#options.relay.close();
+  }
+
+  #peer(minerId: MinerId): Peer {
+    const known = this.#peers.get(minerId);
+    if (known !== undefined) return known;
+    const { relay, clock } = this.#options;
+    const path: PeerPath = new PeerPath({ peer: minerId, relay, clock, changed: () => this.#changed(minerId, peer) });
+    const peer: Peer = { path, connections: new Set(), failures: 0, dialing: null, cancelTimer: null };
+    this.#peers.set(minerId, peer);
+    return peer;
+  }
+
+  #changed(minerId: MinerId, peer: Peer): void {
+    const isDirect = peer.path.direct !== null;
+    if (isDirect) peer.failures = 0;
+    this.#options.log(`Messages to ${minerId.slice(0, 8)} go ${isDirect ? "directly" : "over the gateway"}.`);
+  }
+
+  /** Of two peers the one with the lesser key dials, once they have something to say to each other. */
+  #dial(minerId: MinerId, peer: Peer): void {
+    const { self, dialer } = this.#options;
+    const isDue = peer.cancelTimer === null && peer.connections.size === 0;
+    if (dialer === null || this.#closed || !isDue || !(self < minerId) || !this.#admitted.has(minerId)) return;
+    const dialing = new AbortController();
+    const { signal } = dialing;
+    peer.dialing = dialing;
+    this.#setTimer(peer, dialMs, () => dialing.abort());
+    dialer.dial(minerId, signal).then(
+      (open) => {
+        signal.addEventListener("abort", () => open.stream.destroy());
+        if (signal.aborted) open.stream.destroy();
+        this.#connect(open, peer);
+      },
+      () => this.#dialLater(minerId, peer),
+    );
+  }
+
+  /** Unless it has been abandoned. */
+  #dialLater(minerId: MinerId, peer: Peer): void {
+    if (this.#closed || !this.#admitted.has(minerId) || peer.connections.size > 0) return;
+    const pauseMs = pausesMs[Math.min(peer.failures, pausesMs.length - 1)] ?? 0;
+    peer.failures += 1;
+    this.#setTimer(peer, pauseMs, () => this.#dial(minerId, peer));
+  }
+
+  #setTimer(peer: Peer, delayMs: number, action: () => void): void {
+    peer.cancelTimer?.();
+    const cancel = this.#options.clock.after(delayMs, () => {
+      peer.cancelTimer = null;
+      action();
+    });
+    peer.cancelTimer = () => {
+      cancel();
+      peer.cancelTimer = null;
+    };
+  }
+
+  #accept(open: OpenStream): void {
+    if (this.#closed || !this.#admitted.has(open.peer)) open.stream.destroy();
+    else this.#connect(open, this.#peer(open.peer));
+  }
+
+  #connect(open: OpenStream, peer: Peer): void {
+    const { path, connections } = peer;
+    const { traffic, clock } = this.#options;
+    const connection: DirectConnection = new DirectConnection(
+      open,
+      { traffic, clock, reassembly: this.#reassembly },
+      {
+        opened: () => {
+          peer.cancelTimer?.();
+          peer.dialing = null;
+          path.opened(connection);
+        },
+        message: (message) => this.#onMessage(message),
+        confirmed: (messages) => path.confirmed(connection, messages),
+        arrived: () => path.arrived(connection),
+        closed: () => {
+          connections.delete(connection);
+          this.#over.sentBytes += connection.traffic.sentBytes;
+          this.#over.receivedBytes += connection.traffic.receivedBytes;
+          path.closed(connection);
+          this.#dialLater(open.peer, peer);
+        },
+      },
+    );
+    connections.add(connection);
+  }
+
+  #received(message: PeerMessage): void {
+    const { from, kind, body } = message;
+    if (this.#options.dialer !== null && this.#admitted.has(from)) this.#dial(from, this.#peer(from));
+    if (kind === "path") this.#handlePath(from, body);
+    else this.#onMessage(message);
+  }
+
+  #handlePath(from: MinerId, body: Uint8Array): void {
+    try {
+      const { path, connections } = this.#peer(from);
+      path.handle(decodePathMessage(pathMessageSchema, body), [...connections]);
+    } catch (error) {
+      if (!(error instanceof FailureError)) throw error;
+      this.#dropped(from, error);
+    }
+  }
+
+  #dropped(from: MinerId, failure: FailureError): void {
+    this.#options.log(`Messages of ${from.slice(0, 8)} were lost: ${failure.message}`);
+    // Both ends count what came; after a loss they would count differently.
+    for (const connection of this.#peers.get(from)?.connections ?? []) connection.close();
+  }
+
+  #lost(minerId: MinerId): void {
+    const peer = this.#peers.get(minerId);
+    if (peer !== undefined)
+      this.#end(peer, new FailureError("unreachable", `miner ${minerId} is gone`, { retry: true }));
+    this.#onPeerLost(minerId);
+  }
+
+  #end(peer: Peer, failure: FailureError): void {
+    peer.path.end(failure);
+    disconnect(peer);
+  }
+}
+
+function disconnect(peer: Peer): void {
+  for (const connection of peer.connections) connection.close();
+  peer.dialing?.abort();
+  peer.cancelTimer?.();
+}

@@ -1,0 +1,66 @@
+/** Peers with direct connections on loopback; what they say to make them is passed on in memory, where a gateway would be. */
+import { setTimeout } from "node:timers/promises";
+import { systemClock } from "../../src/miner/session/clock.ts";
+import type { Identity } from "../../src/protocol/identity.ts";
+import type { MinerId } from "../../src/protocol/ids.ts";
+import { encodePathMessage } from "../../src/protocol/path-messages.ts";
+import { BootstrapNodes } from "../../src/transport/direct/bootstrap-nodes.ts";
+import { DirectLink } from "../../src/transport/direct/direct-link.ts";
+import { DirectNode } from "../../src/transport/direct/direct-node.ts";
+import { MemoryNetwork } from "../../src/transport/memory-link.ts";
+import type { PeerLink } from "../../src/transport/peer-link.ts";
+import { Traffic } from "../../src/transport/traffic/traffic.ts";
+import type { PeerLinkNetwork } from "./peer-link.ts";
+
+const pollMs = 5;
+
+export async function openDirectNetwork(): Promise<PeerLinkNetwork> {
+  const bootstrap = await BootstrapNodes.open({ listenHost: "127.0.0.1", publicHost: "127.0.0.1", firstPort: 0 });
+  const gateway = new MemoryNetwork();
+  const links = new Map<MinerId, DirectLink>();
+  const relays = new Map<MinerId, PeerLink>();
+
+  function open(identity: Identity): DirectLink {
+    const { minerId } = identity;
+    const relay = gateway.link(minerId);
+    relays.set(minerId, relay);
+    const link = new DirectLink({
+      self: minerId,
+      relay,
+      dialer: new DirectNode({ identity, bootstrap: bootstrap.addresses, log: () => {} }),
+      traffic: new Traffic(systemClock),
+      clock: systemClock,
+      log: () => {},
+    });
+    links.set(minerId, link);
+    for (const other of links.values()) other.admit(new Set(links.keys()));
+    return link;
+  }
+
+  /** Word of one another makes them connect, and leaves no message behind. */
+  async function introduce(one: MinerId, other: MinerId): Promise<void> {
+    const body = encodePathMessage({ type: "received", connection: "0".repeat(16), messages: null });
+    await relays.get(one)?.send(other, "path", body);
+    await relays.get(other)?.send(one, "path", body);
+    const isDirect = (from: MinerId, to: MinerId) =>
+      links.get(from)?.ways.some(({ minerId, way }) => minerId === to && way === "direct");
+    while (!isDirect(one, other) || !isDirect(other, one)) await setTimeout(pollMs);
+  }
+
+  return {
+    async connect(identity) {
+      const others = [...links.keys()].filter((other) => other !== identity.minerId);
+      const link = open(identity);
+      for (const other of others) await introduce(identity.minerId, other);
+      return link;
+    },
+    async lose({ minerId }) {
+      links.get(minerId)?.close();
+      links.delete(minerId);
+    },
+    async close() {
+      for (const link of links.values()) link.close();
+      await bootstrap.close();
+    },
+  };
+}
