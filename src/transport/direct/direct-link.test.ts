@@ -57,6 +57,7 @@ class World {
         upload: new ByteBudget(this.clock),
         download: new ByteBudget(this.clock),
         watch: () => {},
+        link: { stored: () => {} },
       },
       clock: this.clock,
       log: () => {},
