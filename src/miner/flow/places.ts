@@ -30,7 +30,7 @@ export interface PlacesOptions extends Omit<ReplicaOptions, "engines" | "peers">
   /** Whether this is the network's signature. */
   readonly isSigned: (bytes: Uint8Array, signature: Uint8Array) => boolean;
   readonly onState: () => void;
-  /** Who takes part in the epoch, by a roster that the network has signed. */
+  /** Who takes part in the epoch with this miner, by a roster that the network has signed; nobody, while it has no place. */
   readonly onRoster: (members: ReadonlySet<MinerId>) => void;
 }
 
@@ -211,6 +211,7 @@ export class Places {
   #idle(reason: string): void {
     this.#asking.begin(() => this.#join(), idleRejoinPauses, "later");
     this.#held.endAll();
+    this.#options.onRoster(new Set());
     if (!this.#recovery.isPausing) this.#standing = { kind: "waiting", reason };
     this.#changed();
   }
@@ -251,6 +252,7 @@ export class Places {
     this.#snapshots.dropOthersThan(null);
     this.#held.endAll();
     this.#asking.end();
+    this.#options.onRoster(new Set());
     this.#options.send({ type: "leave", reason: reason.slice(0, 200) });
     this.#changed();
   }

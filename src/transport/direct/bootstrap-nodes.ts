@@ -29,20 +29,29 @@ export class BootstrapNodes {
   static async open({ listenHost, publicHost, firstPort }: BootstrapOptions): Promise<BootstrapNodes> {
     const addresses: DhtAddress[] = [];
     const nodes: HyperDHT[] = [];
-    for (let index = 0; index < nodesNeeded; index++) {
-      const port = await freePort(listenHost, firstPort === 0 ? 0 : firstPort + index);
-      // Without others: they need not know each other, since every miner knows all of them.
-      const node = HyperDHT.bootstrapper(port, publicHost, { host: listenHost, bootstrap: [] });
-      nodes.push(node);
-      addresses.push({ host: publicHost, port });
-      await node.fullyBootstrapped();
+    try {
+      for (let index = 0; index < nodesNeeded; index++) {
+        const port = await freePort(listenHost, firstPort === 0 ? 0 : firstPort + index);
+        // Without others: they need not know each other, since every miner knows all of them.
+        const node = HyperDHT.bootstrapper(port, publicHost, { host: listenHost, bootstrap: [] });
+        nodes.push(node);
+        addresses.push({ host: publicHost, port });
+        await node.fullyBootstrapped();
+      }
+    } catch (error) {
+      await destroy(nodes);
+      throw error;
     }
     return new BootstrapNodes(addresses, nodes);
   }
 
-  async close(): Promise<void> {
-    await Promise.all(this.#nodes.map((node) => node.destroy({ force: true })));
+  close(): Promise<void> {
+    return destroy(this.#nodes);
   }
+}
+
+async function destroy(nodes: readonly HyperDHT[]): Promise<void> {
+  await Promise.all(nodes.map((node) => node.destroy({ force: true })));
 }
 
 /** Tried beforehand, since hyperdht takes another port, or none, where this one is in use. */

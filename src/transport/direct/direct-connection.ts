@@ -16,6 +16,7 @@ import { FrameLink, type Pacing } from "../frame-link.ts";
 import type { PeerLink, PeerMessage } from "../peer-link.ts";
 import type { Reassembly } from "../reassembly.ts";
 import type { BudgetClock, ByteBudget } from "../traffic/byte-budget.ts";
+import type { LinkMeter } from "../traffic/link-meter.ts";
 import type { CountedSocket } from "../traffic/traffic.ts";
 import { countedDatagrams, wireBytesOf } from "./datagram-bytes.ts";
 import type { DirectStream, OpenStream } from "./direct-stream.ts";
@@ -36,6 +37,7 @@ const silenceMs = 5000;
 export interface ConnectionTraffic extends Pick<Pacing, "chunkBytes" | "maxBufferedBytes"> {
   readonly upload: ByteBudget;
   readonly download: ByteBudget;
+  readonly link: Pick<LinkMeter, "stored">;
   watch(socket: CountedSocket): void;
 }
 
@@ -43,8 +45,8 @@ export interface ConnectionHandlers {
   /** It works in both directions. */
   opened(): void;
   message(message: PeerMessage): void;
-  /** The first so many messages have arrived. */
-  confirmed(messages: number): void;
+  /** The first so many messages have arrived: so many bytes more than before. */
+  confirmed(messages: number, bytes: number): void;
   /** The peer has all that went over the gateway. */
   arrived(): void;
   /** Called once; it never carries anything again. */
@@ -67,6 +69,9 @@ export class DirectConnection {
   #begunMessages = 0;
   #sentMessages = 0;
   #confirmedMessages = 0;
+  /** Bytes sent when each message was complete that is not confirmed; and when the last one was that is. */
+  #bytesAt: number[] = [];
+  #confirmedBytes = 0;
   /** From the peer: what it sent, and what it was told. */
   #takenBytes = 0;
   #takenMessages = 0;
@@ -113,6 +118,11 @@ export class DirectConnection {
     return this.#takenMessages;
   }
 
+  /** Whether data waits for the line, which is not held up by the peer. */
+  get isBusy(): boolean {
+    return this.#socket.waitingBytes > 0;
+  }
+
   /** As of a `PeerLink`. */
   get traffic(): PeerLink["traffic"] {
     return this.#link.traffic;
@@ -135,6 +145,7 @@ export class DirectConnection {
       throw error;
     }
     this.#sentMessages += 1;
+    this.#bytesAt.push(this.#link.traffic.sentBytes);
     return this.#sentMessages;
   }
 
@@ -202,15 +213,21 @@ export class DirectConnection {
     }
     if (message.messages > this.#sentMessages)
       throw new FailureError("unexpected-message", "More messages than were sent have arrived.");
-    if (message.messages > this.#confirmedMessages) {
-      this.#confirmedMessages = message.messages;
-      this.#handlers.confirmed(message.messages);
-    }
+    this.#confirm(message.messages);
     if (this.#state === "opening") {
       this.#state = "open";
       this.#handlers.opened();
     }
     this.#socket.grant(message.bytes);
+  }
+
+  #confirm(messages: number): void {
+    const confirmed = this.#bytesAt.splice(0, messages - this.#confirmedMessages);
+    const bytes = (confirmed.at(-1) ?? this.#confirmedBytes) - this.#confirmedBytes;
+    if (confirmed.length === 0) return;
+    this.#confirmedMessages = messages;
+    this.#confirmedBytes += bytes;
+    this.#handlers.confirmed(messages, bytes);
   }
 
   /** Once for all that comes at once. */

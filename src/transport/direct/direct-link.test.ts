@@ -26,6 +26,7 @@ class World {
   readonly inUplink: (() => void)[] = [];
   isUplinkSlow = false;
   readonly ids: readonly [MinerId, MinerId];
+  readonly downloads = [new ByteBudget(this.clock), new ByteBudget(this.clock)] as const;
   readonly links: readonly [DirectLink, DirectLink];
   readonly arrived: readonly [Arrival[], Arrival[]] = [[], []];
   readonly lost: MinerId[] = [];
@@ -55,8 +56,9 @@ class World {
         chunkBytes,
         maxBufferedBytes: 4 * chunkBytes,
         upload: new ByteBudget(this.clock),
-        download: new ByteBudget(this.clock),
+        download: this.downloads[index],
         watch: () => {},
+        link: { stored: () => {} },
       },
       clock: this.clock,
       log: () => {},
@@ -315,6 +317,26 @@ describe("a link with direct connections", () => {
     await world.send(0, "forward", "all the same");
     await world.settle();
     expect(textsOf(world.arrived[1], "forward")).toEqual(["all the same"]);
+  });
+
+  it("grants no more than its owner lets it receive", async () => {
+    const world = new World();
+    const bytesPerSecond = 200_000;
+    world.downloads[1].setRate(bytesPerSecond);
+    await world.meet();
+    const before = world.links[1].traffic.receivedBytes;
+    const sending = Array.from({ length: 50 }, () => world.send(0, "blob-part", "x".repeat(20_000)));
+    const seconds = 2;
+    for (let step = 0; step < 10 * seconds; step++) {
+      await world.settle();
+      world.clock.advance(100);
+    }
+    const received = world.links[1].traffic.receivedBytes - before;
+    const [windowBytes, gatheredBytes] = [128 << 10, 64 << 10];
+    expect(received).toBeLessThan(seconds * bytesPerSecond + windowBytes + gatheredBytes);
+    expect(received).toBeGreaterThan(0.5 * seconds * bytesPerSecond);
+    world.links[0].close();
+    await Promise.allSettled(sending);
   });
 
   it("cuts off a peer that sends more than it was granted", async () => {

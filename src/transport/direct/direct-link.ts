@@ -12,6 +12,7 @@ import type { BudgetClock } from "../traffic/byte-budget.ts";
 import { type ConnectionTraffic, DirectConnection } from "./direct-connection.ts";
 import type { OpenStream } from "./direct-stream.ts";
 import { PeerPath } from "./peer-path.ts";
+import { UplinkMeter } from "./uplink-meter.ts";
 
 /** Until a connection works, or else the peer counts as one that cannot be reached directly. */
 const dialMs = 3000;
@@ -64,6 +65,7 @@ export class DirectLink implements PeerLink {
   readonly #options: DirectLinkOptions;
   readonly #peers = new Map<MinerId, Peer>();
   readonly #reassembly: Reassembly;
+  readonly #uplink: UplinkMeter;
   #admitted: ReadonlySet<MinerId> = new Set();
   #closed = false;
   /** Of connections that have closed. */
@@ -73,7 +75,8 @@ export class DirectLink implements PeerLink {
 
   constructor(options: DirectLinkOptions) {
     this.#options = options;
-    const { relay, dialer } = options;
+    const { relay, dialer, clock, traffic } = options;
+    this.#uplink = new UplinkMeter(clock, (bytes, elapsedMs) => traffic.link.stored(bytes, elapsedMs));
     this.#reassembly = new Reassembly({ onDropped: (from, failure) => this.#dropped(from, failure) });
     relay.onMessage((message) => this.#received(message));
     relay.onPeerLost((peer) => this.#lost(peer));
@@ -81,8 +84,7 @@ export class DirectLink implements PeerLink {
   }
 
   get traffic(): PeerLink["traffic"] {
-    const open = [...this.#peers.values()].flatMap(({ connections }) => [...connections]);
-    const all = [this.#options.relay, ...open].map(({ traffic }) => traffic).concat(this.#over);
+    const all = [this.#options.relay, ...this.#connections].map(({ traffic }) => traffic).concat(this.#over);
     return {
       sentBytes: all.reduce((sum, { sentBytes }) => sum + sentBytes, 0),
       receivedBytes: all.reduce((sum, { receivedBytes }) => sum + receivedBytes, 0),
@@ -139,6 +141,14 @@ export class DirectLink implements PeerLink {
     this.#peers.clear();
     this.#options.dialer?.close();
     this.#options.relay.close();
+  }
+
+  get #connections(): readonly DirectConnection[] {
+    return [...this.#peers.values()].flatMap(({ connections }) => [...connections]);
+  }
+
+  get #isBusy(): boolean {
+    return this.#connections.some(({ isBusy }) => isBusy);
   }
 
   #peer(minerId: MinerId): Peer {
@@ -214,7 +224,10 @@ export class DirectLink implements PeerLink {
           path.opened(connection);
         },
         message: (message) => this.#onMessage(message),
-        confirmed: (messages) => path.confirmed(connection, messages),
+        confirmed: (messages, bytes) => {
+          path.confirmed(connection, messages);
+          this.#uplink.confirmed(bytes, this.#isBusy);
+        },
         arrived: () => path.arrived(connection),
         closed: () => {
           connections.delete(connection);

@@ -4,7 +4,7 @@
  */
 import { createPrivateKey } from "node:crypto";
 import type HyperDHT from "hyperdht";
-import type { DhtAddress, DhtKeyPair, NoiseSecretStream } from "hyperdht";
+import type { DhtAddress, DhtKeyPair, DhtServer, NoiseSecretStream } from "hyperdht";
 import { FailureError } from "../../protocol/failure.ts";
 import type { Identity } from "../../protocol/identity.ts";
 import { type MinerId, minerIdSchema } from "../../protocol/ids.ts";
@@ -22,17 +22,22 @@ export interface DirectNodeOptions {
   readonly log: (text: string) => void;
 }
 
+interface OpenNode {
+  readonly node: HyperDHT;
+  readonly server: DhtServer;
+}
+
 export class DirectNode implements Dialer {
   readonly #keyPair: DhtKeyPair;
   /** Rejects where it cannot work: its native parts do not load, or no port can be had. */
-  readonly #node: Promise<HyperDHT>;
+  readonly #opened: Promise<OpenNode>;
   #admitted: ReadonlySet<MinerId> = new Set();
   #onStream: (open: OpenStream) => void = (open) => open.stream.destroy();
 
   constructor({ identity, bootstrap, log }: DirectNodeOptions) {
     this.#keyPair = keyPairOf(identity);
-    this.#node = this.#open(bootstrap);
-    this.#node.catch((error: unknown) =>
+    this.#opened = this.#open(bootstrap);
+    this.#opened.catch((error: unknown) =>
       log(`No direct connections: ${error instanceof Error ? error.message : String(error)}`),
     );
   }
@@ -46,7 +51,7 @@ export class DirectNode implements Dialer {
   }
 
   async dial(peer: MinerId, signal: AbortSignal): Promise<OpenStream> {
-    const node = await this.#node;
+    const { node } = await this.#opened;
     const { promise, resolve, reject } = Promise.withResolvers<OpenStream>();
     const fail = (cause?: unknown) => {
       reject(new FailureError("unreachable", `no direct connection to miner ${peer}`, { retry: true, cause }));
@@ -70,12 +75,12 @@ export class DirectNode implements Dialer {
   }
 
   close(): void {
-    // Without taking leave of the bootstrap nodes: the next session announces itself anew.
-    this.#node.then((node) => node.destroy({ force: true })).catch(noop);
+    // The server's end stops what it does in the background; nobody waits for it to take leave of the bootstrap nodes.
+    this.#opened.then(({ node, server }) => Promise.all([server.close(), node.destroy({ force: true })])).catch(noop);
   }
 
   /** Loaded only where it is used, so that a machine for which it was not built trains all the same. */
-  async #open(bootstrap: readonly DhtAddress[]): Promise<HyperDHT> {
+  async #open(bootstrap: readonly DhtAddress[]): Promise<OpenNode> {
     const { default: Node } = await import("hyperdht");
     const isLocal = bootstrap.every(({ host }) => isLoopback(host));
     // Ephemeral: it stores nothing for others, the bootstrap nodes do.
@@ -90,7 +95,7 @@ export class DirectNode implements Dialer {
     });
     // It goes on announcing itself in the background; peers may be dialled before.
     server.listen(this.#keyPair).catch(noop);
-    return node;
+    return { node, server };
   }
 }
 

@@ -14,6 +14,10 @@ export class GrantedSocket implements FrameSocket {
     this.#stream = stream;
   }
 
+  get waitingBytes(): number {
+    return this.#waitingBytes;
+  }
+
   get bufferedAmount(): number {
     return this.#sentBytes < this.#grantedBytes ? this.#waitingBytes : Number.POSITIVE_INFINITY;
   }
