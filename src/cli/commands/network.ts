@@ -1,4 +1,3 @@
-import { isIPv4 } from "node:net";
 import { type Command, Option } from "commander";
 import { z } from "zod";
 import type { AdmissionPolicy } from "../../network/admission/admission.ts";
@@ -6,18 +5,18 @@ import type { AuditReport } from "../../network/audit/audit.ts";
 import { defaultRetention } from "../../network/checkpoints/retention.ts";
 import { defaultAddressLimits } from "../../network/gateway/address-limits.ts";
 import type { TlsFiles } from "../../network/gateway/tls-files.ts";
-import type { NetworkOptions, RunningNetwork } from "../../network/serve.ts";
+import type { RunningNetwork } from "../../network/serve.ts";
 import { maximumWorkBits } from "../../protocol/admission.ts";
 import { FailureError } from "../../protocol/failure.ts";
 import type { MinerId } from "../../protocol/ids.ts";
 import { lanAddresses } from "../demo/lan-addresses.ts";
+import { bootstrapOptions, type DirectOptions, isLoopbackHost, withDirectOptions } from "../direct-options.ts";
 import { countText } from "../formats.ts";
 import { untilStopped } from "../lifetime.ts";
 import { networkFolder } from "../network-folders.ts";
 import {
   type CommonOptions,
   countValue,
-  ipv4Value,
   minerIdValue,
   portValue,
   valueParser,
@@ -32,7 +31,7 @@ import { addAdmissionCommands } from "./admission.ts";
 const bytesPerGigabyte = 1e9;
 const workBitsValue = valueParser(wholeNumber.pipe(z.int().min(1).max(maximumWorkBits)));
 
-interface ServeOptions extends CommonOptions, OptionalRunOptions {
+interface ServeOptions extends CommonOptions, OptionalRunOptions, DirectOptions {
   readonly host: string;
   readonly port: number;
   readonly owner: readonly MinerId[];
@@ -44,9 +43,6 @@ interface ServeOptions extends CommonOptions, OptionalRunOptions {
   readonly tlsKey?: string;
   readonly behindProxy?: boolean;
   readonly connectionsPerAddress: number;
-  readonly direct: "on" | "off";
-  readonly directHost?: string;
-  readonly directPort?: number;
 }
 
 /** `tah network serve`: the orchestrator of a network, in the foreground. `tah network audit`: looks over what a stopped one left. */
@@ -57,7 +53,7 @@ export function addNetworkCommands(program: Command, output: Output): void {
   const serve = network
     .command("serve")
     .description("Serve a network and the runs of its state folder until stopped; with --preset create the first run.");
-  withRunOptions(withCommonOptions(serve), presetOption())
+  withDirectOptions(withRunOptions(withCommonOptions(serve), presetOption()))
     .option("--host <address>", "interface to listen on; 0.0.0.0: all of them", "127.0.0.1")
     .option("--port <port>", "port to listen on; 0: any free one", portValue, defaultNetworkPort)
     .option("--owner <key>", "miner whose computer may create, steer and delete runs; may be repeated", ownerValues, [])
@@ -83,13 +79,6 @@ export function addNetworkCommands(program: Command, output: Output): void {
       countValue,
       defaultAddressLimits.connectionsPerAddress,
     )
-    .addOption(directOption())
-    .option("--direct-host <address>", "IPv4 address at which miners reach this computer", ipv4Value)
-    .option(
-      "--direct-port <port>",
-      "first of four UDP ports; 0: any free ones (default: the one after --port)",
-      portValue,
-    )
     .action(async (options: ServeOptions, command: Command) => {
       const { host, port, owner: owners, keepCheckpoints, checkpointBudget } = options;
       const { behindProxy = false, connectionsPerAddress } = options;
@@ -110,7 +99,7 @@ export function addNetworkCommands(program: Command, output: Output): void {
         run,
         retention: { maximum: keepCheckpoints, budgetBytes: checkpointBudget * bytesPerGigabyte },
         stateFolder,
-        direct: directOf(options, (text) => output.note(text)),
+        direct: bootstrapOptions(options, (text) => output.note(text)),
         log: (text) => output.note(text),
         onRunUpdate: () => children.update(),
       });
@@ -124,26 +113,6 @@ export function addNetworkCommands(program: Command, output: Output): void {
       await network.close();
       output.result({ stopped }, () => `Ended: ${stopped}.`);
     });
-}
-
-function directOption(): Option {
-  const text = "let miners reach each other directly, over UDP, and not only through this computer";
-  return new Option("--direct <choice>", text).choices(["on", "off"]).default("on");
-}
-
-/** Undefined: all that miners say to each other goes through this computer. */
-function directOf(options: ServeOptions, note: (text: string) => void): NetworkOptions["direct"] {
-  const { host, port, behindProxy = false, direct, directHost, directPort } = options;
-  if (direct === "off") return undefined;
-  // A proxy passes no UDP on, so that this has an address of its own then.
-  const hostHere = host === "0.0.0.0" ? lanAddresses()[0] : host.replace("localhost", "127.0.0.1");
-  const publicHost = directHost ?? (behindProxy && isLoopbackHost(host) ? undefined : hostHere);
-  if (publicHost === undefined || !isIPv4(publicHost)) {
-    note("Miners do not reach each other directly: --direct-host names no IPv4 address of this computer.");
-    return undefined;
-  }
-  const listenHost = behindProxy && isLoopbackHost(host) ? "0.0.0.0" : host;
-  return { listenHost, publicHost, firstPort: directPort ?? (port === 0 ? 0 : port + 1) };
 }
 
 function addAuditCommand(network: Command, output: Output): void {
@@ -170,10 +139,6 @@ function auditText({ ok, runs, transfers, receipts, blobs, blobBytes, findings }
 
 function admissionPolicy({ admission, workBits }: ServeOptions): AdmissionPolicy {
   return admission === "proof-of-work" ? { kind: admission, bits: workBits } : { kind: admission };
-}
-
-function isLoopbackHost(host: string): boolean {
-  return host === "localhost" || host === "::1" || host.startsWith("127.");
 }
 
 /** What an owner may not have thought of who lets others than this computer in. */
