@@ -37,7 +37,7 @@ export interface NetworkOptions {
   readonly run?: RunOptions;
   readonly log: (text: string) => void;
   /** Lets miners reach each other directly; undefined: they do not. */
-  readonly direct?: Pick<BootstrapOptions, "publicHost" | "firstPort"> | undefined;
+  readonly direct?: Omit<BootstrapOptions, "listenHost"> | undefined;
   /** Keys that may create, steer and delete runs over the wire; none: nobody may. */
   readonly owners?: readonly MinerId[];
   /** Null: checkpoints are not evaluated. */

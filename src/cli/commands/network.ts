@@ -57,7 +57,7 @@ export function addNetworkCommands(program: Command, output: Output): void {
     .option("--direct-host <address>", "IPv4 address at which miners reach this computer", ipv4Value)
     .option(
       "--direct-port <port>",
-      "first of four UDP ports; 0: any free ones (default: the one after --port)",
+      "first of four UDP ports; 0: any free ones (default: those after --port, if free)",
       portValue,
     )
     .action(async (options: ServeOptions, command: Command) => {
@@ -102,7 +102,8 @@ function directOf(options: ServeOptions, note: (text: string) => void): NetworkO
     note("Miners do not reach each other directly: --direct-host names no IPv4 address of this computer.");
     return undefined;
   }
-  return { publicHost, firstPort: directPort ?? (port === 0 ? 0 : port + 1) };
+  if (directPort !== undefined) return { publicHost, firstPort: directPort };
+  return { publicHost, firstPort: port === 0 ? 0 : port + 1, orAnyPort: true };
 }
 
 function addAuditCommand(network: Command, output: Output): void {
