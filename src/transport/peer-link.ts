@@ -1,6 +1,7 @@
 /**
  * How bytes get from one miner to another, whatever lies between them. One link serves all peers of this miner; a peer is
- * its public key. Implementations: relay through the gateway (`relay-link.ts`), in memory for tests (`memory-link.ts`).
+ * its public key. Implementations: relay through the gateway (`frame-link.ts`), directly where that can be (`direct/direct-link.ts`), in
+ * memory for tests (`memory-link.ts`).
  * The contract suite is `test/contract/peer-link.ts`.
  */
 import type { MessageKind } from "../protocol/frames.ts";
@@ -15,7 +16,7 @@ export interface PeerMessage {
 export interface PeerLink {
   /**
    * Sends one message. Resolves when the link has taken all of it (the queue is bounded, so a slow peer slows the sender);
-   * this is no acknowledgement. Rejects with `FailureError`: `unreachable` when the link or the peer is known to be gone,
+   * this is no acknowledgement, and the body must not be changed afterwards: it may have to be sent again. Rejects with `FailureError`: `unreachable` when the link or the peer is known to be gone,
    * `message-too-large`, `cancelled`. Messages to one peer arrive complete, unchanged, at most once and in order of sending
    * within one kind; a more urgent kind overtakes (`messageKinds`).
    */
