@@ -10,7 +10,7 @@ function ask(options: Partial<ListeningOptions & DirectOptions>) {
 }
 
 it.each(["127.0.0.1", "localhost"])("a network that listens on %s lets its computer's miners meet there", (host) => {
-  const bootstrap = { listenHost: "127.0.0.1", publicHost: "127.0.0.1", firstPort: 7701 };
+  const bootstrap = { listenHost: "127.0.0.1", publicHost: "127.0.0.1", firstPort: 7701, orAnyPort: true };
   expect(ask({ host })).toEqual({ bootstrap, notes: [] });
 });
 
@@ -31,7 +31,7 @@ it("a network behind a proxy names no address that only the proxy can reach", ()
 
 it("a network behind a proxy is reached past it where its address is told", () => {
   const { bootstrap } = ask({ behindProxy: true, directHost: "192.0.2.7" });
-  expect(bootstrap).toEqual({ listenHost: "0.0.0.0", publicHost: "192.0.2.7", firstPort: 7701 });
+  expect(bootstrap).toEqual({ listenHost: "0.0.0.0", publicHost: "192.0.2.7", firstPort: 7701, orAnyPort: true });
 });
 
 it("a network of IPv6 alone says that it has no direct connections", () => {

@@ -25,7 +25,7 @@ export function withDirectOptions(command: Command): Command {
     .option("--direct-host <address>", "IPv4 address at which miners reach this computer", ipv4Value)
     .option(
       "--direct-port <port>",
-      "first of four UDP ports; 0: any free ones (default: the one after --port)",
+      "first of four UDP ports; 0: any free ones (default: those after --port, if free)",
       portValue,
     );
 }
@@ -45,7 +45,9 @@ export function bootstrapOptions(
     note("Miners do not reach each other directly: --direct-host names no IPv4 address of this computer.");
     return undefined;
   }
-  return { listenHost, publicHost, firstPort: directPort ?? (port === 0 ? 0 : port + 1) };
+  const ports =
+    directPort === undefined ? { firstPort: port === 0 ? 0 : port + 1, orAnyPort: true } : { firstPort: directPort };
+  return { listenHost, publicHost, ...ports };
 }
 
 export function isLoopbackHost(host: string): boolean {

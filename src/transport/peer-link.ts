@@ -15,9 +15,10 @@ export interface PeerMessage {
 export interface PeerLink {
   /**
    * Sends one message. Resolves when the link has taken all of it (the queue is bounded, so a slow peer slows the sender);
-   * this is no acknowledgement. Rejects with `FailureError`: `unreachable` when the link or the peer is known to be gone,
-   * `message-too-large`, `cancelled`. Messages to one peer arrive complete, unchanged, at most once and in order of sending
-   * within one kind; a more urgent kind overtakes (`messageKinds`).
+   * this is no acknowledgement, and the body must not be changed afterwards: it may have to be sent again. Rejects with
+   * `FailureError`: `unreachable` when the link or the peer is known to be gone, `message-too-large`, `cancelled`. Messages to
+   * one peer arrive complete, unchanged, at most once and in order of sending within one kind; a more urgent kind overtakes
+   * (`messageKinds`).
    */
   send(to: MinerId, kind: MessageKind, body: Uint8Array, options?: { readonly signal?: AbortSignal }): Promise<void>;
   /** Called with each complete message. One handler; setting it again replaces it. */

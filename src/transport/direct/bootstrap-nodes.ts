@@ -6,6 +6,7 @@ import { FailureError } from "../../protocol/failure.ts";
 
 /** A miner calls its router consistent after three answers that agree, and asks four (`nat.js` of hyperdht). */
 const nodesNeeded = 4;
+const lastPort = 65_535;
 
 export interface BootstrapOptions {
   /** The interface to listen on. */
@@ -14,6 +15,8 @@ export interface BootstrapOptions {
   readonly publicHost: string;
   /** Of the first one; the others take the next ones. 0: any free ones. */
   readonly firstPort: number;
+  /** Takes any free port for one that is in use. */
+  readonly orAnyPort?: boolean;
 }
 
 export class BootstrapNodes {
@@ -26,12 +29,17 @@ export class BootstrapNodes {
   }
 
   /** Rejects with `FailureError`: port-in-use, invalid-option when the host cannot be listened on. */
-  static async open({ listenHost, publicHost, firstPort }: BootstrapOptions): Promise<BootstrapNodes> {
+  static async open({ listenHost, publicHost, firstPort, orAnyPort }: BootstrapOptions): Promise<BootstrapNodes> {
     const addresses: DhtAddress[] = [];
     const nodes: HyperDHT[] = [];
     try {
       for (let index = 0; index < nodesNeeded; index++) {
-        const port = await freePort(listenHost, firstPort === 0 ? 0 : firstPort + index);
+        const asked = firstPort === 0 ? 0 : firstPort + index;
+        const port = (await freePort(listenHost, asked)) ?? (orAnyPort ? await freePort(listenHost, 0) : null);
+        if (port === null)
+          throw new FailureError("port-in-use", `UDP port ${asked} of ${listenHost} is in use by another program.`, {
+            action: "Choose others with --direct-port, or serve with --direct off.",
+          });
         // Without others: they need not know each other, since every miner knows all of them.
         const node = HyperDHT.bootstrapper(port, publicHost, { host: listenHost, bootstrap: [] });
         nodes.push(node);
@@ -54,22 +62,23 @@ async function destroy(nodes: readonly HyperDHT[]): Promise<void> {
   await Promise.all(nodes.map((node) => node.destroy({ force: true })));
 }
 
-/** Tried beforehand, since hyperdht takes another port, or none, where this one is in use. */
-async function freePort(host: string, asked: number): Promise<number> {
+/**
+ * Null: it is in use, or there is none of this number. Tried beforehand, since hyperdht takes another one then, or none. Rejects with
+ * `FailureError` (invalid-option) when the host cannot be listened on.
+ */
+async function freePort(host: string, asked: number): Promise<number | null> {
+  if (asked > lastPort) return null;
   const socket = createSocket("udp4");
   try {
     socket.bind(asked, host);
     await once(socket, "listening");
     return socket.address().port;
   } catch (cause) {
-    const isTaken = cause instanceof Error && "code" in cause && cause.code === "EADDRINUSE";
-    throw new FailureError(
-      isTaken ? "port-in-use" : "invalid-option",
-      isTaken
-        ? `UDP port ${asked} of ${host} is in use by another program.`
-        : `Cannot listen on UDP port ${asked} of ${host}.`,
-      { action: "Choose others with --direct-port, or serve with --direct off.", cause },
-    );
+    if (cause instanceof Error && "code" in cause && cause.code === "EADDRINUSE") return null;
+    throw new FailureError("invalid-option", `Cannot listen on UDP port ${asked} of ${host}.`, {
+      action: "Choose another --host, or serve with --direct off.",
+      cause,
+    });
   } finally {
     socket.close();
   }

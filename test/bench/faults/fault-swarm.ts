@@ -143,7 +143,8 @@ export class FaultSwarm {
 
   #orchestratorArguments(): readonly string[] {
     // Started again, it listens where the miners' links lead.
-    const address = ["--host", "127.0.0.1", "--port", this.#url?.port ?? "0"];
+    // What goes directly would go around the trouble that the scenarios make.
+    const address = ["--host", "127.0.0.1", "--port", this.#url?.port ?? "0", "--direct", "off"];
     return ["network", "serve", ...address, "--state", this.orchestratorFolder, ...runArguments(this.options)];
   }
 
