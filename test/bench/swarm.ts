@@ -43,6 +43,8 @@ const flags = readFlags(
     precision: z.enum(["f32", "bf16"]).default("f32"),
     /** none: all share this computer's loopback, and nothing but the processor limits them. */
     links: z.enum(["homes", "none"]).default("homes"),
+    /** Miners reach each other directly where they can. The gateway then does not see what crosses, and only the lines count it. */
+    direct: given,
     ...lineFlags,
     /** Of the single process. */
     threads: count.default(os.availableParallelism()),
@@ -146,5 +148,5 @@ function runOptions(compression: string): RunOptions {
 
 function open(compression: string): Promise<BenchSwarm> {
   const run = { ...runOptions(compression), tokens: epochs * tokensPerEpoch };
-  return BenchSwarm.open({ run, miners: stages * replicas, precision, line, keep: flags.keep });
+  return BenchSwarm.open({ run, miners: stages * replicas, precision, line, direct: flags.direct, keep: flags.keep });
 }

@@ -27,6 +27,8 @@ export interface BenchSwarmOptions {
   readonly precision: "f32" | "bf16";
   /** Of each home; null: all miners and the orchestrator share this computer's loopback. */
   readonly line: HomeLine | null;
+  /** Miners reach each other directly where they can. */
+  readonly direct: boolean;
   /** What it has written is left behind. */
   readonly keep: boolean;
 }
@@ -95,13 +97,18 @@ export class BenchSwarm {
     const folder = mkdtempSync(join(tmpdir(), "train-at-home-swarm-"));
     mkdirSync(join(folder, "logs"));
     mkdirSync(join(folder, "kept"));
-    const { run, line, miners } = options;
+    const { run, line, miners, direct } = options;
     const homes =
       line === null ? null : await EmulatedHomes.start({ homes: Array(miners).fill(line), seed: run.seed ?? 1 });
-    const network = startNetwork({ port: 0, run, stateFolder: join(folder, "network") }, folder, homes);
+    const network = startNetwork({ port: 0, run, stateFolder: join(folder, "network") }, { direct, folder, homes });
     const listening = await Promise.race([untilListening(network), once(network, "exit").then(() => null)]);
     if (listening === null) throw new Error(`the orchestrator ended at once; see ${folder}/logs`);
     return new BenchSwarm(options, { folder, homes, network, listening });
+  }
+
+  /** Whether the gateway sees only part of what miners send each other. */
+  get isDirect(): boolean {
+    return this.#options.direct;
   }
 
   /** Where a kept checkpoint's blobs are. */
@@ -229,9 +236,8 @@ interface OpenSwarm {
 type Listening = Extract<NetworkProcessMessage, { type: "listening" }>;
 
 function startNetwork(
-  options: Omit<NetworkProcessOptions, "host">,
-  folder: string,
-  homes: EmulatedHomes | null,
+  options: Omit<NetworkProcessOptions, "host" | "direct">,
+  { direct, folder, homes }: Pick<OpenSwarm, "folder" | "homes"> & Pick<BenchSwarmOptions, "direct">,
 ): ChildProcess {
   const entry = fileURLToPath(new URL("./network-process.ts", import.meta.url));
   const host = homes === null ? "127.0.0.1" : serverAddress;
@@ -239,7 +245,12 @@ function startNetwork(
   const log = openSync(join(folder, "logs", "network.log"), "a");
   try {
     const stdio = ["ignore", log, log, "ipc"] as const;
-    return fork(entry, [JSON.stringify({ ...options, host })], { stdio: [...stdio], execPath, execArgv });
+    const network: NetworkProcessOptions = {
+      ...options,
+      host,
+      direct: direct ? { publicHost: host, firstPort: 0 } : undefined,
+    };
+    return fork(entry, [JSON.stringify(network)], { stdio: [...stdio], execPath, execArgv });
   } finally {
     closeSync(log);
   }

@@ -93,6 +93,15 @@ export interface TrafficFigures {
   readonly mergeCompression: number | null;
 }
 
+/** Where messages went past the gateway. */
+export const trafficNotSeen = {
+  activationBytesPerToken: null,
+  exchangeBytesPerToken: null,
+  mergeBytesPerEpoch: null,
+  activationCompression: null,
+  mergeCompression: null,
+};
+
 export function trafficFigures(
   { model, stages, minimumReplicas }: Pick<RunDefinition, "model" | "stages" | "minimumReplicas">,
   course: Course,

@@ -8,7 +8,7 @@ import { type NetworkOptions, serveNetwork } from "../../../src/network/serve.ts
 import { type MessageKind, messageKinds } from "../../../src/protocol/frames.ts";
 import type { RunUpdate } from "../../../src/protocol/run-view.ts";
 
-export type NetworkProcessOptions = Pick<NetworkOptions, "host" | "port" | "stateFolder" | "run">;
+export type NetworkProcessOptions = Pick<NetworkOptions, "host" | "port" | "stateFolder" | "run" | "direct">;
 
 /** Bytes of the frames of each kind that one miner sent another, so far. */
 export type FrameBytes = Readonly<Record<MessageKind, number>>;

@@ -3,10 +3,18 @@ import type { Sample } from "../../../src/compute/data/samples.ts";
 import { rounded } from "../shared/report.ts";
 import type { BenchSwarm, Course } from "./bench-swarm.ts";
 import { type CentralisedCourse, validateCheckpoints } from "./centralised.ts";
-import { compare, lineFigures, processorFigures, tokensPerSecond, trafficFigures, type Validated } from "./figures.ts";
+import {
+  compare,
+  lineFigures,
+  processorFigures,
+  tokensPerSecond,
+  trafficFigures,
+  trafficNotSeen,
+  type Validated,
+} from "./figures.ts";
 
 export async function resultOf(
-  { definition, keptFolder }: BenchSwarm,
+  { definition, keptFolder, isDirect }: BenchSwarm,
   course: Course,
   centralised: CentralisedCourse,
   { sample, threads }: { readonly sample: Sample; readonly threads: number },
@@ -22,7 +30,9 @@ export async function resultOf(
     curve,
     paces,
   );
-  const { activationCompression, mergeCompression, ...traffic } = trafficFigures(definition, course);
+  const { activationCompression, mergeCompression, ...traffic } = isDirect
+    ? trafficNotSeen
+    : trafficFigures(definition, course);
   return {
     swarm: {
       tokensPerSecond: rounded(tokensPerSecond(paces), 1),
