@@ -248,7 +248,7 @@ function startNetwork(
     const network: NetworkProcessOptions = {
       ...options,
       host,
-      direct: direct ? { publicHost: host, firstPort: 0 } : undefined,
+      direct: direct ? { listenHost: host, publicHost: host, firstPort: 0 } : undefined,
     };
     return fork(entry, [JSON.stringify(network)], { stdio: [...stdio], execPath, execArgv });
   } finally {
