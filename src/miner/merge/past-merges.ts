@@ -13,6 +13,11 @@ import type { Offered } from "../../transport/blob-serving.ts";
 import type { BlobClient, KeptBlob } from "../../transport/blobs/blob-client.ts";
 import type { PeerBlobs } from "../../transport/peer-blobs.ts";
 
+/** Of a stage's last merges nobody keeps more, bytes: half of what the weights take. */
+export function mostKeptBytes(parameters: number): number {
+  return 2 * parameters;
+}
+
 export interface PastMergesOptions {
   readonly blobs: Pick<BlobClient, "keep" | "forget">;
   readonly peerBlobs: Pick<PeerBlobs, "offer" | "offerSource">;
@@ -36,7 +41,7 @@ export class PastMerges {
   /** `parameters`: of the stage. */
   constructor(options: PastMergesOptions, { compression }: TrainingConfig, parameters: number) {
     this.#options = options;
-    this.#mostBytes = compression.merge.kind === "f32" ? 0 : 2 * parameters;
+    this.#mostBytes = compression.merge.kind === "f32" ? 0 : mostKeptBytes(parameters);
   }
 
   /** Never rejects, whatever is wrong with the disk: who cannot have it from here has it from others. */

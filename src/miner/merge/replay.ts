@@ -9,6 +9,7 @@ import { partitionRanges, sliceListRef, slicesIn } from "../../protocol/partitio
 import type { PeerBlobs } from "../../transport/peer-blobs.ts";
 import type { ComputeEngine } from "../compute-host/compute-worker.ts";
 import type { Place } from "../flow/place.ts";
+import { mostKeptBytes } from "./past-merges.ts";
 
 export interface ReplaySurroundings {
   readonly place: Place;
@@ -25,11 +26,12 @@ type Range = ReturnType<typeof partitionRanges>[number];
 
 const slicesInFlight = 4;
 
-/** At most, of what has to be fetched for it. */
-export function replayBytes({ replicas }: PastMerge, { training }: Place, parameters: number): number {
+/** At most, of what has to be fetched for it; null: it is more than anybody keeps. */
+export function replayBytes(merges: readonly PastMerge[], { training }: Place, parameters: number): number | null {
   const { merge } = training.compression;
-  const ranges = partitionRanges(replicas, parameters, merge);
-  return ranges.reduce((sum, { length }) => sum + vectorPayloadBytes(merge, length).most, 0);
+  const ranges = merges.flatMap(({ replicas }) => partitionRanges(replicas, parameters, merge));
+  const bytes = ranges.reduce((sum, { length }) => sum + vectorPayloadBytes(merge, length).most, 0);
+  return bytes > mostKeptBytes(parameters) ? null : bytes;
 }
 
 /** Returns the hash of the weights that it leads to. Rejects as `PeerBlobs.get` and the engine do; the engine holds anything then. */

@@ -184,7 +184,7 @@ describe("a snapshot", () => {
   it("of a stage that is another miner's now is forgotten like the others", async () => {
     const world = new World();
     await world.take();
-    world.snapshots.epochBegins({ ...at, stage: 0, epoch: at.epoch + mostPastMerges + 1 });
+    world.snapshots.epochBegins({ ...nextAt, epoch: at.epoch + mostPastMerges + 1 });
     expect(world.peerBlobs.offeredBlobs).toBe(0);
   });
 
