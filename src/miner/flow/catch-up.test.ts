@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import type { BlobHash, MinerId } from "../../protocol/ids.ts";
 import { blobPartSchema, blobRequestSchema, decodeBody } from "../../protocol/merge-messages.ts";
 import type { PastMerge } from "../../protocol/messages.ts";
 import { manifestOf } from "../../protocol/partitions.ts";
@@ -133,6 +134,25 @@ describe("a replica that missed a merge", () => {
     await run.expectInStep(late);
     expect([run.calls(late, "open"), run.calls(late, "load")]).toEqual([1, 0]);
     await run.epoch(run.members);
+  });
+
+  it("asks those who merged for as much each", async () => {
+    const run = new LongRun(256);
+    const [first, second, late] = run.members;
+    await run.epoch(run.members);
+    await run.prepare([late]);
+    await run.epoch([first, second]);
+    const served = new Map<MinerId, Set<BlobHash>>();
+    run.swarm.network.fate = ({ kind, from, to, body }) => {
+      if (kind !== "blob-part" || to !== late.id) return "deliver";
+      const { hash, bytes } = decodeBody(blobPartSchema, body);
+      if (bytes !== null && hash !== run.merges.at(-1)?.slices)
+        served.set(from, (served.get(from) ?? new Set()).add(hash));
+      return "deliver";
+    };
+    await run.prepare([late]);
+    await run.expectInStep(late);
+    expect([...served.values()].map(({ size }) => size)).toEqual([1, 1]);
   });
 
   it("loads the whole when nobody has the slices any more", async () => {

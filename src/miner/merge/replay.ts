@@ -47,11 +47,11 @@ async function replayOne({ replicas, slices: list, tokens }: PastMerge, surround
   const slices = slicesIn(await peerBlobs.get(sliceListRef(list, ranges.length), holders, { signal }));
   signal.throwIfAborted();
   await engine.call("beginMerge");
-  const inTurn = ranges.entries();
+  const waiting = ranges.entries();
   const givingUp = new AbortController();
   const either = AbortSignal.any([signal, givingUp.signal]);
   const lanes = Array.from({ length: slicesInFlight }, () =>
-    bring(inTurn, slices, { ...surroundings, signal: either }),
+    bring(waiting, slices, { ...surroundings, signal: either }),
   );
   try {
     await Promise.all(lanes);
@@ -74,8 +74,14 @@ async function bring(
     const hash = slices[index];
     if (!hash) continue;
     const bytes = vectorPayloadBytes(place.training.compression.merge, range.length);
-    const payload = await peerBlobs.get({ hash, bytes }, holders, { signal });
+    const payload = await peerBlobs.get({ hash, bytes }, inTurn(holders, index), { signal });
     signal.throwIfAborted();
     await engine.call("mergeSlice", { ...range, payload });
   }
+}
+
+/** From another one on for each slice, so that all of them serve as much beside their training. */
+function inTurn(holders: readonly MinerId[], index: number): readonly MinerId[] {
+  const first = holders.length === 0 ? 0 : index % holders.length;
+  return [...holders.slice(first), ...holders.slice(0, first)];
 }
