@@ -63,20 +63,28 @@ export class BlobCache {
     };
   }
 
-  /** `length` bytes from `offset` on, unchecked. Rejects with `FailureError` (blob-not-found) when the blob has been forgotten. */
+  /**
+   * `length` bytes from `offset` on, unchecked. Rejects with `FailureError` (blob-not-found) when the blob has been forgotten, or the
+   * disk does not read it: peers ask for it, and have no part in what is wrong here.
+   */
   async readPart(ref: BlobRef, offset: number, length: number): Promise<Uint8Array> {
-    const file = await open(this.#path(ref.hash)).catch(nullWhenMissing);
-    if (file === null) throw new FailureError("blob-not-found", `The blob ${ref.hash} is no longer in the cache.`);
+    const gone = (cause: unknown): never => {
+      throw new FailureError("blob-not-found", `The blob ${ref.hash} is no longer in the cache.`, { cause });
+    };
+    const file = await open(this.#path(ref.hash)).catch(gone);
     try {
       const bytes = Buffer.alloc(length);
-      const { bytesRead } = await file.read(bytes, 0, length, offset);
+      const { bytesRead } = await file.read(bytes, 0, length, offset).catch(gone);
       return bytes.subarray(0, bytesRead);
     } finally {
       await file.close();
     }
   }
 
-  /** Keeps a blob that is at hand; one that is being written already is not written again. Rejects with `FailureError` (disk-full). */
+  /**
+   * Keeps a blob that is at hand; one that is being written already is not written again. Rejects with `FailureError`: disk-full, or
+   * file-unreadable when the disk takes nothing for another reason.
+   */
   async write(ref: BlobRef, bytes: Uint8Array, isInUse: (hash: BlobHash) => boolean): Promise<void> {
     const { hash } = ref;
     const writing =
@@ -87,14 +95,14 @@ export class BlobCache {
 
   async #write(ref: BlobRef, bytes: Uint8Array, isInUse: (hash: BlobHash) => boolean): Promise<void> {
     const path = join(this.#folder, `${ref.hash}.new`);
-    await mkdir(this.#folder, { recursive: true });
     this.#mostBytes += bytes.length;
     try {
-      await writeFile(path, bytes).catch(explainFullDisk);
+      await mkdir(this.#folder, { recursive: true });
+      await writeFile(path, bytes);
       await this.#complete(path, ref, isInUse);
     } catch (error) {
-      await rm(path, { force: true });
-      throw error;
+      await rm(path, { force: true }).catch(() => undefined);
+      throw explained(error);
     }
   }
 
@@ -136,9 +144,13 @@ export class BlobCache {
   }
 
   async append(ref: BlobRef, chunk: Uint8Array): Promise<void> {
-    await mkdir(this.#folder, { recursive: true });
     this.#mostBytes += chunk.length;
-    await appendFile(this.#partialPath(ref.hash), chunk).catch(explainFullDisk);
+    try {
+      await mkdir(this.#folder, { recursive: true });
+      await appendFile(this.#partialPath(ref.hash), chunk);
+    } catch (error) {
+      throw explained(error);
+    }
   }
 
   async dropPartial(ref: BlobRef): Promise<void> {
@@ -189,7 +201,11 @@ function nullWhenMissing(error: NodeJS.ErrnoException): null {
   throw error;
 }
 
-function explainFullDisk(error: NodeJS.ErrnoException): never {
-  if (error.code !== "ENOSPC") throw error;
-  throw new FailureError("disk-full", "The disk is full.", { action: "Free some space.", cause: error });
+/** What the file system refused, as a failure; anything else as it is. */
+function explained(error: unknown): unknown {
+  if (!(error instanceof Error) || !("code" in error)) return error;
+  if (error.code === "ENOSPC")
+    return new FailureError("disk-full", "The disk is full.", { action: "Free some space.", cause: error });
+  const action = "Look after the disk, and the rights to the state folder.";
+  return new FailureError("file-unreadable", `A blob cannot be written: ${error.message}`, { action, cause: error });
 }

@@ -115,6 +115,12 @@ describe("a blob client", () => {
     expect(await client().bytesHere(ref)).toBe(bytes.length);
   });
 
+  it("says what is wrong where nothing can be written", async () => {
+    await writeFile(join(folder, "cache"), "a file in the place of the folder");
+    expect(await codeOf(client().keep(bytes))).toBe("file-unreadable");
+    expect(await codeOf(client().hold(bytes))).toBe("file-unreadable");
+  });
+
   it("writes once what it is to keep several times at once", async () => {
     const one = client();
     const kept = await Promise.all([one.keep(bytes), one.hold(bytes), one.keep(bytes)]);
@@ -199,6 +205,7 @@ describe("a blob client", () => {
     ["was changed", (path: string) => writeFile(path, new Uint8Array(bytes.length))],
     ["was cut short", (path: string) => truncate(path, 100_000)],
     ["is gone", (path: string) => rm(path)],
+    ["cannot be read", (path: string) => rm(path).then(() => mkdir(path))],
   ])("does not store a file that %s", async (_, harm) => {
     const { ref, source } = await client().keep(Uint8Array.from(bytes, (byte) => byte ^ 1));
     await harm(join(folder, "cache", ref.hash));

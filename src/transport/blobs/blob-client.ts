@@ -68,7 +68,7 @@ export class BlobClient {
     this.#cache = new BlobCache(options.cacheFolder, options.maxCacheBytes);
   }
 
-  /** Rejects with `FailureError`: blob-not-found, blob-corrupt, not-authorised, unreachable, disk-full, cancelled. */
+  /** Rejects with `FailureError`: blob-not-found, blob-corrupt, not-authorised, unreachable, disk-full, file-unreadable, cancelled. */
   async get(ref: BlobRef, { signal, elsewhere }: GetOptions = {}): Promise<Uint8Array> {
     for (;;) {
       const cached = await this.#cache.read(ref);
@@ -114,7 +114,7 @@ export class BlobClient {
     return this.#cache.bytesHere(ref);
   }
 
-  /** Puts what is at hand into the cache, from where it can be read in parts until it is forgotten. Rejects with disk-full. */
+  /** Puts what is at hand into the cache, from where it can be read in parts until it is forgotten. Rejects with disk-full, file-unreadable. */
   keep(bytes: Uint8Array): Promise<KeptBlob> {
     return this.#keep({ hash: hashBytes(bytes), bytes: bytes.length }, bytes);
   }
