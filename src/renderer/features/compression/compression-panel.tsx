@@ -77,23 +77,25 @@ function Costs({ plan }: { readonly plan: Plan }) {
           </tr>
         </thead>
         <tbody>
-          {plan.costs.map(({ part, bytesPerToken, bytesPerEpoch, uplinkShare, waitShare, lossGapPercent, measured }) => (
-            <tr key={part}>
-              <th scope="row">{texts.parts[part]}</th>
-              <td className="number">{format.bytes(bytesPerToken)}</td>
-              <td className="number">{format.bytes(bytesPerEpoch)}</td>
-              <td className="number">{format.percent(uplinkShare)}</td>
-              <td className="number">{format.percent(waitShare)}</td>
-              <td className="number">
-                <Explained
-                  text={[
-                    texts.gapOf(format.tick(lossGapPercent)),
-                    measured === null ? texts.estimated : texts.measuredAt(measured),
-                  ]}
-                />
-              </td>
-            </tr>
-          ))}
+          {plan.costs.map(
+            ({ part, bytesPerToken, bytesPerEpoch, uplinkShare, waitShare, lossGapPercent, measured }) => (
+              <tr key={part}>
+                <th scope="row">{texts.parts[part]}</th>
+                <td className="number">{format.bytes(bytesPerToken)}</td>
+                <td className="number">{format.bytes(bytesPerEpoch)}</td>
+                <td className="number">{format.percent(uplinkShare)}</td>
+                <td className="number">{format.percent(waitShare)}</td>
+                <td className="number">
+                  <Explained
+                    text={[
+                      texts.gapOf(format.tick(lossGapPercent)),
+                      measured === null ? texts.estimated : texts.measuredAt(measured),
+                    ]}
+                  />
+                </td>
+              </tr>
+            ),
+          )}
         </tbody>
       </table>
     </ScrollRegion>
