@@ -131,6 +131,19 @@ describe("a plan", () => {
     expect(planRun(request({ decided }))).toMatchObject({ compression, ...batch, ...rest });
   });
 
+  it("makes no epoch last longer than twenty minutes, however slow the link is", () => {
+    for (const preset of ["demo", "25m", "100m"] as const)
+      for (const up of [0.001, 0.01, 0.05, 0.2, 1]) {
+        const { model, training } = presets[preset];
+        const plan = planRun(request({ model, training, link: linkOf(up, up) }));
+        const { stepsPerEpoch, tokensPerStep, tokensPerSecond, efficiency } = plan;
+        const tokens = (stepsPerEpoch * tokensPerStep) / 2;
+        const { sequenceLength, sequencesPerMicrobatch, microbatchesPerStep } = training;
+        const asked = training.stepsPerEpoch * microbatchesPerStep * sequencesPerMicrobatch * sequenceLength;
+        if (tokens > asked) expect(tokens / (tokensPerSecond * efficiency), `${preset} at ${up}`).toBeLessThan(1200);
+      }
+  });
+
   it("gets as far as it can where nothing is mild enough", () => {
     const plan = planRun(request({ link: linkOf(0.05, 0.05) }));
     expect(plan.efficiency).toBeGreaterThan(0);
