@@ -29,6 +29,18 @@ describe("a run whose compression is left to the plan", () => {
     );
   });
 
+  it("is the same run when it is to train for longer, for which another plan would be made", () => {
+    const stored = define({ ...auto, tokens: 300_000 });
+    const longer = { ...auto, tokens: 300_000_000 };
+    expect(define(longer).training).not.toEqual(stored.training);
+    mustBeSameRun(stored, longer);
+    const { stepsPerEpoch } = stored.training;
+    mustBeSameRun(stored, { ...longer, stepsPerEpoch });
+    for (const other of [{ stepsPerEpoch: stepsPerEpoch + 1 }, { bottleneck: 3 }, { boundaryBackward: "f32" }] as const)
+      expect(() => mustBeSameRun(stored, { ...longer, ...other })).toThrow(/differs in/);
+    expect(() => mustBeSameRun(define({ ...auto, compression: "off" }), auto)).toThrow(/differs in/);
+  });
+
   it("follows the links in what its owner has left open", () => {
     expect(define(auto).adapts).toEqual(["boundary-formats", "steps-per-epoch"]);
     expect(define({ ...auto, boundaryForward: "int4" }).adapts).toEqual(["steps-per-epoch"]);

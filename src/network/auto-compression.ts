@@ -8,6 +8,7 @@ import {
   type TrainingConfig,
 } from "../protocol/run-config.ts";
 import type { RunDefinition } from "./orchestrator/core/definition.ts";
+import type { Batch } from "./plan/batch.ts";
 import type { Decisions } from "./plan/open-choices.ts";
 import { configured, type PlanRequest, planRun } from "./plan/plan.ts";
 import type { RunOptions } from "./run-options.ts";
@@ -26,19 +27,21 @@ export function planOf(options: RunOptions, run: PlannedRun): Plan | null {
   return planRun(planRequest(options, run, unmeasuredLink, decisionsOf(options, run)));
 }
 
-/** What follows from a plan that was made for these options. */
-export function withPlan(options: RunOptions, plan: Plan): RunOptions {
+/** What a plan chooses. */
+type Chosen = Pick<Plan, "compression" | "bottleneckRank" | "stepsPerEpoch" | keyof Batch>;
+
+/** What follows from a plan, where nothing else was asked for. */
+export function withPlan(options: RunOptions, plan: Chosen): RunOptions {
   const { boundary, exchange, merge } = plan.compression;
-  const { sequencesPerMicrobatch, microbatchesPerStep, stepsPerEpoch, bottleneckRank } = plan;
   return {
     ...options,
-    boundaryForward: boundary.forward,
-    boundaryBackward: boundary.backward,
-    ...(options.from === undefined && { bottleneck: bottleneckRank ?? 0 }),
-    sequencesPerMicrobatch,
-    microbatchesPerStep,
+    boundaryForward: options.boundaryForward ?? boundary.forward,
+    boundaryBackward: options.boundaryBackward ?? boundary.backward,
+    ...(options.from === undefined && { bottleneck: options.bottleneck ?? plan.bottleneckRank ?? 0 }),
+    sequencesPerMicrobatch: options.sequencesPerMicrobatch ?? plan.sequencesPerMicrobatch,
+    microbatchesPerStep: options.microbatchesPerStep ?? plan.microbatchesPerStep,
     ...(options.mode !== "sync" && {
-      stepsPerEpoch,
+      stepsPerEpoch: options.stepsPerEpoch ?? plan.stepsPerEpoch,
       ...(options.exchange === undefined && {
         exchange: exchangeNameOf(exchange),
         exchangeLag: options.exchangeLag ?? exchange?.lag,
@@ -46,6 +49,13 @@ export function withPlan(options: RunOptions, plan: Plan): RunOptions {
       ...(options.mergeCodec === undefined && { merge }),
     }),
   };
+}
+
+/** The plan of a run stays what it was: for another target, or by what was measured since, it would be another one today. */
+export function withStoredPlan(options: RunOptions, { adapts, model, training }: RunDefinition): RunOptions {
+  if (options.compression !== "auto" || adapts === undefined) return options;
+  const chosen = { ...training, bottleneckRank: model.bottleneck?.rank ?? null };
+  return { ...withPlan(options, chosen), compression: "off" };
 }
 
 /** What of it may follow the links as they are measured: what the plan chose, rather than its owner. */

@@ -15,7 +15,7 @@ import {
   type TrainingConfig,
   type VectorCodec,
 } from "../protocol/run-config.ts";
-import { adaptsOf, type PlannedRun, planOf, withPlan } from "./auto-compression.ts";
+import { adaptsOf, type PlannedRun, planOf, withPlan, withStoredPlan } from "./auto-compression.ts";
 import { type ExchangeOptions, exchangeOf, exchangingOptimizer } from "./exchange-options.ts";
 import { defaultTimeouts, planStages, type RunDefinition, type Timeouts } from "./orchestrator/core/definition.ts";
 
@@ -199,7 +199,7 @@ export function defineRun(
 
 /** Throws `FailureError` (invalid-option) when a run that is there already is not the one that was asked for. */
 export function mustBeSameRun(stored: RunDefinition, options: RunOptions): void {
-  const asked = defineRun(options, stored);
+  const asked = defineRun(withStoredPlan(options, stored), stored);
   const aspects = {
     preset: ({ preset }: RunDefinition) => preset,
     stages: ({ stages }: RunDefinition) => stages,

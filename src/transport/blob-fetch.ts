@@ -27,6 +27,8 @@ export interface FetchOptions {
   readonly partial?: PartialBlob;
   /** A holder served bytes that are not the blob's: it lies, or is broken. */
   readonly onWrong?: (holder: MinerId) => void;
+  /** It timed out: this holder, and each other that is named, may have it and said nothing. */
+  readonly onSilent?: (holder: MinerId) => void;
 }
 
 /** What a fetch needs of the world. */
@@ -194,9 +196,10 @@ export class BlobFetch {
     );
     if (next === undefined)
       this.#fail(new FailureError("blob-not-found", `Nobody has the blob ${this.#hash}.`, { retry: true }));
-    else if (this.#silencesOf(next) >= maxSilences)
+    else if (this.#silencesOf(next) >= maxSilences) {
+      for (const holder of holders) this.#options.onSilent?.(holder);
       this.#fail(new FailureError("timed-out", `Nobody sends the blob ${this.#hash}.`, { retry: true }));
-    else {
+    } else {
       if (next !== this.#holder && !this.#mayMix) this.#parts.forgetAll();
       this.#holder = next;
       this.#askAgain();

@@ -33,7 +33,10 @@ export interface Offered {
 }
 
 interface OfferedBlob {
-  /** The same bytes may be offered more than once: slices that are all zero are alike. They are read from where they were offered last. */
+  /**
+   * The same bytes may be offered more than once: slices that are all zero are alike. They are read from where they were offered last,
+   * and from where they were before when a file there is gone.
+   */
   readonly sources: BlobSource[];
   readonly sentBytes: Map<MinerId, number>;
 }
@@ -71,10 +74,9 @@ export class BlobServing {
 
   /** All of what is offered here; null when it is not, or its file is no longer what it was. */
   async read(hash: BlobHash): Promise<Uint8Array | null> {
-    const source = this.#offered.get(hash)?.sources.at(-1);
-    if (source === undefined) return null;
-    const bytes = await nullWhenGone(() => source.read(0, source.bytes));
-    return bytes !== null && hashBytes(bytes) === hash ? bytes : null;
+    const blob = this.#offered.get(hash);
+    const bytes = blob && (await readFrom(blob, 0, lengthOf(blob)));
+    return bytes && hashBytes(bytes) === hash ? bytes : null;
   }
 
   /** Answers in turn; a request that is waiting already, or one too many, is passed over: whoever needs it asks again. */
@@ -96,17 +98,28 @@ export class BlobServing {
 
   async #answer(to: MinerId, { hash, offset, length }: BlobRequest): Promise<BlobPart> {
     const blob = this.#offered.get(hash);
-    const source = blob?.sources.at(-1);
-    if (blob === undefined || source === undefined) return { hash, offset, totalBytes: 0, bytes: null };
+    if (blob === undefined) return { hash, offset, totalBytes: 0, bytes: null };
     const { sentBytes } = blob;
-    const totalBytes = source.bytes;
+    const totalBytes = lengthOf(blob);
     const partBytes = Math.min(length, totalBytes - offset);
     const sent = (sentBytes.get(to) ?? 0) + partBytes;
     const isInOrder = length <= maxPartBytes && partBytes > 0 && sent <= maxServings * totalBytes;
     if (!isInOrder) return { hash, offset, totalBytes, bytes: null };
     sentBytes.set(to, sent);
-    return { hash, offset, totalBytes, bytes: await nullWhenGone(() => source.read(offset, partBytes)) };
+    return { hash, offset, totalBytes, bytes: await readFrom(blob, offset, partBytes) };
   }
+}
+
+function lengthOf({ sources }: OfferedBlob): number {
+  return sources[0]?.bytes ?? 0;
+}
+
+async function readFrom({ sources }: OfferedBlob, offset: number, length: number): Promise<Uint8Array | null> {
+  for (const source of sources.toReversed()) {
+    const bytes = await nullWhenGone(() => source.read(offset, length));
+    if (bytes?.length === length) return bytes;
+  }
+  return null;
 }
 
 async function nullWhenGone(read: () => Uint8Array | Promise<Uint8Array>): Promise<Uint8Array | null> {

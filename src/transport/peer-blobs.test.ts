@@ -170,6 +170,16 @@ describe("a blob that a peer offers", () => {
     expect(read).toEqual(["disk", "memory"]);
   });
 
+  it("is read from where it was offered before when a file is gone", async () => {
+    const world = new World();
+    const [holder, asker] = [world.peer(), world.peer()];
+    const { ref } = holder.blobs.offer(large);
+    const gone = () => Promise.reject(new FailureError("blob-not-found", "It was forgotten."));
+    holder.blobs.offerSource(ref.hash, { bytes: large.length, read: gone });
+    expect(await asker.blobs.get(ref, [holder.id])).toHaveLength(large.length);
+    expect(await holder.blobs.get(ref, [])).toHaveLength(large.length);
+  });
+
   it("is at hand for the miner that offers it", async () => {
     const world = new World();
     const holder = world.peer();

@@ -74,9 +74,22 @@ export class PeerBlobs {
     const own = await this.#serving.read(wanted.hash);
     const { least, most } = limitsOf(wanted.bytes);
     if (own !== null && own.length >= least && own.length <= most) return own;
+    const fetch = await this.#begin(wanted, holders, options);
+    const others = this.#fetches.get(wanted.hash) ?? new Set();
+    this.#fetches.set(wanted.hash, others.add(fetch));
+    try {
+      return await fetch.run();
+    } finally {
+      others.delete(fetch);
+      if (others.size === 0) this.#fetches.delete(wanted.hash);
+    }
+  }
+
+  /** On its own, so that what was kept is not in memory twice for as long as the rest takes. */
+  async #begin(wanted: WantedBlob, holders: readonly MinerId[], options: FetchOptions): Promise<BlobFetch> {
     const begun = (await options.partial?.read()) ?? new Uint8Array(0);
     const { clock } = this.#options;
-    const fetch = new BlobFetch(
+    return new BlobFetch(
       wanted,
       holders,
       this.#link !== null,
@@ -90,14 +103,6 @@ export class PeerBlobs {
       options,
       begun,
     );
-    const others = this.#fetches.get(wanted.hash) ?? new Set();
-    this.#fetches.set(wanted.hash, others.add(fetch));
-    try {
-      return await fetch.run();
-    } finally {
-      others.delete(fetch);
-      if (others.size === 0) this.#fetches.delete(wanted.hash);
-    }
   }
 
   /** How long to wait for a peer's answer to something small, by what was measured of it. */

@@ -55,4 +55,18 @@ describe("what replicas say that they stepped on", () => {
     expect(counted(60, 96)).toEqual([60, 36]);
     expect(counted(96, 96)).toEqual([64, 32]);
   });
+
+  it("stays in the average even where nothing is left of it, since a replica takes its own movement out by it", () => {
+    const slow = { ...routes, weightOf: (miner: MinerId) => (miner === first ? 1_000_000 : 1) };
+    const claims = [
+      { miner: first, tokens: 1_000_000 },
+      { miner: second, tokens: 16 },
+      { miner: third, tokens: 16 },
+    ];
+    expect(withCountedTokens(claims, { place: placeIn(1), routes: slow })).toEqual([
+      { miner: first, tokens: 95 },
+      { miner: second, tokens: 0 },
+      { miner: third, tokens: 1 },
+    ]);
+  });
 });

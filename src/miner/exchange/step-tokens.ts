@@ -18,14 +18,14 @@ export function mostTokensOf({ place, routes }: Surroundings, miner: MinerId): n
   return holdsFirstStage(place) ? tokensIn(place, routes.shareOf(miner)?.count ?? 0) : tokensInStep({ place, routes });
 }
 
-/** What was said, cut down where it is more than the step has. */
+/** What was said, cut down where it is more than the step has: to nothing, too, but a replica's own movement has to be among what is averaged. */
 export function withCountedTokens<C extends { readonly miner: MinerId; readonly tokens: number }>(
   claims: readonly C[],
   { place, routes }: Surroundings,
 ): readonly C[] {
   const weighted = claims.map(({ miner, tokens }) => ({ tokens, weight: routes.weightOf(miner, place.stage.index) }));
   const counted = countedTokens(weighted, tokensInStep({ place, routes }));
-  return claims.map((claim, index) => ({ ...claim, tokens: counted[index] ?? 0 })).filter(({ tokens }) => tokens > 0);
+  return claims.map((claim, index) => ({ ...claim, tokens: counted[index] ?? 0 }));
 }
 
 function tokensInStep({ place, routes }: Surroundings): number {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { blobPartSchema, decodeBody } from "../../protocol/merge-messages.ts";
+import type { BlobHash, MinerId } from "../../protocol/ids.ts";
+import { blobPartSchema, blobRequestSchema, decodeBody } from "../../protocol/merge-messages.ts";
 import type { PastMerge } from "../../protocol/messages.ts";
 import { manifestOf } from "../../protocol/partitions.ts";
 import { mergeCodecs, noCompression } from "../../protocol/run-config.ts";
@@ -17,8 +18,8 @@ class LongRun {
   /** What the current epoch starts from; none: the initial weights. */
   start: FakeCheckpoint | undefined;
 
-  constructor(width = 4) {
-    this.swarm = new FakeSwarm(1, 3, { compression }, { width });
+  constructor(width = 4, merge = compression.merge) {
+    this.swarm = new FakeSwarm(1, 3, { compression: { ...compression, merge } }, { width });
     this.members = [this.swarm.member(0, 0), this.swarm.member(0, 1), this.swarm.member(0, 2)];
   }
 
@@ -135,6 +136,25 @@ describe("a replica that missed a merge", () => {
     await run.epoch(run.members);
   });
 
+  it("asks those who merged for as much each", async () => {
+    const run = new LongRun(256);
+    const [first, second, late] = run.members;
+    await run.epoch(run.members);
+    await run.prepare([late]);
+    await run.epoch([first, second]);
+    const served = new Map<MinerId, Set<BlobHash>>();
+    run.swarm.network.fate = ({ kind, from, to, body }) => {
+      if (kind !== "blob-part" || to !== late.id) return "deliver";
+      const { hash, bytes } = decodeBody(blobPartSchema, body);
+      if (bytes !== null && hash !== run.merges.at(-1)?.slices)
+        served.set(from, (served.get(from) ?? new Set()).add(hash));
+      return "deliver";
+    };
+    await run.prepare([late]);
+    await run.expectInStep(late);
+    expect([...served.values()].map(({ size }) => size)).toEqual([1, 1]);
+  });
+
   it("loads the whole when nobody has the slices any more", async () => {
     const run = new LongRun();
     const [first, second, late] = run.members;
@@ -143,6 +163,34 @@ describe("a replica that missed a merge", () => {
     await run.prepare([late], { ...run.start, mergers: [] });
     await run.expectInStep(late);
     expect([run.calls(late, "open"), run.calls(late, "load")]).toEqual([2, 1]);
+  });
+});
+
+describe("merges that take more than replicas keep", () => {
+  it.each([
+    { where: "in the worker of who missed them", leaves: false },
+    { where: "on the disk of who was away", leaves: true },
+  ])("are not asked for: $where", async ({ leaves }) => {
+    const run = new LongRun(4, mergeCodecs.dense8);
+    const [first, second, third] = run.members;
+    await run.epoch(run.members);
+    await run.prepare([third]);
+    if (leaves) await third.places.leave("Paused.", 0);
+    await run.epoch([first, second]);
+    await run.epoch([first, second]);
+    if (leaves) third.places.join();
+    const lists = run.merges.map(({ slices }) => slices);
+    let asked = 0;
+    run.swarm.network.fate = ({ kind, from, body }) => {
+      if (kind === "blob-request" && from === third.id && lists.includes(decodeBody(blobRequestSchema, body).hash))
+        asked += 1;
+      return "deliver";
+    };
+    await run.prepare([third]);
+    await run.expectInStep(third);
+    expect(asked).toBe(0);
+    const mergedBefore = leaves ? 0 : 1;
+    expect(run.calls(third, "beginMerge")).toBe(mergedBefore);
   });
 });
 

@@ -30,7 +30,7 @@ export interface ReplicaOptions {
   readonly device: DeviceReport;
   readonly threads: number;
   readonly engines: EngineSource;
-  readonly blobs: Pick<BlobClient, "get" | "bytesHere" | "put" | "keep" | "forget">;
+  readonly blobs: Pick<BlobClient, "get" | "bytesHere" | "put" | "keep" | "hold" | "forget">;
   /** Shared by all places of the miner. */
   readonly peerBlobs: PeerBlobs;
   readonly residuals: ResidualStore;

@@ -5,7 +5,7 @@ import type { BlobHash, BlobRef } from "../../protocol/ids.ts";
 import { type BlobSource, memorySource } from "../../transport/blob-serving.ts";
 import type { BlobClient } from "../../transport/blobs/blob-client.ts";
 
-export class FakeBlobs implements Pick<BlobClient, "get" | "bytesHere" | "put" | "keep" | "forget"> {
+export class FakeBlobs implements Pick<BlobClient, "get" | "bytesHere" | "put" | "keep" | "hold" | "forget"> {
   /** In the store. */
   readonly stored: Map<BlobHash, Uint8Array>;
   /** On the disk. */
@@ -46,6 +46,10 @@ export class FakeBlobs implements Pick<BlobClient, "get" | "bytesHere" | "put" |
     const copy = Uint8Array.from(bytes);
     this.kept.set(ref.hash, copy);
     return { ref, source: memorySource(copy) };
+  }
+
+  async hold(bytes: Uint8Array) {
+    return { ...(await this.keep(bytes)), release: () => undefined };
   }
 
   async forget(hashes: readonly BlobHash[]): Promise<void> {

@@ -100,7 +100,8 @@ async function nearestWeights(
   let leastBytes = weights.bytes - (await blobs.bytesHere(weights));
   for (const [index, { from }] of merges.entries()) {
     const earlier = { weights: { ...weights, hash: from }, merges: merges.slice(index) };
-    const bytesOfMerges = earlier.merges.reduce((sum, merge) => sum + replayBytes(merge, place, parameters), 0);
+    const bytesOfMerges = replayBytes(earlier.merges, place, parameters);
+    if (bytesOfMerges === null) continue;
     const bytes = weights.bytes - (await blobs.bytesHere(earlier.weights)) + bytesOfMerges;
     if (bytes >= leastBytes) continue;
     nearest = earlier;

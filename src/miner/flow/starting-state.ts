@@ -8,7 +8,7 @@ import type { DeviceChoice } from "../../protocol/device-report.ts";
 import { FailureError } from "../../protocol/failure.ts";
 import type { BlobHash } from "../../protocol/ids.ts";
 import type { ComputeEngine } from "../compute-host/compute-worker.ts";
-import { replay } from "../merge/replay.ts";
+import { replay, replayBytes } from "../merge/replay.ts";
 import { deviceOptions } from "../probe/device-options.ts";
 import { type CheckpointSources, loadCheckpoint, orNull } from "./load-checkpoint.ts";
 import { type Place, sameStage } from "./place.ts";
@@ -62,10 +62,12 @@ export async function catchUp(
   const first = merges.findIndex(({ from }) => from === held.weightsHash);
   if (first === -1) return null;
   const { parameters } = held;
-  const replayed = () => replay(merges.slice(first), { place, parameters, engine, peerBlobs, holders, signal });
+  const missed = merges.slice(first);
+  if (replayBytes(missed, place, parameters) === null) return null;
+  const replayed = () => replay(missed, { place, parameters, engine, peerBlobs, holders, signal });
   const weightsHash = await orNull(replayed, signal);
   const isMade = weightsHash === weights.hash;
-  log("debug", `${merges.length - first} missed merges ${isMade ? "led" : "did not lead"} to the current weights.`);
+  log("debug", `${missed.length} missed merges ${isMade ? "led" : "did not lead"} to the current weights.`);
   return isMade ? { ...held, openedFor: place, epoch: at.epoch, weightsHash } : null;
 }
 

@@ -75,13 +75,14 @@ describe("past merges", () => {
     expect([world.peerBlobs.offeredBlobs, world.blobs.kept.size]).toEqual([0, 0]);
   });
 
-  it("are not offered in part: a merge whose slices the disk did not take is left to others", async () => {
+  it.each([
+    [new FailureError("disk-full", "The disk is full."), "The disk is full."],
+    [new Error("EIO: i/o error"), "Error: EIO: i/o error"],
+  ])("are not offered in part: a merge whose slices the disk did not take is left to others", async (error, why) => {
     const world = new World();
-    world.blobs.keep = async () => {
-      throw new FailureError("disk-full", "The disk is full.");
-    };
+    world.blobs.keep = () => Promise.reject(error);
     await world.merge(1);
     expect(world.peerBlobs.offeredBlobs).toBe(0);
-    expect(world.log).toEqual(["A merged slice is not kept for others: The disk is full."]);
+    expect(world.log).toEqual([`A merged slice is not kept for others: ${why}`]);
   });
 });

@@ -10,16 +10,19 @@ import { mostPastMerges } from "../../protocol/messages.ts";
 import { sliceListBytes } from "../../protocol/partitions.ts";
 import type { TrainingConfig } from "../../protocol/run-config.ts";
 import type { Offered } from "../../transport/blob-serving.ts";
-import type { BlobClient } from "../../transport/blobs/blob-client.ts";
+import type { BlobClient, KeptBlob } from "../../transport/blobs/blob-client.ts";
 import type { PeerBlobs } from "../../transport/peer-blobs.ts";
+
+/** Of a stage's last merges nobody keeps more, bytes: half of what the weights take. */
+export function mostKeptBytes(parameters: number): number {
+  return 2 * parameters;
+}
 
 export interface PastMergesOptions {
   readonly blobs: Pick<BlobClient, "keep" | "forget">;
   readonly peerBlobs: Pick<PeerBlobs, "offer" | "offerSource">;
   readonly log: (level: LogLine["level"], text: string) => void;
 }
-
-type Kept = Awaited<ReturnType<BlobClient["keep"]>>;
 
 interface PastMerge {
   readonly offers: readonly Offered[];
@@ -31,26 +34,25 @@ export class PastMerges {
   readonly #options: PastMergesOptions;
   readonly #mostBytes: number;
   /** Of the merge that is under way. */
-  readonly #slices = new Map<BlobHash, Kept>();
+  readonly #slices = new Map<BlobHash, KeptBlob>();
   /** Oldest first. */
   #past: readonly PastMerge[] = [];
 
   /** `parameters`: of the stage. */
   constructor(options: PastMergesOptions, { compression }: TrainingConfig, parameters: number) {
     this.#options = options;
-    this.#mostBytes = compression.merge.kind === "f32" ? 0 : 2 * parameters;
+    this.#mostBytes = compression.merge.kind === "f32" ? 0 : mostKeptBytes(parameters);
   }
 
-  /** Never rejects but for a bug: who cannot have it from here has it from others. */
+  /** Never rejects, whatever is wrong with the disk: who cannot have it from here has it from others. */
   async keep(payload: Uint8Array, hash: BlobHash): Promise<void> {
     if (payload.length > this.#mostBytes) return;
     const { blobs, log } = this.#options;
     try {
       this.#slices.set(hash, await blobs.keep(payload));
     } catch (error) {
-      const failure = failureOf(error);
-      if (failure === undefined) throw error;
-      log("debug", `A merged slice is not kept for others: ${failure.message}`);
+      const message = failureOf(error)?.message ?? String(error);
+      log("debug", `A merged slice is not kept for others: ${message}`);
     }
   }
 

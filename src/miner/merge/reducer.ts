@@ -41,7 +41,7 @@ export class Reducer {
   readonly #averaged = new Map<number, Promise<Averaged>>();
   readonly #done = new Map<number, Averaged>();
   readonly #lists = new Map<BlobHash, Promise<SliceList | null>>();
-  /** Contributors that were waited for in vain: once, or one of them would make this replica late with all that it averages. */
+  /** Who was waited for in vain, be it the contributor: once, or it would make this replica late with all that it averages. */
   readonly #silent = new Set<MinerId>();
   readonly #offers: Offered[] = [];
 
@@ -109,14 +109,14 @@ export class Reducer {
     const hash = slices?.[partition.index];
     if (!hash) return null;
     const ref = { hash, bytes: payloadLimitsOf(this.#scope, partition) };
-    return this.#fetch(ref, contribution.minerId, partition.order);
+    return this.#fetch(ref, [contribution.minerId, ...partition.order]);
   }
 
   /** The slices of a contribution whose offer did not arrive here. */
   #listOf({ manifest, minerId }: ListedContribution): Promise<SliceList | null> {
     const { partitions, replicas } = this.#scope;
     const fetchList = async () => {
-      const bytes = await this.#fetch(sliceListRef(manifest, partitions.length), minerId, replicas);
+      const bytes = await this.#fetch(sliceListRef(manifest, partitions.length), [minerId, ...replicas]);
       return bytes && slicesIn(bytes);
     };
     const list = this.#lists.get(manifest) ?? fetchList();
@@ -124,21 +124,20 @@ export class Reducer {
     return list;
   }
 
-  /** Tries it again where a contributor lives but is silent: it may have a bad link, and loses what it earned when it is said to be missing. */
-  async #fetch(ref: WantedBlob, contributor: MinerId, replicas: readonly MinerId[]): Promise<Uint8Array | null> {
+  /** Tries it again where somebody who lives is silent: a contributor with a bad link loses what it earned when it is said to be missing. */
+  async #fetch(ref: WantedBlob, holders: readonly MinerId[]): Promise<Uint8Array | null> {
     const { peerBlobs, signal, isLive } = this.#scope;
     const onWrong = namingLiars(this.#scope);
     for (let attempt = 1; ; attempt++) {
-      const others = replicas.filter((miner) => miner !== contributor);
-      const holders = this.#silent.has(contributor) ? others : [contributor, ...others];
+      const answering = holders.filter((holder) => !this.#silent.has(holder));
+      const silent: MinerId[] = [];
+      const onSilent = (holder: MinerId) => silent.push(holder);
       try {
-        return await peerBlobs.get(ref, inOrderOfHope(this.#scope, holders), { signal, onWrong });
+        return await peerBlobs.get(ref, inOrderOfHope(this.#scope, answering), { signal, onWrong, onSilent });
       } catch (error) {
-        const failure = failureOf(error);
-        if (signal.aborted || failure === undefined) throw error;
-        const isSilent = failure.code === "timed-out";
-        if (isSilent && attempt < mostFetches && isLive(contributor) && !this.#silent.has(contributor)) continue;
-        if (isSilent) this.#silent.add(contributor);
+        if (signal.aborted || failureOf(error) === undefined) throw error;
+        if (attempt < mostFetches && silent.some(isLive)) continue;
+        for (const holder of silent) this.#silent.add(holder);
         return null;
       }
     }

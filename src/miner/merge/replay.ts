@@ -9,6 +9,7 @@ import { partitionRanges, sliceListRef, slicesIn } from "../../protocol/partitio
 import type { PeerBlobs } from "../../transport/peer-blobs.ts";
 import type { ComputeEngine } from "../compute-host/compute-worker.ts";
 import type { Place } from "../flow/place.ts";
+import { mostKeptBytes } from "./past-merges.ts";
 
 export interface ReplaySurroundings {
   readonly place: Place;
@@ -25,11 +26,12 @@ type Range = ReturnType<typeof partitionRanges>[number];
 
 const slicesInFlight = 4;
 
-/** At most, of what has to be fetched for it. */
-export function replayBytes({ replicas }: PastMerge, { training }: Place, parameters: number): number {
+/** At most, of what has to be fetched for it; null: it is more than anybody keeps. */
+export function replayBytes(merges: readonly PastMerge[], { training }: Place, parameters: number): number | null {
   const { merge } = training.compression;
-  const ranges = partitionRanges(replicas, parameters, merge);
-  return ranges.reduce((sum, { length }) => sum + vectorPayloadBytes(merge, length).most, 0);
+  const ranges = merges.flatMap(({ replicas }) => partitionRanges(replicas, parameters, merge));
+  const bytes = ranges.reduce((sum, { length }) => sum + vectorPayloadBytes(merge, length).most, 0);
+  return bytes > mostKeptBytes(parameters) ? null : bytes;
 }
 
 /** Returns the hash of the weights that it leads to. Rejects as `PeerBlobs.get` and the engine do; the engine holds anything then. */
@@ -45,11 +47,11 @@ async function replayOne({ replicas, slices: list, tokens }: PastMerge, surround
   const slices = slicesIn(await peerBlobs.get(sliceListRef(list, ranges.length), holders, { signal }));
   signal.throwIfAborted();
   await engine.call("beginMerge");
-  const inTurn = ranges.entries();
+  const waiting = ranges.entries();
   const givingUp = new AbortController();
   const either = AbortSignal.any([signal, givingUp.signal]);
   const lanes = Array.from({ length: slicesInFlight }, () =>
-    bring(inTurn, slices, { ...surroundings, signal: either }),
+    bring(waiting, slices, { ...surroundings, signal: either }),
   );
   try {
     await Promise.all(lanes);
@@ -72,8 +74,14 @@ async function bring(
     const hash = slices[index];
     if (!hash) continue;
     const bytes = vectorPayloadBytes(place.training.compression.merge, range.length);
-    const payload = await peerBlobs.get({ hash, bytes }, holders, { signal });
+    const payload = await peerBlobs.get({ hash, bytes }, inTurn(holders, index), { signal });
     signal.throwIfAborted();
     await engine.call("mergeSlice", { ...range, payload });
   }
+}
+
+/** From another one on for each slice, so that all of them serve as much beside their training. */
+function inTurn(holders: readonly MinerId[], index: number): readonly MinerId[] {
+  const first = holders.length === 0 ? 0 : index % holders.length;
+  return [...holders.slice(first), ...holders.slice(0, first)];
 }

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { hashBytes } from "../../protocol/identity.ts";
 import type { MinerId } from "../../protocol/ids.ts";
-import { decodeBody, mergeMessageSchema } from "../../protocol/merge-messages.ts";
-import { manifestOf, ownersPerPartition } from "../../protocol/partitions.ts";
+import { blobRequestSchema, decodeBody, mergeMessageSchema } from "../../protocol/merge-messages.ts";
+import { manifestOf, ownersPerPartition, sliceListBytes } from "../../protocol/partitions.ts";
 import { fakeContributions, relativeError } from "./fake-contributions.ts";
 import { FakeOrchestrator } from "./fake-orchestrator.ts";
 import { FakeSwarm } from "./fake-swarm.ts";
@@ -12,13 +12,13 @@ const tolerance = 1e-6;
 /** The manifest of no contribution. */
 const nothing = hashBytes(Buffer.from("nothing"));
 
-/** Three replicas, and what there is to see of their merge: `missing` says by whom, and in which partitions, a contributor was missed. */
-function watchedSwarm(contributor: number) {
-  const contributions = fakeContributions(3, parameters, 1);
+/** Replicas, and what there is to see of their merge: `missing` says by whom, and in which partitions, a contributor was missed. */
+function watchedSwarm(contributor: number, replicas = 3) {
+  const contributions = fakeContributions(replicas, parameters, 1);
   const swarm = new FakeSwarm(contributions);
   const orchestrator = new FakeOrchestrator(swarm, parameters);
   const [first] = swarm.members;
-  if (first === undefined) throw new Error("three members");
+  if (first === undefined) throw new Error("no members");
   const missing = new Map<MinerId, number[]>();
   const { onReport } = swarm;
   swarm.onReport = (from, message) => {
@@ -62,6 +62,31 @@ describe("a contributor", () => {
     };
     await orchestrator.merge();
     expect(swarm.clock.nowMs()).toBeLessThan(40_000);
+  });
+
+  it("that serves a list of slices and none of them has nobody wait for a silent replica more than once", async () => {
+    const { swarm, orchestrator, first: cheat, missing } = watchedSwarm(0, 4);
+    const [, accomplice, ...honest] = swarm.members.map(({ id }) => id);
+    const slices = orchestrator.partitions.map(({ index }) => hashBytes(Buffer.from(`no slice ${index}`)));
+    const { hash: manifest } = swarm.member(cheat).peerBlobs.offer(sliceListBytes(slices)).ref;
+    const contributed = new Set<MinerId>();
+    const { onReport } = swarm;
+    swarm.onReport = (from, message) => {
+      onReport(from, from === cheat && message.type === "contributed" ? { ...message, manifest } : message);
+      if (message.type === "contributed") contributed.add(from);
+    };
+    const asked = new Map<MinerId, number>();
+    swarm.fate = ({ from, to, kind, body }) => {
+      const isReducing = contributed.size === swarm.members.length;
+      if (to === accomplice && kind === "blob-request" && slices.includes(decodeBody(blobRequestSchema, body).hash))
+        asked.set(from, (asked.get(from) ?? 0) + 1);
+      return from === accomplice && kind === "blob-part" && isReducing ? "drop" : "deliver";
+    };
+    await orchestrator.merge();
+    for (const one of honest) {
+      expect(missing.get(one)).toHaveLength(ownersPerPartition);
+      expect(asked.get(one)).toBe(2 * 3); // two attempts, each given up after three silences
+    }
   });
 
   it("whose link is bad for a while is waited for before it is said to be missing", async () => {

@@ -15,13 +15,15 @@ const nextAt = { ...at, epoch: 4, attempt: 0 };
 /** Blobs on the disk, and in a store that tests can shut. */
 class FakeBlobs {
   readonly disk = new Map<BlobHash, Uint8Array>();
+  /** What the disk must not forget. */
+  readonly held = new Set<object>();
   readonly stored: BlobHash[] = [];
   /** Why the store takes nothing; null: it does. */
   refusal: FailureError | null = null;
   /** Uploads wait for it. */
   opening: Promise<void> = Promise.resolve();
 
-  async keep(bytes: Uint8Array) {
+  async hold(bytes: Uint8Array) {
     const ref = { hash: hashBytes(bytes), bytes: bytes.length };
     this.disk.set(ref.hash, Uint8Array.from(bytes));
     const read = (offset: number, length: number) => {
@@ -29,7 +31,8 @@ class FakeBlobs {
       if (kept === undefined) throw new FailureError("blob-not-found", "It was forgotten.");
       return kept.subarray(offset, offset + length);
     };
-    return { ref, source: { bytes: ref.bytes, read } };
+    this.held.add(ref);
+    return { ref, source: { bytes: ref.bytes, read }, release: () => void this.held.delete(ref) };
   }
 
   async put(ref: BlobRef, source: BlobSource, { signal }: { signal?: AbortSignal } = {}): Promise<void> {
@@ -159,6 +162,44 @@ describe("a snapshot", () => {
     expect(world.sent.at(-1)).toEqual({ type: "snapshot", at, state: null });
   });
 
+  it("is held on the disk until the next epoch is over, and lies there afterwards while there is room", async () => {
+    const world = new World();
+    await world.take();
+    world.snapshots.epochBegins(nextAt);
+    expect(world.blobs.held.size).toBe(3);
+    world.snapshots.epochBegins({ ...nextAt, epoch: nextAt.epoch + 1 });
+    expect(world.blobs.held.size).toBe(0);
+    expect(world.peerBlobs.offeredBlobs).toBe(3);
+  });
+
+  it("is not held when it is called off while it is being taken", async () => {
+    const world = new World();
+    const taken = world.take();
+    world.snapshots.dropOthersThan(null);
+    await taken;
+    expect(world.blobs.disk.size).toBe(3);
+    expect(world.blobs.held.size).toBe(0);
+  });
+
+  it("of a stage that is another miner's now is forgotten like the others", async () => {
+    const world = new World();
+    await world.take();
+    world.snapshots.epochBegins({ ...nextAt, epoch: at.epoch + mostPastMerges + 1 });
+    expect(world.peerBlobs.offeredBlobs).toBe(0);
+  });
+
+  it("that could not be stored for long is said to be lost, once newer ones do instead", async () => {
+    const world = new World();
+    world.blobs.refusal = new FailureError("unreachable", "Nobody answers.", { retry: true });
+    await world.take();
+    await world.store();
+    world.snapshots.epochBegins({ ...nextAt, epoch: at.epoch + mostPastMerges });
+    expect(world.blobs.held.size).toBe(3);
+    world.snapshots.epochBegins({ ...nextAt, epoch: at.epoch + mostPastMerges + 1 });
+    expect(world.blobs.held.size).toBe(0);
+    expect(world.sent.at(-1)).toEqual({ type: "snapshot", at, state: null });
+  });
+
   it("that is being stored stays until that is done, though newer ones are taken", async () => {
     const world = new World();
     const opening = Promise.withResolvers<void>();
@@ -170,6 +211,7 @@ describe("a snapshot", () => {
     await world.take(nextAt);
     world.snapshots.epochBegins({ ...nextAt, epoch: at.epoch + mostPastMerges + 2 });
     expect(world.peerBlobs.offeredBlobs).toBeGreaterThan(0);
+    expect(world.blobs.held.size).toBe(3);
     opening.resolve();
     await settled();
     expect(world.sent.at(-1)).toEqual({ type: "stored", at, ...first });

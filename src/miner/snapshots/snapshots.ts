@@ -6,12 +6,12 @@
 import { assertNever } from "../../protocol/assert-never.ts";
 import { failureOf } from "../../protocol/failure.ts";
 import { bytesOf } from "../../protocol/identity.ts";
-import { type BlobHash, type PlaceRef, type RunId, samePlace } from "../../protocol/ids.ts";
+import { type BlobHash, type EpochRef, type PlaceRef, type RunId, samePlace } from "../../protocol/ids.ts";
 import type { LogLine } from "../../protocol/local-api.ts";
 import { type ClientMessage, type GatewayMessage, mostPastMerges } from "../../protocol/messages.ts";
 import { stageNames } from "../../protocol/stage-names.ts";
 import type { Offered } from "../../transport/blob-serving.ts";
-import type { BlobClient } from "../../transport/blobs/blob-client.ts";
+import type { BlobClient, HeldBlob } from "../../transport/blobs/blob-client.ts";
 import type { PeerBlobs } from "../../transport/peer-blobs.ts";
 import type { ComputeEngine } from "../compute-host/compute-worker.ts";
 import type { Clock } from "../session/clock.ts";
@@ -22,7 +22,7 @@ export type SnapshotOrder = Extract<
 >;
 
 export interface SnapshotsOptions {
-  readonly blobs: Pick<BlobClient, "put" | "keep">;
+  readonly blobs: Pick<BlobClient, "put" | "hold">;
   readonly peerBlobs: Pick<PeerBlobs, "offerSource">;
   readonly clock: Pick<Clock, "after">;
   readonly send: (message: ClientMessage) => void;
@@ -32,19 +32,20 @@ export interface SnapshotsOptions {
 /** The engine that holds a stage's state with these weights, untrained since it was merged or loaded; null: none does. */
 export type StateHolder = (stage: number, weightsHash: BlobHash) => ComputeEngine | null;
 
-type Kept = Awaited<ReturnType<BlobClient["keep"]>>;
-
 interface Snapshot {
   readonly at: PlaceRef;
   /** Null while it is being taken. */
   state: {
-    readonly weights: Kept;
-    readonly optimizer: Kept;
+    readonly weights: HeldBlob;
+    readonly optimizer: HeldBlob;
     /** For joiners; null where they need the optimizer's state as it is. */
-    readonly moments: Kept | null;
+    readonly moments: HeldBlob | null;
   } | null;
+  /** Together they may be larger than all that the cache may take: one would push the other out. */
+  held: readonly HeldBlob[];
   offers: readonly Offered[];
-  upload: "not-asked" | "under-way" | "stored";
+  /** `paused`: after a try that failed, until the next. */
+  upload: "not-asked" | "under-way" | "paused" | "stored";
   /** Aborted when it is not wanted any more. */
   readonly ending: AbortController;
   /** Of the upload alone. */
@@ -83,10 +84,19 @@ export class Snapshots {
     }
   }
 
-  /** Who downloads what an earlier epoch began with may go on from there by the merges since, as long as these are kept. */
-  epochBegins(at: PlaceRef): void {
-    for (const snapshot of this.#of(at.runId, at.stage))
-      if (snapshot.at.epoch + mostPastMerges < at.epoch && snapshot.upload !== "under-way") this.#drop(snapshot);
+  /**
+   * Who downloads what an earlier epoch began with may go on from there by the merges since, as long as these are kept. Its files stay
+   * as long as there is room for them.
+   */
+  epochBegins({ runId, epoch }: EpochRef): void {
+    for (const snapshot of this.#snapshots.filter(({ at }) => at.runId === runId)) {
+      const { upload } = snapshot;
+      if (upload === "under-way") continue;
+      if (snapshot.at.epoch + mostPastMerges < epoch) {
+        this.#drop(snapshot);
+        if (upload === "paused") this.#deny(snapshot.at);
+      } else if (upload !== "paused" && snapshot.at.epoch + 1 < epoch) letGo(snapshot);
+    }
   }
 
   /** Forgets all of other runs, or all. */
@@ -108,6 +118,7 @@ export class Snapshots {
     const snapshot: Snapshot = {
       at,
       state: null,
+      held: [],
       offers: [],
       upload: "not-asked",
       ending: new AbortController(),
@@ -120,12 +131,12 @@ export class Snapshots {
 
   /** The worker answers calls in turn: what trains the weights on comes after these. */
   async #copy(snapshot: Snapshot, engine: ComputeEngine): Promise<void> {
-    const { blobs, peerBlobs } = this.#options;
+    const { peerBlobs } = this.#options;
     const [{ weights, optimizer }, moments] = await Promise.all([engine.call("state"), engine.call("moments")]);
     const kept = {
-      weights: await blobs.keep(bytesOf(weights)),
-      optimizer: await blobs.keep(bytesOf(optimizer)),
-      moments: moments && (await blobs.keep(moments)),
+      weights: await this.#hold(snapshot, bytesOf(weights)),
+      optimizer: await this.#hold(snapshot, bytesOf(optimizer)),
+      moments: moments && (await this.#hold(snapshot, moments)),
     };
     if (snapshot.ending.signal.aborted) return;
     snapshot.offers = [kept.weights, kept.optimizer, kept.moments].flatMap((each) =>
@@ -135,11 +146,19 @@ export class Snapshots {
     this.#say(snapshot);
   }
 
+  async #hold(snapshot: Snapshot, bytes: Uint8Array): Promise<HeldBlob> {
+    const held = await this.#options.blobs.hold(bytes);
+    snapshot.held = [...snapshot.held, held];
+    if (snapshot.ending.signal.aborted) letGo(snapshot);
+    return held;
+  }
+
   #store(at: PlaceRef): void {
     const snapshot = this.#find(at);
     if (snapshot === undefined) this.#deny(at);
     else if (snapshot.upload === "stored") this.#say(snapshot);
-    else if (snapshot.upload === "not-asked" && snapshot.state !== null) {
+    else if (snapshot.upload !== "under-way" && snapshot.state !== null) {
+      snapshot.cancelRetry();
       snapshot.upload = "under-way";
       void this.#work(snapshot, () => this.#upload(snapshot));
     }
@@ -158,9 +177,9 @@ export class Snapshots {
       if (signal.aborted) return;
       if (failure === undefined || failure.code === "blob-not-found") throw error;
       log("warning", `The checkpoint is not stored yet: ${failure.message}`);
-      snapshot.upload = "not-asked";
       // Who has no right to is asked again, or is not wanted any more.
-      if (failure.code !== "not-authorised")
+      snapshot.upload = failure.code === "not-authorised" ? "not-asked" : "paused";
+      if (snapshot.upload === "paused")
         snapshot.cancelRetry = this.#options.clock.after(retryMs, () => this.#store(snapshot.at));
       return;
     }
@@ -208,15 +227,18 @@ export class Snapshots {
     return this.#snapshots.find((snapshot) => samePlace(snapshot.at, at));
   }
 
-  #of(runId: RunId, stage: number): readonly Snapshot[] {
-    return this.#snapshots.filter(({ at }) => at.runId === runId && at.stage === stage);
-  }
-
   #drop(snapshot: Snapshot): void {
     snapshot.ending.abort();
     snapshot.cancelRetry();
     snapshot.uploading.abort();
     for (const offered of snapshot.offers) offered.withdraw();
+    letGo(snapshot);
     this.#snapshots = this.#snapshots.filter((other) => other !== snapshot);
   }
+}
+
+/** Its files make room for others, should they need it. */
+function letGo(snapshot: Snapshot): void {
+  for (const held of snapshot.held) held.release();
+  snapshot.held = [];
 }

@@ -49,7 +49,9 @@ export interface Costing {
   /** The same as its parts add up, to tell apart what costs no more than was measured together. */
   readonly partsGapPercent: number;
   readonly lossGapPercent: number;
-  /** Time that compression could save is short, the link has room for the rest of the household, and epochs come to an end. */
+  /** Its epochs do not take too long, or no more tokens than was asked for. */
+  readonly endsInTime: boolean;
+  /** It does, time that compression could save is short, and the link has room for the rest of the household. */
   readonly fits: boolean;
 }
 
@@ -96,6 +98,9 @@ export function costingOf(situation: Situation, choice: Choice): Costing {
   const bytesPerSecond = tokensPerSecond * (bytesPerToken.boundaries + bytesPerToken.exchange + bytesPerToken.merge);
   const linkShare = bytesPerSecond / narrowest(link);
   const compression = compressionEvidence(situation, choice);
+  const endsInTime =
+    stepsPerEpoch * seconds <= longestEpochSeconds ||
+    tokensPerEpoch <= sequencesOf(request.training) * sequenceLength * askedSteps;
   return {
     choice,
     tokensPerStep,
@@ -112,11 +117,11 @@ export function costingOf(situation: Situation, choice: Choice): Costing {
     compression,
     partsGapPercent: partsGapOf(choice),
     lossGapPercent: compression.lossGapPercent + choice.steps.lossGapPercent,
+    endsInTime,
     fits:
+      endsInTime &&
       linkShare <= mostLinkShare &&
-      times.boundaries + times.exchange + times.merge <= mostWaitingForLink * seconds &&
-      (stepsPerEpoch * seconds <= longestEpochSeconds ||
-        tokensPerEpoch <= sequencesOf(request.training) * sequenceLength * askedSteps),
+      times.boundaries + times.exchange + times.merge <= mostWaitingForLink * seconds,
   };
 }
 

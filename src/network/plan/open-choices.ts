@@ -61,13 +61,13 @@ export function openChoices(request: PlanRequest): readonly Choice[] {
   });
 }
 
-/** What the parts of a measured whole cost by themselves in such a model. */
+/** What the parts of a measured whole cost by themselves in the model that it was measured with. */
 export function partsOf(
-  { boundary, exchange, merge }: JointMeasurement,
-  { model, replicas }: PlanRequest,
+  { boundary, width, exchange, merge }: JointMeasurement,
+  { replicas }: PlanRequest,
 ): { readonly boundary: number; readonly exchange: number; readonly merge: number } {
   return {
-    boundary: estimatedGap(rowsFor(model.width), boundary.formats, boundary.rank),
+    boundary: estimatedGap(rowsFor(width), boundary.formats, boundary.rank),
     exchange: exchangesFor(replicas).find((one) => isSame(one.exchange, exchange))?.lossGapPercent ?? 0,
     merge: mergeChoices.find(({ codec }) => isSame(codec, merge))?.lossGapPercent ?? 0,
   };
@@ -100,7 +100,7 @@ function boundariesFor(request: PlanRequest): readonly BoundaryChoice[] {
   return [{ formats, rank: rank ?? null, width: null, lossGapPercent, measured: null }];
 }
 
-/** Of each choice the row of the widest model that is no wider: wider ones bear the same rank better. */
+/** Of each choice the row of the widest model that is no wider; where there is none, of the narrowest that is wider. */
 function rowsFor(width: number): readonly BoundaryChoice[] {
   const rows: BoundaryChoice[] = [];
   for (const row of boundaryChoices) {

@@ -50,7 +50,10 @@ export function configured({ model, training }: Pick<PlanRequest, "model" | "tra
   return { ...boundary, exchange, merge, bottleneckRank: model.bottleneck?.rank ?? null, batch, stepsPerEpoch };
 }
 
-function bestOf(costings: readonly Costing[]): Costing {
+function bestOf(all: readonly Costing[]): Costing {
+  const timely = all.filter(({ endsInTime }) => endsInTime);
+  // What is decided may take as long as it likes.
+  const costings = timely.length > 0 ? timely : all;
   const byWorth = (a: Costing, b: Costing) => (worthOf(b) > worthOf(a) ? b : a);
   const fitting = costings.filter(({ fits }) => fits);
   if (fitting.length === 0) return costings.reduce(byWorth);

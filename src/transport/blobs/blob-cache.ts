@@ -1,6 +1,6 @@
 /**
  * Blobs kept on this machine's disk under their hashes, up to a limit; those unused for longest go first. Half a download
- * lies beside them as `HASH.part`, so that it can be resumed.
+ * lies beside them as `HASH.part`, so that it can be resumed, and what is being written as `HASH.new`.
  */
 import { appendFile, mkdir, open, readdir, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -9,11 +9,18 @@ import { type BlobHash, type BlobRef, blobHashSchema } from "../../protocol/ids.
 import { hashFile, readAndHashFile } from "./hash-file.ts";
 
 const hashLength = 64;
-const ownFile = /^[0-9a-f]{64}(\.part)?$/;
+const ownFile = /^[0-9a-f]{64}(\.part|\.new)?$/;
+/** Of the limit; free once room had to be made, so that not every small blob that comes has all others looked through. */
+const freedShare = 1 / 16;
 
 export class BlobCache {
   readonly #folder: string;
   readonly #maxBytes: number;
+  readonly #writing = new Map<BlobHash, Promise<void>>();
+  /** The same blob may be held twice. */
+  readonly #holds = new Set<{ readonly hash: BlobHash }>();
+  /** What lies here and is not held takes no more than this. */
+  #mostBytes = Number.POSITIVE_INFINITY;
 
   /** `folder` is created when missing. */
   constructor(folder: string, maxBytes: number) {
@@ -39,29 +46,84 @@ export class BlobCache {
     await rm(this.#path(hash), { force: true });
   }
 
-  /** Whether it is there, as far as its length tells. */
-  async has(ref: BlobRef): Promise<boolean> {
-    return (await stat(this.#path(ref.hash)).catch(nullWhenMissing))?.size === ref.bytes;
+  /** How much of it is there, bytes: all of it, as far as its length tells, or what has been downloaded. */
+  async bytesHere(ref: BlobRef): Promise<number> {
+    const whole = await stat(this.#path(ref.hash)).catch(nullWhenMissing);
+    if (whole?.size === ref.bytes) return ref.bytes;
+    const partial = await stat(this.#partialPath(ref.hash)).catch(nullWhenMissing);
+    return partial === null || partial.size > ref.bytes ? 0 : partial.size;
   }
 
-  /** `length` bytes from `offset` on, unchecked. Rejects with `FailureError` (blob-not-found) when the blob has been forgotten. */
+  /** Until the returned function is called, the blob is not forgotten to make room, and does not count towards the limit. */
+  hold(hash: BlobHash): () => void {
+    const hold = { hash };
+    this.#holds.add(hold);
+    return () => {
+      if (this.#holds.delete(hold)) this.#mostBytes = Number.POSITIVE_INFINITY;
+    };
+  }
+
+  /**
+   * `length` bytes from `offset` on, unchecked. Rejects with `FailureError` (blob-not-found) when the blob has been forgotten, or the
+   * disk does not read it: peers ask for it, and have no part in what is wrong here.
+   */
   async readPart(ref: BlobRef, offset: number, length: number): Promise<Uint8Array> {
-    const file = await open(this.#path(ref.hash)).catch(nullWhenMissing);
-    if (file === null) throw new FailureError("blob-not-found", `The blob ${ref.hash} is no longer in the cache.`);
+    const gone = (cause: unknown): never => {
+      throw new FailureError("blob-not-found", `The blob ${ref.hash} is no longer in the cache.`, { cause });
+    };
+    const file = await open(this.#path(ref.hash)).catch(gone);
     try {
       const bytes = Buffer.alloc(length);
-      const { bytesRead } = await file.read(bytes, 0, length, offset);
+      const { bytesRead } = await file.read(bytes, 0, length, offset).catch(gone);
       return bytes.subarray(0, bytesRead);
     } finally {
       await file.close();
     }
   }
 
-  /** Keeps a blob that is at hand. Rejects with `FailureError` (disk-full). */
+  /**
+   * Keeps a blob that is at hand; one that is being written already is not written again. Rejects with `FailureError`: disk-full, or
+   * file-unreadable when the disk takes nothing for another reason.
+   */
   async write(ref: BlobRef, bytes: Uint8Array, isInUse: (hash: BlobHash) => boolean): Promise<void> {
-    await mkdir(this.#folder, { recursive: true });
-    await writeFile(this.#partialPath(ref.hash), bytes).catch(explainFullDisk);
-    await this.#complete(ref, isInUse);
+    const { hash } = ref;
+    const writing =
+      this.#writing.get(hash) ?? this.#write(ref, bytes, isInUse).finally(() => this.#writing.delete(hash));
+    this.#writing.set(hash, writing);
+    await writing;
+  }
+
+  async #write(ref: BlobRef, bytes: Uint8Array, isInUse: (hash: BlobHash) => boolean): Promise<void> {
+    const path = join(this.#folder, `${ref.hash}.new`);
+    this.#mostBytes += bytes.length;
+    try {
+      await mkdir(this.#folder, { recursive: true });
+      await writeFile(path, bytes);
+      await this.#complete(path, ref, isInUse);
+    } catch (error) {
+      await rm(path, { force: true }).catch(() => undefined);
+      throw explained(error);
+    }
+  }
+
+  /**
+   * Forgets what was unused for longest, down to below the limit, if there is more; never what is held, in use or being written. Half
+   * downloads count, and go as well: they may never be finished.
+   */
+  async makeRoom(isInUse: (hash: BlobHash) => boolean): Promise<void> {
+    if (this.#mostBytes <= this.#maxBytes) return;
+    this.#mostBytes = 0; // what comes meanwhile is added, and may be counted twice
+    const held = new Set([...this.#holds].map(({ hash }) => hash));
+    const files = (await this.#files()).filter(({ hash }) => !held.has(hash));
+    let totalBytes = files.reduce((sum, { bytes }) => sum + bytes, 0);
+    const mostLeft = totalBytes > this.#maxBytes ? (1 - freedShare) * this.#maxBytes : totalBytes;
+    for (const { path, hash, bytes } of files.toSorted((a, b) => a.usedMs - b.usedMs)) {
+      if (totalBytes <= mostLeft) break;
+      if (isInUse(hash) || this.#writing.has(hash)) continue;
+      await rm(path, { force: true });
+      totalBytes -= bytes;
+    }
+    this.#mostBytes += totalBytes;
   }
 
   /** How much of the blob has been downloaded, bytes. */
@@ -82,8 +144,13 @@ export class BlobCache {
   }
 
   async append(ref: BlobRef, chunk: Uint8Array): Promise<void> {
-    await mkdir(this.#folder, { recursive: true });
-    await appendFile(this.#partialPath(ref.hash), chunk).catch(explainFullDisk);
+    this.#mostBytes += chunk.length;
+    try {
+      await mkdir(this.#folder, { recursive: true });
+      await appendFile(this.#partialPath(ref.hash), chunk);
+    } catch (error) {
+      throw explained(error);
+    }
   }
 
   async dropPartial(ref: BlobRef): Promise<void> {
@@ -99,28 +166,25 @@ export class BlobCache {
       await this.dropPartial(ref);
       throw new FailureError("blob-corrupt", `what came is not the blob ${ref.hash}`, { retry: true });
     }
-    await this.#complete(ref, isInUse);
+    await this.#complete(this.#partialPath(ref.hash), ref, isInUse);
   }
 
-  async #complete(ref: BlobRef, isInUse: (hash: BlobHash) => boolean): Promise<void> {
-    await rename(this.#partialPath(ref.hash), this.#path(ref.hash));
-    await this.#evict((hash) => hash === ref.hash || isInUse(hash));
+  async #complete(path: string, { hash }: BlobRef, isInUse: (hash: BlobHash) => boolean): Promise<void> {
+    await rename(path, this.#path(hash));
+    await this.makeRoom((other) => other === hash || isInUse(other));
   }
 
-  async #evict(isKept: (hash: BlobHash) => boolean): Promise<void> {
-    const names = (await readdir(this.#folder)).filter((name) => ownFile.test(name));
-    const files = await Promise.all(
-      names.map(async (name) => ({ name, info: await stat(join(this.#folder, name)).catch(nullWhenMissing) })),
-    );
-    const present = files.flatMap(({ name, info }) => (info === null ? [] : [{ name, info }]));
-    let totalBytes = present.reduce((sum, { info }) => sum + info.size, 0);
-    present.sort((a, b) => a.info.mtimeMs - b.info.mtimeMs);
-    for (const { name, info } of present) {
-      if (totalBytes <= this.#maxBytes) return;
-      if (isKept(blobHashSchema.parse(name.slice(0, hashLength)))) continue;
-      await rm(join(this.#folder, name), { force: true });
-      totalBytes -= info.size;
-    }
+  async #files() {
+    const names = (await readdir(this.#folder).catch(nullWhenMissing)) ?? [];
+    const files = names
+      .filter((name) => ownFile.test(name))
+      .map(async (name) => {
+        const path = join(this.#folder, name);
+        const hash = blobHashSchema.parse(name.slice(0, hashLength));
+        const info = await stat(path).catch(nullWhenMissing);
+        return info === null ? [] : [{ path, hash, bytes: info.size, usedMs: info.mtimeMs }];
+      });
+    return (await Promise.all(files)).flat();
   }
 
   #path(hash: BlobHash): string {
@@ -137,7 +201,11 @@ function nullWhenMissing(error: NodeJS.ErrnoException): null {
   throw error;
 }
 
-function explainFullDisk(error: NodeJS.ErrnoException): never {
-  if (error.code !== "ENOSPC") throw error;
-  throw new FailureError("disk-full", "The disk is full.", { action: "Free some space.", cause: error });
+/** What the file system refused, as a failure; anything else as it is. */
+function explained(error: unknown): unknown {
+  if (!(error instanceof Error) || !("code" in error)) return error;
+  if (error.code === "ENOSPC")
+    return new FailureError("disk-full", "The disk is full.", { action: "Free some space.", cause: error });
+  const action = "Look after the disk, and the rights to the state folder.";
+  return new FailureError("file-unreadable", `A blob cannot be written: ${error.message}`, { action, cause: error });
 }

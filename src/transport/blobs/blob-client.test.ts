@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { mkdtemp, readdir, rm, stat, truncate, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -76,6 +76,11 @@ describe("a blob client", () => {
   const put = (to: BlobClient, bytes: Uint8Array, signal?: AbortSignal) =>
     to.put({ hash: hashBytes(bytes), bytes: bytes.length }, memorySource(bytes), signal && { signal });
   const same = (a: Uint8Array, b: Uint8Array) => expect(Buffer.from(a).equals(b)).toBe(true);
+  async function cachedBytes(): Promise<number> {
+    const names = await readdir(join(folder, "cache"));
+    const sizes = await Promise.all(names.map(async (name) => (await stat(join(folder, "cache", name))).size));
+    return sizes.reduce((sum, size) => sum + size, 0);
+  }
   const codeOf = (call: Promise<unknown>) =>
     call.then(
       () => "fine",
@@ -105,6 +110,41 @@ describe("a blob client", () => {
     await rm(join(folder, "cache", ref.hash));
     await writeFile(join(folder, "cache", `${ref.hash}.part`), bytes.subarray(0, 1000));
     expect(await client().bytesHere(ref)).toBe(1000);
+    await writeFile(join(folder, "cache", `${ref.hash}.part`), bytes);
+    expect(await client().bytesHere(ref)).toBe(bytes.length);
+    expect(await client().bytesHere(ref)).toBe(bytes.length);
+  });
+
+  it("says what is wrong where nothing can be written", async () => {
+    await writeFile(join(folder, "cache"), "a file in the place of the folder");
+    expect(await codeOf(client().keep(bytes))).toBe("file-unreadable");
+    expect(await codeOf(client().hold(bytes))).toBe("file-unreadable");
+  });
+
+  it("writes once what it is to keep several times at once", async () => {
+    const one = client();
+    const kept = await Promise.all([one.keep(bytes), one.hold(bytes), one.keep(bytes)]);
+    for (const { source } of kept) same(await source.read(0, bytes.length), bytes);
+    expect(await readdir(join(folder, "cache"))).toEqual([ref.hash]);
+  });
+
+  it("forgets nothing that is held, however large it is, before it is released", async () => {
+    const small = client({ maxCacheBytes: 250_000 });
+    const held = [await small.hold(bytes), await small.hold(bytes.map((byte) => byte ^ 1))];
+    const kept = await small.keep(new Uint8Array(200_000));
+    for (const { ref, source } of [...held, kept]) expect(await source.read(0, ref.bytes)).toHaveLength(ref.bytes);
+    for (const { release } of held) release();
+    await small.keep(new Uint8Array(10));
+    expect(await cachedBytes()).toBeLessThanOrEqual(250_000);
+  });
+
+  it("makes room before it downloads, of half downloads as well, though none is ever finished", async () => {
+    await mkdir(join(folder, "cache"));
+    for (const salt of [1, 2])
+      await writeFile(join(folder, "cache", `${hashBytes(Uint8Array.of(salt))}.part`), new Uint8Array(200_000));
+    const missing = { hash: hashBytes(Uint8Array.of(3)), bytes: 1 };
+    expect(await codeOf(client({ maxCacheBytes: 250_000 }).get(missing))).toBe("blob-not-found");
+    expect(await cachedBytes()).toBe(200_000);
   });
 
   it("shares one download between several askers", async () => {
@@ -165,6 +205,7 @@ describe("a blob client", () => {
     ["was changed", (path: string) => writeFile(path, new Uint8Array(bytes.length))],
     ["was cut short", (path: string) => truncate(path, 100_000)],
     ["is gone", (path: string) => rm(path)],
+    ["cannot be read", (path: string) => rm(path).then(() => mkdir(path))],
   ])("does not store a file that %s", async (_, harm) => {
     const { ref, source } = await client().keep(Uint8Array.from(bytes, (byte) => byte ^ 1));
     await harm(join(folder, "cache", ref.hash));

@@ -31,6 +31,17 @@ export interface BlobClientOptions {
   readonly stallMs?: number;
 }
 
+/** Lies in the cache. */
+export interface KeptBlob {
+  readonly ref: BlobRef;
+  readonly source: BlobSource;
+}
+
+export interface HeldBlob extends KeptBlob {
+  /** It may be forgotten from now on. Doing so again changes nothing. */
+  release(): void;
+}
+
 type Answer = Awaited<ReturnType<HttpTransfers["request"]>>;
 
 interface CallOptions {
@@ -60,7 +71,7 @@ export class BlobClient {
     this.#cache = new BlobCache(options.cacheFolder, options.maxCacheBytes);
   }
 
-  /** Rejects with `FailureError`: blob-not-found, blob-corrupt, not-authorised, unreachable, disk-full, cancelled. */
+  /** Rejects with `FailureError`: blob-not-found, blob-corrupt, not-authorised, unreachable, disk-full, file-unreadable, cancelled. */
   async get(ref: BlobRef, { signal, elsewhere }: GetOptions = {}): Promise<Uint8Array> {
     for (;;) {
       const cached = await this.#cache.read(ref);
@@ -80,6 +91,7 @@ export class BlobClient {
 
   /** Null: it is in the cache. */
   async #bring(ref: BlobRef, signal: AbortSignal | undefined, elsewhere: GetOptions["elsewhere"]) {
+    await this.#cache.makeRoom(this.#isInUse);
     const brought = elsewhere === undefined ? null : await this.#bringFrom(ref, signal, elsewhere);
     if (brought === null) await this.#retrying(signal, () => this.#download(ref, signal));
     return brought;
@@ -101,13 +113,28 @@ export class BlobClient {
   }
 
   /** How much of it lies in the cache: all of it, or what has been downloaded so far. */
-  async bytesHere(ref: BlobRef): Promise<number> {
-    return (await this.#cache.has(ref)) ? ref.bytes : this.#cache.partialBytes(ref);
+  bytesHere(ref: BlobRef): Promise<number> {
+    return this.#cache.bytesHere(ref);
   }
 
-  /** Puts what is at hand into the cache, from where it can be read in parts until it is forgotten. Rejects with disk-full. */
-  async keep(bytes: Uint8Array): Promise<{ readonly ref: BlobRef; readonly source: BlobSource }> {
+  /** Puts what is at hand into the cache, from where it can be read in parts until it is forgotten. Rejects with disk-full, file-unreadable. */
+  keep(bytes: Uint8Array): Promise<KeptBlob> {
+    return this.#keep({ hash: hashBytes(bytes), bytes: bytes.length }, bytes);
+  }
+
+  /** As `keep`, but until it is released it is not forgotten to make room for others, however large it is. */
+  async hold(bytes: Uint8Array): Promise<HeldBlob> {
     const ref = { hash: hashBytes(bytes), bytes: bytes.length };
+    const release = this.#cache.hold(ref.hash);
+    try {
+      return { ...(await this.#keep(ref, bytes)), release };
+    } catch (error) {
+      release();
+      throw error;
+    }
+  }
+
+  async #keep(ref: BlobRef, bytes: Uint8Array): Promise<KeptBlob> {
     await this.#cache.write(ref, bytes, this.#isInUse);
     const read = (offset: number, length: number) => this.#cache.readPart(ref, offset, length);
     return { ref, source: { bytes: ref.bytes, read } };

@@ -59,7 +59,7 @@ export function frontierPlot(series: readonly PlotSeries[]): string {
   ]);
   return `${[
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" font-family="system-ui, sans-serif" font-size="12">`,
-    "<title>Codecs of merges: the bytes that they save, against the loss that they cost</title>",
+    "<title>What each codec saves next to f32, and what it costs of the loss</title>",
     `<style>${style}</style>`,
     `<rect class="page" width="${width}" height="${height}"/>`,
     ...grid,

@@ -95,13 +95,16 @@ function checkpointFor(run: RunState, stage: number, minerId: MinerId): Place["c
   return { weights, optimizer: null, moments: null, holders: [], merges: [], mergers: [] };
 }
 
-/** Replicas that have brought the stage to where it is, and may have the last merges still. */
+/** Replicas that have brought the stage to where it is, and may have the last merges still: the first few, since each replica asks. */
 function mergersFor({ start, replicas }: RunState, stage: number, minerId: MinerId): readonly MinerId[] {
   const inStep = start?.stages[stage]?.inStep ?? [];
-  const isMerger = (one: Replica) =>
-    isLive(one) && !one.away && one.minerId !== minerId && (one.ready !== null || inStep.includes(one.minerId));
-  const mergers = replicas[stage]?.filter(isMerger) ?? [];
-  return mergers.slice(0, mostMergers).map((one) => one.minerId);
+  const mergers: MinerId[] = [];
+  for (const one of replicas[stage] ?? []) {
+    if (mergers.length === mostMergers) break;
+    const isHere = isLive(one) && !one.away && one.minerId !== minerId;
+    if (isHere && (one.ready !== null || inStep.includes(one.minerId))) mergers.push(one.minerId);
+  }
+  return mergers;
 }
 
 /** For who is on the roster that was announced; who is not yet is told with the next one. */
