@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { assertNever } from "../protocol/assert-never.ts";
 import { FailureError } from "../protocol/failure.ts";
+import type { MinerId } from "../protocol/ids.ts";
 import type { MachineView } from "../protocol/local-api.ts";
 import type { GatewayMessage } from "../protocol/messages.ts";
 import { BlobClient } from "../transport/blobs/blob-client.ts";
@@ -66,7 +67,8 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
   });
   const ownerCommands = new OwnerCommands((message) => session.send(message));
   const drops = new DropLog((text) => log("warning", "session", text));
-  const peerBlobs = new PeerBlobs({ clock, dropped: (from, { message }) => drops.dropped(from, message) });
+  const messageDropped = (from: MinerId, { message }: FailureError) => drops.dropped(from, message);
+  const peerBlobs = new PeerBlobs({ clock, dropped: messageDropped });
   const places = new Places({
     self: identity.minerId,
     device,
@@ -93,7 +95,8 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
     emit({ type: "run-reset" });
     const logged = (text: string) => log("info", "session", text);
     const dialer = direct && bootstrap.length > 0 ? new DirectNode({ identity, bootstrap, log: logged }) : null;
-    link = new DirectLink({ self: identity.minerId, relay, dialer, traffic, clock, log: logged });
+    const paced = { traffic, clock };
+    link = new DirectLink({ self: identity.minerId, relay, dialer, ...paced, log: logged, dropped: messageDropped });
     places.connected(link);
     linkReports.opened();
     announce();
