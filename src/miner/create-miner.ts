@@ -95,8 +95,15 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
     emit({ type: "run-reset" });
     const logged = (text: string) => log("info", "session", text);
     const dialer = direct && bootstrap.length > 0 ? new DirectNode({ identity, bootstrap, log: logged }) : null;
-    const paced = { traffic, clock };
-    link = new DirectLink({ self: identity.minerId, relay, dialer, ...paced, log: logged, dropped: messageDropped });
+    link = new DirectLink({
+      self: identity.minerId,
+      relay,
+      dialer,
+      traffic,
+      clock,
+      log: logged,
+      dropped: messageDropped,
+    });
     places.connected(link);
     linkReports.opened();
     announce();
