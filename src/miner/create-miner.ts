@@ -1,7 +1,8 @@
 /** Puts the miner together: a session with the network, compute workers, blobs, and the replicas that train. */
 import { join } from "node:path";
 import { assertNever } from "../protocol/assert-never.ts";
-import { failureText } from "../protocol/failure.ts";
+import { type FailureError, failureText } from "../protocol/failure.ts";
+import type { MinerId } from "../protocol/ids.ts";
 import type { MachineView } from "../protocol/local-api.ts";
 import type { GatewayMessage } from "../protocol/messages.ts";
 import { parseNetworkAddress } from "../protocol/network-address.ts";
@@ -78,7 +79,8 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
   });
   const ownerCommands = new OwnerCommands((message) => session.send(message));
   const drops = new DropLog((text) => log("warning", "session", text));
-  const peerBlobs = new PeerBlobs({ clock, dropped: (from, { message }) => drops.dropped(from, message) });
+  const messageDropped = (from: MinerId, { message }: FailureError) => drops.dropped(from, message);
+  const peerBlobs = new PeerBlobs({ clock, dropped: messageDropped });
   const places = new Places({
     self: identity.minerId,
     device,
@@ -105,7 +107,15 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
     emit({ type: "run-reset" });
     const logged = (text: string) => log("info", "session", text);
     const dialer = direct && bootstrap.length > 0 ? new DirectNode({ identity, bootstrap, log: logged }) : null;
-    link = new DirectLink({ self: identity.minerId, relay, dialer, traffic, clock, log: logged });
+    link = new DirectLink({
+      self: identity.minerId,
+      relay,
+      dialer,
+      traffic,
+      clock,
+      log: logged,
+      dropped: messageDropped,
+    });
     places.connected(link);
     linkReports.opened();
     isPayoutKept = false;

@@ -1,5 +1,4 @@
 /** Peers with direct connections on loopback; what they say to make them is passed on in memory, where a gateway would be. */
-import { setTimeout } from "node:timers/promises";
 import { systemClock } from "../../src/miner/session/clock.ts";
 import type { Identity } from "../../src/protocol/identity.ts";
 import type { MinerId } from "../../src/protocol/ids.ts";
@@ -12,13 +11,13 @@ import type { PeerLink } from "../../src/transport/peer-link.ts";
 import { Traffic } from "../../src/transport/traffic/traffic.ts";
 import type { PeerLinkNetwork } from "./peer-link.ts";
 
-const pollMs = 5;
-
 export async function openDirectNetwork(): Promise<PeerLinkNetwork> {
   const bootstrap = await BootstrapNodes.open({ listenHost: "127.0.0.1", publicHost: "127.0.0.1", firstPort: 0 });
   const gateway = new MemoryNetwork();
   const links = new Map<MinerId, DirectLink>();
   const relays = new Map<MinerId, PeerLink>();
+  /** A link says when messages to a peer take another way. */
+  let changed = Promise.withResolvers<void>();
 
   function open(identity: Identity): DirectLink {
     const { minerId } = identity;
@@ -30,7 +29,11 @@ export async function openDirectNetwork(): Promise<PeerLinkNetwork> {
       dialer: new DirectNode({ identity, bootstrap: bootstrap.addresses, log: () => {} }),
       traffic: new Traffic(systemClock),
       clock: systemClock,
-      log: () => {},
+      dropped: () => {},
+      log: () => {
+        changed.resolve();
+        changed = Promise.withResolvers();
+      },
     });
     links.set(minerId, link);
     for (const other of links.values()) other.admit(new Set(links.keys()));
@@ -44,7 +47,7 @@ export async function openDirectNetwork(): Promise<PeerLinkNetwork> {
     await relays.get(other)?.send(one, "path", body);
     const isDirect = (from: MinerId, to: MinerId) =>
       links.get(from)?.ways.some(({ minerId, way }) => minerId === to && way === "direct");
-    while (!isDirect(one, other) || !isDirect(other, one)) await setTimeout(pollMs);
+    while (!isDirect(one, other) || !isDirect(other, one)) await changed.promise;
   }
 
   return {

@@ -62,6 +62,7 @@ class World {
       },
       clock: this.clock,
       log: () => {},
+      dropped: () => {},
     });
     link.onMessage(({ kind, body }) => this.arrived[index].push({ kind, text: Buffer.from(body).toString() }));
     link.onPeerLost((peer) => this.lost.push(peer));

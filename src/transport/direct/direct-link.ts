@@ -48,6 +48,8 @@ export interface DirectLinkOptions {
   readonly traffic: ConnectionTraffic;
   readonly clock: BudgetClock;
   readonly log: (text: string) => void;
+  /** A peer's message was not usable. */
+  readonly dropped: (from: MinerId, failure: FailureError) => void;
 }
 
 interface Peer {
@@ -259,7 +261,7 @@ export class DirectLink implements PeerLink {
   }
 
   #dropped(from: MinerId, failure: FailureError): void {
-    this.#options.log(`Messages of ${from.slice(0, 8)} were lost: ${failure.message}`);
+    this.#options.dropped(from, failure);
     // Both ends count what came; after a loss they would count differently.
     for (const connection of this.#peers.get(from)?.connections ?? []) connection.close();
   }

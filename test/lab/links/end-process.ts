@@ -83,7 +83,7 @@ const calls: { readonly [Call in keyof EndCalls]: (argument: never) => Promise<R
       {
         opened(relay, { bootstrap }) {
           const dialer = asked === "direct" ? new DirectNode({ identity, bootstrap, log }) : null;
-          link = new DirectLink({ self: minerId, relay, dialer, traffic, clock: systemClock, log });
+          link = new DirectLink({ self: minerId, relay, dialer, traffic, clock: systemClock, log, dropped: log });
           link.onMessage(({ from, kind, body }) => {
             if (kind === "forward") receivedBytes += body.length;
             // What comes back with another kind is this end's own.
