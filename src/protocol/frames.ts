@@ -27,19 +27,19 @@ export const maxMessageBytes = 256 << 20;
 const magic = 0x31484154; // "TAH1"
 
 /**
- * In order of urgency, the most urgent first: what frees memory and lets others go on before what begins new work, and bulk
- * last. The bodies: `path-messages.ts` (path), `microbatch.ts` (backward, forward, flush), `answer.ts`, `merge-messages.ts` (merge,
- * blob-request, blob-part).
+ * In order of urgency, the most urgent first: what frees memory and lets others go on before what begins new work, then what a step
+ * moved, which is as long as the stage and has the next step's time, and bulk last. The bodies: `path-messages.ts` (path),
+ * `microbatch.ts` (backward, forward, flush), `answer.ts`, `exchange-messages.ts`, `merge-messages.ts` (merge, blob-request, blob-part).
  */
 export const messageKinds = [
   "path",
   "answer",
   "flush",
-  "exchange",
   "backward",
   "merge",
   "blob-request",
   "forward",
+  "exchange",
   "blob-part",
 ] as const;
 export type MessageKind = (typeof messageKinds)[number];
