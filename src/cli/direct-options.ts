@@ -1,7 +1,7 @@
 /** The options by which `tah network serve` lets miners reach each other directly. */
 import { isIPv4 } from "node:net";
 import { type Command, Option } from "commander";
-import type { BootstrapOptions } from "../transport/direct/bootstrap-nodes.ts";
+import type { NetworkOptions } from "../network/serve.ts";
 import { lanAddresses } from "./demo/lan-addresses.ts";
 import { ipv4Value, portValue } from "./option-types.ts";
 
@@ -34,7 +34,7 @@ export function withDirectOptions(command: Command): Command {
 export function bootstrapOptions(
   { host, port, behindProxy = false, direct, directHost, directPort }: ListeningOptions & DirectOptions,
   note: (text: string) => void,
-): BootstrapOptions | undefined {
+): NetworkOptions["direct"] {
   if (direct === "off") return undefined;
   // A proxy on this computer passes connections on, and no UDP: miners have to reach that themselves.
   const isHidden = behindProxy && isLoopbackHost(host);
