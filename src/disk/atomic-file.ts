@@ -8,18 +8,23 @@ import { FailureError } from "../protocol/failure.ts";
 export function writeFileAtomically(file: string, text: string): void {
   const draft = `${file}.${process.pid}.new`;
   try {
-    const descriptor = openSync(draft, "w", 0o600);
-    try {
-      writeSync(descriptor, text);
-      fsyncSync(descriptor);
-    } finally {
-      closeSync(descriptor);
-    }
+    writeDurably(draft, "w", text);
     renameSync(draft, file);
     syncFolder(dirname(file));
   } catch (cause) {
     rmSync(draft, { force: true });
     throw fileFailure(`${file} cannot be written`, cause);
+  }
+}
+
+/** Writes a file that its owner only can read, and waits for the disk. `wx` never writes over one. Throws as the file system does. */
+export function writeDurably(file: string, flags: "w" | "wx", text: string): void {
+  const descriptor = openSync(file, flags, 0o600);
+  try {
+    writeSync(descriptor, text);
+    fsyncSync(descriptor);
+  } finally {
+    closeSync(descriptor);
   }
 }
 

@@ -1,6 +1,6 @@
 /** Takes this machine's identity to a file, and from one. */
-import { closeSync, fsyncSync, openSync, readFileSync, statSync, writeSync } from "node:fs";
-import { fileFailure } from "../../disk/atomic-file.ts";
+import { readFileSync, statSync } from "node:fs";
+import { fileFailure, writeDurably } from "../../disk/atomic-file.ts";
 import { FailureError } from "../../protocol/failure.ts";
 import type { MinerId } from "../../protocol/ids.ts";
 import { maximumBackupBytes, openIdentity, sealIdentity } from "./identity-backup.ts";
@@ -52,13 +52,7 @@ function readBackup(file: string): string {
 
 function writeNewFile(file: string, text: string): void {
   try {
-    const descriptor = openSync(file, "wx", 0o600);
-    try {
-      writeSync(descriptor, text);
-      fsyncSync(descriptor);
-    } finally {
-      closeSync(descriptor);
-    }
+    writeDurably(file, "wx", text);
   } catch (cause) {
     if (cause instanceof Error && "code" in cause && cause.code === "EEXIST")
       throw new FailureError("invalid-option", `${file} is there already, and is not written over.`, {
