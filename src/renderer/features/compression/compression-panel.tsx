@@ -53,27 +53,18 @@ function transmissionFacts({ transmission, boundaryFormats, stages, plan }: RunV
 /** What is expected of each part, on the slowest links that the run has. */
 function Costs({ plan }: { readonly plan: Plan }) {
   const { columns } = texts;
+  const figures = [columns.perToken, columns.perEpoch, columns.uplink, columns.waits, columns.loss];
   return (
     <ScrollRegion label={texts.costs}>
       <table className="table">
         <thead>
           <tr>
             <th scope="col">{columns.part}</th>
-            <th scope="col" className="number">
-              {columns.perToken}
-            </th>
-            <th scope="col" className="number">
-              {columns.perEpoch}
-            </th>
-            <th scope="col" className="number">
-              {columns.uplink}
-            </th>
-            <th scope="col" className="number">
-              {columns.waits}
-            </th>
-            <th scope="col" className="number">
-              {columns.loss}
-            </th>
+            {figures.map((figure) => (
+              <th key={figure} scope="col" className="number">
+                {figure}
+              </th>
+            ))}
           </tr>
         </thead>
         <tbody>
