@@ -8,13 +8,18 @@ import type { CountedSocket } from "../traffic/traffic.ts";
 
 /** IPv4 20, UDP 8. */
 const headerBytes = 28;
-const udxHeaderBytes = 20;
+export const udxHeaderBytes = 20;
 const packetPayloadBytes = 1500 - headerBytes - udxHeaderBytes;
 
 /** What so many bytes take of their own direction, and what acknowledging them takes of the other one. */
 export function wireBytesOf(bytes: number): { readonly along: number; readonly against: number } {
   const against = Math.ceil(bytes / packetPayloadBytes) * (headerBytes + udxHeaderBytes);
   return { along: bytes + against, against };
+}
+
+/** Of all that a stream has sent so far, repetitions and acknowledgements included. */
+export function wireBytesSent(stream: Pick<RawStream, "bytesTransmitted" | "packetsTransmitted">): number {
+  return stream.bytesTransmitted + headerBytes * stream.packetsTransmitted;
 }
 
 /** A stream as `Traffic` counts it: on the wire, repetitions and all. */
@@ -24,7 +29,7 @@ export function countedDatagrams(stream: RawStream, whenClosed: (closed: () => v
       return stream.bytesReceived + headerBytes * stream.packetsReceived;
     },
     get bytesWritten() {
-      return stream.bytesTransmitted + headerBytes * stream.packetsTransmitted;
+      return wireBytesSent(stream);
     },
     writableLength: 0,
     once: (_, closed) => whenClosed(closed),

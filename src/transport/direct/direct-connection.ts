@@ -3,6 +3,7 @@
  * comes and has no receive window, so there is one here: a sender may send as many bytes as it was granted, and the receiver grants more
  * as it takes them and its download limit allows. A peer that sends more than that is cut off.
  */
+import type { RawStream } from "hyperdht";
 import { FailureError, failureOf } from "../../protocol/failure.ts";
 import { frameHeaderBytes, isFrame, type MessageKind, maxChunkBytes, readdressFrame } from "../../protocol/frames.ts";
 import type { MinerId } from "../../protocol/ids.ts";
@@ -16,11 +17,12 @@ import { FrameLink, type Pacing } from "../frame-link.ts";
 import type { PeerLink, PeerMessage } from "../peer-link.ts";
 import type { Reassembly } from "../reassembly.ts";
 import type { BudgetClock, ByteBudget } from "../traffic/byte-budget.ts";
-import type { LinkMeter } from "../traffic/link-meter.ts";
 import type { CountedSocket } from "../traffic/traffic.ts";
 import { countedDatagrams, wireBytesOf } from "./datagram-bytes.ts";
 import type { DirectStream, OpenStream } from "./direct-stream.ts";
 import { GrantedSocket } from "./granted-socket.ts";
+import type { UplinkLane } from "./uplink-lane.ts";
+import type { UplinkWindow } from "./uplink-window.ts";
 
 /** What may be on its way to this end: 80 MB/s at a round trip of 100 ms. */
 const widestWindowBytes = 8 << 20;
@@ -37,16 +39,23 @@ const silenceMs = 5000;
 export interface ConnectionTraffic extends Pick<Pacing, "chunkBytes" | "maxBufferedBytes"> {
   readonly upload: ByteBudget;
   readonly download: ByteBudget;
-  readonly link: Pick<LinkMeter, "stored">;
   watch(socket: CountedSocket): void;
+}
+
+export interface ConnectionOptions {
+  readonly traffic: ConnectionTraffic;
+  /** Of all connections. */
+  readonly uplink: UplinkWindow;
+  readonly reassembly: Reassembly;
+  readonly clock: BudgetClock;
 }
 
 export interface ConnectionHandlers {
   /** It works in both directions. */
   opened(): void;
   message(message: PeerMessage): void;
-  /** The first so many messages have arrived: so many bytes more than before. */
-  confirmed(messages: number, bytes: number): void;
+  /** The first so many messages have arrived. */
+  confirmed(messages: number): void;
   /** The peer has all that went over the gateway. */
   arrived(): void;
   /** Called once; it never carries anything again. */
@@ -58,10 +67,13 @@ export class DirectConnection {
   /** The same at both ends. */
   readonly id: string;
   readonly #stream: DirectStream;
+  readonly #rawStream: RawStream;
   readonly #traffic: ConnectionTraffic;
   readonly #reassembly: Reassembly;
   readonly #clock: BudgetClock;
   readonly #handlers: ConnectionHandlers;
+  readonly #uplink: UplinkWindow;
+  readonly #lane: UplinkLane;
   readonly #socket: GrantedSocket;
   readonly #link: FrameLink;
   #state: "opening" | "open" | "closed" = "opening";
@@ -69,9 +81,6 @@ export class DirectConnection {
   #begunMessages = 0;
   #sentMessages = 0;
   #confirmedMessages = 0;
-  /** Bytes sent when each message was complete that is not confirmed; and when the last one was that is. */
-  #bytesAt: number[] = [];
-  #confirmedBytes = 0;
   /** From the peer: what it sent, and what it was told. */
   #takenBytes = 0;
   #takenMessages = 0;
@@ -83,16 +92,15 @@ export class DirectConnection {
   #heardPackets = 0;
   #heardAtMs: number;
 
-  constructor(
-    { stream, peer, id }: OpenStream,
-    options: { readonly traffic: ConnectionTraffic; readonly reassembly: Reassembly; readonly clock: BudgetClock },
-    handlers: ConnectionHandlers,
-  ) {
-    const { traffic, reassembly, clock } = options;
+  constructor({ stream, rawStream, peer, id }: OpenStream, options: ConnectionOptions, handlers: ConnectionHandlers) {
+    const { traffic, uplink, reassembly, clock } = options;
     this.peer = peer;
     this.id = id;
     this.#stream = stream;
+    this.#rawStream = rawStream;
     this.#traffic = traffic;
+    this.#uplink = uplink;
+    this.#lane = uplink.open(rawStream);
     this.#reassembly = reassembly;
     this.#clock = clock;
     this.#handlers = handlers;
@@ -107,8 +115,7 @@ export class DirectConnection {
     stream.on("drain", () => this.#socket.drained());
     stream.on("error", () => this.close());
     stream.on("close", () => this.close());
-    if (stream.rawStream !== null)
-      traffic.watch(countedDatagrams(stream.rawStream, (closed) => stream.once("close", closed)));
+    traffic.watch(countedDatagrams(rawStream, (closed) => stream.once("close", closed)));
     this.#grant();
     this.#check();
   }
@@ -118,11 +125,6 @@ export class DirectConnection {
     return this.#takenMessages;
   }
 
-  /** Whether data waits for the line, which is not held up by the peer. */
-  get isBusy(): boolean {
-    return this.#socket.waitingBytes > 0;
-  }
-
   /** As of a `PeerLink`. */
   get traffic(): PeerLink["traffic"] {
     return this.#link.traffic;
@@ -130,7 +132,7 @@ export class DirectConnection {
 
   /** Null: not measured. */
   get roundTripMs(): number | null {
-    return this.#state === "open" ? (this.#stream.rawStream?.rtt ?? null) : null;
+    return this.#state === "open" ? this.#rawStream.rtt : null;
   }
 
   /**
@@ -145,7 +147,6 @@ export class DirectConnection {
       throw error;
     }
     this.#sentMessages += 1;
-    this.#bytesAt.push(this.#link.traffic.sentBytes);
     return this.#sentMessages;
   }
 
@@ -160,6 +161,7 @@ export class DirectConnection {
     this.#cancelGrant();
     this.#cancelCheck();
     this.#link.close();
+    this.#uplink.close(this.#lane);
     this.#reassembly.forgetPeer(this.peer);
     this.#stream.destroy();
     this.#handlers.closed();
@@ -167,15 +169,24 @@ export class DirectConnection {
 
   #pacing(): Pacing {
     const traffic = this.#traffic;
+    const uplink = this.#uplink;
+    const lane = this.#lane;
     return {
       get chunkBytes() {
-        return traffic.chunkBytes;
+        return Math.min(traffic.chunkBytes, uplink.chunkBytes);
       },
       get maxBufferedBytes() {
         return traffic.maxBufferedBytes;
       },
-      upload: traffic.upload,
+      upload: {
+        get isOpen() {
+          return traffic.upload.isOpen && uplink.isOpen(lane);
+        },
+        whenOpen: (urgency, action) =>
+          traffic.upload.isOpen ? uplink.whenOpen(lane, action) : traffic.upload.whenOpen(urgency, action),
+      },
       wrote: (bytes) => {
+        uplink.sends(lane, bytes);
         const { along, against } = wireBytesOf(bytes);
         traffic.upload.spend(along);
         traffic.download.spend(against);
@@ -222,12 +233,9 @@ export class DirectConnection {
   }
 
   #confirm(messages: number): void {
-    const confirmed = this.#bytesAt.splice(0, messages - this.#confirmedMessages);
-    const bytes = (confirmed.at(-1) ?? this.#confirmedBytes) - this.#confirmedBytes;
-    if (confirmed.length === 0) return;
+    if (messages <= this.#confirmedMessages) return;
     this.#confirmedMessages = messages;
-    this.#confirmedBytes += bytes;
-    this.#handlers.confirmed(messages, bytes);
+    this.#handlers.confirmed(messages);
   }
 
   /** Once for all that comes at once. */
@@ -264,7 +272,7 @@ export class DirectConnection {
 
   #check(): void {
     const nowMs = this.#clock.nowMs();
-    const packets = this.#stream.rawStream?.packetsReceived ?? 0;
+    const packets = this.#rawStream.packetsReceived;
     const isOwed = this.#begunMessages > this.#confirmedMessages;
     if (this.#state === "open" && (packets !== this.#heardPackets || !isOwed)) this.#heardAtMs = nowMs;
     this.#heardPackets = packets;

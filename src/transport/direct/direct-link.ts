@@ -9,10 +9,12 @@ import { decodePathMessage, pathMessageSchema } from "../../protocol/path-messag
 import type { PeerLink, PeerMessage } from "../peer-link.ts";
 import { Reassembly } from "../reassembly.ts";
 import type { BudgetClock } from "../traffic/byte-budget.ts";
+import type { LinkMeter } from "../traffic/link-meter.ts";
 import { type ConnectionTraffic, DirectConnection } from "./direct-connection.ts";
 import type { OpenStream } from "./direct-stream.ts";
 import { PeerPath } from "./peer-path.ts";
 import { UplinkMeter } from "./uplink-meter.ts";
+import { UplinkWindow } from "./uplink-window.ts";
 
 /** Until a connection works, or else the peer counts as one that cannot be reached directly. */
 const dialMs = 3000;
@@ -40,12 +42,17 @@ export interface PeerWay {
   readonly roundTripMs: number | null;
 }
 
+/** What a link needs of the miner's traffic; `Traffic` has it. */
+export interface LinkTraffic extends ConnectionTraffic {
+  readonly link: Pick<LinkMeter, "stored">;
+}
+
 export interface DirectLinkOptions {
   readonly self: MinerId;
   readonly relay: PeerLink;
   /** Null: all goes over the gateway. */
   readonly dialer: Dialer | null;
-  readonly traffic: ConnectionTraffic;
+  readonly traffic: LinkTraffic;
   readonly clock: BudgetClock;
   readonly log: (text: string) => void;
   /** A peer's message was not usable. */
@@ -67,7 +74,7 @@ export class DirectLink implements PeerLink {
   readonly #options: DirectLinkOptions;
   readonly #peers = new Map<MinerId, Peer>();
   readonly #reassembly: Reassembly;
-  readonly #uplink: UplinkMeter;
+  readonly #uplink: UplinkWindow;
   #admitted: ReadonlySet<MinerId> = new Set();
   #closed = false;
   /** Of connections that have closed. */
@@ -78,7 +85,8 @@ export class DirectLink implements PeerLink {
   constructor(options: DirectLinkOptions) {
     this.#options = options;
     const { relay, dialer, clock, traffic } = options;
-    this.#uplink = new UplinkMeter(clock, (bytes, elapsedMs) => traffic.link.stored(bytes, elapsedMs));
+    const meter = new UplinkMeter(clock, (bytes, elapsedMs) => traffic.link.stored(bytes, elapsedMs));
+    this.#uplink = new UplinkWindow(clock, (bytes, isFull) => meter.carried(bytes, isFull));
     this.#reassembly = new Reassembly({ onDropped: (from, failure) => this.#dropped(from, failure) });
     relay.onMessage((message) => this.#received(message));
     relay.onPeerLost((peer) => this.#lost(peer));
@@ -149,10 +157,6 @@ export class DirectLink implements PeerLink {
     return [...this.#peers.values()].flatMap(({ connections }) => [...connections]);
   }
 
-  get #isBusy(): boolean {
-    return this.#connections.some(({ isBusy }) => isBusy);
-  }
-
   #peer(minerId: MinerId): Peer {
     const known = this.#peers.get(minerId);
     if (known !== undefined) return known;
@@ -218,7 +222,7 @@ export class DirectLink implements PeerLink {
     const { traffic, clock } = this.#options;
     const connection: DirectConnection = new DirectConnection(
       open,
-      { traffic, clock, reassembly: this.#reassembly },
+      { traffic, uplink: this.#uplink, clock, reassembly: this.#reassembly },
       {
         opened: () => {
           peer.cancelTimer?.();
@@ -226,10 +230,7 @@ export class DirectLink implements PeerLink {
           path.opened(connection);
         },
         message: (message) => this.#onMessage(message),
-        confirmed: (messages, bytes) => {
-          path.confirmed(connection, messages);
-          this.#uplink.confirmed(bytes, this.#isBusy);
-        },
+        confirmed: (messages) => path.confirmed(connection, messages),
         arrived: () => path.arrived(connection),
         closed: () => {
           connections.delete(connection);

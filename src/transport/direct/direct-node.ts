@@ -102,9 +102,9 @@ export class DirectNode implements Dialer {
 function noop(): void {}
 
 function openStream(stream: NoiseSecretStream): OpenStream | null {
-  const { handshakeHash, remotePublicKey } = stream;
-  if (handshakeHash === null) return null;
-  return { stream, peer: minerIdOf(remotePublicKey), id: handshakeHash.toString("hex") };
+  const { handshakeHash, rawStream, remotePublicKey } = stream;
+  if (handshakeHash === null || rawStream === null) return null;
+  return { stream, rawStream, peer: minerIdOf(remotePublicKey), id: handshakeHash.toString("hex") };
 }
 
 function minerIdOf(publicKey: Buffer): MinerId {

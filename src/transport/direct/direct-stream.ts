@@ -3,7 +3,6 @@ import type { RawStream } from "hyperdht";
 import type { MinerId } from "../../protocol/ids.ts";
 
 export interface DirectStream {
-  readonly rawStream: RawStream | null;
   on(event: "data", listener: (bytes: Buffer) => void): unknown;
   on(event: "drain" | "close", listener: () => void): unknown;
   on(event: "error", listener: (error: Error) => void): unknown;
@@ -16,6 +15,8 @@ export interface DirectStream {
 /** One whose handshake is over: the other end has proven to be `peer`. */
 export interface OpenStream {
   readonly stream: DirectStream;
+  /** What it is made of, which counts. */
+  readonly rawStream: RawStream;
   readonly peer: MinerId;
   /** The handshake's hash, in hex: the same at both ends. */
   readonly id: string;

@@ -11,6 +11,7 @@ class FakeStream extends EventEmitter implements DirectStream {
     packetsTransmitted: 0,
     bytesReceived: 0,
     packetsReceived: 0,
+    inflight: 0,
     rtt: 7,
     remoteHost: null,
   };
@@ -26,6 +27,8 @@ class FakeStream extends EventEmitter implements DirectStream {
 
   write(bytes: Uint8Array): boolean {
     this.written.push(Uint8Array.from(bytes));
+    this.rawStream.bytesTransmitted += bytes.length;
+    this.rawStream.inflight += bytes.length;
     return !this.#isStuck();
   }
 
@@ -49,6 +52,7 @@ export class FakeConnection {
     const [from, to] = end === 0 ? this.ends : [this.ends[1], this.ends[0]];
     const bytes = from.written.shift();
     if (bytes === undefined) return false;
+    from.rawStream.inflight -= bytes.length;
     if (!to.destroyed) {
       to.rawStream.packetsReceived += 1;
       to.emit("data", Buffer.from(bytes));
@@ -90,7 +94,8 @@ export class FakeDirectNetwork {
     const connection = new FakeConnection(() => this.isStuck);
     this.connections.push(connection);
     const id = this.connections.length.toString(16).padStart(16, "0");
-    accept({ stream: connection.ends[1], peer: self, id });
-    return { stream: connection.ends[0], peer, id };
+    const [here, there] = connection.ends;
+    accept({ stream: there, rawStream: there.rawStream, peer: self, id });
+    return { stream: here, rawStream: here.rawStream, peer, id };
   }
 }

@@ -6,26 +6,22 @@ export class GrantedSocket implements FrameSocket {
   readonly #stream: Pick<DirectStream, "write">;
   #sentBytes = 0;
   #grantedBytes = 0;
-  /** In the stream, since it said that it is full. */
-  #waitingBytes = 0;
+  /** Until it drains. */
+  #isFull = false;
   #whenTaken: (() => void)[] = [];
 
   constructor(stream: Pick<DirectStream, "write">) {
     this.#stream = stream;
   }
 
-  get waitingBytes(): number {
-    return this.#waitingBytes;
-  }
-
   get bufferedAmount(): number {
-    return this.#sentBytes < this.#grantedBytes ? this.#waitingBytes : Number.POSITIVE_INFINITY;
+    return !this.#isFull && this.#sentBytes < this.#grantedBytes ? 0 : Number.POSITIVE_INFINITY;
   }
 
   send(bytes: Uint8Array, done: () => void): void {
     this.#sentBytes += bytes.length;
     this.#whenTaken.push(done);
-    if (!this.#stream.write(bytes)) this.#waitingBytes += bytes.length;
+    if (!this.#stream.write(bytes)) this.#isFull = true;
   }
 
   /** So many bytes may be sent in all. Grants never shrink. */
@@ -35,7 +31,7 @@ export class GrantedSocket implements FrameSocket {
   }
 
   drained(): void {
-    this.#waitingBytes = 0;
+    this.#isFull = false;
     this.#wake();
   }
 

@@ -20,6 +20,8 @@ declare module "hyperdht" {
     readonly packetsTransmitted: number;
     readonly bytesReceived: number;
     readonly packetsReceived: number;
+    /** Sent and not known to have arrived, or to be lost. */
+    readonly inflight: number;
     /** Smoothed, milliseconds. */
     readonly rtt: number;
     readonly remoteHost: string | null;

@@ -10,10 +10,10 @@ describe("the uplink of direct connections", () => {
     return { clock, measured, meter };
   };
 
-  it("is as fast as what was confirmed while data waited", () => {
+  it("is as fast as what was carried while data waited", () => {
     const { clock, measured, meter } = open();
     for (let turn = 0; turn <= 10; turn++) {
-      meter.confirmed(250_000, true);
+      meter.carried(250_000, true);
       clock.advance(100);
     }
     expect(measured).toEqual([2_500_000]);
@@ -22,7 +22,7 @@ describe("the uplink of direct connections", () => {
   it("is not known from what left a pause", () => {
     const { clock, measured, meter } = open();
     for (let turn = 0; turn < 100; turn++) {
-      meter.confirmed(250_000, turn % 5 > 0);
+      meter.carried(250_000, turn % 5 > 0);
       clock.advance(100);
     }
     expect(measured).toEqual([]);

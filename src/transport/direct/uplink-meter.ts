@@ -1,5 +1,5 @@
 /**
- * How fast direct connections together carry data away: what was confirmed while some of it was always waiting. It is this miner's line
+ * How fast direct connections together carry data away: what their line carried while more of it was always waiting. It is this miner's line
  * that they share, and most of what is sent goes over them, so that the session's own marks (`link-meter.ts`) see little of it.
  */
 import type { BudgetClock } from "../traffic/byte-budget.ts";
@@ -18,8 +18,8 @@ export class UplinkMeter {
     this.#measured = measured;
   }
 
-  /** So much was confirmed on any connection. `isBusy`: more of it waits for the line, on that one or another. */
-  confirmed(bytes: number, isBusy: boolean): void {
+  /** So much was carried, of all of them. `isBusy`: more waited all the while. */
+  carried(bytes: number, isBusy: boolean): void {
     const nowMs = this.#clock.nowMs();
     const stretch = this.#stretch;
     if (!isBusy) this.#stretch = null;

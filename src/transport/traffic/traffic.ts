@@ -172,7 +172,8 @@ export class Traffic {
   }
 }
 
-function chunkBytesAt(bytesPerSecond: number | null): number {
+/** Of a link of that rate; null: nothing says how fast it is. */
+export function chunkBytesAt(bytesPerSecond: number | null): number {
   if (bytesPerSecond === null) return unknownChunkBytes;
   return Math.round(Math.min(maxChunkBytes, Math.max(leastChunkBytes, (bytesPerSecond * chunkMs) / 1000)));
 }
