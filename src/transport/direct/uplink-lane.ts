@@ -32,13 +32,15 @@ export class UplinkLane {
     return this.bytes > 0;
   }
 
-  get shortestRoundTripMs(): number {
-    return this.#roundTrip.best ?? this.#counters.rtt;
+  /** Null: not measured yet. */
+  get shortestRoundTripMs(): number | null {
+    return this.#roundTrip.best;
   }
 
   /** By which round trips are longer now than the shortest. */
   get delayMs(): number {
-    return this.#counters.rtt - this.shortestRoundTripMs;
+    const { rtt } = this.#counters;
+    return rtt - (this.shortestRoundTripMs ?? rtt);
   }
 
   wrote(bytes: number): void {

@@ -23,6 +23,9 @@ const memoryMs = 10_000;
 /** Between measurements of the rate at least: short ones see what arrives together. */
 const stretchMs = 400;
 const lookMs = 10;
+/** How long less than the line carries is under way: two round trips, and what waited in the router. */
+const restRoundTrips = 2;
+const restMs = 50;
 
 interface Waiting {
   readonly lane: UplinkLane;
@@ -39,10 +42,10 @@ export class UplinkWindow {
   #startBytes = firstWindowBytes;
   /** In which somebody waits all the time. */
   #stretch: { readonly sinceMs: number; bytes: number } | null = null;
-  /** When so little was under way that nothing can have waited in the router. */
+  /** When nothing was under way, or so little for so long that nothing waited in the router. */
   #emptyAtMs: number;
-  /** When the last one got its turn. */
-  #lullAtMs = 0;
+  /** Since when nobody waits; null: somebody does. */
+  #lullSinceMs: number | null;
   #cancelLook: (() => void) | null = null;
 
   /** `carried`: so much was since the last call; `isFull`: while more waited, since then. */
@@ -50,6 +53,7 @@ export class UplinkWindow {
     this.#clock = clock;
     this.#carried = carried;
     this.#emptyAtMs = clock.nowMs();
+    this.#lullSinceMs = clock.nowMs();
   }
 
   /** Another connection, with what UDX counts of it. */
@@ -75,7 +79,7 @@ export class UplinkWindow {
     if (this.#phase === "starting" || rate === null) return this.#startBytes;
     const roundTripMs = this.#roundTripMs;
     // Without a rest now and then, the shortest round trip would in time be one with a queue.
-    if (this.#clock.nowMs() - this.#emptyAtMs > memoryMs) return this.#restBytes;
+    if (this.#clock.nowMs() - this.#emptyAtMs > memoryMs) return ((rate / 1000) * roundTripMs) / 2;
     return Math.max(leastWindowBytes, (rate / 1000) * (roundTripMs + Math.max(aheadMs, aheadShare * roundTripMs)));
   }
 
@@ -84,12 +88,14 @@ export class UplinkWindow {
     for (const lane of this.#lanes) lane.look();
     if (lane.bytes === 0) return true;
     const windowBytes = this.bytes;
-    return this.#bytesUnderWay < windowBytes || lane.bytes < windowBytes / this.#lanesInUse;
+    return this.#bytesUnderWay < windowBytes || lane.bytes + this.chunkBytes <= windowBytes / this.#lanesInUse;
   }
 
   /** Calls `action` once, when it is this connection's turn. Returns what calls it off. */
   whenOpen(lane: UplinkLane, action: () => void): () => void {
-    if (this.#waiting.length === 0 && this.#clock.nowMs() - this.#lullAtMs > lookMs) this.#stretch = null;
+    // A socket waits for its stream between any two chunks.
+    if (this.#lullSinceMs !== null && this.#clock.nowMs() - this.#lullSinceMs > lookMs) this.#stretch = null;
+    this.#lullSinceMs = null;
     const waiting = { lane, action };
     this.#waiting.push(waiting);
     this.#lookSoon();
@@ -101,7 +107,7 @@ export class UplinkWindow {
 
   /** So much is handed to a connection. */
   sends(lane: UplinkLane, bytes: number): void {
-    if (this.#bytesUnderWay <= this.#restBytes) this.#emptyAtMs = this.#clock.nowMs();
+    if (this.#bytesUnderWay === 0) this.#emptyAtMs = this.#clock.nowMs();
     lane.wrote(bytes);
   }
 
@@ -113,22 +119,29 @@ export class UplinkWindow {
     });
   }
 
-  /** Whoever has waited longest of those who may. Each turn may use up what there is. */
+  /** A turn at a time, as each may use up what there is. Who has least under way is next: what one peer does not take holds up no other. */
   #wake(): void {
     for (;;) {
-      const index = this.#waiting.findIndex(({ lane }) => this.isOpen(lane));
-      if (index < 0) break;
-      const [next] = this.#waiting.splice(index, 1);
-      next?.action();
+      const ready = this.#waiting.filter(({ lane }) => this.isOpen(lane));
+      const [next] = ready.sort((one, other) => one.lane.bytes - other.lane.bytes);
+      if (next === undefined) break;
+      this.#waiting.splice(this.#waiting.indexOf(next), 1);
+      next.action();
     }
     if (this.#waiting.length > 0) this.#lookSoon();
-    else this.#lullAtMs = this.#clock.nowMs();
+    else this.#lullSinceMs = this.#clock.nowMs();
   }
 
   #measure(): void {
     const nowMs = this.#clock.nowMs();
     let bytes = 0;
-    for (const lane of this.#lanes) bytes += lane.takeCarried();
+    let delayMs = Number.POSITIVE_INFINITY;
+    for (const lane of this.#lanes) {
+      const carriedBytes = lane.takeCarried();
+      bytes += carriedBytes;
+      // What delays one connection alone is not this miner's line.
+      if (carriedBytes > 0) delayMs = Math.min(delayMs, lane.delayMs);
+    }
     this.#carried(bytes, this.#stretch !== null);
     const stretch = this.#stretch ?? { sinceMs: nowMs, bytes: -bytes };
     stretch.bytes += bytes;
@@ -138,14 +151,9 @@ export class UplinkWindow {
       this.#rate.measured((stretch.bytes / elapsedMs) * 1000, nowMs);
       this.#stretch = { sinceMs: nowMs, bytes: 0 };
     }
-    if (this.#phase === "starting") this.#start(bytes);
-  }
-
-  #start(bytes: number): void {
-    const delays = [...this.#lanes].filter(({ isInUse }) => isInUse).map(({ delayMs }) => delayMs);
-    // What delays one of them alone is not this miner's line.
-    if (Math.min(...delays) <= delayToSteadyMs) this.#startBytes += bytes / 2;
-    else if (this.#rate.best !== null) this.#phase = "steady";
+    if (nowMs - this.#emptyAtMs > memoryMs + restMs + restRoundTrips * this.#roundTripMs) this.#emptyAtMs = nowMs;
+    if (delayMs <= delayToSteadyMs) this.#startBytes += bytes / 2;
+    else if (bytes > 0 && this.#rate.best !== null) this.#phase = "steady";
   }
 
   get #bytesUnderWay(): number {
@@ -157,13 +165,13 @@ export class UplinkWindow {
   /** The shortest ones, as much as each counts by what is under way. */
   get #roundTripMs(): number {
     let sum = 0;
-    for (const { bytes, shortestRoundTripMs } of this.#lanes) sum += bytes * shortestRoundTripMs;
-    return sum / Math.max(1, this.#bytesUnderWay);
-  }
-
-  /** Half of what is under way on the line alone. */
-  get #restBytes(): number {
-    return ((this.#rate.best ?? 0) / 1000) * (this.#roundTripMs / 2);
+    let measuredBytes = 0;
+    for (const { bytes, shortestRoundTripMs } of this.#lanes) {
+      if (shortestRoundTripMs === null) continue;
+      sum += bytes * shortestRoundTripMs;
+      measuredBytes += bytes;
+    }
+    return sum / Math.max(1, measuredBytes);
   }
 
   get #lanesInUse(): number {
