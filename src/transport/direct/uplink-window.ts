@@ -18,6 +18,8 @@ const aheadMs = 25;
 const aheadShare = 1 / 8;
 /** At first the window grows by half of what is carried, until round trips are so much longer than the shortest. */
 const delayToSteadyMs = 50;
+/** And again when nothing waits in the router although the window is full: the line has become faster. */
+const leastDelayMs = 12;
 /** What is measured of the line counts for so long, and once more. */
 const memoryMs = 10_000;
 /** Between measurements of the rate at least: short ones see what arrives together. */
@@ -26,6 +28,13 @@ const lookMs = 10;
 /** How long less than the line carries is under way: two round trips, and what waited in the router. */
 const restRoundTrips = 2;
 const restMs = 50;
+
+interface Stretch {
+  readonly sinceMs: number;
+  bytes: number;
+  /** Times the milliseconds by which their round trips were longer than the shortest. */
+  delayedBytes: number;
+}
 
 interface Waiting {
   readonly lane: UplinkLane;
@@ -41,7 +50,7 @@ export class UplinkWindow {
   #phase: "starting" | "steady" = "starting";
   #startBytes = firstWindowBytes;
   /** In which somebody waits all the time. */
-  #stretch: { readonly sinceMs: number; bytes: number } | null = null;
+  #stretch: Stretch | null = null;
   /** When nothing was under way, or so little for so long that nothing waited in the router. */
   #emptyAtMs: number;
   /** Since when nobody waits; null: somebody does. */
@@ -143,17 +152,25 @@ export class UplinkWindow {
       if (carriedBytes > 0) delayMs = Math.min(delayMs, lane.delayMs);
     }
     this.#carried(bytes, this.#stretch !== null);
-    const stretch = this.#stretch ?? { sinceMs: nowMs, bytes: -bytes };
-    stretch.bytes += bytes;
-    this.#stretch = stretch;
-    const elapsedMs = nowMs - stretch.sinceMs;
-    if (elapsedMs >= stretchMs) {
-      this.#rate.measured((stretch.bytes / elapsedMs) * 1000, nowMs);
-      this.#stretch = { sinceMs: nowMs, bytes: 0 };
+    this.#stretch ??= { sinceMs: nowMs, bytes: -bytes, delayedBytes: 0 };
+    this.#stretch.bytes += bytes;
+    if (bytes > 0) this.#stretch.delayedBytes += bytes * delayMs;
+    if (nowMs - this.#stretch.sinceMs >= stretchMs) {
+      this.#conclude(this.#stretch);
+      this.#stretch = { sinceMs: nowMs, bytes: 0, delayedBytes: 0 };
     }
     if (nowMs - this.#emptyAtMs > memoryMs + restMs + restRoundTrips * this.#roundTripMs) this.#emptyAtMs = nowMs;
     if (delayMs <= delayToSteadyMs) this.#startBytes += bytes / 2;
     else if (bytes > 0 && this.#rate.best !== null) this.#phase = "steady";
+  }
+
+  #conclude({ sinceMs, bytes, delayedBytes }: Stretch): void {
+    const nowMs = this.#clock.nowMs();
+    this.#rate.measured((bytes / (nowMs - sinceMs)) * 1000, nowMs);
+    const isLineFull = delayedBytes >= bytes * leastDelayMs || sinceMs < this.#emptyAtMs;
+    if (isLineFull || this.#phase === "starting") return;
+    this.#startBytes = this.bytes;
+    this.#phase = "starting";
   }
 
   get #bytesUnderWay(): number {
