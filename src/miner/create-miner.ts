@@ -214,6 +214,9 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
     get link() {
       return traffic.linkEstimate;
     },
+    get sentFrames() {
+      return traffic.sentFrames;
+    },
     get peers() {
       const startedAtMs = Date.now() - clock.nowMs();
       return (link?.ways ?? []).map(({ sinceMs, ...way }) => ({ ...way, sinceMs: Math.round(startedAtMs + sinceMs) }));

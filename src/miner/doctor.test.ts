@@ -2,12 +2,14 @@ import { once } from "node:events";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { expect, it } from "vitest";
+import { noFrameBytes } from "../protocol/frames.ts";
 import { minerIdSchema } from "../protocol/ids.ts";
 import { checkNode, runDoctor } from "./doctor.ts";
 
 const traffic = {
   total: { sentBytes: 12_345_678, receivedBytes: 0 },
   runs: [],
+  sentFrames: noFrameBytes,
   sentBytesPerSecond: 125_000,
   receivedBytesPerSecond: 0,
   link: { upBytesPerSecond: 2.5e6, downBytesPerSecond: null, roundTripMs: 40.2 },

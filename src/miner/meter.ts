@@ -61,7 +61,7 @@ export function createMeter(miner: Miner, feed: Feed, database: StateDatabase, l
     tryToWrite(() => book.update(traffic()));
     feed.apply({
       urgent: false,
-      set: { credits, traffic: { ...book.view, link: miner.link, peers: miner.peers } },
+      set: { credits, traffic: { ...book.view, sentFrames: miner.sentFrames, link: miner.link, peers: miner.peers } },
       append: {},
     });
   }

@@ -2,6 +2,7 @@
  * The working heart of the daemon, seen from outside: it keeps a session with one network, takes the place it is given and
  * trains there. `flow/` and `session/` implement it (`createMiner`); `daemon.ts` decides when it may work and shows what it does.
  */
+import type { FrameBytes } from "../protocol/frames.ts";
 import type { Identity } from "../protocol/identity.ts";
 import type { RunId } from "../protocol/ids.ts";
 import type { LinkReport } from "../protocol/link-report.ts";
@@ -62,6 +63,7 @@ export interface Miner {
   readonly link: LinkReport;
   /** Those that it speaks with, and how. */
   readonly peers: readonly PeerView[];
+  readonly sentFrames: FrameBytes;
   /** What its place makes it train; null without a place. */
   readonly work: Work | null;
   /** Process ids of the live compute workers. */

@@ -50,7 +50,7 @@ export class TrafficBook {
     this.#stored = this.#database.traffic();
   }
 
-  get view(): Omit<TrafficView, "link" | "peers"> {
+  get view(): Omit<TrafficView, "link" | "peers" | "sentFrames"> {
     const runs = new Map(
       this.#stored.map(({ runId, sentBytes, receivedBytes }) => [runId, { sentBytes, receivedBytes }]),
     );

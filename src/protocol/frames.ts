@@ -44,6 +44,10 @@ export const messageKinds = [
 ] as const;
 export type MessageKind = (typeof messageKinds)[number];
 
+/** Of frames of each kind, headers and all. */
+export type FrameBytes = Readonly<Record<MessageKind, number>>;
+export const noFrameBytes = Object.fromEntries(messageKinds.map((kind) => [kind, 0])) as FrameBytes;
+
 export interface Frame {
   readonly kind: MessageKind;
   readonly peer: MinerId;

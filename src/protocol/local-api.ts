@@ -11,6 +11,7 @@
 import { z } from "zod";
 import { deviceReportSchema } from "./device-report.ts";
 import { failureSchema } from "./failure.ts";
+import { messageKinds } from "./frames.ts";
 import { minerIdSchema, runIdSchema } from "./ids.ts";
 import { linkReportSchema } from "./link-report.ts";
 import { newRunSchema, runWeightSchema } from "./owner-commands.ts";
@@ -112,6 +113,8 @@ export const trafficViewSchema = z.object({
   total: transferredSchema,
   /** Of that, while it worked for each run. */
   runs: z.array(transferredSchema.extend({ runId: runIdSchema })).readonly(),
+  /** Since the daemon started: frames sent to other miners, by what they carry, without packets and acknowledgements. */
+  sentFrames: z.record(z.enum(messageKinds), z.number().nonnegative()),
   /** Over the last few seconds. */
   sentBytesPerSecond: z.number().nonnegative(),
   receivedBytesPerSecond: z.number().nonnegative(),

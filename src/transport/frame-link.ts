@@ -23,8 +23,8 @@ export interface Pacing {
   /** Bytes that may wait in the socket: enough to keep it busy, few enough that a gradient overtakes soon. */
   readonly maxBufferedBytes: number;
   readonly upload: Pick<ByteBudget, "isOpen" | "whenOpen">;
-  /** So much was handed to the socket; `waited`: behind other data. */
-  wrote(bytes: number, waited: boolean): void;
+  /** A frame was handed to the socket, header and all; `waited`: behind other data. */
+  wrote(bytes: number, waited: boolean, kind: MessageKind): void;
 }
 
 export interface FrameLinkOptions {
@@ -167,7 +167,7 @@ export class FrameLink implements PeerLink {
       if (error) this.close();
       else this.#pump();
     });
-    this.#pacing.wrote(bytes.length, waited);
+    this.#pacing.wrote(bytes.length, waited, outgoing.kind);
   }
 
   /** Numbers begin anywhere, so that a receiver tells a new session from a repetition (`Reassembly`). */

@@ -43,7 +43,7 @@ const flags = readFlags(
     precision: z.enum(["f32", "bf16"]).default("f32"),
     /** none: all share this computer's loopback, and nothing but the processor limits them. */
     links: z.enum(["homes", "none"]).default("homes"),
-    /** Miners reach each other directly where they can. The gateway then does not see what crosses, and only the lines count it. */
+    /** Miners reach each other directly where they can. The gateway then does not see what crosses, and the miners count it. */
     direct: given,
     ...lineFlags,
     /** Of the single process. */

@@ -1,6 +1,7 @@
 /** A miner that does nothing by itself: tests say what happens to it and see what was asked of it. */
 import { EventEmitter, once } from "node:events";
 import type { Miner, MinerActivity, MinerEvent, MinerOptions } from "../../src/miner/miner.ts";
+import { noFrameBytes } from "../../src/protocol/frames.ts";
 import { type RunId, runIdSchema } from "../../src/protocol/ids.ts";
 import { unmeasuredLink } from "../../src/protocol/link-report.ts";
 import type { MachineView, MinerState } from "../../src/protocol/local-api.ts";
@@ -22,6 +23,7 @@ export class FakeMiner implements Miner {
   };
   link: Miner["link"] = unmeasuredLink;
   readonly peers = [];
+  readonly sentFrames = noFrameBytes;
   work: Miner["work"] = null;
   workers: readonly number[] = [];
   opened = false;

@@ -3,6 +3,7 @@
  * This file is the pure part: what happens here, as changes of the state that they see. Those of the runs are in `known-runs.ts`.
  */
 import type { AppChange } from "../../protocol/app-view.ts";
+import { noFrameBytes } from "../../protocol/frames.ts";
 import type { MinerId } from "../../protocol/ids.ts";
 import { unmeasuredLink } from "../../protocol/link-report.ts";
 import type { ActivityView, AppState, LogLine, MachineView, TrafficView } from "../../protocol/local-api.ts";
@@ -29,6 +30,7 @@ export const noActivity: ActivityView = {
 const noTraffic: TrafficView = {
   total: { sentBytes: 0, receivedBytes: 0 },
   runs: [],
+  sentFrames: noFrameBytes,
   sentBytesPerSecond: 0,
   receivedBytesPerSecond: 0,
   link: unmeasuredLink,

@@ -101,7 +101,10 @@ export class Connection {
           return traffic.maxBufferedBytes;
         },
         upload: traffic.upload,
-        wrote: (bytes, waited) => this.#wrote(bytes, waited),
+        wrote: (bytes, waited, kind) => {
+          traffic.wroteFrame(kind, bytes);
+          this.#wrote(bytes, waited);
+        },
       },
       reassembly: new Reassembly({ onDropped: (from, error) => handlers.frameDropped(from, error.failure) }),
     });

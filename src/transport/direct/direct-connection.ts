@@ -40,6 +40,7 @@ export interface ConnectionTraffic extends Pick<Pacing, "chunkBytes" | "maxBuffe
   readonly upload: ByteBudget;
   readonly download: ByteBudget;
   watch(socket: CountedSocket): void;
+  wroteFrame(kind: MessageKind, bytes: number): void;
 }
 
 export interface ConnectionOptions {
@@ -185,7 +186,8 @@ export class DirectConnection {
         whenOpen: (urgency, action) =>
           traffic.upload.isOpen ? uplink.whenOpen(lane, action) : traffic.upload.whenOpen(urgency, action),
       },
-      wrote: (bytes) => {
+      wrote: (bytes, _waited, kind) => {
+        traffic.wroteFrame(kind, bytes);
         uplink.sends(lane, bytes);
         const { along, against } = wireBytesOf(bytes);
         traffic.upload.spend(along);

@@ -30,6 +30,8 @@ class World {
   readonly links: readonly [DirectLink, DirectLink];
   readonly arrived: readonly [Arrival[], Arrival[]] = [[], []];
   readonly lost: MinerId[] = [];
+  /** Of both, the kinds of those that were sent directly. */
+  readonly directFrames: MessageKind[] = [];
 
   constructor() {
     const [one = createIdentity().minerId, other = one] = [
@@ -58,6 +60,7 @@ class World {
         upload: new ByteBudget(this.clock),
         download: this.downloads[index],
         watch: () => {},
+        wroteFrame: (kind) => this.directFrames.push(kind),
         link: { stored: () => {} },
       },
       clock: this.clock,
@@ -165,6 +168,7 @@ describe("a link with direct connections", () => {
     expect(textsOf(world.arrived[1], "forward")).toEqual(["first", "second"]);
     expect(textsOf(world.arrived[0], "backward")).toEqual(["third"]);
     expect(world.links[0].ways[0]?.roundTripMs).toBe(7);
+    expect(world.directFrames).toEqual(["forward", "backward"]);
   });
 
   it("holds what follows until what went over a slow gateway has come", async () => {

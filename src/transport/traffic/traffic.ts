@@ -2,7 +2,7 @@
  * All that this miner sends and receives for one network, over its session and over HTTP: counted at the sockets, and held within what
  * its owner allows. Whoever writes or reads tells it, since a socket knows its bytes but not its packets.
  */
-import { maxChunkBytes } from "../../protocol/frames.ts";
+import { type FrameBytes, type MessageKind, maxChunkBytes, noFrameBytes } from "../../protocol/frames.ts";
 import type { LinkReport } from "../../protocol/link-report.ts";
 import { BackgroundPace } from "./background-pace.ts";
 import { type BudgetClock, ByteBudget } from "./byte-budget.ts";
@@ -53,6 +53,7 @@ export class Traffic {
   readonly #background: BackgroundPace;
   readonly #sent: Direction = { bytes: 0, along: 0, against: 0 };
   readonly #received: Direction = { bytes: 0, along: 0, against: 0 };
+  #sentFrames = noFrameBytes;
   /** What has been counted of each open socket. */
   readonly #counted = new Map<CountedSocket, { sent: number; received: number }>();
 
@@ -111,6 +112,15 @@ export class Traffic {
       sentBytes: Math.round(this.#sent.bytes + this.#sent.along + this.#received.against),
       receivedBytes: Math.round(this.#received.bytes + this.#received.along + this.#sent.against),
     };
+  }
+
+  /** To other miners, whatever way, since this object was made. */
+  get sentFrames(): FrameBytes {
+    return this.#sentFrames;
+  }
+
+  wroteFrame(kind: MessageKind, bytes: number): void {
+    this.#sentFrames = { ...this.#sentFrames, [kind]: this.#sentFrames[kind] + bytes };
   }
 
   /** Counts a socket until it closes; one that is watched already is not counted twice. */

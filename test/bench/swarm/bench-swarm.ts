@@ -13,12 +13,13 @@ import { z } from "zod";
 import { blobsFolder } from "../../../src/network/checkpoints/archive.ts";
 import type { RunDefinition } from "../../../src/network/orchestrator/core/definition.ts";
 import type { RunOptions } from "../../../src/network/run-options.ts";
+import { type FrameBytes, messageKinds, noFrameBytes } from "../../../src/protocol/frames.ts";
 import { type TrafficView, trafficViewSchema } from "../../../src/protocol/local-api.ts";
 import type { Checkpoint, EpochRecord, RunUpdate, RunView } from "../../../src/protocol/run-view.ts";
 import { EmulatedHomes, type HomeCounters, type HomeLine, serverAddress } from "../../lab/homes/emulated-homes.ts";
 import { progress, rounded } from "../shared/report.ts";
 import { ServiceProcess } from "../shared/service-process.ts";
-import type { FrameBytes, NetworkProcessMessage, NetworkProcessOptions } from "./network-process.ts";
+import type { NetworkProcessMessage, NetworkProcessOptions } from "./network-process.ts";
 import { type ProcessorSeconds, processorSeconds } from "./processor-time.ts";
 
 export interface BenchSwarmOptions {
@@ -55,6 +56,8 @@ export interface Course {
   readonly microbatchesLost: number;
   /** What the miners say that they have sent and received in all, beside what crossed their lines; null without emulated lines. */
   readonly shown: readonly ShownTraffic[] | null;
+  /** What the miners say that they have sent each other, all of them together. */
+  readonly sentFrames: FrameBytes;
 }
 
 export interface ShownTraffic {
@@ -63,7 +66,7 @@ export interface ShownTraffic {
 }
 
 /** What an observer sees of it. */
-type SeenCourse = Omit<Course, "shown">;
+type SeenCourse = Omit<Course, "shown" | "sentFrames">;
 
 /** Without anything new from the run for so long, it stands still. */
 const patienceMs = 300_000;
@@ -134,7 +137,8 @@ export class BenchSwarm {
     this.#network.on("message", watch);
     try {
       const seen = await course.promise;
-      return { ...seen, shown: await this.#shownTraffic() };
+      const views = await this.#trafficViews();
+      return { ...seen, shown: await this.#shownBesideLines(views), sentFrames: sumOfFrames(views) };
     } finally {
       this.#network.off("message", watch);
       clearTimeout(impatience);
@@ -198,20 +202,24 @@ export class BenchSwarm {
     return join(this.folder, `home-${index + 1}`);
   }
 
-  async #shownTraffic(): Promise<Course["shown"]> {
-    const homes = this.#homes;
-    if (homes === null) return null;
-    const shown = await Promise.all(
-      homes.homes.map(({ enter: [program = "", ...entering] }, index) =>
-        run(program, [...entering, process.execPath, tah, "status", "--json", "--state", this.#stateFolder(index)]),
-      ),
-    );
-    const counters = await homes.counters();
-    return shown.flatMap(({ stdout }, index) => {
-      const crossed = counters[index];
-      const { traffic } = statusSchema.parse(JSON.parse(stdout.trim().split("\n").at(-1) ?? ""));
-      return crossed === undefined ? [] : [{ crossed, shown: traffic.total }];
+  #trafficViews(): Promise<readonly TrafficView[]> {
+    const views = this.#miners.map(async (_, index) => {
+      const status = [process.execPath, tah, "status", "--json", "--state", this.#stateFolder(index)];
+      const [program = "", ...args] = [...(this.#homes?.homes[index]?.enter ?? []), ...status];
+      const { stdout } = await run(program, args);
+      return statusSchema.parse(JSON.parse(stdout.trim().split("\n").at(-1) ?? "")).traffic;
     });
+    return Promise.all(views);
+  }
+
+  async #shownBesideLines(views: readonly TrafficView[]): Promise<Course["shown"]> {
+    const counters = await this.lineCounters();
+    return (
+      counters?.flatMap((crossed, index) => {
+        const shown = views[index]?.total;
+        return shown === undefined ? [] : [{ crossed, shown }];
+      }) ?? null
+    );
   }
 
   #end(): void {
@@ -224,6 +232,12 @@ export class BenchSwarm {
     if (this.#options.keep) progress(`all logs and states are in ${this.folder}`);
     else rmSync(this.folder, { recursive: true, force: true });
   }
+}
+
+function sumOfFrames(views: readonly TrafficView[]): FrameBytes {
+  const sum = { ...noFrameBytes };
+  for (const kind of messageKinds) for (const { sentFrames } of views) sum[kind] += sentFrames[kind];
+  return sum;
 }
 
 interface OpenSwarm {

@@ -1,17 +1,18 @@
 import { describe, expect, it } from "vitest";
 import { presets } from "../../../src/compute/model/presets.ts";
-import { messageKinds } from "../../../src/protocol/frames.ts";
+import { type FrameBytes, noFrameBytes } from "../../../src/protocol/frames.ts";
 import type { Course, Reading } from "./bench-swarm.ts";
 import {
   compare,
   lineFigures,
   lossAt,
   processorFigures,
+  relayedFrames,
   secondsToLoss,
+  shownFrames,
   tokensPerSecond,
   trafficFigures,
 } from "./figures.ts";
-import type { FrameBytes } from "./network-process.ts";
 
 const curve = [
   { tokens: 100, seconds: 20, validationLossNats: 3 },
@@ -54,16 +55,26 @@ describe("what a course comes to", () => {
   it("counts frames of one kind against bf16 in the model's full width", () => {
     // Two boundaries, each crossed forward and back in two bytes a channel.
     const plainBytesPerToken = 2 * 2 * 2 * model.width;
-    const figures = trafficFigures(definition, course({ forward: (plainBytesPerToken / 16) * 1000, exchange: 5000 }));
+    const figures = trafficFigures(
+      definition,
+      relayedFrames(course({ forward: (plainBytesPerToken / 16) * 1000, exchange: 5000 })),
+    );
     expect(figures.activationBytesPerToken).toBe(plainBytesPerToken / 16);
     expect(figures.activationCompression).toBe(16);
     expect(figures.exchangeBytesPerToken).toBe(5);
     expect(figures.mergeCompression).toBeNull();
   });
 
+  it("takes what went directly from the miners, over all epochs", () => {
+    const direct = { ...course({}), sentFrames: { ...noFrameBytes, exchange: 4000, "blob-part": 600 } };
+    const figures = trafficFigures(definition, shownFrames(direct));
+    expect(figures.exchangeBytesPerToken).toBe(2);
+    expect(figures.mergeBytesPerEpoch).toBe(300);
+  });
+
   it("counts merges against what their formula says of bf16", () => {
     const parameters = 4_987_136;
-    const figures = trafficFigures(definition, course({ "blob-part": 2 * 2 * parameters }));
+    const figures = trafficFigures(definition, relayedFrames(course({ "blob-part": 2 * 2 * parameters })));
     expect(figures.mergeBytesPerEpoch).toBe(2 * 2 * parameters);
     expect(figures.mergeCompression).toBeCloseTo(1, 1);
   });
@@ -79,14 +90,14 @@ describe("what a course comes to", () => {
 
 /** Two epochs of a thousand tokens in ten seconds each, with these bytes in the second. */
 function course(frames: Partial<FrameBytes>): Course {
-  const none = Object.fromEntries(messageKinds.map((kind) => [kind, 0])) as FrameBytes;
-  const first = reading(1, none);
+  const first = reading(1, noFrameBytes);
   return {
     startedAtMs: 0,
-    training: reading(0, none),
-    epochs: [first, reading(2, { ...none, ...frames })],
+    training: reading(0, noFrameBytes),
+    epochs: [first, reading(2, { ...noFrameBytes, ...frames })],
     checkpoints: [],
     microbatchesLost: 0,
+    sentFrames: noFrameBytes,
     shown: [
       { crossed: { up: line(100), down: line(100) }, shown: { sentBytes: 101, receivedBytes: 99.5 } },
       { crossed: { up: line(100), down: line(100) }, shown: { sentBytes: 100, receivedBytes: 98 } },

@@ -1,7 +1,7 @@
 /** What the courses of a swarm and of a single process come to: functions of what was read. */
 import { parameterCount } from "../../../src/compute/model/stages.ts";
 import type { RunDefinition } from "../../../src/network/orchestrator/core/definition.ts";
-import type { MessageKind } from "../../../src/protocol/frames.ts";
+import { type FrameBytes, type MessageKind, messageKinds, noFrameBytes } from "../../../src/protocol/frames.ts";
 import type { LineCounters } from "../../lab/homes/emulated-homes.ts";
 import { mean, rounded } from "../shared/report.ts";
 import type { Course, Reading, ShownTraffic } from "./bench-swarm.ts";
@@ -93,23 +93,31 @@ export interface TrafficFigures {
   readonly mergeCompression: number | null;
 }
 
-/** Where messages went past the gateway. */
-export const trafficNotSeen = {
-  activationBytesPerToken: null,
-  exchangeBytesPerToken: null,
-  mergeBytesPerEpoch: null,
-  activationCompression: null,
-  mergeCompression: null,
-};
+/** What miners sent each other in so many epochs. */
+export interface SentFrames {
+  readonly bytes: FrameBytes;
+  readonly tokens: number;
+  readonly epochs: number;
+}
+
+/** Of those that went over the gateway, from the first epoch's end to the last one's. */
+export function relayedFrames(course: Course): SentFrames {
+  const { from, to, epochs } = steadySpan(course);
+  const bytes = { ...noFrameBytes };
+  for (const kind of messageKinds) bytes[kind] = to.frameBytes[kind] - from.frameBytes[kind];
+  return { bytes, tokens: to.tokens - from.tokens, epochs };
+}
+
+/** Whatever way they went, as the miners say: since they were started, as they are asked at the end alone. */
+export function shownFrames({ sentFrames: bytes, epochs }: Course): SentFrames {
+  return { bytes, tokens: epochs.at(-1)?.tokens ?? 0, epochs: epochs.length };
+}
 
 export function trafficFigures(
   { model, stages, minimumReplicas }: Pick<RunDefinition, "model" | "stages" | "minimumReplicas">,
-  course: Course,
+  { bytes, tokens, epochs }: SentFrames,
 ): TrafficFigures {
-  const { from, to, epochs } = steadySpan(course);
-  const sent = (...kinds: readonly MessageKind[]) =>
-    kinds.reduce((sum, kind) => sum + to.frameBytes[kind] - from.frameBytes[kind], 0);
-  const tokens = to.tokens - from.tokens;
+  const sent = (...kinds: readonly MessageKind[]) => kinds.reduce((sum, kind) => sum + bytes[kind], 0);
   const activations = sent("forward", "backward") / tokens;
   const merge = sent(...slices) / epochs;
   const { bottleneck: _, ...plain } = model;

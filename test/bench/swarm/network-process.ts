@@ -5,20 +5,17 @@
 import { z } from "zod";
 import type { RunDefinition } from "../../../src/network/orchestrator/core/definition.ts";
 import { type NetworkOptions, serveNetwork } from "../../../src/network/serve.ts";
-import { type MessageKind, messageKinds } from "../../../src/protocol/frames.ts";
+import { type FrameBytes, noFrameBytes } from "../../../src/protocol/frames.ts";
 import type { RunUpdate } from "../../../src/protocol/run-view.ts";
 
 export type NetworkProcessOptions = Pick<NetworkOptions, "host" | "port" | "stateFolder" | "run" | "direct">;
 
-/** Bytes of the frames of each kind that one miner sent another, so far. */
-export type FrameBytes = Readonly<Record<MessageKind, number>>;
-
 export type NetworkProcessMessage =
   | { readonly type: "listening"; readonly url: string; readonly definition: RunDefinition }
-  | { readonly type: "update"; readonly update: RunUpdate; readonly frameBytes: FrameBytes };
+  | { readonly type: "update"; readonly update: RunUpdate /** Passed on so far. */; readonly frameBytes: FrameBytes };
 
 const options: NetworkProcessOptions = JSON.parse(z.string().parse(process.argv[2]));
-const frameBytes = Object.fromEntries(messageKinds.map((kind) => [kind, 0])) as Record<MessageKind, number>;
+const frameBytes = { ...noFrameBytes };
 const network = await serveNetwork({
   ...options,
   evaluator: null,

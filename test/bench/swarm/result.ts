@@ -7,9 +7,10 @@ import {
   compare,
   lineFigures,
   processorFigures,
+  relayedFrames,
+  shownFrames,
   tokensPerSecond,
   trafficFigures,
-  trafficNotSeen,
   type Validated,
 } from "./figures.ts";
 
@@ -30,9 +31,8 @@ export async function resultOf(
     curve,
     paces,
   );
-  const { activationCompression, mergeCompression, ...traffic } = isDirect
-    ? trafficNotSeen
-    : trafficFigures(definition, course);
+  const frames = isDirect ? shownFrames(course) : relayedFrames(course);
+  const { activationCompression, mergeCompression, ...traffic } = trafficFigures(definition, frames);
   return {
     swarm: {
       tokensPerSecond: rounded(tokensPerSecond(paces), 1),
