@@ -14,7 +14,9 @@ const flags = readFlags(
     link: z.enum(["memory", "relay", "direct"]).optional(),
     rttMs: amount.optional(),
     lossPercent: amount.default(0),
+    /** Of each line, up; and down, unless that has a rate of its own. */
     mbps: z.coerce.number().positive().optional(),
+    downMbps: z.coerce.number().positive().optional(),
     seconds: count.default(10),
     seed: count.default(1),
     json: given,
@@ -27,19 +29,22 @@ interface Measured extends LinkCase {
   readonly target: Target | null;
 }
 
-const far = { roundTripMs: 50, lossPercent: 0.1, mbps: null };
+const far = { roundTripMs: 50, lossPercent: 0.1, upMbps: null, downMbps: null };
+/** A modest line at each home. */
+const home = { roundTripMs: 160, lossPercent: 1, upMbps: 5, downMbps: 20 };
 const all: readonly Measured[] = [
   { name: "memory", link: "memory", line: null, target: null },
   { name: "relay on loopback", link: "relay", line: null, target: { atLeast: 300 } },
   { name: "direct on loopback", link: "direct", line: null, target: { atLeast: 100 } },
   { name: "direct at 50 ms, 0.1 % lost", link: "direct", line: far, target: { atLeast: 20 } },
+  { name: "direct, 5 Mbit/s up and 20 down, 160 ms, 1 % lost", link: "direct", line: home, target: { atLeast: 0.56 } },
 ];
 
 function asked(): readonly Measured[] {
-  const { link, rttMs, lossPercent, mbps } = flags;
+  const { link, rttMs, lossPercent, mbps = null, downMbps = mbps } = flags;
   if (link === undefined) return all;
-  const isFar = rttMs !== undefined || lossPercent > 0 || mbps !== undefined;
-  const line = isFar ? { roundTripMs: rttMs ?? 0, lossPercent, mbps: mbps ?? null } : null;
+  const isFar = rttMs !== undefined || lossPercent > 0 || mbps !== null || downMbps !== null;
+  const line = isFar ? { roundTripMs: rttMs ?? 0, lossPercent, upMbps: mbps, downMbps } : null;
   return [{ name: link, link, line, target: null }];
 }
 

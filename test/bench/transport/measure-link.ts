@@ -2,7 +2,7 @@
 import { setTimeout } from "node:timers/promises";
 import { createIdentity } from "../../../src/protocol/identity.ts";
 import { MemoryNetwork } from "../../../src/transport/memory-link.ts";
-import { EmulatedHomes, serverAddress } from "../../lab/homes/emulated-homes.ts";
+import { EmulatedHomes, type LineCounters, serverAddress } from "../../lab/homes/emulated-homes.ts";
 import { AskedProcess } from "../../lab/links/asked-process.ts";
 import type { EndCalls } from "../../lab/links/end-process.ts";
 import { Echoes, type Sent, sendFor } from "../../lab/links/send-for.ts";
@@ -11,7 +11,12 @@ import { rounded } from "../shared/report.ts";
 export interface LinkCase {
   readonly link: "memory" | "relay" | "direct";
   /** Between the two ends, by way of emulated homes; null: both on this computer's loopback. */
-  readonly line: { readonly roundTripMs: number; readonly lossPercent: number; readonly mbps: number | null } | null;
+  readonly line: {
+    readonly roundTripMs: number;
+    readonly lossPercent: number;
+    readonly upMbps: number | null;
+    readonly downMbps: number | null;
+  } | null;
 }
 
 export interface LinkFigures {
@@ -23,6 +28,17 @@ export interface LinkFigures {
   readonly p99Ms: number;
   /** Until messages went directly; null: they do not. */
   readonly directAfterMs: number | null;
+  /** Of the sender's line; null without emulated homes. */
+  readonly uplink: UplinkFigures | null;
+}
+
+export interface UplinkFigures {
+  /** That left the router's queue, headers and all, while there was something to send. */
+  readonly mbps: number;
+  /** Of the packets that came to it, for which it had no room. */
+  readonly droppedPercent: number;
+  /** By which what the sender shows as sent differs from what left the queue. */
+  readonly shownDifferencePercent: number;
 }
 
 const settleMs = 20;
@@ -33,11 +49,11 @@ export async function measureLink(linkCase: LinkCase, seconds: number, seed: num
   const { link, line } = linkCase;
   const ends: (() => Promise<void>)[] = [];
   try {
-    // What is lost on a line is lost on the way up and on the way down: of two lines a packet crosses both.
+    // A packet crosses two lines, one of them up and one down, and so does its answer.
     const home = line && {
-      upMbps: line.mbps,
-      downMbps: line.mbps,
-      roundTripMs: line.roundTripMs,
+      upMbps: line.upMbps,
+      downMbps: line.downMbps,
+      roundTripMs: line.roundTripMs / 2,
       jitterMs: 0,
       lossPercent: line.lossPercent / 2,
     };
@@ -68,6 +84,11 @@ export async function measureLink(linkCase: LinkCase, seconds: number, seed: num
       if (link === "relay") parts.push(gateway.ask("processorSeconds") as Promise<number>);
       return (await Promise.all(parts)).reduce((sum, one) => sum + one, 0);
     };
+    const uplink = async () => {
+      const [home] = (await homes?.counters()) ?? [];
+      return home && { line: home.up, shownBytes: (await sender("traffic")).sentBytes };
+    };
+    const before = await uplink();
     const beganSeconds = await processorSeconds();
     const beganAtMs = performance.now();
     const sent = await sender("send", { to, seconds });
@@ -78,7 +99,12 @@ export async function measureLink(linkCase: LinkCase, seconds: number, seed: num
     }
     const elapsed = (performance.now() - beganAtMs) / 1000;
     const used = (await processorSeconds()) - beganSeconds;
-    return figures(sent, elapsed, used, directAfterMs && rounded(directAfterMs, 0));
+    const after = await uplink();
+    return {
+      ...figures(sent, elapsed, used),
+      directAfterMs: directAfterMs && rounded(directAfterMs, 0),
+      uplink: before && after ? uplinkFigures(before, after, elapsed) : null,
+    };
   } finally {
     for (const end of ends.reverse()) await end();
   }
@@ -96,22 +122,35 @@ async function measureMemory(seconds: number): Promise<LinkFigures> {
   const before = process.cpuUsage();
   const sent = await sendFor(sender, to, seconds, echoes);
   const { user, system } = process.cpuUsage(before);
-  return figures(sent, sent.seconds, (user + system) / 1e6, null);
+  return { ...figures(sent, sent.seconds, (user + system) / 1e6), directAfterMs: null, uplink: null };
 }
 
 function figures(
   { bytes, roundTripsMs }: Sent,
   seconds: number,
   used: number,
-  directAfterMs: number | null,
-): LinkFigures {
+): Omit<LinkFigures, "directAfterMs" | "uplink"> {
   const sorted = roundTripsMs.toSorted((a, b) => a - b);
   const quantile = (share: number) => rounded(sorted[Math.floor(share * sorted.length)] ?? Number.NaN, 1);
   return {
-    megabytesPerSecond: rounded(bytes / 1e6 / seconds, 1),
+    megabytesPerSecond: rounded(bytes / 1e6 / seconds, 2),
     cpuSecondsPerGigabyte: rounded(used / (bytes / 1e9), 2),
     p50Ms: quantile(0.5),
     p99Ms: quantile(0.99),
-    directAfterMs,
+  };
+}
+
+interface UplinkCounts {
+  readonly line: LineCounters;
+  readonly shownBytes: number;
+}
+
+function uplinkFigures(before: UplinkCounts, after: UplinkCounts, seconds: number): UplinkFigures {
+  const counted = (count: keyof LineCounters) => after.line[count] - before.line[count];
+  const [bytes, dropped] = [counted("bytes"), counted("droppedPackets")];
+  return {
+    mbps: rounded((8 * bytes) / 1e6 / seconds, 2),
+    droppedPercent: rounded((100 * dropped) / (counted("packets") + dropped), 2),
+    shownDifferencePercent: rounded(100 * ((after.shownBytes - before.shownBytes) / bytes - 1), 2),
   };
 }

@@ -1,7 +1,7 @@
 /**
  * People's homes, emulated on this computer: each a network namespace of its own behind a line with its own rates, delay, jitter and
- * loss, and one more, without limits, for the server that they all reach. A round trip between a home and the server, or between two
- * homes, takes `roundTripMs` and what the queues add. One program moves all packets (`home-links.cc`); everything is gone when it ends,
+ * loss, and one more, without limits, for the server that they all reach. A round trip between a home and the server
+ * takes `roundTripMs` and what the queues add, one between two homes as long as both to the server. One program moves all packets (`home-links.cc`); everything is gone when it ends,
  * which it does together with this process, however that ends.
  */
 import { type ChildProcess, spawn } from "node:child_process";

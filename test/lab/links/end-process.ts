@@ -10,7 +10,7 @@ import type { MinerId } from "../../../src/protocol/ids.ts";
 import { expectLargeBuffers } from "../../../src/protocol/large-buffers.ts";
 import { DirectLink } from "../../../src/transport/direct/direct-link.ts";
 import { DirectNode } from "../../../src/transport/direct/direct-node.ts";
-import { Traffic } from "../../../src/transport/traffic/traffic.ts";
+import { Traffic, type TrafficTotals } from "../../../src/transport/traffic/traffic.ts";
 import { idleDevice } from "./idle-device.ts";
 import { Echoes, type Sent, sendFor } from "./send-for.ts";
 
@@ -24,6 +24,8 @@ export interface EndCalls {
   receivedBytes(): number;
   /** That this process has used so far. */
   processorSeconds(): number;
+  /** What a miner would show of its traffic. */
+  traffic(): TrafficTotals;
 }
 
 export interface Met {
@@ -126,6 +128,8 @@ const calls: { readonly [Call in keyof EndCalls]: (argument: never) => Promise<R
     receivedBytes = 0;
     return bytes;
   },
+
+  traffic: async () => traffic.totals,
 
   async processorSeconds() {
     const { user, system } = process.cpuUsage();
