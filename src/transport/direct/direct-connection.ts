@@ -32,6 +32,8 @@ const windowMs = 250;
 /** A sender that is granted one more byte may send one more frame. */
 const overshootBytes = maxChunkBytes + frameHeaderBytes;
 const checkMs = 1000;
+/** Messages are kept by who sent them until they are confirmed; each confirmation takes two packets. */
+const confirmMs = 200;
 /** Packets are acknowledged at once; a peer that owes an answer and sends none for so long is gone. */
 const silenceMs = 5000;
 
@@ -89,6 +91,8 @@ export class DirectConnection {
   #toldMessages = 0;
   #isGrantDue = false;
   #cancelGrant: () => void = () => {};
+  #isConfirmationDue = false;
+  #cancelConfirmation: () => void = () => {};
   #cancelCheck: () => void = () => {};
   #heardPackets = 0;
   #heardAtMs: number;
@@ -160,6 +164,7 @@ export class DirectConnection {
     if (this.#state === "closed") return;
     this.#state = "closed";
     this.#cancelGrant();
+    this.#cancelConfirmation();
     this.#cancelCheck();
     this.#link.close();
     this.#uplink.close(this.#lane);
@@ -240,26 +245,36 @@ export class DirectConnection {
     this.#handlers.confirmed(messages);
   }
 
-  /** Once for all that comes at once. */
+  /** Once for all that comes at once; what only confirms messages can wait for more of them. */
   #grantSoon(): void {
-    if (this.#isGrantDue) return;
-    this.#isGrantDue = true;
-    setImmediate(() => {
-      const { download } = this.#traffic;
-      if (download.isOpen) this.#grant();
-      else if (this.#state !== "closed") this.#cancelGrant = download.whenOpen("urgent", () => this.#grant());
-    });
+    if (this.#isHalfUsed) {
+      if (this.#isGrantDue) return;
+      this.#isGrantDue = true;
+      setImmediate(() => this.#grantWhenOpen());
+    } else if (this.#takenMessages > this.#toldMessages && !this.#isConfirmationDue) {
+      this.#isConfirmationDue = true;
+      this.#cancelConfirmation = this.#clock.after(confirmMs, () => this.#grantWhenOpen());
+    }
+  }
+
+  #grantWhenOpen(): void {
+    const { download } = this.#traffic;
+    if (download.isOpen) this.#grant();
+    else if (this.#state !== "closed") this.#cancelGrant = download.whenOpen("urgent", () => this.#grant());
+  }
+
+  get #isHalfUsed(): boolean {
+    return this.#grantedBytes - this.#takenBytes <= this.#windowBytes / 2;
   }
 
   #grant(): void {
+    this.#cancelConfirmation();
+    this.#isConfirmationDue = false;
     this.#isGrantDue = false;
-    const windowBytes = this.#windowBytes;
-    const isHalfUsed = this.#grantedBytes - this.#takenBytes <= windowBytes / 2;
-    if (isHalfUsed || this.#takenMessages > this.#toldMessages) {
-      this.#grantedBytes = Math.max(this.#grantedBytes, this.#takenBytes + windowBytes);
-      this.#toldMessages = this.#takenMessages;
-      this.#write({ type: "granted", bytes: this.#grantedBytes, messages: this.#takenMessages });
-    }
+    if (!this.#isHalfUsed && this.#takenMessages === this.#toldMessages) return;
+    this.#grantedBytes = Math.max(this.#grantedBytes, this.#takenBytes + this.#windowBytes);
+    this.#toldMessages = this.#takenMessages;
+    this.#write({ type: "granted", bytes: this.#grantedBytes, messages: this.#takenMessages });
   }
 
   get #windowBytes(): number {
