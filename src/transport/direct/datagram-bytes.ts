@@ -17,7 +17,7 @@ export function wireBytesOf(bytes: number): { readonly along: number; readonly a
   return { along: bytes + against, against };
 }
 
-/** Of all that a stream has sent so far, repetitions and acknowledgements included. */
+/** Of all that a stream has sent so far, repetitions and acknowledgements included, and what a router had no room for. */
 export function wireBytesSent(stream: Pick<RawStream, "bytesTransmitted" | "packetsTransmitted">): number {
   return stream.bytesTransmitted + headerBytes * stream.packetsTransmitted;
 }

@@ -92,8 +92,8 @@ describe("the window of all direct connections", () => {
       world.watch(10, connection);
       const { share, queueMs } = world.watch(60, connection);
       expect(share).toBeGreaterThan(0.93);
-      // On the slowest line a chunk takes 130 ms.
-      expect(queueMs).toBeLessThan(line.bytesPerSecond < 500_000 ? 200 : 70);
+      // Of the slowest line two chunks are 260 ms.
+      expect(queueMs).toBeLessThan(line.bytesPerSecond < 500_000 ? 300 : 100);
     },
   );
 
@@ -104,7 +104,7 @@ describe("the window of all direct connections", () => {
     const { shares, share, queueMs } = world.watch(30, ...connections);
     expect(share).toBeGreaterThan(0.93);
     expect(Math.min(...shares)).toBeGreaterThan(0.2);
-    expect(queueMs).toBeLessThan(70);
+    expect(queueMs).toBeLessThan(100);
   });
 
   it("leaves the line to the others when nothing arrives at one peer", () => {
@@ -126,7 +126,7 @@ describe("the window of all direct connections", () => {
     world.watch(40, connection);
     const { share, queueMs } = world.watch(10, connection);
     expect(share).toBeGreaterThan(0.9);
-    expect(queueMs).toBeLessThan(70);
+    expect(queueMs).toBeLessThan(100);
   });
 
   it("says what the line carried while it was full", () => {

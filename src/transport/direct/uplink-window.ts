@@ -13,13 +13,16 @@ import { type LaneCounters, UplinkLane } from "./uplink-lane.ts";
 /** Before anything is measured. */
 const firstWindowBytes = 64 << 10;
 const leastWindowBytes = 32 << 10;
-/** Beyond the shortest round trip: what waits in the router at most. At least a few turns of the clock, so that the line never runs dry. */
-const aheadMs = 25;
+/**
+ * Beyond the shortest round trip: what waits in the router, where acknowledgements come at once. They do not where the peer's line is as
+ * full as this one, or a computer is busy; with half as much two homes that send to each other filled two thirds of their lines.
+ */
+const aheadMs = 50;
 const aheadShare = 1 / 8;
 /** At first the window grows by half of what is carried, until round trips are so much longer than the shortest. */
-const delayToSteadyMs = 50;
+const delayToSteadyMs = 75;
 /** And again when nothing waits in the router although the window is full: the line has become faster. */
-const leastDelayMs = 12;
+const leastDelayMs = 25;
 /** What is measured of the line counts for so long, and once more. */
 const memoryMs = 10_000;
 /** Between measurements of the rate at least: short ones see what arrives together. */
@@ -94,7 +97,7 @@ export class UplinkWindow {
 
   /** Whether a connection may send something: while all together have room, and up to its share although others leave none. */
   isOpen(lane: UplinkLane): boolean {
-    for (const lane of this.#lanes) lane.look();
+    for (const one of this.#lanes) one.look();
     if (lane.bytes === 0) return true;
     const windowBytes = this.bytes;
     return this.#bytesUnderWay < windowBytes || lane.bytes + this.chunkBytes <= windowBytes / this.#lanesInUse;
@@ -195,6 +198,6 @@ export class UplinkWindow {
     let count = 0;
     for (const lane of this.#lanes)
       if (lane.isInUse || this.#waiting.some((waiting) => waiting.lane === lane)) count += 1;
-    return Math.max(1, count);
+    return count;
   }
 }
