@@ -18,6 +18,7 @@ import {
   maxServerMessageBytes,
   protocolVersion,
 } from "../../protocol/messages.ts";
+import { AcknowledgedSocket, acknowledgementBytes } from "../../transport/acknowledged-socket.ts";
 import { FrameLink } from "../../transport/frame-link.ts";
 import { isLoopback } from "../../transport/loopback.ts";
 import { Reassembly } from "../../transport/reassembly.ts";
@@ -92,7 +93,8 @@ export class Connection {
       handshakeTimeout: silenceMs,
       ...(agent !== undefined && { agent }),
     });
-    this.link = new FrameLink(this.#socket, {
+    const line = new AcknowledgedSocket(this.#socket, () => traffic.lineBytes);
+    this.link = new FrameLink(line, {
       pacing: {
         get chunkBytes() {
           return traffic.chunkBytes;
@@ -101,13 +103,14 @@ export class Connection {
           return traffic.maxBufferedBytes;
         },
         upload: traffic.upload,
-        wrote: (bytes, waited) => this.#wrote(bytes, waited),
+        wrote: (bytes, waited) => this.#wrote(bytes, waited || this.#socket.bufferedAmount > 0),
       },
       reassembly: new Reassembly({ onDropped: (from, error) => handlers.frameDropped(from, error.failure) }),
     });
     this.#socket.on("ping", () => this.#sendMark(traffic.link.idle()));
     this.#socket.on("pong", (mark: Buffer) => {
       if (mark.length === markBytes) traffic.markReturned(mark.readUInt32LE());
+      else if (mark.length === acknowledgementBytes) line.returned(mark);
     });
     this.#socket.once("upgrade", ({ socket }) => {
       traffic.watch(socket);
