@@ -1,9 +1,10 @@
 /**
- * A WebSocket that counts what is on the line, and not only what waits in this process: the system takes hundreds of kilobytes into its
- * own buffers, where nothing urgent overtakes them. Pings between the data say, when they come back, what has arrived by then, so that
- * the link above can keep to what the line holds.
+ * A WebSocket that counts what is under way on its line, and not only what waits in this process: the system takes hundreds of
+ * kilobytes into its own buffers, where nothing urgent overtakes them. Pings between the data say, when they come back, what has
+ * arrived by then.
  */
 import type { FrameSocket } from "./frame-link.ts";
+import type { LineWindow } from "./traffic/line-window.ts";
 
 /** The part of a WebSocket of `ws` that is needed. */
 export interface PingedSocket {
@@ -20,61 +21,60 @@ interface UnderWay {
 
 /** A ping and its answer take about 120 bytes of the line. */
 const leastBytesBetweenPings = 16 << 10;
-/** So many in what may be on the line. */
-const pingsUnderWay = 8;
-export const acknowledgementBytes = 8;
+/** So many in what may be under way. */
+const pingsUnderWay = 4;
+/** Of a ping's payload: how much was handed over before it. */
+const acknowledgementBytes = 8;
 
 export class AcknowledgedSocket implements FrameSocket {
   readonly #socket: PingedSocket;
-  readonly #lineBytes: () => number | null;
+  readonly #window: LineWindow;
   readonly #underWay: UnderWay[] = [];
   #handedBytes = 0;
   #pingedBytes = 0;
-  #arrivedBytes = 0;
 
-  /** `lineBytes`: that may be on the line; null: it is not known or does not matter, and only what waits here counts. */
-  constructor(socket: PingedSocket, lineBytes: () => number | null) {
+  constructor(socket: PingedSocket, window: LineWindow) {
     this.#socket = socket;
-    this.#lineBytes = lineBytes;
+    this.#window = window;
+  }
+
+  /** Beyond these it is better to wait. */
+  get maxBufferedBytes(): number {
+    return this.#window.bytes;
+  }
+
+  /** Bytes between pings, and a good size for chunks. */
+  get chunkBytes(): number {
+    return Math.max(leastBytesBetweenPings, Math.floor(this.#window.bytes / pingsUnderWay));
   }
 
   get bufferedAmount(): number {
-    const { bufferedAmount } = this.#socket;
-    return this.#lineBytes() === null
-      ? bufferedAmount
-      : Math.max(bufferedAmount, this.#handedBytes - this.#arrivedBytes);
+    return this.#handedBytes - this.#window.arrivedBytes;
   }
 
-  /** `done` is called when the bytes no longer count. */
+  /** `done` is called when the bytes have arrived, or with the error that kept them. */
   send(bytes: Uint8Array, done: (error?: Error) => void): void {
     this.#handedBytes += bytes.length;
-    const upTo = this.#handedBytes;
-    this.#underWay.push({ upTo, done });
-    const lineBytes = this.#lineBytes();
+    this.#underWay.push({ upTo: this.#handedBytes, done });
     this.#socket.send(bytes, (error) => {
       if (error) done(error);
-      else if (lineBytes === null) this.#settle(upTo);
     });
-    if (lineBytes !== null) this.#ping(lineBytes);
+    if (this.#handedBytes - this.#pingedBytes >= this.chunkBytes) this.#ping();
   }
 
-  /** The answer to a ping of `acknowledgementBytes` bytes. What it says beyond what was asked is not believed. */
+  /** What came back of a ping; anything else is let pass. */
   returned(payload: Buffer): void {
-    const arrivedBytes = Number(payload.readBigUInt64LE());
-    if (arrivedBytes <= this.#arrivedBytes || arrivedBytes > this.#pingedBytes) return;
-    this.#settle(arrivedBytes);
+    if (payload.length !== acknowledgementBytes) return;
+    const handedBytes = Number(payload.readBigUInt64LE());
+    if (!this.#window.arrived(handedBytes)) return;
+    while (this.#underWay[0] !== undefined && this.#underWay[0].upTo <= handedBytes) this.#underWay.shift()?.done();
   }
 
-  #ping(lineBytes: number): void {
-    if (this.#handedBytes - this.#pingedBytes < Math.max(leastBytesBetweenPings, lineBytes / pingsUnderWay)) return;
+  #ping(): void {
     this.#pingedBytes = this.#handedBytes;
+    this.#window.mark(this.#handedBytes);
     const payload = Buffer.alloc(acknowledgementBytes);
-    payload.writeBigUInt64LE(BigInt(this.#pingedBytes));
+    payload.writeBigUInt64LE(BigInt(this.#handedBytes));
     this.#socket.ping(payload);
-  }
-
-  #settle(upTo: number): void {
-    this.#arrivedBytes = Math.max(this.#arrivedBytes, upTo);
-    while (this.#underWay[0] !== undefined && this.#underWay[0].upTo <= upTo) this.#underWay.shift()?.done();
   }
 }

@@ -18,10 +18,11 @@ import {
   maxServerMessageBytes,
   protocolVersion,
 } from "../../protocol/messages.ts";
-import { AcknowledgedSocket, acknowledgementBytes } from "../../transport/acknowledged-socket.ts";
+import { AcknowledgedSocket } from "../../transport/acknowledged-socket.ts";
 import { FrameLink } from "../../transport/frame-link.ts";
 import { isLoopback } from "../../transport/loopback.ts";
 import { Reassembly } from "../../transport/reassembly.ts";
+import { LineWindow } from "../../transport/traffic/line-window.ts";
 import type { Traffic } from "../../transport/traffic/traffic.ts";
 import type { Clock } from "./clock.ts";
 import { software } from "./software.ts";
@@ -93,24 +94,24 @@ export class Connection {
       handshakeTimeout: silenceMs,
       ...(agent !== undefined && { agent }),
     });
-    const line = new AcknowledgedSocket(this.#socket, () => traffic.lineBytes);
+    const line = new AcknowledgedSocket(this.#socket, new LineWindow(clock));
     this.link = new FrameLink(line, {
       pacing: {
         get chunkBytes() {
-          return traffic.chunkBytes;
+          return Math.min(traffic.chunkBytes, line.chunkBytes);
         },
         get maxBufferedBytes() {
-          return traffic.maxBufferedBytes;
+          return line.maxBufferedBytes;
         },
         upload: traffic.upload,
-        wrote: (bytes, waited) => this.#wrote(bytes, waited || this.#socket.bufferedAmount > 0),
+        wrote: (bytes, waited) => this.#wrote(bytes, waited),
       },
       reassembly: new Reassembly({ onDropped: (from, error) => handlers.frameDropped(from, error.failure) }),
     });
     this.#socket.on("ping", () => this.#sendMark(traffic.link.idle()));
     this.#socket.on("pong", (mark: Buffer) => {
       if (mark.length === markBytes) traffic.markReturned(mark.readUInt32LE());
-      else if (mark.length === acknowledgementBytes) line.returned(mark);
+      else line.returned(mark);
     });
     this.#socket.once("upgrade", ({ socket }) => {
       traffic.watch(socket);

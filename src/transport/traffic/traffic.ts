@@ -38,9 +38,6 @@ const leastChunkBytes = 16 << 10;
 const unknownChunkBytes = 256 << 10;
 /** What waits in the socket: enough to keep it busy. */
 const chunksBuffered = 4;
-/** Beyond a round trip's worth, to keep a line busy: as much again, and no less than marks that come late may need. */
-const leastSlackMs = 50;
-const leastLineBytes = chunksBuffered * leastChunkBytes;
 
 /** Of one direction: what was in the packets, and what they and their acknowledgements took besides. */
 interface Direction {
@@ -56,10 +53,6 @@ export class Traffic {
   readonly #background: BackgroundPace;
   readonly #sent: Direction = { bytes: 0, along: 0, against: 0 };
   readonly #received: Direction = { bytes: 0, along: 0, against: 0 };
-  /** Whether the session goes over a line that is worth sharing with care. */
-  #hasLine = false;
-  #lineBytesPerSecond: number | null = null;
-  #lineBytes: number | null = null;
   /** What has been counted of each open socket. */
   readonly #counted = new Map<CountedSocket, { sent: number; received: number }>();
 
@@ -76,8 +69,6 @@ export class Traffic {
    */
   sessionOpened(sendMark: (() => void) | null): void {
     this.link.connected();
-    this.#hasLine = sendMark !== null;
-    this.#measureLine();
     if (sendMark !== null) this.#background.sessionOpened(sendMark);
   }
 
@@ -88,9 +79,7 @@ export class Traffic {
   /** A mark came back over the session. */
   markReturned(number: number): void {
     const roundTripMs = this.link.returned(number);
-    if (roundTripMs === null) return;
-    this.#measureLine();
-    this.#background.measured(roundTripMs);
+    if (roundTripMs !== null) this.#background.measured(roundTripMs);
   }
 
   /** Resolves when it is the caller's turn to send something that is not urgent. */
@@ -158,17 +147,9 @@ export class Traffic {
     };
   }
 
-  /**
-   * What the session may have on its line, so that it is kept busy and what is urgent waits for a round trip at most: twice what it
-   * holds by its rate and delay, as in BBR (Cardwell 2016). Null: it is not known, or there is no line to speak of.
-   */
-  get lineBytes(): number | null {
-    return this.#lineBytes;
-  }
-
   /** How much to send in one piece. */
   get chunkBytes(): number {
-    return chunkBytesAt(least(this.upload.bytesPerSecond, this.#lineBytesPerSecond));
+    return chunkBytesAt(this.upload.bytesPerSecond);
   }
 
   /** Likewise of what is not urgent. */
@@ -177,16 +158,7 @@ export class Traffic {
   }
 
   get maxBufferedBytes(): number {
-    return this.#lineBytes ?? chunksBuffered * this.chunkBytes;
-  }
-
-  #measureLine(): void {
-    const { upBytesPerSecond: rate, roundTripMs } = this.link.estimate;
-    const isKnown = this.#hasLine && rate !== null && roundTripMs !== null;
-    this.#lineBytesPerSecond = isKnown ? rate : null;
-    this.#lineBytes = isKnown
-      ? Math.max(leastLineBytes, (rate * (roundTripMs + Math.max(roundTripMs, leastSlackMs))) / 1000)
-      : null;
+    return chunksBuffered * this.chunkBytes;
   }
 
   #count(socket: CountedSocket): void {
