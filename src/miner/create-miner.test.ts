@@ -47,6 +47,7 @@ it("a miner counts only receipts that its network signed for it", async () => {
     threads: 1,
     limits: { upload: null, download: null },
     payoutAddress: null,
+    hotkey: null,
     direct: true,
     log: (level, _source, text) => level === "warning" && logged.push(text),
   });

@@ -5,7 +5,7 @@ import {
   hotkeyStatement,
   lastDayOf,
   mustBeSignedFor,
-  mustHoldNow,
+  mustHold,
   readHotkeyClaim,
 } from "./hotkey-proof.ts";
 import { minerIdSchema } from "./ids.ts";
@@ -53,12 +53,12 @@ describe("a proof of a hotkey", () => {
   });
 
   it("holds on its network to the end of its last day, and for no longer than 90 days and one for clocks that differ", () => {
-    const verdictOn = (day: string) => failureIn(() => mustHoldNow(proof, { networkId, nowMs: noonOf(day) }))?.message;
+    const verdictOn = (day: string) => failureIn(() => mustHold(proof, { networkId, nowMs: noonOf(day) }))?.message;
     expect(verdictOn("2026-12-31")).toBeUndefined();
     expect(verdictOn("2027-01-01")).toContain("was valid until 2026-12-31");
     expect(verdictOn("2026-10-01")).toBeUndefined();
     expect(verdictOn("2026-09-30")).toContain("for longer than 90 days");
-    const elsewhere = failureIn(() => mustHoldNow(proof, { networkId: stranger, nowMs: noonOf("2026-12-01") }));
+    const elsewhere = failureIn(() => mustHold(proof, { networkId: stranger, nowMs: noonOf("2026-12-01") }));
     expect(elsewhere).toMatchObject({
       code: "not-authorised",
       message: expect.stringContaining("22222222"),

@@ -68,14 +68,28 @@ export function readHotkeyClaim(given: HotkeyClaim): HotkeyClaim {
   return { address, until, signature };
 }
 
-/** Throws `FailureError` (not-authorised) where the proof is for another network, or not valid now. */
-export function mustHoldNow(proof: HotkeyProof, { networkId, nowMs }: { networkId: string; nowMs: number }): void {
-  if (proof.networkId !== networkId)
-    throw unfit(`The proof of the hotkey is for the network ${shortId(proof.networkId)}, not for this one.`);
+/** Where and when a proof is to hold. */
+export interface Occasion {
+  readonly networkId: string;
+  readonly nowMs: number;
+}
+
+/** Why the proof does not hold, whoever signed it; null: it does. */
+export function reasonAgainst(proof: HotkeyProof, { networkId, nowMs }: Occasion): string | null {
+  if (proof.networkId !== networkId) return `is for the network ${shortId(proof.networkId)}, not for this one`;
   const lastDayMs = Date.parse(proof.until);
-  if (nowMs >= lastDayMs + dayMs) throw unfit(`The proof of the hotkey was valid until ${proof.until}.`);
-  if (lastDayMs > nowMs + (validDays + toleranceDays) * dayMs)
-    throw unfit(`The proof of the hotkey is valid until ${proof.until}, for longer than ${validDays} days.`);
+  if (nowMs >= lastDayMs + dayMs) return `was valid until ${proof.until}`;
+  const isTooLong = lastDayMs > nowMs + (validDays + toleranceDays) * dayMs;
+  return isTooLong ? `is valid until ${proof.until}, for longer than ${validDays} days` : null;
+}
+
+/** Throws `FailureError` (not-authorised) where the proof is for another network, or not valid now. */
+export function mustHold(proof: HotkeyProof, occasion: Occasion): void {
+  const reason = reasonAgainst(proof, occasion);
+  if (reason === null) return;
+  throw new FailureError("not-authorised", `The proof of the hotkey ${reason}.`, {
+    action: "Sign a new statement: tah hotkey statement prints it.",
+  });
 }
 
 /** Throws `FailureError` (bad-signature) where it is not the hotkey that signed, or not for this miner. Takes some milliseconds. */
@@ -91,10 +105,4 @@ export function mustBeSignedFor(minerId: MinerId, { address, signature, ...state
       action:
         "Sign exactly the text that tah hotkey statement prints, with the hotkey and not the coldkey, and name the same last day.",
     });
-}
-
-function unfit(message: string): FailureError {
-  return new FailureError("not-authorised", message, {
-    action: "Sign a new statement: tah hotkey statement prints it.",
-  });
 }
