@@ -21,8 +21,11 @@ export function secretFailure(): FailureError {
   );
 }
 
-/** 32 or 64 bytes in hex, alone or before a derivation path; PEM; a wallet's key file; or as many words in a row as a phrase has. */
-function looksSecret(text: string): boolean {
+/**
+ * Whether it could be one: 32 or 64 bytes in hex, alone or before a derivation path; PEM; a wallet's key file; or as many words in a row
+ * as a phrase has.
+ */
+export function looksSecret(text: string): boolean {
   if (/PRIVATE KEY|secretPhrase|secretSeed|privateKey|"encoded"/i.test(text)) return true;
   const words = text.split(/[\s/,]+/);
   if (words.some((word) => /^(0x)?([0-9a-f]{64}|[0-9a-f]{128})$/i.test(word))) return true;
