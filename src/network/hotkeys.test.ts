@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -89,6 +89,17 @@ describe("a network's register of hotkeys", () => {
     await expect(hotkeys.take(miner, fakeHotkeyProof(miner, second, nowMs))).rejects.toMatchObject({
       failure: { code: "not-authorised" },
     });
+  });
+
+  it("tells a miner whose hotkey cannot be kept, and its owner why", async () => {
+    const hotkeys = register();
+    mkdirSync(join(stateFolder, "hotkeys.json"));
+    const failure = { code: "file-unreadable", message: expect.not.stringContaining(stateFolder), retry: true };
+    await expect(hotkeys.take(miner, proofOf(miner))).rejects.toMatchObject({ failure });
+    expect(logged.join()).toContain(stateFolder);
+    rmSync(join(stateFolder, "hotkeys.json"), { recursive: true });
+    await hotkeys.take(miner, proofOf(miner));
+    expect(listed()).toHaveLength(1);
   });
 
   it("says so where its file is damaged", () => {

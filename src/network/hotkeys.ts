@@ -5,7 +5,7 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { readFileIfPresent, writeFileAtomically } from "../disk/atomic-file.ts";
-import { FailureError } from "../protocol/failure.ts";
+import { FailureError, failureOf } from "../protocol/failure.ts";
 import {
   type HotkeyProof,
   hotkeyProofSchema,
@@ -68,7 +68,7 @@ export class HotkeyRegister {
   }
 
   async #take(minerId: MinerId, proof: HotkeyProof | null): Promise<void> {
-    const { stateFolder, hasReceipts, log } = this.#options;
+    const { hasReceipts, log } = this.#options;
     if (proof !== null) mustHold(proof, this.#occasion);
     // Said again in every session: nothing is checked or written for that.
     if (isSame(this.#known.find((known) => known.minerId === minerId) ?? null, proof)) return;
@@ -79,9 +79,23 @@ export class HotkeyRegister {
     }
     const others = inForce(this.#known, this.#occasion).filter((known) => known.minerId !== minerId);
     const known = proof === null ? others : [...others, { minerId, ...proof }];
-    writeFileAtomically(pathIn(stateFolder), `${JSON.stringify(known, null, 2)}\n`);
-    this.#known = known;
+    this.#keep(known);
     log(`${shortId(minerId)} ${proof === null ? "has no hotkey any longer" : `has the hotkey ${proof.address}`}`);
+  }
+
+  #keep(known: readonly MinerHotkey[]): void {
+    const { stateFolder, log } = this.#options;
+    try {
+      writeFileAtomically(pathIn(stateFolder), `${JSON.stringify(known, null, 2)}\n`);
+      this.#known = known;
+    } catch (cause) {
+      const failure = failureOf(cause);
+      if (failure === undefined) throw cause;
+      log(`a hotkey was not kept: ${failure.message}`);
+      // The network's files are none of the miner's business.
+      const action = "The miner presents it again in its next session.";
+      throw new FailureError(failure.code, "The network cannot keep the hotkey now.", { action, retry: true, cause });
+    }
   }
 
   get #occasion(): Occasion {

@@ -160,7 +160,11 @@ export async function serveNetwork(options: NetworkOptions): Promise<RunningNetw
     const policy = options.admission ?? { kind: "open" };
     const admission = new Admission({ policy, networkId, stateFolder, owners, clock, log });
     ends.splice(1, 0, async () => admission.close());
-    const hasReceipts = (minerId: MinerId) => store.hasReceipts(minerId);
+    const hasReceipts = (minerId: MinerId) =>
+      store.hasReceipts(minerId).catch((error: unknown) => {
+        onFailed(error);
+        return false;
+      });
     const hotkeys = new HotkeyRegister({ stateFolder, networkId, hasReceipts, clock, log });
     const nodes = options.direct && (await BootstrapNodes.open(options.direct));
     ends.push(async () => nodes?.close());

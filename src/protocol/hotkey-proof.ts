@@ -17,7 +17,7 @@ const toleranceDays = 1;
 const dayMs = 86_400_000;
 
 /** What the hotkey's owner gives. */
-export const hotkeyClaimSchema = z.strictObject({
+const hotkeyClaimSchema = z.strictObject({
   /** The hotkey itself, SS58. */
   address: addressSchema,
   /** The last day that it holds on, in UTC: YYYY-MM-DD. */

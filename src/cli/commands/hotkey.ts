@@ -54,7 +54,7 @@ function hotkeyText(hotkey: MachineView["hotkey"]): string {
 }
 
 function statementText({ statement, until }: CommandResult<"hotkey-statement">): string {
-  return `Sign this text with the hotkey, in your own wallet. Its key and its phrase belong into no other program, nor into this one.
+  return `Sign this text with the hotkey, in your own wallet. Its private key and its phrase stay there: nothing else needs them, this program neither.
 
 ${statement}
 
