@@ -1,6 +1,7 @@
 /** What each command prints with `--json`. The JSON Schemas in docs/cli.md are made from these, and tests check that they still agree. */
 import { z } from "zod";
 import { banSchema } from "../network/admission/bans.ts";
+import { minerHotkeySchema } from "../network/hotkeys.ts";
 import { deviceProbeSchema } from "../protocol/device-probe.ts";
 import { failureSchema } from "../protocol/failure.ts";
 import { minerIdSchema, runIdSchema } from "../protocol/ids.ts";
@@ -78,6 +79,9 @@ export type InvitationResult = Readonly<z.infer<typeof invitationSchema>>;
 /** Null: no address is named. */
 const payoutSchema = z.object({ payoutAddress: z.string().nullable() });
 
+/** Null: none is named. */
+const hotkeySchema = machineViewSchema.pick({ hotkey: true });
+
 const ofRun = z.object({ runId: z.string() });
 
 export const checkpointViewSchema = z.object({
@@ -136,6 +140,8 @@ export const outputSchemas = {
   "network ban": banSchema,
   "network unban": z.object({ minerId: minerIdSchema }),
   "network bans": z.object({ bans: z.array(banSchema).readonly() }),
+  /** Those that hold now. */
+  "network hotkeys": z.object({ hotkeys: z.array(minerHotkeySchema).readonly() }),
   "identity show": z.object({ minerId: minerIdSchema, stateFolder: z.string() }),
   "identity export": z.object({ minerId: minerIdSchema, file: z.string() }),
   /** `backup`: where the key that was there before lies now; null: there was none, or the same one. */
@@ -143,6 +149,10 @@ export const outputSchemas = {
   "payout show": payoutSchema,
   "payout set": payoutSchema,
   "payout clear": payoutSchema,
+  "hotkey show": hotkeySchema,
+  "hotkey statement": commands["hotkey-statement"].result,
+  "hotkey prove": hotkeySchema,
+  "hotkey forget": hotkeySchema,
   "run list": z.object({ runs: z.array(runSummarySchema) }),
   "run show": runDetailsSchema,
   "run placement": placementReportSchema,

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it, onTestFinished, vi } from "vitest";
 import { type WebSocket, WebSocketServer } from "ws";
+import { fakeHotkeyProof } from "../protocol/fake-hotkey.ts";
 import { createIdentity } from "../protocol/identity.ts";
 import { runIdSchema } from "../protocol/ids.ts";
 import {
@@ -18,10 +19,11 @@ import {
 } from "../protocol/messages.ts";
 import { createMiner } from "./create-miner.ts";
 
-it("a miner counts only receipts that its network signed for it", async () => {
+it("a miner counts only receipts that its network signed for it, and tells it alone who vouches for it", async () => {
   const network = createIdentity();
   const stranger = createIdentity();
   const identity = createIdentity();
+  const proof = fakeHotkeyProof(identity.minerId, network.minerId, Date.now());
   const stateFolder = mkdtempSync(join(tmpdir(), "create-miner-"));
   const server = new WebSocketServer({ port: 0, host: "127.0.0.1" });
   await once(server, "listening");
@@ -47,6 +49,7 @@ it("a miner counts only receipts that its network signed for it", async () => {
     threads: 1,
     limits: { upload: null, download: null },
     payoutAddress: null,
+    hotkey: proof,
     direct: true,
     log: (level, _source, text) => level === "warning" && logged.push(text),
   });
@@ -89,9 +92,14 @@ it("a miner counts only receipts that its network signed for it", async () => {
   grant({ ...receipt(3), networkId: stranger.minerId }, stranger);
   grant(receipt(4));
   await came;
-  const payouts = () => heard.filter(({ type }) => type === "payout");
-  await vi.waitUntil(() => payouts().length === 2);
-  expect(payouts()).toEqual(new Array(2).fill({ type: "payout", address: null }));
+  const said = (type: ClientMessage["type"]) => heard.filter((message) => message.type === type);
+  await vi.waitUntil(() => said("hotkey").length === 2);
+  expect(said("payout")).toEqual(new Array(2).fill({ type: "payout", address: null }));
+  expect(said("hotkey")).toEqual(new Array(2).fill({ type: "hotkey", proof }));
+  miner.setHotkey(fakeHotkeyProof(identity.minerId, stranger.minerId, Date.now()));
+  await vi.waitUntil(() => said("hotkey").length === 3);
+  expect(said("hotkey").at(-1)).toEqual({ type: "hotkey", proof: null });
+  expect(logged.at(-1)).toContain("not for this one");
   expect(counted.map((one) => one.receipt)).toEqual([receipt(4)]);
   expect(Buffer.from(counted[0]?.signature ?? [])).toEqual(Buffer.from(network.sign(receiptBytes(receipt(4)))));
   expect(logged.filter((line) => line.includes("not signed by this network"))).toHaveLength(4);

@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { assertNever } from "../protocol/assert-never.ts";
 import { type FailureError, failureText } from "../protocol/failure.ts";
+import { type HotkeyProof, reasonAgainst } from "../protocol/hotkey-proof.ts";
 import type { MinerId } from "../protocol/ids.ts";
 import type { MachineView } from "../protocol/local-api.ts";
 import type { GatewayMessage } from "../protocol/messages.ts";
@@ -41,9 +42,9 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
   const { url: networkUrl, invitation, certificateSha256 } = parseNetworkAddress(options.networkUrl);
   const proofs = new AdmissionProofs(identity.minerId, invitation);
   const agent = agentFor(certificateSha256);
-  let { payoutAddress } = options;
-  /** The network keeps addresses of keys that have earned something, so it hears it again with the next receipt. */
-  let isPayoutKept = false;
+  let { payoutAddress, hotkey } = options;
+  /** The network keeps what keys say that have earned something, so it hears it again with the next receipt. */
+  let isPayeeKept = false;
   const activity = new Activity();
   let emit: (event: MinerEvent) => void = () => {};
   let network: MachineView["network"] = { url: networkUrl, connected: false, reason: "Not connected yet." };
@@ -118,13 +119,28 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
     });
     places.connected(link);
     linkReports.opened();
-    isPayoutKept = false;
-    sayPayoutAddress();
+    sayPayee();
     announce();
   }
 
-  function sayPayoutAddress(): void {
+  /** Who earns what this miner earns. */
+  function sayPayee(): void {
+    isPayeeKept = false;
     session.send({ type: "payout", address: payoutAddress });
+    session.send({ type: "hotkey", proof: holdingHotkey() });
+  }
+
+  /** Null, too, where this network would refuse it. */
+  function holdingHotkey(): HotkeyProof | null {
+    if (hotkey === null) return null;
+    const reason = reasonAgainst(hotkey, { networkId: session.networkId, nowMs: Date.now() });
+    if (reason === null) return hotkey;
+    log(
+      "warning",
+      "session",
+      `The proof of the hotkey ${reason}. Sign a new statement: tah hotkey statement prints it.`,
+    );
+    return null;
   }
 
   function lost(reason: string): void {
@@ -187,8 +203,8 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
       return;
     }
     emit({ type: "receipt", receipt, signature });
-    if (!isPayoutKept) sayPayoutAddress();
-    isPayoutKept = true;
+    if (!isPayeeKept) sayPayee();
+    isPayeeKept = true;
   }
 
   return {
@@ -210,6 +226,9 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
         microbatchesInFlight: activity.microbatchesInFlight,
         trainingSeconds: activity.trainingSeconds(nowMs),
       };
+    },
+    get networkId() {
+      return session.networkId === "" ? null : session.networkId;
     },
     get link() {
       return traffic.linkEstimate;
@@ -235,8 +254,11 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
     limit: (asked) => traffic.limit(asked),
     setPayoutAddress(address) {
       payoutAddress = address;
-      isPayoutKept = false;
-      sayPayoutAddress();
+      sayPayee();
+    },
+    setHotkey(proof) {
+      hotkey = proof;
+      sayPayee();
     },
     command: (command) => ownerCommands.call(command),
     async close(graceMs) {

@@ -17,6 +17,7 @@ import type { RetentionPolicy } from "./checkpoints/retention.ts";
 import { Gateway } from "./gateway/gateway.ts";
 import type { FrameListener } from "./gateway/relay.ts";
 import { certificateFragment, type TlsFiles } from "./gateway/tls-files.ts";
+import { HotkeyRegister } from "./hotkeys.ts";
 import { CsvPayout } from "./ledger/csv-payout.ts";
 import type { Payment } from "./ledger/payout.ts";
 import { settle } from "./ledger/settlement.ts";
@@ -159,6 +160,12 @@ export async function serveNetwork(options: NetworkOptions): Promise<RunningNetw
     const policy = options.admission ?? { kind: "open" };
     const admission = new Admission({ policy, networkId, stateFolder, owners, clock, log });
     ends.splice(1, 0, async () => admission.close());
+    const hasReceipts = (minerId: MinerId) =>
+      store.hasReceipts(minerId).catch((error: unknown) => {
+        onFailed(error);
+        return false;
+      });
+    const hotkeys = new HotkeyRegister({ stateFolder, networkId, hasReceipts, clock, log });
     const nodes = options.direct && (await BootstrapNodes.open(options.direct));
     ends.push(async () => nodes?.close());
     const { port, tls = null, behindProxy, connectionsPerAddress, onRunUpdate, onFrame } = options;
@@ -178,6 +185,7 @@ export async function serveNetwork(options: NetworkOptions): Promise<RunningNetw
       log,
       onRunUpdate,
       onFrame,
+      onHotkey: (minerId, proof) => hotkeys.take(minerId, proof),
       onPayoutAddress: (minerId, address) => {
         store.setPayoutAddress(minerId, address).catch((error: unknown) => {
           const failure = failureOf(error);

@@ -74,6 +74,8 @@ export const machineViewSchema = z.object({
   metered: z.boolean().nullable(),
   /** Public address that what was earned is paid to; null: not named, and nothing is lost meanwhile. */
   payoutAddress: z.string().nullable(),
+  /** Bittensor hotkey whose owner vouches for this machine on this network, to the end of that day in UTC; null: none. */
+  hotkey: z.object({ address: z.string(), networkId: z.string(), until: z.string() }).nullable(),
 });
 export type MachineView = Readonly<z.infer<typeof machineViewSchema>>;
 
@@ -235,6 +237,21 @@ export const commands = {
     result: machineViewSchema,
     summary: "Name the public address that this machine's earnings are paid to; remembered across restarts.",
   },
+  "hotkey-statement": {
+    parameters: nothing,
+    result: z.object({ statement: z.string(), minerId: minerIdSchema, networkId: z.string(), until: z.string() }),
+    summary: "What the owner of a Bittensor hotkey signs, to vouch for this machine on its network.",
+  },
+  "prove-hotkey": {
+    parameters: z.strictObject({
+      address: z.string().max(1000),
+      until: z.string().max(1000),
+      signature: z.string().max(1000),
+    }),
+    result: machineViewSchema,
+    summary: "Name the hotkey, with its signature over the statement; remembered across restarts.",
+  },
+  "forget-hotkey": { parameters: nothing, result: machineViewSchema, summary: "Name no hotkey any longer." },
   "run-details": {
     parameters: ofRun,
     result: runDetailsSchema,

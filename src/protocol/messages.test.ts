@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { Packr } from "msgpackr";
 import { describe, expect, test } from "vitest";
 import { FailureError } from "./failure.ts";
+import { fakeHotkeyProof } from "./fake-hotkey.ts";
 import { createIdentity } from "./identity.ts";
 import { blobHashSchema, runIdSchema } from "./ids.ts";
 import {
@@ -28,6 +29,7 @@ const clientMessages: readonly ClientMessage[] = [
   { type: "hello", protocol: protocolVersion, software: "test", role: "miner", minerId, name: "laptop", signature },
   { type: "admission-proof", proof: { kind: "invitation", token: "A-b_9" } },
   { type: "payout", address: null },
+  { type: "hotkey", proof: fakeHotkeyProof(minerId, minerId, 0) },
   {
     type: "join",
     device: {

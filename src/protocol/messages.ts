@@ -8,6 +8,7 @@ import { z } from "zod";
 import { admissionNeedSchema, admissionProofSchema } from "./admission.ts";
 import { deviceReportSchema } from "./device-report.ts";
 import { FailureError, failureSchema } from "./failure.ts";
+import { hotkeyProofSchema } from "./hotkey-proof.ts";
 import {
   blobHashSchema,
   blobRefSchema,
@@ -26,7 +27,7 @@ import { runSummarySchema, runUpdateSchema } from "./run-view.ts";
 export type { DeviceReport } from "./device-report.ts";
 
 /** Raised whenever an older peer could misunderstand a newer one. */
-export const protocolVersion = 4;
+export const protocolVersion = 5;
 /** A control message is small; anything longer is an attack or a bug. Sent the other way, an update may carry a whole run's history. */
 export const maxClientMessageBytes = 64 << 10;
 export const maxServerMessageBytes = 16 << 20;
@@ -209,6 +210,8 @@ export const clientMessageSchema = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("link"), ...linkReportSchema.shape }),
   /** Where the miner wants to be paid, null: nowhere any longer. Kept for keys that have earned something: so it is said again with a session's first receipt. */
   z.strictObject({ type: z.literal("payout"), address: payoutAddressSchema.nullable() }),
+  /** The Bittensor hotkey whose owner vouches for the miner, null: none any longer. Said when `payout` is, and likewise kept. */
+  z.strictObject({ type: z.literal("hotkey"), proof: hotkeyProofSchema.nullable() }),
   /** Of a network's owner, answered by `owner-answer` with the same id: which one is the client's choice. */
   z.strictObject({ type: z.literal("owner-command"), id: count, command: ownerCommandSchema }),
 ]);

@@ -170,5 +170,6 @@ export function exampleState(): AppState {
     connection: { maxUploadMbps: null, maxDownloadMbps: null, onMetered: "pause" },
     metered: null,
     payoutAddress: null,
+    hotkey: null,
   });
 }

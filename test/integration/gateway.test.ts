@@ -6,6 +6,7 @@ import { Gateway } from "../../src/network/gateway/gateway.ts";
 import { fakeHash } from "../../src/network/orchestrator/core/fake-swarm.ts";
 import { placeRef } from "../../src/network/orchestrator/core/state.ts";
 import { FailureError, failureOf } from "../../src/protocol/failure.ts";
+import { fakeHotkeyProof } from "../../src/protocol/fake-hotkey.ts";
 import { encodeFrame } from "../../src/protocol/frames.ts";
 import { createIdentity, hashBytes, verifySignature } from "../../src/protocol/identity.ts";
 import type { BlobHash } from "../../src/protocol/ids.ts";
@@ -131,6 +132,31 @@ describe("a payout address", () => {
     expect((await miner.next("refused")).failure.code).toBe("malformed-message");
     const observer = await world.enter({ role: "observer" });
     observer.send({ type: "payout", address });
+    expect((await observer.next("refused")).failure.code).toBe("not-authorised");
+  });
+});
+
+describe("a hotkey", () => {
+  it("is a miner's to prove; where it is refused, the miner is told why and goes on without", async () => {
+    const told: unknown[] = [];
+    await open({
+      onHotkey: async (...claim) => {
+        told.push(claim);
+        if (claim[1] !== null) throw new FailureError("bad-signature", "not signed");
+      },
+    });
+    const miner = await world.enter();
+    const proof = fakeHotkeyProof(miner.identity.minerId, miner.identity.minerId, 0);
+    miner.send({ type: "hotkey", proof });
+    expect(await miner.next("refused")).toMatchObject({ failure: { code: "bad-signature" }, closing: false });
+    miner.sendUnchecked({ type: "hotkey", proof: { ...proof, address: proof.address.replace("Q", "R") } });
+    expect((await miner.next("refused")).failure.code).toBe("malformed-message");
+    for (let count = 0; count < 5; count++) miner.send({ type: "hotkey", proof: null });
+    expect((await miner.next("refused")).failure.code).toBe("unexpected-message");
+    const { minerId } = miner.identity;
+    expect(told).toEqual([[minerId, proof], ...new Array(4).fill([minerId, null])]);
+    const observer = await world.enter({ role: "observer" });
+    observer.send({ type: "hotkey", proof: null });
     expect((await observer.next("refused")).failure.code).toBe("not-authorised");
   });
 });

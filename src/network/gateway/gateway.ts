@@ -6,7 +6,8 @@
  * This folder may import `protocol`, `transport`, the runs and the orchestrator; it alone opens sockets (`port.ts`).
  */
 import type { WebSocket } from "ws";
-import { FailureError } from "../../protocol/failure.ts";
+import { FailureError, failureOf } from "../../protocol/failure.ts";
+import type { HotkeyProof } from "../../protocol/hotkey-proof.ts";
 import type { BlobRef, MinerId } from "../../protocol/ids.ts";
 import { closeCodes } from "../../protocol/local-api.ts";
 import { protocolVersion, type UdpAddress } from "../../protocol/messages.ts";
@@ -51,6 +52,8 @@ export interface GatewayOptions {
   readonly onFrame?: FrameListener | undefined;
   /** A miner says where it wants to be paid; null: nowhere any longer. */
   readonly onPayoutAddress?: (minerId: MinerId, address: PayoutAddress | null) => void;
+  /** It says whose hotkey vouches for it; null: nobody's any longer. May reject with `FailureError`, which the miner is told. */
+  readonly onHotkey?: (minerId: MinerId, proof: HotkeyProof | null) => Promise<void>;
   readonly limits?: Partial<SessionLimits & AddressLimitValues>;
 }
 
@@ -230,6 +233,7 @@ export class Gateway {
     if (message.type === "owner-command") void this.#obey(session, hello, message);
     else if (hello.role === "observer") throw new FailureError("not-authorised", "Observers do not train.");
     else if (message.type === "payout") this.#options.onPayoutAddress?.(hello.minerId, message.address);
+    else if (message.type === "hotkey") void this.#takeHotkey(session, hello, message.proof);
     else if (message.type === "progress") this.#telemetry.record(hello.minerId, message);
     else this.#pass(hello, message);
   }
@@ -248,6 +252,17 @@ export class Gateway {
 
   async #obey(session: Session, { minerId }: Hello, { id, command }: Command): Promise<void> {
     session.send({ type: "owner-answer", id, answer: await this.#ownerDesk.answer(minerId, command) });
+  }
+
+  /** The session goes on without the hotkey where its proof is refused. */
+  async #takeHotkey(session: Session, { minerId }: Hello, proof: HotkeyProof | null): Promise<void> {
+    try {
+      await this.#options.onHotkey?.(minerId, proof);
+    } catch (error) {
+      const failure = failureOf(error);
+      if (failure === undefined) this.#logBug(error);
+      else session.refuse(failure);
+    }
   }
 
   #mustHold({ hash, bytes }: BlobRef): void {

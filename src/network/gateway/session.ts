@@ -46,9 +46,9 @@ export const defaultSessionLimits: SessionLimits = {
 };
 
 const forgivenPerSecond = 0.1;
-/** A payout address is written to disk; people change it seldom. */
-const payoutsPerSecond = 1 / 60;
-const payoutsAtOnce = 5;
+/** What is written to disk about a miner, or takes time to check; people change it seldom. */
+const claimsPerSecond = 1 / 60;
+const claimsAtOnce = 5;
 /** For a client to agree that the session closes. */
 const closingMs = 2000;
 
@@ -84,7 +84,7 @@ export class Session {
   readonly #handlers: SessionHandlers;
   readonly #limits: SessionLimits;
   readonly #messages: RateLimit;
-  readonly #payouts: RateLimit;
+  readonly #claims: { readonly payout: RateLimit; readonly hotkey: RateLimit };
   readonly #refusals: RateLimit;
   readonly #clock: () => number;
   readonly #openedAtMs: number;
@@ -111,7 +111,10 @@ export class Session {
     this.#clock = clock;
     this.#openedAtMs = this.heardAtMs = clock();
     this.#messages = new RateLimit(limits.messagesPerSecond, limits.messagesPerSecond, clock);
-    this.#payouts = new RateLimit(payoutsPerSecond, payoutsAtOnce, clock);
+    this.#claims = {
+      payout: new RateLimit(claimsPerSecond, claimsAtOnce, clock),
+      hotkey: new RateLimit(claimsPerSecond, claimsAtOnce, clock),
+    };
     this.#refusals = new RateLimit(forgivenPerSecond, limits.refusals, clock);
     socket.on("message", (data: Buffer, isBinary: boolean) => this.#receive(data, isBinary));
     socket.on("pong", () => this.#heard());
@@ -200,7 +203,8 @@ export class Session {
   }
 
   #dispatch(message: ClientMessage): void {
-    if (!this.#messages.admit() || (message.type === "payout" && !this.#payouts.admit()))
+    const isClaim = message.type === "payout" || message.type === "hotkey";
+    if (!this.#messages.admit() || (isClaim && !this.#claims[message.type].admit()))
       throw new FailureError("unexpected-message", "More messages than a miner has to send.", { retry: true });
     if (message.type === "hello" || message.type === "admission-proof")
       throw new FailureError("replayed-message", `This session has said "${message.type}" already, or need not.`);
