@@ -168,7 +168,7 @@ export async function serveNetwork(options: NetworkOptions): Promise<RunningNetw
       tls,
       behindProxy: behindProxy ?? false,
       limits: connectionsPerAddress === undefined ? {} : { connectionsPerAddress },
-      networkId,
+      identity,
       runs,
       blobs,
       owners,
