@@ -126,7 +126,7 @@ export class ControlChannel {
   #open(bytes: Buffer, nowMs: number): Uint8Array {
     if (this.#isBroken) throw violation("replayed-message", "A control message came after this session had ended.");
     if (bytes[0] === controlMarker) throw violation("bad-signature", "A control message came without a signature.");
-    if (bytes[0] !== signedMarker || bytes.length <= bodyAt)
+    if (bytes[0] !== signedMarker || bytes.length < bodyAt)
       throw violation("malformed-message", "Neither a frame nor a whole control message.");
     const body = bytes.subarray(bodyAt);
     if (!this.#isSignedByPeer(signedBytes(this.#receiving, bytes, sha256(body)), bytes.subarray(signatureAt, bodyAt)))
