@@ -44,6 +44,8 @@ export interface GatewayAddress {
   readonly url: string;
   /** Connects where the gateway is not to be known by an authority's certificate. */
   readonly agent?: Agent | undefined;
+  /** The key of the one network that is meant; none: whatever network answers. */
+  readonly networkId?: MinerId | null;
 }
 
 /** `blobToken` opens the blob store while the connection lives. */
@@ -64,6 +66,7 @@ type ConnectionState = "connecting" | "greeting" | "open" | "closed";
 export class Connection {
   readonly link: FrameLink;
   readonly #socket: WebSocket;
+  readonly #expectedNetworkId: MinerId | null;
   readonly #credentials: Credentials;
   readonly #handlers: ConnectionHandlers;
   readonly #clock: Clock;
@@ -79,12 +82,13 @@ export class Connection {
   #refusal: Failure | null = null;
 
   constructor(
-    { url, agent }: GatewayAddress,
+    { url, agent, networkId = null }: GatewayAddress,
     credentials: Credentials,
     handlers: ConnectionHandlers,
     clock: Clock,
     traffic: Traffic,
   ) {
+    this.#expectedNetworkId = networkId;
     this.#credentials = credentials;
     this.#handlers = handlers;
     this.#clock = clock;
@@ -201,6 +205,7 @@ export class Connection {
   }
 
   #introduce(challenge: Uint8Array, { networkId, nonce }: Extract<GatewayMessage, { type: "challenge" }>): void {
+    if (this.#expectedNetworkId !== null && this.#expectedNetworkId !== networkId) throw otherNetwork();
     const { identity, name, role } = this.#credentials;
     const { minerId } = identity;
     const signature = Uint8Array.from(identity.sign(sessionProof(nonce, networkId, role)));
@@ -272,6 +277,12 @@ function notOpened(status: number | undefined): Failure {
   if (status !== 429) return unreachable(`The address answers with HTTP ${status}.`);
   const message = "The network takes no more connections from this address for the moment.";
   return { code: "too-many-connections", message, action: "Its owner may allow more.", retry: true };
+}
+
+function otherNetwork(): FailureError {
+  return new FailureError("bad-signature", "Another network answers than this network's address says.", {
+    action: "Ask the network's owner for its address of today; somebody may be in between.",
+  });
 }
 
 function unexpected(message: GatewayMessage, wanted: string): FailureError {

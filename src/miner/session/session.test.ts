@@ -32,7 +32,7 @@ describe("a session", () => {
     const url = `ws://127.0.0.1:${(server.address() as AddressInfo).port}`;
     const credentials = { identity, name: "test", role: "miner" } as const;
     session = new Session(
-      { url, credentials, clock, traffic: new Traffic(clock), log: () => {} },
+      { url, networkId, credentials, clock, traffic: new Traffic(clock), log: () => {} },
       {
         opened: () => happened.push("opened"),
         message: (message) => happened.push(message),
@@ -100,6 +100,16 @@ describe("a session", () => {
     expect(await happened.next()).toMatchObject({ code: "bad-signature", retry: true });
     clock.advance(backOffMs(1, clock.random()));
     await welcome();
+  });
+
+  it("tells nothing to another network than its address means", async () => {
+    const socket = await gatewaySockets.next();
+    const heard: unknown[] = [];
+    socket.on("message", (data) => heard.push(data));
+    const { minerId: otherNetworkId } = createIdentity();
+    sayUnsigned(socket, { type: "challenge", protocol: protocolVersion, networkId: otherNetworkId, nonce: fakeNonce });
+    expect(await happened.next()).toMatchObject({ code: "bad-signature", retry: false });
+    expect(heard).toEqual([]);
   });
 
   it("does not talk to a gateway of another version, and says who should update", async () => {
