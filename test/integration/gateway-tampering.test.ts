@@ -1,4 +1,5 @@
 /** Miners of their own kind at a real gateway, and somebody on the way who changes what they say to each other. */
+import fc from "fast-check";
 import { afterEach, describe, expect, it } from "vitest";
 import { FakeClock } from "../../src/miner/session/fake-clock.ts";
 import { Session } from "../../src/miner/session/session.ts";
@@ -198,6 +199,27 @@ describe("somebody on the way", () => {
     expect(await refusals()).toEqual({ "replayed-message": 1 });
     await miner.goesOn();
   });
+});
+
+it("whatever nobody has signed ends the session that it comes in, and no other", async () => {
+  await open();
+  await miner.opened();
+  const markers = fc.constantFrom<readonly number[]>([], [1], [2]);
+  const unsigned = fc
+    .tuple(markers, fc.uint8Array({ maxLength: 300 }))
+    .map(([marker, rest]) => Uint8Array.from([...marker, ...rest]));
+  await fc.assert(
+    fc.asyncProperty(unsigned, async (bytes) => {
+      const victim = await world.enter();
+      victim.sendBytes(bytes);
+      const { failure, closing } = await victim.next("refused");
+      expect(["bad-signature", "malformed-message"]).toContain(failure.code);
+      expect(closing).toBe(true);
+      await victim.closed;
+    }),
+    { seed: 20_261_126, numRuns: 100, endOnFailure: true },
+  );
+  await miner.isHeard();
 });
 
 /** Another name of the same length. */
