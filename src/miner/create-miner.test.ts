@@ -8,16 +8,9 @@ import { type WebSocket, WebSocketServer } from "ws";
 import { fakeHotkeyProof } from "../protocol/fake-hotkey.ts";
 import { createIdentity } from "../protocol/identity.ts";
 import { runIdSchema } from "../protocol/ids.ts";
-import {
-  type ClientMessage,
-  decodeClientMessage,
-  encodeMessage,
-  type GatewayMessage,
-  protocolVersion,
-  type Receipt,
-  receiptBytes,
-} from "../protocol/messages.ts";
+import { type ClientMessage, type Receipt, receiptBytes } from "../protocol/messages.ts";
 import { createMiner } from "./create-miner.ts";
+import { FakeGatewaySession } from "./session/fake-gateway.ts";
 
 it("a miner counts only receipts that its network signed for it, and tells it alone who vouches for it", async () => {
   const network = createIdentity();
@@ -67,12 +60,9 @@ it("a miner counts only receipts that its network signed for it, and tells it al
   });
   miner.open();
   const [socket] = (await once(server, "connection")) as [WebSocket];
-  const say = (message: GatewayMessage) => socket.send(encodeMessage(message));
-  say({ type: "challenge", protocol: protocolVersion, networkId: network.minerId, nonce: new Uint8Array(32) });
-  await once(socket, "message");
+  const gateway = await FakeGatewaySession.open(socket, network);
   const heard: ClientMessage[] = [];
-  socket.on("message", (data: Buffer) => heard.push(decodeClientMessage(data)));
-  say({ type: "welcome", blobToken: "token", bootstrap: [] });
+  socket.on("message", (data: Buffer) => heard.push(gateway.read(data)));
 
   const receipt = (epoch: number): Receipt => ({
     networkId: network.minerId,
@@ -85,7 +75,7 @@ it("a miner counts only receipts that its network signed for it, and tells it al
     atMs: 1,
   });
   const grant = (granted: Receipt, signer = network, signed = granted) =>
-    say({ type: "receipt", receipt: granted, signature: Uint8Array.from(signer.sign(receiptBytes(signed))) });
+    gateway.say({ type: "receipt", receipt: granted, signature: Uint8Array.from(signer.sign(receiptBytes(signed))) });
   grant(receipt(0), stranger);
   grant({ ...receipt(1), microCredits: 2_000 }, network, receipt(1));
   grant({ ...receipt(2), minerId: stranger.minerId });

@@ -39,7 +39,7 @@ const handOverMs = 5000;
 /** Throws `FailureError` (invalid-option) when the network's address is none. */
 export function createMiner(options: MinerOptions, clock: Clock = systemClock): Miner {
   const { identity, name, stateFolder, device, threads, limits, direct, log } = options;
-  const { url: networkUrl, invitation, certificateSha256 } = parseNetworkAddress(options.networkUrl);
+  const { url: networkUrl, invitation, networkId, certificateSha256 } = parseNetworkAddress(options.networkUrl);
   const proofs = new AdmissionProofs(identity.minerId, invitation);
   const agent = agentFor(certificateSha256);
   let { payoutAddress, hotkey } = options;
@@ -65,8 +65,9 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
   const session = new Session(
     {
       url: networkUrl,
+      networkId,
       agent,
-      credentials: { identity, name, role: "miner", prove: (need, networkId) => proofs.prove(need, networkId) },
+      credentials: { identity, name, role: "miner", prove: (need, network) => proofs.prove(need, network) },
       clock,
       traffic,
       log: (level, text) => log(level, "session", text),

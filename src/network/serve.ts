@@ -75,7 +75,10 @@ export interface RunningNetwork {
   /** ws:// or wss:// address of the gateway. */
   readonly url: string;
   readonly port: number;
-  /** What belongs behind the address (`network-address.ts`): the fingerprint of a certificate that no authority has signed; else empty. */
+  /**
+   * What belongs behind the address (`network-address.ts`): without TLS the network's key, with it the fingerprint of a certificate that
+   * no authority has signed, or nothing.
+   */
   readonly fragment: string;
   readonly networkId: string;
   /** Of each run. */
@@ -175,7 +178,7 @@ export async function serveNetwork(options: NetworkOptions): Promise<RunningNetw
       tls,
       behindProxy: behindProxy ?? false,
       limits: connectionsPerAddress === undefined ? {} : { connectionsPerAddress },
-      networkId,
+      identity,
       runs,
       blobs,
       owners,
@@ -201,7 +204,7 @@ export async function serveNetwork(options: NetworkOptions): Promise<RunningNetw
     return {
       url: `${tls === null ? "ws" : "wss"}://${host.includes(":") ? `[${host}]` : host}:${gateway.port}`,
       port: gateway.port,
-      fragment: tls === null ? "" : certificateFragment(tls),
+      fragment: tls === null ? `#network=${networkId}` : certificateFragment(tls),
       networkId,
       get states() {
         return new Map(runs.all.map(({ runId, state }) => [runId, state]));

@@ -41,14 +41,26 @@ function identityOf(privateKey: KeyObject): Identity {
   };
 }
 
+export type SignatureCheck = (bytes: Uint8Array, signature: Uint8Array) => boolean;
+
 /** Whether `signature` is that of `minerId` over `bytes`. Never throws: any malformed input is a wrong signature. */
 export function verifySignature(minerId: MinerId, bytes: Uint8Array, signature: Uint8Array): boolean {
-  if (signature.length !== 64) return false;
-  const key = { kty: "OKP", crv: "Ed25519", x: Buffer.from(minerId, "hex").toString("base64url") };
+  return signatureCheck(minerId)(bytes, signature);
+}
+
+/** As `verifySignature`, for who checks many of one key: reading it takes a third of the time. */
+export function signatureCheck(minerId: MinerId): SignatureCheck {
+  const key = publicKeyOf(minerId);
+  return (bytes, signature) => key !== null && signature.length === 64 && verify(null, bytes, key, signature);
+}
+
+/** Null: not a point on the curve. */
+function publicKeyOf(minerId: MinerId): KeyObject | null {
+  const x = Buffer.from(minerId, "hex").toString("base64url");
   try {
-    return verify(null, bytes, createPublicKey({ key, format: "jwk" }), signature);
+    return createPublicKey({ key: { kty: "OKP", crv: "Ed25519", x }, format: "jwk" });
   } catch {
-    return false; // not a point on the curve
+    return null;
   }
 }
 

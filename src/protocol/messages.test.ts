@@ -93,7 +93,7 @@ const clientMessages: readonly ClientMessage[] = [
   { type: "stored", at, weights: { hash, bytes: 8 }, optimizer: { hash, bytes: 20 } },
 ];
 const gatewayMessages: readonly GatewayMessage[] = [
-  { type: "challenge", protocol: protocolVersion, networkId: "home", nonce: new Uint8Array(32).fill(9) },
+  { type: "challenge", protocol: protocolVersion, networkId: minerId, nonce: new Uint8Array(32).fill(9) },
   { type: "admission", need: { kind: "proof-of-work", bits: 20 } },
   {
     type: "start",

@@ -1,7 +1,8 @@
 /**
  * Control messages between a miner (or an observer) and the gateway: msgpack maps in binary WebSocket messages, checked
- * against these schemas on arrival. `docs/protocol.md` tells the story in order; bulk data travels as frames (`frames.ts`)
- * and blobs (HTTP GET and PUT of /blobs/HASH on the same port, with the session's token as bearer).
+ * against these schemas on arrival, and signed but for the first ones (`control-channel.ts`). `docs/protocol.md` tells the
+ * story in order; bulk data travels as frames (`frames.ts`) and blobs (HTTP GET and PUT of /blobs/HASH on the same port, with
+ * the session's token as bearer).
  */
 import { Packr } from "msgpackr";
 import { z } from "zod";
@@ -218,7 +219,8 @@ export const clientMessageSchema = z.discriminatedUnion("type", [
 export type ClientMessage = Readonly<z.infer<typeof clientMessageSchema>>;
 
 export const gatewayMessageSchema = z.discriminatedUnion("type", [
-  z.strictObject({ type: z.literal("challenge"), protocol: count, networkId: z.string().max(64), nonce }),
+  /** `networkId`: the public key that the network signs with. */
+  z.strictObject({ type: z.literal("challenge"), protocol: count, networkId: minerIdSchema, nonce }),
   /** This network does not take every key: what it asks of one that it does not know yet. */
   z.strictObject({ type: z.literal("admission"), need: admissionNeedSchema }),
   z.strictObject({
@@ -349,8 +351,8 @@ export function rosterBytes(at: PlaceRef, roster: Roster): Uint8Array {
 
 const packr = new Packr({ useRecords: false, encodeUndefinedAsNil: false });
 
-/** First byte of a control message, apart from a frame's "T". */
-const controlMarker = 0x01;
+/** First byte of a control message, apart from a frame's "T" and from a signed one's (`control-channel.ts`). */
+export const controlMarker = 0x01;
 
 export function encodeMessage(message: ClientMessage | GatewayMessage): Uint8Array {
   return Buffer.concat([Buffer.of(controlMarker), packr.pack(message)]);

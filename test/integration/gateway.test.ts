@@ -62,13 +62,13 @@ describe("a session", () => {
 
   it("is refused to who signs with another key, another nonce or for another role", async () => {
     const [forger, replayer, pretender] = [await world.connect(), await world.connect(), await world.connect()];
-    forger.send({ ...forger.helloMessage(), minerId: createIdentity().minerId });
+    forger.sayHello({ ...forger.helloMessage(), minerId: createIdentity().minerId });
     const honest = await world.connect();
     const old = honest.helloMessage();
-    honest.send(old);
+    honest.sayHello(old);
     await honest.next("welcome");
-    replayer.send(old);
-    pretender.send({ ...pretender.helloMessage("observer"), role: "miner" });
+    replayer.sayHello(old);
+    pretender.sayHello({ ...pretender.helloMessage("observer"), role: "miner" });
     for (const client of [forger, replayer, pretender]) {
       expect((await client.next("refused")).failure.code).toBe("bad-signature");
       expect(await client.closed).toBe(closeCodes.notAuthorised);
@@ -77,7 +77,7 @@ describe("a session", () => {
 
   it("is refused to another protocol, with what to do about it", async () => {
     const client = await world.connect();
-    client.send({ ...client.helloMessage(), protocol: 0 });
+    client.sayHello({ ...client.helloMessage(), protocol: 0 });
     const { failure } = await client.next("refused");
     expect(failure).toMatchObject({
       code: "unsupported-version",
@@ -418,11 +418,11 @@ describe("blobs", () => {
 describe("the port", () => {
   it("says that it is in use", async () => {
     await open();
-    const { runs, blobs, networkId, gateway, admission } = world;
+    const { runs, blobs, identity, gateway, admission } = world;
     const second = Gateway.listen({
       host: "127.0.0.1",
       port: gateway.port,
-      networkId,
+      identity,
       runs,
       blobs,
       admission,

@@ -95,10 +95,10 @@ describe("a network with a certificate of its own", { timeout: 60_000 }, () => {
   });
 
   it("does not begin without a certificate and its key", async () => {
-    const { runs, blobs, admission, networkId } = world;
+    const { runs, blobs, admission, identity } = world;
     const owners = new Set<never>();
     const failureWith = async (tls: TlsFiles) => {
-      const options = { host: "127.0.0.1", port: 0, networkId, runs, blobs, admission, owners, tls };
+      const options = { host: "127.0.0.1", port: 0, identity, runs, blobs, admission, owners, tls };
       const begun = Gateway.listen({ ...options, clock: () => 0, log: () => undefined });
       return failureOf(await begun.catch((error: unknown) => error))?.code;
     };

@@ -1,11 +1,12 @@
 /**
- * One WebSocket to the gateway, from opening to closing: challenge, hello, welcome, then messages both ways. When it closes
- * it is used up; `session.ts` opens the next one.
+ * One WebSocket to the gateway, from opening to closing: challenge, hello, welcome, then messages both ways, each signed by who says
+ * it. When it closes it is used up; `session.ts` opens the next one.
  */
 import type { Agent } from "node:https";
 import type { Socket } from "node:net";
 import { WebSocket } from "ws";
 import type { AdmissionNeed, AdmissionProof } from "../../protocol/admission.ts";
+import { ControlChannel, messageBody, sessionDigest, signedHeaderBytes } from "../../protocol/control-channel.ts";
 import { type Failure, FailureError, failureOf } from "../../protocol/failure.ts";
 import { isFrame, maxChunkBytes } from "../../protocol/frames.ts";
 import { type Identity, sessionProof } from "../../protocol/identity.ts";
@@ -45,6 +46,8 @@ export interface GatewayAddress {
   readonly url: string;
   /** Connects where the gateway is not to be known by an authority's certificate. */
   readonly agent?: Agent | undefined;
+  /** The key of the one network that is meant; none: whatever network answers. */
+  readonly networkId?: MinerId | null;
 }
 
 /** `blobToken` opens the blob store while the connection lives. */
@@ -65,6 +68,7 @@ type ConnectionState = "connecting" | "greeting" | "open" | "closed";
 export class Connection {
   readonly link: FrameLink;
   readonly #socket: WebSocket;
+  readonly #expectedNetworkId: MinerId | null;
   readonly #credentials: Credentials;
   readonly #handlers: ConnectionHandlers;
   readonly #clock: Clock;
@@ -72,25 +76,28 @@ export class Connection {
   #state: ConnectionState = "connecting";
   #stopSilenceTimer: () => void = () => {};
   #networkId = "";
+  /** Null until the challenge is answered. */
+  #channel: ControlChannel | null = null;
   /** On this very computer. */
   #isGatewayHere = false;
   /** Why the gateway said that it closes. */
   #refusal: Failure | null = null;
 
   constructor(
-    { url, agent }: GatewayAddress,
+    { url, agent, networkId = null }: GatewayAddress,
     credentials: Credentials,
     handlers: ConnectionHandlers,
     clock: Clock,
     traffic: Traffic,
   ) {
+    this.#expectedNetworkId = networkId;
     this.#credentials = credentials;
     this.#handlers = handlers;
     this.#clock = clock;
     this.#traffic = traffic;
     this.#socket = new WebSocket(new URL("/session", url), {
       perMessageDeflate: false,
-      maxPayload: Math.max(maxServerMessageBytes, 2 * maxChunkBytes),
+      maxPayload: Math.max(maxServerMessageBytes + signedHeaderBytes, 2 * maxChunkBytes),
       handshakeTimeout: silenceMs,
       ...(agent !== undefined && { agent }),
     });
@@ -132,9 +139,7 @@ export class Connection {
 
   /** False when the connection is not open, or no longer. */
   send(message: ClientMessage): boolean {
-    if (this.#state !== "open") return false;
-    this.#write(message);
-    return true;
+    return this.#state === "open" && this.#say(message);
   }
 
   /** Ends the connection; what was sent before still leaves. */
@@ -155,9 +160,15 @@ export class Connection {
     });
   }
 
+  #say(message: ClientMessage): boolean {
+    // One that is signed and then not sent would be missed.
+    if (this.#channel === null || this.#socket.readyState !== WebSocket.OPEN) return false;
+    this.#write(this.#channel.seal(messageBody(message), this.#clock.nowMs()));
+    return true;
+  }
+
   /** Control messages are small, and are not kept waiting; others wait the longer for them. */
-  #write(message: ClientMessage): void {
-    const bytes = encodeMessage(message);
+  #write(bytes: Uint8Array): void {
     const waited = this.#socket.bufferedAmount > 0;
     this.#socket.send(bytes);
     this.#wrote(bytes.length, waited);
@@ -180,7 +191,8 @@ export class Connection {
     if (this.#state === "closed") return;
     try {
       if (this.#state === "open" && isFrame(data)) this.link.receive(data);
-      else this.#handle(decodeGatewayMessage(data));
+      else if (this.#channel === null) this.#greet(data);
+      else this.#handle(decodeGatewayMessage(this.#channel.open(data, this.#clock.nowMs())));
     } catch (error) {
       const failure = failureOf(error);
       if (failure === undefined) throw error;
@@ -188,29 +200,33 @@ export class Connection {
     }
   }
 
+  /** What comes before the hello is not signed. */
+  #greet(data: Uint8Array): void {
+    const message = decodeGatewayMessage(data);
+    if (message.type === "refused" && message.closing) this.#refusal = message.failure;
+    else if (message.type === "challenge") this.#introduce(data, message);
+    else throw unexpected(message, "challenge");
+  }
+
+  #introduce(challenge: Uint8Array, { networkId, nonce }: Extract<GatewayMessage, { type: "challenge" }>): void {
+    if (this.#expectedNetworkId !== null && this.#expectedNetworkId !== networkId) throw otherNetwork();
+    const { identity, name, role } = this.#credentials;
+    const { minerId } = identity;
+    const signature = Uint8Array.from(identity.sign(sessionProof(nonce, networkId, role)));
+    const hello = encodeMessage({ type: "hello", protocol: protocolVersion, software, role, minerId, name, signature });
+    const session = sessionDigest(challenge, hello);
+    this.#networkId = networkId;
+    this.#channel = new ControlChannel({ speaker: "client", identity, peer: networkId, session });
+    this.#state = "greeting";
+    this.#write(hello);
+  }
+
   #handle(message: GatewayMessage): void {
     if (message.type === "refused" && message.closing) this.#refusal = message.failure;
-    else if (this.#state === "connecting") this.#greet(message);
     else if (this.#state === "greeting" && message.type === "admission") void this.#prove(message.need);
     else if (this.#state === "greeting") this.#enter(message);
     else if (message.type === "undeliverable") this.link.peerUndeliverable(message.peer);
     else this.#handlers.message(message);
-  }
-
-  #greet(message: GatewayMessage): void {
-    if (message.type !== "challenge") throw unexpected(message, "challenge");
-    const { identity, name, role } = this.#credentials;
-    this.#networkId = message.networkId;
-    this.#state = "greeting";
-    this.#write({
-      type: "hello",
-      protocol: protocolVersion,
-      software,
-      role,
-      minerId: identity.minerId,
-      name,
-      signature: Uint8Array.from(identity.sign(sessionProof(message.nonce, message.networkId, role))),
-    });
   }
 
   /** The gateway may lose patience meanwhile; the next connection then brings what has been found by then. */
@@ -219,7 +235,7 @@ export class Connection {
       const proof = await this.#credentials.prove?.(need, this.#networkId);
       if (proof === undefined)
         throw new FailureError("unexpected-message", "The gateway asks an observer for a proof.");
-      if (this.#state === "greeting") this.#write({ type: "admission-proof", proof });
+      if (this.#state === "greeting") this.#say({ type: "admission-proof", proof });
     } catch (error) {
       const failure = failureOf(error);
       if (failure === undefined) throw error;
@@ -265,6 +281,12 @@ function notOpened(status: number | undefined): Failure {
   if (status !== 429) return unreachable(`The address answers with HTTP ${status}.`);
   const message = "The network takes no more connections from this address for the moment.";
   return { code: "too-many-connections", message, action: "Its owner may allow more.", retry: true };
+}
+
+function otherNetwork(): FailureError {
+  return new FailureError("bad-signature", "Another network answers than this network's address says.", {
+    action: "Ask the network's owner for its address of today; somebody may be in between.",
+  });
 }
 
 function unexpected(message: GatewayMessage, wanted: string): FailureError {

@@ -68,9 +68,9 @@ async function visit<T>(
   createVisitor: (connection: Connection, resolve: (value: T) => void, reject: (error: unknown) => void) => Visitor,
 ): Promise<T> {
   const { promise, resolve, reject } = Promise.withResolvers<T>();
-  const { url, certificateSha256 } = parseNetworkAddress(networkAddress);
+  const { url, networkId, certificateSha256 } = parseNetworkAddress(networkAddress);
   const connection: Connection = new Connection(
-    { url, agent: agentFor(certificateSha256) },
+    { url, networkId, agent: agentFor(certificateSha256) },
     { identity, name: "observer", role: "observer" },
     {
       opened: () => visitor.opened?.(),

@@ -8,6 +8,7 @@
 import type { WebSocket } from "ws";
 import { FailureError, failureOf } from "../../protocol/failure.ts";
 import type { HotkeyProof } from "../../protocol/hotkey-proof.ts";
+import type { Identity } from "../../protocol/identity.ts";
 import type { BlobRef, MinerId } from "../../protocol/ids.ts";
 import { closeCodes } from "../../protocol/local-api.ts";
 import { protocolVersion, type UdpAddress } from "../../protocol/messages.ts";
@@ -24,7 +25,8 @@ import { Broadcaster } from "./broadcaster.ts";
 import { Port } from "./port.ts";
 import { Refusals } from "./refusals.ts";
 import { type FrameListener, Relay } from "./relay.ts";
-import { defaultSessionLimits, type Hello, Session, type SessionLimits, type SessionMessage } from "./session.ts";
+import { type Hello, Session, type SessionMessage } from "./session.ts";
+import { defaultSessionLimits, type SessionLimits } from "./session-limits.ts";
 import { TelemetryDesk } from "./telemetry.ts";
 import type { TlsFiles } from "./tls-files.ts";
 
@@ -32,7 +34,8 @@ export interface GatewayOptions {
   readonly host: string;
   /** 0: any free one. */
   readonly port: number;
-  readonly networkId: string;
+  /** The network's: its public half is the network's id. */
+  readonly identity: Identity;
   readonly runs: Runs;
   readonly blobs: FileBlobStore;
   /** Keys that may create, steer and delete runs. */
@@ -172,9 +175,9 @@ export class Gateway {
   }
 
   #connected(webSocket: WebSocket): void {
-    const { admission, networkId, clock, limits } = this.#options;
+    const { admission, identity, clock, limits } = this.#options;
     const session = new Session(webSocket, {
-      networkId,
+      identity,
       clock,
       limits: { ...defaultSessionLimits, ...limits },
       handlers: {
@@ -299,9 +302,9 @@ export class Gateway {
 
   /** For whoever asks: nothing that is secret. */
   #health(): object {
-    const { networkId, runs } = this.#options;
+    const { identity, runs } = this.#options;
     return {
-      networkId,
+      networkId: identity.minerId,
       protocol: protocolVersion,
       runs: runs.all.map(({ runId, state }) => ({ runId, phase: state.phase.name })),
       connections: this.#connections.size,
