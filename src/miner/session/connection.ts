@@ -25,7 +25,12 @@ import type { Traffic } from "../../transport/traffic/traffic.ts";
 import type { Clock } from "./clock.ts";
 import { software } from "./software.ts";
 
-/** The gateway pings every 5 s; a connection without any sign of life for so long is dead. */
+/**
+ * After so long without a sign of life the gateway is asked for one. Where a router has forgotten the connection, or has another address
+ * now, what answers is a reset: long before silence would tell.
+ */
+const askMs = 1500;
+/** A connection without any sign of life for so long is dead: far longer than what a lossy line needs to send something again. */
 const silenceMs = 15_000;
 const markBytes = 4;
 
@@ -234,9 +239,18 @@ export class Connection {
 
   #heard(): void {
     this.#stopSilenceTimer();
-    if (this.#state === "closed") return;
-    this.#stopSilenceTimer = this.#clock.after(silenceMs, () => {
-      this.#close({ ...unreachable(`Nothing was heard for ${silenceMs / 1000} s.`), code: "timed-out" });
+    if (this.#state !== "closed") this.#listen(0);
+  }
+
+  /** `silentMs`: how long nothing has been heard. */
+  #listen(silentMs: number): void {
+    this.#stopSilenceTimer = this.#clock.after(askMs, () => {
+      if (silentMs + askMs >= silenceMs) {
+        this.#close({ ...unreachable(`Nothing was heard for ${silenceMs / 1000} s.`), code: "timed-out" });
+        return;
+      }
+      if (this.#socket.readyState === WebSocket.OPEN) this.#socket.ping();
+      this.#listen(silentMs + askMs);
     });
   }
 

@@ -59,6 +59,7 @@ describe.skipIf(impossible !== null)(`miners behind routers${skipped}`, () => {
     expect(waysOf(await meet(withinMs))).toEqual(["direct", "direct"]);
     network.homes[0]?.restartRouter();
     const again = await meet(comeBackMs);
+    for (const { firstByteMs } of again) expect(firstByteMs).toBeLessThan(withinMs);
     expect(waysOf(again)).toEqual(["direct", "direct"]);
   });
 });
