@@ -24,6 +24,7 @@ import { Reassembly } from "../../transport/reassembly.ts";
 import type { Traffic } from "../../transport/traffic/traffic.ts";
 import type { Clock } from "./clock.ts";
 import { software } from "./software.ts";
+import { notOpened, unreachable } from "./unreachable.ts";
 
 /**
  * After so long without a sign of life the gateway is asked for one. Where a router has forgotten the connection, or has another address
@@ -121,8 +122,8 @@ export class Connection {
     });
     this.#socket.on("message", (data: Buffer) => this.#received(data));
     this.#socket.on("unexpected-response", (_request, { statusCode }) => this.#close(notOpened(statusCode)));
-    this.#socket.on("error", (error) => this.#close(failureOf(error) ?? unreachable(error.message)));
-    this.#socket.on("close", () => this.#close(this.#refusal ?? unreachable("The connection was closed.")));
+    this.#socket.on("error", (error) => this.#close(unreachable(error)));
+    this.#socket.on("close", () => this.#close(this.#refusal ?? closed("The connection was closed.")));
     this.#heard();
   }
 
@@ -246,7 +247,7 @@ export class Connection {
   #listen(silentMs: number): void {
     this.#stopSilenceTimer = this.#clock.after(askMs, () => {
       if (silentMs + askMs >= silenceMs) {
-        this.#close({ ...unreachable(`Nothing was heard for ${silenceMs / 1000} s.`), code: "timed-out" });
+        this.#close({ ...closed(`Nothing was heard for ${silenceMs / 1000} s.`), code: "timed-out" });
         return;
       }
       if (this.#socket.readyState === WebSocket.OPEN) this.#socket.ping();
@@ -266,15 +267,8 @@ export class Connection {
   }
 }
 
-function unreachable(message: string): Failure {
+function closed(message: string): Failure {
   return { code: "unreachable", message, action: "", retry: true };
-}
-
-/** What the gateway answered instead of opening a session. */
-function notOpened(status: number | undefined): Failure {
-  if (status !== 429) return unreachable(`The address answers with HTTP ${status}.`);
-  const message = "The network takes no more connections from this address for the moment.";
-  return { code: "too-many-connections", message, action: "Its owner may allow more.", retry: true };
 }
 
 function unexpected(message: GatewayMessage, wanted: string): FailureError {
