@@ -19,7 +19,7 @@ import { roundTripOf, type Transfer, transferRate } from "./transfer-rate.ts";
 const roundTrips = 10;
 /** For all of them, and for each direction's rate. */
 const roundTripsMs = 5000;
-const rateMs = 6000;
+const rateMs = 7000;
 const piece = new Uint8Array(256 << 10);
 
 export interface LineOptions {
