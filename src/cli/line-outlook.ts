@@ -16,6 +16,8 @@ export const lineOutlookSchema = z.object({
   tokensPerSecond: z.number().positive(),
   /** Of that, what such a line lets it have. */
   efficiency: z.number().min(0).max(1),
+  /** That the loss is higher for how little is sent. */
+  lossGapPercent: z.number(),
   /** The fuller direction of the line, at that speed; 1: it is full. */
   lineShare: z.number().nonnegative(),
   /** Until a replica has uploaded its stage's part of a checkpoint, where nothing else is sent. */
@@ -28,7 +30,7 @@ export function outlookOf({ upBytesPerSecond, downBytesPerSecond, roundTripMs }:
   if (upBytesPerSecond === null || downBytesPerSecond === null || roundTripMs === null) return [];
   const link = { upBytesPerSecond, downBytesPerSecond, roundTripMs };
   return trainable.map((preset) => {
-    const { tokensPerSecond, efficiency, costs } = planFor({ preset, replicas }, link);
+    const { tokensPerSecond, efficiency, lossGapPercent, costs } = planFor({ preset, replicas }, link);
     const share = (of: "uplinkShare" | "downlinkShare") => costs.reduce((sum, cost) => sum + cost[of], 0);
     const checkpointBytes = costs.find(({ part }) => part === "checkpoint")?.bytesPerEpoch ?? 0;
     return {
@@ -36,6 +38,7 @@ export function outlookOf({ upBytesPerSecond, downBytesPerSecond, roundTripMs }:
       stages: presets[preset].stages,
       tokensPerSecond,
       efficiency,
+      lossGapPercent,
       lineShare: efficiency * Math.max(share("uplinkShare"), share("downlinkShare")),
       checkpointSeconds: checkpointBytes / upBytesPerSecond,
     };

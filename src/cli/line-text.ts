@@ -79,11 +79,13 @@ function udpText({ udp }: LineView): string {
 
 function outlookTexts({ outlook }: LineSituation): readonly string[] {
   if (outlook.length === 0) return [];
-  const rows = outlook.map(({ preset, stages, tokensPerSecond, efficiency, lineShare, checkpointSeconds }) => {
+  const rows = outlook.map(({ preset, stages, tokensPerSecond, efficiency, lossGapPercent, ...rest }) => {
     const speed = `${countText(efficiency * tokensPerSecond)} of ${countText(tokensPerSecond)} tokens/s`;
-    const share = `${Math.round(100 * lineShare)} % of the line`;
-    const model = `${preset} in ${stages} stages`.padEnd(20);
-    return `    ${model} ${speed.padStart(26)}  ${share.padStart(18)}  checkpoint ${durationText(checkpointSeconds)}`;
+    const loss = `loss ${lossGapPercent.toFixed(1)} % higher`;
+    const share = `${Math.round(100 * rest.lineShare)} % of the line`;
+    const model = `${preset} in ${stages} stages`.padEnd(18);
+    const checkpoint = `checkpoint ${durationText(rest.checkpointSeconds)}`;
+    return `    ${model} ${speed.padStart(24)}  ${loss.padStart(18)}  ${share.padStart(17)}  ${checkpoint}`;
   });
   const carried = outlook.filter(({ efficiency }) => efficiency >= worthwhile).map(({ preset }) => preset);
   const verdict =
