@@ -1,18 +1,19 @@
-/** What a network's gateway says of itself to whoever asks, by `GET /health`. */
+/** What a network's gateway says of itself to whoever asks, by `GET /health`. Others than a gateway may answer: no text is taken as it is. */
 import { z } from "zod";
-import { failureCodes } from "./failure.ts";
-import { runIdSchema } from "./ids.ts";
+import { minerIdSchema, runIdSchema } from "./ids.ts";
 
 const count = z.int().nonnegative();
+/** A phase's or a failure code's; a newer network may have others than this build. */
+const word = z.string().regex(/^[a-z-]{1,64}$/);
 
 export const networkHealthSchema = z.object({
   /** Its public key. */
-  networkId: z.string().max(200),
+  networkId: minerIdSchema,
   protocol: count,
-  runs: z.array(z.object({ runId: runIdSchema, phase: z.string().max(64) })).readonly(),
+  runs: z.array(z.object({ runId: runIdSchema, phase: word })).readonly(),
   /** That are open. */
   connections: count,
-  /** What was refused since it began, by why. */
-  refusals: z.partialRecord(z.enum(failureCodes), count),
+  /** How often what was refused since it began, by failure code. */
+  refusals: z.record(word, count),
 });
-export type NetworkHealth = Readonly<z.infer<typeof networkHealthSchema>>;
+export type NetworkHealth = Readonly<z.input<typeof networkHealthSchema>>;

@@ -38,12 +38,14 @@ export function addDoctorCommand(program: Command, output: Output): void {
     .option("--rates", "measure what can be sent and received also where the connection is metered")
     .option("--no-rates", "leave that out: it moves up to 70 MB")
     .action(async (options: DoctorOptions) => {
-      const signal = cancelledWhenStopped("Nothing measured");
       const stateFolder = options.state ?? stateFolderPath();
       const settings = loadMachineSettings(stateFolder, {}, (text) => output.note(text));
+      output.progress("examining this machine …");
       const daemon = await askDaemon(options.state);
       const report = daemon?.report ?? (await examine(stateFolder, settings));
       const rules = daemon?.state.machine.connection ?? settings;
+      // From here on: what is examined before ends with the process.
+      const signal = cancelledWhenStopped("Nothing measured");
       const line = await measure(options, { daemon, settings, rules, signal, output });
       const result: DoctorResult = {
         ...report,

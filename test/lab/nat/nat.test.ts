@@ -30,7 +30,8 @@ describe.skipIf(impossible !== null)(`miners behind routers${skipped}`, () => {
     const ids = await Promise.all(ends.map((ask) => ask("open", { networkUrl, link: "direct" })));
     const meet = (ms: number): Promise<readonly Met[]> =>
       Promise.all(ends.map((ask, index) => ask("meet", { peer: other(ids, index), withinMs: ms })));
-    return { network, meet };
+    const lines = () => Promise.all(ends.map((ask) => ask("line", { networkUrl })));
+    return { network, meet, lines };
   }
 
   function start(file: string, args: readonly string[], enter: readonly string[]): AskedProcess {
@@ -52,6 +53,18 @@ describe.skipIf(impossible !== null)(`miners behind routers${skipped}`, () => {
     const met = await meet(withinMs);
     for (const { firstByteMs } of met) expect(firstByteMs).toBeLessThan(withinMs);
     for (const way of waysOf(met)) expect(expected.split(" or ")).toContain(way);
+  });
+
+  it("learn from the doctor what their router lets them do", { timeout: 120_000 }, async () => {
+    const { lines } = await open(["cone", "symmetric"]);
+    expect(await lines()).toMatchObject([
+      { way: "direct", udp: "consistent" },
+      { way: "relayed", udp: "changing" },
+    ]);
+    expect(await (await open(["no-udp", "cone"])).lines()).toMatchObject([
+      { way: "relayed", udp: "blocked" },
+      { way: "direct", udp: "consistent" },
+    ]);
   });
 
   it("meet again when a router was restarted and has another address", { timeout: 180_000 }, async () => {
