@@ -48,7 +48,7 @@ function ratesText({ upBytesPerSecond, downBytesPerSecond, withoutRates, movedBy
     case "metered":
       return "rates: not measured, the connection is metered; --rates measures them all the same";
     case "refused":
-      return "rates: not measured, the network has measured enough for now; try again in a few minutes";
+      return "rates: not measured, the network or a proxy before it takes no more of that now; try again in a few minutes";
     case "too-slow":
       return `up ${megabits(upBytesPerSecond)}, down ${megabits(downBytesPerSecond)}: too slow to be measured`;
     case null:

@@ -9,6 +9,9 @@ import { type GatewayWorld, openGatewayWorld } from "./gateway-world.ts";
 const timeout = 60_000;
 const bytesPerSecond = 1e6;
 
+/** What was used up stays so. */
+const standingStill = () => 0;
+
 const opened: { close(): Promise<void> }[] = [];
 afterEach(async () => {
   for (const one of opened.splice(0).reverse()) await one.close();
@@ -65,6 +68,20 @@ describe("the line to a network", { timeout }, () => {
     });
   });
 
+  it("is reached all the same where the network has measured enough for now", async () => {
+    const world = await openWorld({ clock: standingStill });
+    const client = await world.connect();
+    client.hello({ role: "observer" });
+    const { blobToken } = await client.next("welcome");
+    const headers = { authorization: `Bearer ${blobToken}` };
+    const url = `127.0.0.1:${world.gateway.port}`;
+    for (let asked = 0; asked < 8; asked++)
+      await (await fetch(`http://${url}/line/${mostLineBytes}`, { headers })).arrayBuffer();
+    const line = await measure(`ws://${url}`);
+    expect(line).toMatchObject({ way: "relayed", failure: null, withoutRates: "refused", upBytesPerSecond: null });
+    expect(line.roundTripMs).toBeGreaterThan(0);
+  });
+
   it("is blocked where no network is, which is a result like others", async () => {
     expect(await measure("ws://127.0.0.1:1")).toMatchObject({ way: "blocked", failure: { code: "unreachable" } });
   });
@@ -83,7 +100,7 @@ describe("the line to a network", { timeout }, () => {
 
 describe("bytes to measure with", { timeout }, () => {
   async function visitor() {
-    const world = await openWorld();
+    const world = await openWorld({ clock: standingStill });
     const client = await world.connect();
     client.hello({ role: "observer" });
     const { blobToken } = await client.next("welcome");

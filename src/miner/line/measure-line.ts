@@ -2,11 +2,11 @@
  * Measures the line to a network: whether it is reached, how far away it is, what can be sent and received, and whether other miners can
  * be reached directly. It joins nothing: it looks on, under a key that is forgotten afterwards.
  */
-import { FailureError, failureOf } from "../../protocol/failure.ts";
+import { failureOf } from "../../protocol/failure.ts";
 import { createIdentity } from "../../protocol/identity.ts";
 import type { LineView } from "../../protocol/line-view.ts";
 import { parseNetworkAddress, shareableAddress } from "../../protocol/network-address.ts";
-import { HttpTransfers } from "../../transport/blobs/http-transfers.ts";
+import { HttpTransfers, type TransferBody } from "../../transport/blobs/http-transfers.ts";
 import { probeUdp } from "../../transport/direct/udp-probe.ts";
 import { agentFor } from "../../transport/pinned-agent.ts";
 import { Traffic, type TrafficLimits } from "../../transport/traffic/traffic.ts";
@@ -34,6 +34,11 @@ export interface LineOptions {
   readonly onProgress: (text: string) => void;
   readonly signal: AbortSignal;
 }
+
+type Move = (bytes: number, signal: AbortSignal) => Promise<void>;
+
+/** By the network, which has measured enough for now, or by a proxy before it, which takes no such bodies. */
+class RefusedTransfer extends Error {}
 
 type Measured = Omit<LineView, "network" | "failure">;
 
@@ -75,6 +80,7 @@ class Measurement {
   readonly #welcome: Welcome;
   readonly #traffic = new Traffic(systemClock);
   readonly #transfers: HttpTransfers;
+  #isRefused = false;
 
   constructor(options: LineOptions, welcome: Welcome) {
     this.#options = options;
@@ -104,7 +110,7 @@ class Measurement {
   }
 
   async #roundTrip(): Promise<ReturnType<typeof roundTripOf>> {
-    const transfer = this.#timed((signal) => this.#receive(0, signal), roundTripsMs);
+    const transfer = this.#timed((bytes, signal) => this.#receive(bytes, signal), roundTripsMs);
     const samplesMs: number[] = [];
     await transfer(0); // makes the connection
     while (samplesMs.length < roundTrips) {
@@ -126,35 +132,27 @@ class Measurement {
   async #rates(roundTripMs: number) {
     const { withoutRates, onProgress } = this.#options;
     if (withoutRates !== null) return { up: null, down: null, without: withoutRates };
-    try {
-      onProgress("download …");
-      const down = await transferRate(
-        this.#timed((signal, bytes) => this.#receive(bytes, signal), rateMs),
-        roundTripMs,
-      );
-      onProgress("upload …");
-      const up = await transferRate(
-        this.#timed((signal, bytes) => this.#send(bytes, signal), rateMs),
-        roundTripMs,
-      );
-      return { up, down, without: up === null || down === null ? ("too-slow" as const) : null };
-    } catch (error) {
-      if (failureOf(error)?.code !== "too-many-connections") throw error;
-      return { up: null, down: null, without: "refused" as const };
-    }
+    const rateOf = (move: Move) => transferRate(this.#timed(move, rateMs), roundTripMs);
+    onProgress("download …");
+    const down = await rateOf((bytes, signal) => this.#receive(bytes, signal));
+    onProgress("upload …");
+    const up = await rateOf((bytes, signal) => this.#send(bytes, signal));
+    const reason = this.#isRefused ? ("refused" as const) : ("too-slow" as const);
+    return { up, down, without: up === null || down === null ? reason : null };
   }
 
-  /** Transfers that have so long together. */
-  #timed(move: (signal: AbortSignal, bytes: number) => Promise<void>, limitMs: number): Transfer {
+  /** Transfers that have so long together. One that the network refuses ends them, too: what was measured by then counts. */
+  #timed(move: Move, limitMs: number): Transfer {
     const late = AbortSignal.timeout(limitMs);
     const signal = AbortSignal.any([late, this.#options.signal]);
     return async (bytes) => {
       const beganAtMs = performance.now();
       try {
-        await move(signal, bytes);
+        await move(bytes, signal);
       } catch (error) {
-        if (late.aborted) return null;
-        throw error;
+        if (error instanceof RefusedTransfer) this.#isRefused = true;
+        else if (!late.aborted) throw error;
+        return null;
       }
       return performance.now() - beganAtMs;
     };
@@ -175,23 +173,13 @@ class Measurement {
     (await this.#request("PUT", bytes, signal, { bytes, next })).resume();
   }
 
-  /** Rejects with `FailureError`: too-many-connections when the network gives nobody here more, unreachable. */
-  async #request(
-    method: "GET" | "PUT",
-    bytes: number,
-    signal: AbortSignal,
-    body?: Parameters<HttpTransfers["request"]>[1]["body"],
-  ) {
+  /** Rejects with `RefusedTransfer`, and with `FailureError` (unreachable). */
+  async #request(method: "GET" | "PUT", bytes: number, signal: AbortSignal, body?: TransferBody) {
     const headers = { authorization: `Bearer ${this.#welcome.blobToken}` };
-    const answer = await this.#transfers.request(`/line/${bytes}`, {
-      method,
-      headers,
-      signal,
-      ...(body !== undefined && { body }),
-    });
+    const request = { method, headers, signal, ...(body !== undefined && { body }) };
+    const answer = await this.#transfers.request(`/line/${bytes}`, request);
     if (answer.statusCode === 200 || answer.statusCode === 204) return answer;
     answer.resume();
-    const code = answer.statusCode === 429 ? "too-many-connections" : "unreachable";
-    throw new FailureError(code, `The network answers a measurement with HTTP ${answer.statusCode}.`, { retry: true });
+    throw new RefusedTransfer(`HTTP ${answer.statusCode}`);
   }
 }
