@@ -108,7 +108,9 @@ function adviceOf({ line, outlook, rules }: LineSituation): readonly string[] {
     isCapped(downBytesPerSecond, rules.maxDownloadMbps)
       ? "Down is as fast as its cap: tah limit --max-download-mbps."
       : null,
-    isUnsteady ? "Round trips vary much, as over Wi-Fi: a cable makes them steadier." : null,
+    isUnsteady
+      ? "Round trips vary much, as over Wi-Fi, or while this computer is busy: a cable makes them steadier."
+      : null,
     roundTripMs !== null && roundTripMs > farMs
       ? "The network is far away: more microbatches are kept under way to hide that, which takes memory."
       : null,
