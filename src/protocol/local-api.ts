@@ -295,6 +295,8 @@ export const commands = {
     parameters: nothing,
     result: z.object({
       ok: z.boolean(),
+      /** Address of the network that was looked at, without what is secret in it; null: there is none. */
+      network: z.string().nullable(),
       checks: z.array(z.object({ name: z.string(), ok: z.boolean(), detail: z.string(), action: z.string() })),
       memory: memoryReportSchema,
     }),

@@ -44,6 +44,11 @@ export function parseNetworkAddress(text: string): NetworkAddress {
   return { url, invitation, networkId: network, certificateSha256: certificate };
 }
 
+/** With how its certificate is known, which is no secret, and without an invitation, which is one. */
+export function shareableAddress({ url, certificateSha256 }: NetworkAddress): string {
+  return certificateSha256 === null ? url : `${url}#certificate=${certificateSha256}`;
+}
+
 /** What was typed is not repeated: it may hold an invitation. */
 function invalid(what: string): FailureError {
   return new FailureError("invalid-option", `The network's address cannot be used: ${what}.`, {

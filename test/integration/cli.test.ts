@@ -221,6 +221,34 @@ describe("tah run, of a network elsewhere", () => {
     }
   });
 
+  it("says what it has refused, and by what line it is reached", async () => {
+    const world = await openGatewayWorld();
+    const stateFolder = temporaryFolder();
+    try {
+      const url = `ws://127.0.0.1:${world.gateway.port}`;
+      await fetch(`${url.replace("ws", "http")}/blobs/secret`);
+      const status = jsonResult(await runTah("network", "status", "--network", url, "--json"));
+      expect(outputSchemas["network status"].parse(status)).toMatchObject({
+        networkId: world.networkId,
+        runs: [{ runId: world.orchestrator.state.definition.runId, phase: "waiting" }],
+        refusals: { "not-authorised": 1 },
+      });
+      expect((await runTah("network", "status", "--network", url)).stdout).toMatch(
+        /refused since it began:\n +1 +not-auth/,
+      );
+      const quick = ["--network", url, "--no-rates", "--state", stateFolder];
+      const doctor = outputSchemas.doctor.parse(jsonResult(await runTah("doctor", ...quick, "--json")));
+      expect(doctor).toMatchObject({
+        ok: true,
+        line: { network: url, way: "relayed", udp: "not-offered", withoutRates: "not-asked" },
+        outlook: [],
+      });
+    } finally {
+      await world.close();
+      rmSync(stateFolder, { recursive: true });
+    }
+  }, 60_000);
+
   it("is steered with this computer's key, if that is an owner's", async () => {
     const stateFolder = temporaryFolder();
     openStateFolder(stateFolder);
@@ -268,6 +296,7 @@ describe("tah, without a daemon", { timeout }, () => {
     const { exitCode, stdout } = await runTah("doctor", "--state", folder);
     expect(exitCode).toBe(exitCodes.ok);
     expect(stdout).toContain("Self-test");
+    expect(stdout).toContain("No network is named");
   });
 
   it("looks over what a network left, and says where there is none", async () => {

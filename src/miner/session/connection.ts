@@ -27,8 +27,14 @@ import { LineWindow } from "../../transport/traffic/line-window.ts";
 import type { Traffic } from "../../transport/traffic/traffic.ts";
 import type { Clock } from "./clock.ts";
 import { software } from "./software.ts";
+import { notOpened, unreachable } from "./unreachable.ts";
 
-/** The gateway pings every 5 s; a connection without any sign of life for so long is dead. */
+/**
+ * After so long without a sign of life the gateway is asked for one. Where a router has forgotten the connection, or has another address
+ * now, what answers is a reset: long before silence would tell.
+ */
+const askMs = 1500;
+/** A connection without any sign of life for so long is dead: far longer than what a lossy line needs to send something again. */
 const silenceMs = 15_000;
 const markBytes = 4;
 
@@ -127,8 +133,8 @@ export class Connection {
     });
     this.#socket.on("message", (data: Buffer) => this.#received(data));
     this.#socket.on("unexpected-response", (_request, { statusCode }) => this.#close(notOpened(statusCode)));
-    this.#socket.on("error", (error) => this.#close(failureOf(error) ?? unreachable(error.message)));
-    this.#socket.on("close", () => this.#close(this.#refusal ?? unreachable("The connection was closed.")));
+    this.#socket.on("error", (error) => this.#close(unreachable(error)));
+    this.#socket.on("close", () => this.#close(this.#refusal ?? closed("The connection was closed.")));
     this.#heard();
   }
 
@@ -254,9 +260,18 @@ export class Connection {
 
   #heard(): void {
     this.#stopSilenceTimer();
-    if (this.#state === "closed") return;
-    this.#stopSilenceTimer = this.#clock.after(silenceMs, () => {
-      this.#close({ ...unreachable(`Nothing was heard for ${silenceMs / 1000} s.`), code: "timed-out" });
+    if (this.#state !== "closed") this.#listen(0);
+  }
+
+  /** `silentMs`: how long nothing has been heard. */
+  #listen(silentMs: number): void {
+    this.#stopSilenceTimer = this.#clock.after(askMs, () => {
+      if (silentMs + askMs >= silenceMs) {
+        this.#close({ ...closed(`Nothing was heard for ${silenceMs / 1000} s.`), code: "timed-out" });
+        return;
+      }
+      if (this.#socket.readyState === WebSocket.OPEN) this.#socket.ping();
+      this.#listen(silentMs + askMs);
     });
   }
 
@@ -272,15 +287,8 @@ export class Connection {
   }
 }
 
-function unreachable(message: string): Failure {
+function closed(message: string): Failure {
   return { code: "unreachable", message, action: "", retry: true };
-}
-
-/** What the gateway answered instead of opening a session. */
-function notOpened(status: number | undefined): Failure {
-  if (status !== 429) return unreachable(`The address answers with HTTP ${status}.`);
-  const message = "The network takes no more connections from this address for the moment.";
-  return { code: "too-many-connections", message, action: "Its owner may allow more.", retry: true };
 }
 
 function otherNetwork(): FailureError {

@@ -121,6 +121,13 @@ describe("a session", () => {
     });
   });
 
+  it("asks a gateway that it has not heard for a moment for a sign of life, so that a dead connection is reset", async () => {
+    const { socket } = await welcome();
+    const asked = once(socket, "ping");
+    clock.advance(1500);
+    await asked;
+  });
+
   it("takes silence for death", async () => {
     const { socket, gateway } = await welcome();
     clock.advance(14_000);

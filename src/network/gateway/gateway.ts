@@ -12,6 +12,7 @@ import type { Identity } from "../../protocol/identity.ts";
 import type { BlobRef, MinerId } from "../../protocol/ids.ts";
 import { closeCodes } from "../../protocol/local-api.ts";
 import { protocolVersion, type UdpAddress } from "../../protocol/messages.ts";
+import type { NetworkHealth } from "../../protocol/network-health.ts";
 import type { PayoutAddress } from "../../protocol/payout-address.ts";
 import type { RunUpdate } from "../../protocol/run-view.ts";
 import type { FileBlobStore } from "../../transport/blobs/file-blob-store.ts";
@@ -22,6 +23,7 @@ import type { Runs } from "../runs/runs.ts";
 import { type AddressLimitValues, defaultAddressLimits } from "./address-limits.ts";
 import { type Bearer, BlobRoutes } from "./blob-routes.ts";
 import { Broadcaster } from "./broadcaster.ts";
+import { LineRoutes } from "./line-routes.ts";
 import { Port } from "./port.ts";
 import { Refusals } from "./refusals.ts";
 import { type FrameListener, Relay } from "./relay.ts";
@@ -79,6 +81,7 @@ export class Gateway {
   readonly #telemetry = new TelemetryDesk();
   readonly #broadcaster: Broadcaster;
   readonly #blobRoutes: BlobRoutes;
+  readonly #lineRoutes: LineRoutes;
   readonly #ownerDesk: OwnerDesk;
   #timers: readonly NodeJS.Timeout[] = [];
 
@@ -92,6 +95,8 @@ export class Gateway {
       refusals: this.#refusals,
       onSession: (webSocket) => this.#connected(webSocket),
       onBlobRequest: (request, response, name) => void this.#blobRoutes.handle(request, response, name),
+      onLineRequest: (request, response, address, name) =>
+        void this.#lineRoutes.handle(request, response, address, name),
       health: () => this.#health(),
     });
     this.#relay = new Relay(
@@ -116,6 +121,7 @@ export class Gateway {
       budgetsOf: (minerId) => runs.workforce.runOf(minerId)?.uploads,
       onBug: this.#logBug,
     });
+    this.#lineRoutes = new LineRoutes({ isToken: (token) => this.#blobTokens.has(token), clock: options.clock });
     this.#ownerDesk = new OwnerDesk({ runs, owners: options.owners, onBug: this.#logBug });
   }
 
@@ -286,6 +292,7 @@ export class Gateway {
   #checkAlive(): void {
     for (const session of this.#connections) session.checkAlive();
     this.#port.sweep();
+    this.#lineRoutes.sweep();
     this.#options.admission.sweep();
   }
 
@@ -301,7 +308,7 @@ export class Gateway {
   }
 
   /** For whoever asks: nothing that is secret. */
-  #health(): object {
+  #health(): NetworkHealth {
     const { identity, runs } = this.#options;
     return {
       networkId: identity.minerId,

@@ -29,9 +29,14 @@ const narrowestWindowBytes = 128 << 10;
 const windowMs = 250;
 /** A sender that is granted one more byte may send one more frame. */
 const overshootBytes = maxChunkBytes + frameHeaderBytes;
-const checkMs = 1000;
-/** Packets are acknowledged at once; a peer that owes an answer and sends none for so long is gone. */
-const silenceMs = 5000;
+const checkMs = 500;
+/**
+ * Packets are acknowledged at once, and come every second at least (`direct-node.ts`); a peer that owes an answer and sends none for so
+ * long, and for so many round trips where the line is slow, is gone.
+ */
+const shortestSilenceMs = 3000;
+const longestSilenceMs = 10_000;
+const silentRoundTrips = 10;
 
 /** What a connection needs of the miner's traffic; `Traffic` has it. */
 export interface ConnectionTraffic extends Pick<Pacing, "chunkBytes" | "maxBufferedBytes"> {
@@ -81,7 +86,8 @@ export class DirectConnection {
   #cancelGrant: () => void = () => {};
   #cancelCheck: () => void = () => {};
   #heardPackets = 0;
-  #heardAtMs: number;
+  /** In checks, so that a process that stood still does not take its own silence for the peer's. */
+  #silentMs = 0;
 
   constructor(
     { stream, peer, id }: OpenStream,
@@ -96,7 +102,6 @@ export class DirectConnection {
     this.#reassembly = reassembly;
     this.#clock = clock;
     this.#handlers = handlers;
-    this.#heardAtMs = clock.nowMs();
     this.#socket = new GrantedSocket(stream);
     this.#link = new FrameLink(this.#socket, { pacing: this.#pacing(), reassembly });
     this.#link.onMessage((message) => {
@@ -110,7 +115,7 @@ export class DirectConnection {
     if (stream.rawStream !== null)
       traffic.watch(countedDatagrams(stream.rawStream, (closed) => stream.once("close", closed)));
     this.#grant();
-    this.#check();
+    this.#checkSoon();
   }
 
   /** Complete messages that have come. */
@@ -262,13 +267,22 @@ export class DirectConnection {
     if (this.#state !== "closed") this.#stream.write(encodePathMessage(message));
   }
 
+  #checkSoon(): void {
+    this.#cancelCheck = this.#clock.after(checkMs, () => this.#check());
+  }
+
   #check(): void {
-    const nowMs = this.#clock.nowMs();
     const packets = this.#stream.rawStream?.packetsReceived ?? 0;
     const isOwed = this.#begunMessages > this.#confirmedMessages;
-    if (this.#state === "open" && (packets !== this.#heardPackets || !isOwed)) this.#heardAtMs = nowMs;
+    const isHeard = this.#state === "open" && (packets !== this.#heardPackets || !isOwed);
     this.#heardPackets = packets;
-    if (nowMs - this.#heardAtMs >= silenceMs) this.close();
-    else this.#cancelCheck = this.#clock.after(checkMs, () => this.#check());
+    this.#silentMs = isHeard ? 0 : this.#silentMs + checkMs;
+    if (this.#silentMs >= this.#patienceMs) this.close();
+    else this.#checkSoon();
+  }
+
+  get #patienceMs(): number {
+    const slowMs = silentRoundTrips * (this.roundTripMs ?? 0);
+    return Math.min(longestSilenceMs, Math.max(shortestSilenceMs, slowMs));
   }
 }

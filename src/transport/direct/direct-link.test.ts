@@ -245,18 +245,28 @@ describe("a link with direct connections", () => {
     expect(world.ways).toEqual(["direct", "direct"]);
   });
 
-  it("goes over the gateway when nothing is heard of a peer that owes an answer", async () => {
-    const world = new World();
-    await world.meet();
-    await world.send(0, "forward", "into the void");
-    world.direct.isOpen = false;
-    const [connection] = world.direct.connections;
-    if (connection !== undefined) connection.ends[0].written.length = 0;
-    for (let second = 0; second < 6; second++) world.clock.advance(1000);
-    await world.settle();
-    expect(textsOf(world.arrived[1], "forward")).toEqual(["into the void"]);
-    expect(world.ways[0]).toBe("relayed");
-  });
+  it.each([
+    [7, 3000],
+    [500, 5000],
+    [60_000, 10_000],
+  ])(
+    "goes over the gateway when nothing is heard of a peer that owes an answer, %i ms away, for %i ms",
+    async (roundTripMs, silenceMs) => {
+      const world = new World();
+      await world.meet();
+      const [connection] = world.direct.connections;
+      for (const { rawStream } of connection?.ends ?? []) rawStream.rtt = roundTripMs;
+      await world.send(0, "forward", "into the void");
+      world.direct.isOpen = false;
+      if (connection !== undefined) connection.ends[0].written.length = 0;
+      world.clock.advance(silenceMs - 500);
+      expect(world.ways[0]).toBe("direct");
+      world.clock.advance(1000);
+      await world.settle();
+      expect(textsOf(world.arrived[1], "forward")).toEqual(["into the void"]);
+      expect(world.ways[0]).toBe("relayed");
+    },
+  );
 
   it("withdraws what is cancelled while it is held", async () => {
     const world = new World();
