@@ -56,6 +56,7 @@ const clientMessages: readonly ClientMessage[] = [
     microbatchesInFlight: 2,
     microbatchesRerouted: 1,
     microbatchesStale: 0,
+    messagesDamaged: 0,
     stalenessSum: 3,
     stalenessMost: 1,
     tokensPerSecond: 12.5,

@@ -94,6 +94,8 @@ const validMicrobatch = encodeMicrobatch({
   microbatch: 3,
   sequences: 1,
   path: [fakeMiner(1), fakeMiner(2)],
+  signature: "ab".repeat(64),
+  origin: { sender: fakeMiner(1), content: "cd".repeat(32), signature: "ef".repeat(64) },
   rows: 2,
   columns: 3,
   payload: new Uint8Array(6),

@@ -255,7 +255,11 @@ function forgeries(count: number): Uint8Array[] {
     const step = index % 7;
     const kind = index % 4;
     if (kind === 0)
-      return encodeExchange({ ...header, step, type: "moved", tokens: 16, part: 0, parts: 1 + (index % 3), payload });
+      return encodeExchange({
+        ...{ ...header, step, type: "moved", tokens: 16, part: 0, parts: 1 + (index % 3) },
+        signature: "00".repeat(64),
+        payload,
+      });
     const bytes = Buffer.from(encodeExchange({ ...header, step, type: "ask", part: index % 5 }));
     if (kind === 1) return bytes.subarray(0, Math.floor(random.random() * bytes.length));
     bytes.writeUInt8(Math.floor(random.random() * 256), 12 + Math.floor(random.random() * 12));

@@ -22,6 +22,7 @@ import {
 import { FailureError } from "../../protocol/failure.ts";
 import type { MinerId } from "../../protocol/ids.ts";
 import type { Compression } from "../../protocol/run-config.ts";
+import { movedDigest } from "../../protocol/transfer-record.ts";
 import type { EpochOptions } from "../flow/epoch.ts";
 import { exchangeGroup } from "./exchange-group.ts";
 import { ExchangePeer, Patience } from "./exchange-peer.ts";
@@ -95,7 +96,7 @@ export class StepExchange {
     this.#isClosed = true;
   }
 
-  /** Throws `FailureError` (unexpected-message). */
+  /** Throws `FailureError` (unexpected-message, bad-signature). */
   receive(from: MinerId, message: ExchangeMessage): void {
     const { place, self, routes } = this.#options;
     if (from === self || !routes.belongs(from, place.stage.index)) throw unexpected("an exchange with another stage");
@@ -122,6 +123,7 @@ export class StepExchange {
   #takeIn(from: MinerId, message: MovedMessage): void {
     const { step } = message;
     checkMoved(message, { parts: this.#partLimits, tokens: mostTokensOf(this.#options, from) });
+    this.#checkRecord(from, message);
     const peer = this.#peer(from);
     peer.stepped(step);
     // What comes too late is of no use to anybody; what comes far too early is asked for when its time has come.
@@ -132,6 +134,12 @@ export class StepExchange {
     movement.take(message);
     movements.set(from, movement);
     if (movement.isWhole && !wasWhole) peer.came(begun === null ? 0 : this.#options.clock.nowMs() - begun.atMs);
+  }
+
+  #checkRecord(from: MinerId, { step, part, tokens, parts, payload, signature }: MovedMessage): void {
+    const { place, transfers } = this.#options;
+    const digest = movedDigest({ tokens, parts, payload });
+    transfers.check(from, place.stage.index, { kind: "moved", step, index: part, digest, origin: null }, signature);
   }
 
   #answer(to: MinerId, step: number, part: number): void {
@@ -162,10 +170,16 @@ export class StepExchange {
   }
 
   #messages(step: number, tokens: number, payloads: readonly Uint8Array[]): readonly Uint8Array[] {
-    const moved = { ...this.#header(step), type: "moved" } as const;
-    if (tokens === 0) return [encodeExchange({ ...moved, tokens, part: 0, parts: 0, payload: new Uint8Array(0) })];
+    if (tokens === 0) return [this.#moved(step, { tokens, part: 0, parts: 0, payload: new Uint8Array(0) })];
     const parts = payloads.length;
-    return payloads.map((payload, part) => encodeExchange({ ...moved, tokens, part, parts, payload }));
+    return payloads.map((payload, part) => this.#moved(step, { tokens, part, parts, payload }));
+  }
+
+  #moved(step: number, numbers: Pick<MovedMessage, "tokens" | "part" | "parts" | "payload">): Uint8Array {
+    const digest = movedDigest(numbers);
+    const { transfers } = this.#options;
+    const signature = transfers.sign({ kind: "moved", step, index: numbers.part, digest, origin: null });
+    return encodeExchange({ ...this.#header(step), type: "moved", ...numbers, signature });
   }
 
   /** Puts the average in place of this replica's own movement, when all have come who will; if it was exchanged at all. */
