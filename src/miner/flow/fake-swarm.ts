@@ -397,7 +397,7 @@ export class FakeSwarm {
 const identities = Array.from({ length: 64 }, (_, index) => identityFrom(index)).toSorted((a, b) =>
   a.minerId < b.minerId ? -1 : 1,
 );
-const fakeNetworkId = "fake network";
+export const fakeNetworkId = "fake network";
 
 function identityFrom(seed: number): Identity {
   const pkcs8Header = Buffer.from("302e020100300506032b657004220420", "hex");

@@ -87,6 +87,15 @@ const forgery: fc.Arbitrary<Forgery> = fc.oneof(
       (at) => ({ type: "source-done", at, microbatchesDone: 1, microbatchesLost }),
   ),
   fc.constant<Forgery>((at) => ({ type: "failed", at, failure })),
+  // The gateway has found it proven.
+  miner.map(
+    (accused): Forgery =>
+      (at) => {
+        const record = { sender: fakeMiner(accused), content: fakeHash("a"), signature: "00".repeat(64) };
+        const records: [typeof record, typeof record] = [record, { ...record, content: fakeHash("b") }];
+        return { type: "accuse", at, kind: "forward", step: 0, index: 0, proof: { type: "two-contents", records } };
+      },
+  ),
 );
 
 const command: fc.Arbitrary<Command> = fc.oneof(
