@@ -59,11 +59,17 @@ export class Transfers {
     return this.#damaged;
   }
 
-  /** The signature of the record, in hex. */
+  /** The signature of the record, in hex. Throws when it would convict this miner of a lie: that is a bug. */
   sign({ digest, origin, ...sent }: Sent): string {
-    const { place, sign } = this.#options;
+    const { place, self, sign } = this.#options;
     const transfer = this.#transfer(place.at.stage, sent);
-    return Buffer.from(sign(recordBytes(transfer, contentOf(digest, origin)))).toString("hex");
+    const content = contentOf(digest, origin);
+    const before = this.#kept.get(keyOf(transfer, self));
+    if (before?.content === content) return before.signature;
+    if (before !== undefined) throw new Error("this replica has signed other numbers for the same before");
+    const signature = Buffer.from(sign(recordBytes(transfer, content))).toString("hex");
+    this.#keep(transfer, { sender: self, content, signature });
+    return signature;
   }
 
   /**
@@ -82,7 +88,7 @@ export class Transfers {
     if ((originTransfer === null) !== (origin === null)) throw lie("an origin where there is none");
     if (originTransfer !== null && origin !== null) {
       if (!routes.belongs(origin.sender, originTransfer.at.stage)) throw lie("numbers computed from a stranger's");
-      if (!isSigned(originTransfer, origin)) {
+      if (!this.#isKnown(originTransfer, origin) && !isSigned(originTransfer, origin)) {
         this.#accuse(transfer, from, { type: "false-origin", record, payload: digest, origin });
         throw lie("numbers computed from what nobody sent");
       }
@@ -92,10 +98,15 @@ export class Transfers {
     return record;
   }
 
+  /** Whether it was verified, or signed here, before. */
+  #isKnown(transfer: Transfer, { sender, content, signature }: TransferRecord): boolean {
+    const known = this.#kept.get(keyOf(transfer, sender));
+    return known?.content === content && known.signature === signature;
+  }
+
   /** Throws `FailureError` (unexpected-message) when the same miner signed something else before. */
   #keep(transfer: Transfer, record: TransferRecord): void {
-    const { at, kind, step, index } = transfer;
-    const key = `${kind} ${at.stage} ${step} ${index} ${record.sender}`;
+    const key = keyOf(transfer, record.sender);
     const before = this.#kept.get(key);
     if (before !== undefined && before.content !== record.content) {
       this.#accuse(transfer, record.sender, { type: "two-contents", records: [before, record] });
@@ -116,6 +127,10 @@ export class Transfers {
     const { networkId, place } = this.#options;
     return { networkId, at: { ...place.at, stage }, kind, step, index };
   }
+}
+
+function keyOf({ at, kind, step, index }: Transfer, sender: MinerId): string {
+  return `${kind} ${at.stage} ${step} ${index} ${sender}`;
 }
 
 function lie(what: string): FailureError {
