@@ -77,25 +77,26 @@ export class Transfers {
    * were signed, if they ever were; unexpected-message when they were signed like this, and no honest miner would.
    */
   check(from: MinerId, stage: number, { digest, origin, ...sent }: Sent, signature: string): TransferRecord {
-    const { place, routes } = this.#options;
     const transfer = this.#transfer(stage, sent);
     const record: TransferRecord = { sender: from, content: contentOf(digest, origin), signature };
     if (!isSigned(transfer, record)) {
       this.#damaged += 1;
       throw new FailureError("bad-signature", "numbers that are not what their sender signed");
     }
-    const originTransfer = originOf(transfer, place.stage.count);
-    if ((originTransfer === null) !== (origin === null)) throw lie("an origin where there is none");
-    if (originTransfer !== null && origin !== null) {
-      if (!routes.belongs(origin.sender, originTransfer.at.stage)) throw lie("numbers computed from a stranger's");
-      if (!this.#isKnown(originTransfer, origin) && !isSigned(originTransfer, origin)) {
-        this.#accuse(transfer, from, { type: "false-origin", record, payload: digest, origin });
-        throw lie("numbers computed from what nobody sent");
-      }
-      this.#keep(originTransfer, origin);
-    }
+    if (origin !== null) this.#checkOrigin(transfer, record, digest, origin);
     this.#keep(transfer, record);
     return record;
+  }
+
+  #checkOrigin(transfer: Transfer, record: TransferRecord, payload: string, origin: TransferRecord): void {
+    const { place, routes } = this.#options;
+    const from = originOf(transfer, place.stage.count);
+    if (from === null || !routes.belongs(origin.sender, from.at.stage)) throw lie("numbers computed from a stranger's");
+    if (!this.#isKnown(from, origin) && !isSigned(from, origin)) {
+      this.#accuse(transfer, record.sender, { type: "false-origin", record, payload, origin });
+      throw lie("numbers computed from what nobody sent");
+    }
+    this.#keep(from, origin);
   }
 
   /** Whether it was verified, or signed here, before. */
