@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import fc from "fast-check";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { fakeAccusation } from "../../src/network/orchestrator/core/fake-accusation.ts";
 import { fakeHash, fakeMiner } from "../../src/network/orchestrator/core/fake-swarm.ts";
 import { type FailureCode, failureOf } from "../../src/protocol/failure.ts";
 import { decodeFrame, encodeFrame, isFrame } from "../../src/protocol/frames.ts";
@@ -72,6 +73,7 @@ const validMessages: readonly ClientMessage[] = [
   { type: "merged", at: oldEpoch, weightsHash: blob.hash },
   { type: "stored", at: oldEpoch, weights: blob, optimizer: blob },
   { type: "failed", at: oldEpoch, failure },
+  fakeAccusation(fakeMiner(1))(oldEpoch),
   {
     type: "owner-command",
     id: 1,

@@ -22,11 +22,11 @@ import {
 import { FailureError } from "../../protocol/failure.ts";
 import type { MinerId } from "../../protocol/ids.ts";
 import type { Compression } from "../../protocol/run-config.ts";
-import { movedDigest } from "../../protocol/transfer-record.ts";
 import type { EpochOptions } from "../flow/epoch.ts";
 import { exchangeGroup } from "./exchange-group.ts";
 import { ExchangePeer, Patience } from "./exchange-peer.ts";
 import { checkMoved, Movement, type MovementLimits } from "./movement.ts";
+import { checkSignature, signedMovement } from "./signed-movement.ts";
 import { mostTokensOf, withCountedTokens } from "./step-tokens.ts";
 
 /** What this replica moved in a step, as it is sent. */
@@ -123,7 +123,7 @@ export class StepExchange {
   #takeIn(from: MinerId, message: MovedMessage): void {
     const { step } = message;
     checkMoved(message, { parts: this.#partLimits, tokens: mostTokensOf(this.#options, from) });
-    this.#checkRecord(from, message);
+    checkSignature(from, message, this.#options.transfers);
     const peer = this.#peer(from);
     peer.stepped(step);
     // What comes too late is of no use to anybody; what comes far too early is asked for when its time has come.
@@ -134,12 +134,6 @@ export class StepExchange {
     movement.take(message);
     movements.set(from, movement);
     if (movement.isWhole && !wasWhole) peer.came(begun === null ? 0 : this.#options.clock.nowMs() - begun.atMs);
-  }
-
-  #checkRecord(from: MinerId, { step, part, tokens, parts, payload, signature }: MovedMessage): void {
-    const { place, transfers } = this.#options;
-    const digest = movedDigest({ tokens, parts, payload });
-    transfers.check(from, place.stage.index, { kind: "moved", step, index: part, digest, origin: null }, signature);
   }
 
   #answer(to: MinerId, step: number, part: number): void {
@@ -155,11 +149,12 @@ export class StepExchange {
 
   /** This replica's own step, and what it moved on its way to the others. */
   async #move(step: number, group: readonly MinerId[]): Promise<void> {
-    const { compute, clock, peers, react, signal } = this.#options;
+    const { compute, clock, peers, react, signal, transfers } = this.#options;
     // What is not a number moves nothing.
     const moved = await compute.attempt("step", "stepDelta", { seed: this.#seed(step) });
     const { tokens, parts } = moved ?? { tokens: 0, parts: [] };
-    const own: OwnMovement = { tokens, messages: this.#messages(step, tokens, parts), leaving: new Set(group) };
+    const messages = signedMovement(this.#header(step), { tokens, payloads: tokens === 0 ? [] : parts }, transfers);
+    const own: OwnMovement = { tokens, messages, leaving: new Set(group) };
     this.#own.set(step, own);
     this.#round(step).begun = { group, atMs: clock.nowMs() };
     for (const peer of group)
@@ -167,19 +162,6 @@ export class StepExchange {
         for (const message of own.messages) await peers.send(peer, "exchange", message, signal);
         own.leaving.delete(peer);
       });
-  }
-
-  #messages(step: number, tokens: number, payloads: readonly Uint8Array[]): readonly Uint8Array[] {
-    if (tokens === 0) return [this.#moved(step, { tokens, part: 0, parts: 0, payload: new Uint8Array(0) })];
-    const parts = payloads.length;
-    return payloads.map((payload, part) => this.#moved(step, { tokens, part, parts, payload }));
-  }
-
-  #moved(step: number, numbers: Pick<MovedMessage, "tokens" | "part" | "parts" | "payload">): Uint8Array {
-    const digest = movedDigest(numbers);
-    const { transfers } = this.#options;
-    const signature = transfers.sign({ kind: "moved", step, index: numbers.part, digest, origin: null });
-    return encodeExchange({ ...this.#header(step), type: "moved", ...numbers, signature });
   }
 
   /** Puts the average in place of this replica's own movement, when all have come who will; if it was exchanged at all. */

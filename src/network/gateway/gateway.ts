@@ -6,7 +6,6 @@
  * This folder may import `protocol`, `transport`, the runs and the orchestrator; it alone opens sockets (`port.ts`).
  */
 import type { WebSocket } from "ws";
-import { type Accusation, isProven } from "../../protocol/accusation.ts";
 import { FailureError } from "../../protocol/failure.ts";
 import type { BlobRef, MinerId } from "../../protocol/ids.ts";
 import { closeCodes } from "../../protocol/local-api.ts";
@@ -18,7 +17,7 @@ import type { Admission } from "../admission/admission.ts";
 import type { MinerMessage } from "../orchestrator/core/event.ts";
 import { OwnerDesk } from "../runs/owner-desk.ts";
 import type { Runs } from "../runs/runs.ts";
-import type { ServedRun } from "../runs/served-run.ts";
+import { mustBeProven } from "./accusations.ts";
 import { type AddressLimitValues, defaultAddressLimits } from "./address-limits.ts";
 import { type Bearer, BlobRoutes } from "./blob-routes.ts";
 import { Broadcaster } from "./broadcaster.ts";
@@ -245,7 +244,7 @@ export class Gateway {
     else {
       const run = runs.find(message.at.runId);
       for (const blob of blobsOf(message)) this.#mustHold(blob);
-      if (message.type === "accuse" && run !== undefined) this.#mustBeProven(message, run);
+      if (message.type === "accuse" && run !== undefined) mustBeProven(message, this.#options.networkId, run);
       run?.orchestrator.submit({ type: "message", from: minerId, name, message });
     }
   }
@@ -260,11 +259,6 @@ export class Gateway {
         action: "Upload it first.",
         retry: true,
       });
-  }
-
-  #mustBeProven(accusation: Accusation, { definition }: ServedRun): void {
-    if (!isProven(accusation, this.#options.networkId, definition.stages))
-      throw new FailureError("bad-signature", "What is said against a miner is not what that miner has signed.");
   }
 
   #frame(session: Session, bytes: Uint8Array): void {

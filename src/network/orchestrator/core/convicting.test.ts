@@ -1,25 +1,7 @@
 import { describe, expect, it } from "vitest";
-import type { Accusation } from "../../../protocol/accusation.ts";
-import { FakeSwarm, fakeDefinition, fakeHash, fakeMiner } from "./fake-swarm.ts";
-import { placeRef, type RunState } from "./state.ts";
-
-/** As the gateway passes it on: proven. */
-function accusation(state: RunState, stage: number, index: number): Accusation {
-  const record = (content: string) => ({
-    sender: fakeMiner(index),
-    content: fakeHash(content),
-    signature: "00".repeat(64),
-  });
-  const proof = { type: "two-contents", records: [record("one"), record("other")] } as const;
-  return {
-    type: "accuse",
-    at: placeRef(state, stage),
-    kind: "forward",
-    step: 0,
-    index: 0,
-    proof: { ...proof, records: [...proof.records] },
-  };
-}
+import { fakeAccusation } from "./fake-accusation.ts";
+import { FakeSwarm, fakeDefinition, fakeMiner } from "./fake-swarm.ts";
+import { placeRef } from "./state.ts";
 
 describe("a miner that has signed a lie", () => {
   /** Three replicas of each stage, in that phase. */
@@ -40,7 +22,7 @@ describe("a miner that has signed a lie", () => {
     (phase) => {
       const { swarm, liar, honest, sources, earnedTokens, replica } = swarmIn(phase);
       if (phase === "uploading") swarm.answer(fakeMiner(liar));
-      swarm.say(fakeMiner(honest[0] ?? 0), accusation(swarm.state, 1, liar));
+      swarm.say(fakeMiner(honest[0] ?? 0), fakeAccusation(fakeMiner(liar))(placeRef(swarm.state, 1)));
       expect(replica()).toMatchObject({ part: "out", convicted: true });
       expect(swarm.state.members.find(({ minerId }) => minerId === fakeMiner(liar))).toMatchObject({
         convictions: 1,
@@ -56,7 +38,7 @@ describe("a miner that has signed a lie", () => {
 
   it("is convicted once for an epoch, by whomever, and takes part in the next one", () => {
     const { swarm, liar, honest, replica } = swarmIn("training");
-    const proof = accusation(swarm.state, 1, liar);
+    const proof = fakeAccusation(fakeMiner(liar))(placeRef(swarm.state, 1));
     swarm.say(fakeMiner(honest[0] ?? 0), proof);
     const { state } = swarm;
     swarm.say(fakeMiner(honest[1] ?? 0), proof);
@@ -69,7 +51,7 @@ describe("a miner that has signed a lie", () => {
 
   it("earns nothing even if it is gone by then", () => {
     const { swarm, liar, honest, earnedTokens } = swarmIn("merging");
-    const proof = accusation(swarm.state, 1, liar);
+    const proof = fakeAccusation(fakeMiner(liar))(placeRef(swarm.state, 1));
     swarm.say(fakeMiner(liar), { type: "leave", reason: "" });
     swarm.say(fakeMiner(honest[0] ?? 0), proof);
     swarm.finishEpoch();
