@@ -157,6 +157,8 @@ function expectedRefusal(bytes: Uint8Array): FailureCode | null {
   if (undecodable !== null) return undecodable;
   const message = decodeClientMessage(bytes);
   if (message.type === "hello") return "replayed-message";
+  // About a run that is not there it is late, as all messages are.
+  if (message.type === "accuse") return message.at.runId === oldEpoch.runId ? "bad-signature" : null;
   return message.type === "stored" ? "blob-not-found" : null;
 }
 
