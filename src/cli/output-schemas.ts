@@ -1,9 +1,11 @@
 /** What each command prints with `--json`. The JSON Schemas in docs/cli.md are made from these, and tests check that they still agree. */
 import { z } from "zod";
 import { banSchema } from "../network/admission/bans.ts";
+import { minerHotkeySchema } from "../network/hotkeys.ts";
 import { deviceProbeSchema } from "../protocol/device-probe.ts";
 import { failureSchema } from "../protocol/failure.ts";
 import { minerIdSchema, runIdSchema } from "../protocol/ids.ts";
+import { lineViewSchema } from "../protocol/line-view.ts";
 import {
   appStateSchema,
   commands,
@@ -11,8 +13,10 @@ import {
   machineViewSchema,
   processViewSchema,
 } from "../protocol/local-api.ts";
+import { networkHealthSchema } from "../protocol/network-health.ts";
 import { planSchema } from "../protocol/plan-view.ts";
 import { checkpointSchema, runDetailsSchema, runSummarySchema } from "../protocol/run-view.ts";
+import { lineOutlookSchema } from "./line-outlook.ts";
 import { placementReportSchema } from "./placement-report.ts";
 
 const count = z.int().nonnegative();
@@ -75,8 +79,21 @@ const invitationSchema = z.object({
 });
 export type InvitationResult = Readonly<z.infer<typeof invitationSchema>>;
 
+export const doctorResultSchema = commands.doctor.result.extend({
+  /** Null: no network is named. */
+  line: lineViewSchema.nullable(),
+  /** What that means for each model; empty where too little was measured. */
+  outlook: z.array(lineOutlookSchema).readonly(),
+  /** Whether this machine trained meanwhile: then the rates are what that left. */
+  besideTraining: z.boolean(),
+});
+export type DoctorResult = Readonly<z.infer<typeof doctorResultSchema>>;
+
 /** Null: no address is named. */
 const payoutSchema = z.object({ payoutAddress: z.string().nullable() });
+
+/** Null: none is named. */
+const hotkeySchema = machineViewSchema.pick({ hotkey: true });
 
 const ofRun = z.object({ runId: z.string() });
 
@@ -131,11 +148,14 @@ export const outputSchemas = {
   /** When the daemon has ended. */
   mine: z.object({ stopped: z.string() }),
   "network serve": z.object({ stopped: z.string() }),
+  "network status": networkHealthSchema,
   "network audit": auditReportSchema,
   "network invite": invitationSchema,
   "network ban": banSchema,
   "network unban": z.object({ minerId: minerIdSchema }),
   "network bans": z.object({ bans: z.array(banSchema).readonly() }),
+  /** Those that hold now. */
+  "network hotkeys": z.object({ hotkeys: z.array(minerHotkeySchema).readonly() }),
   "identity show": z.object({ minerId: minerIdSchema, stateFolder: z.string() }),
   "identity export": z.object({ minerId: minerIdSchema, file: z.string() }),
   /** `backup`: where the key that was there before lies now; null: there was none, or the same one. */
@@ -143,6 +163,10 @@ export const outputSchemas = {
   "payout show": payoutSchema,
   "payout set": payoutSchema,
   "payout clear": payoutSchema,
+  "hotkey show": hotkeySchema,
+  "hotkey statement": commands["hotkey-statement"].result,
+  "hotkey prove": hotkeySchema,
+  "hotkey forget": hotkeySchema,
   "run list": z.object({ runs: z.array(runSummarySchema) }),
   "run show": runDetailsSchema,
   "run placement": placementReportSchema,
@@ -164,7 +188,7 @@ export const outputSchemas = {
   stop: commands.stop.result,
   processes: z.object({ processes: z.array(processViewSchema) }),
   logs: z.object({ lines: z.array(logLineSchema) }),
-  doctor: commands.doctor.result,
+  doctor: doctorResultSchema,
   open: z.object({ url: z.url() }),
   version: z.object({ version: z.string(), node: z.string(), nodeApi: z.string(), platform: z.string() }),
   /** Instead of a result, when a command failed in an expected way. */

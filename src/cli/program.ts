@@ -4,10 +4,12 @@
  */
 import { Command, CommanderError } from "commander";
 import { type Failure, FailureError, failureOf } from "../protocol/failure.ts";
+import { looksSecret, secretFailure } from "../protocol/secrets.ts";
 import { addBenchCommand } from "./commands/bench.ts";
 import { addCheckpointCommands } from "./commands/checkpoints.ts";
 import { addDaemonCommands } from "./commands/daemon.ts";
 import { addDemoCommand } from "./commands/demo.ts";
+import { addHotkeyCommands } from "./commands/hotkey.ts";
 import { addIdentityCommands } from "./commands/identity.ts";
 import { addMineCommand } from "./commands/mine.ts";
 import { addNetworkCommands } from "./commands/network.ts";
@@ -28,7 +30,7 @@ export async function runCommandLine(args: readonly string[], streams: Streams):
   } catch (error) {
     // Commander has printed the help that was asked for.
     if (error instanceof CommanderError && error.exitCode === 0) return exitCodes.ok;
-    const failure = error instanceof CommanderError ? usageFailure(error) : failureOf(error);
+    const failure = error instanceof CommanderError ? usageFailure(error, args) : failureOf(error);
     if (failure === undefined) {
       output.bug(error);
       return exitCodes.bug;
@@ -40,9 +42,20 @@ export async function runCommandLine(args: readonly string[], streams: Streams):
 }
 
 /** A group of commands without one of them is answered by its help, which says it all. */
-function usageFailure({ code, message }: CommanderError): Failure {
+function usageFailure({ code, message }: CommanderError, args: readonly string[]): Failure {
   const text = code === "commander.help" ? "a command is missing" : message.replace(/^error: /, "");
+  if (holdsSecret(args, text)) return secretFailure().failure;
   return new FailureError("invalid-option", text, { action: "tah help COMMAND tells what there is." }).failure;
+}
+
+/**
+ * Where addresses are asked for somebody may paste a secret, and commander repeats what it refuses. Elsewhere keys and hashes are none.
+ */
+function holdsSecret(args: readonly string[], refusal: string): boolean {
+  if (args[0] !== "payout" && args[0] !== "hotkey") return false;
+  // A signature is as long as a private key; the command itself tells them apart.
+  const others = args.filter((arg) => !/^(0x)?[0-9a-f]{128}$/i.test(arg));
+  return looksSecret(others.join(" ")) || looksSecret(refusal.replaceAll("'", " "));
 }
 
 function createProgram(output: Output, { stdout, stderr }: Streams): Command {
@@ -62,6 +75,7 @@ function createProgram(output: Output, { stdout, stderr }: Streams): Command {
   addDaemonCommands(program, output);
   addIdentityCommands(program, output);
   addPayoutCommands(program, output);
+  addHotkeyCommands(program, output);
   addBenchCommand(program, output);
   addOpenCommand(program, output);
   addVersionCommand(program, output);

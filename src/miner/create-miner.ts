@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { assertNever } from "../protocol/assert-never.ts";
 import { type FailureError, failureText } from "../protocol/failure.ts";
+import { type HotkeyProof, reasonAgainst } from "../protocol/hotkey-proof.ts";
 import type { MinerId } from "../protocol/ids.ts";
 import type { MachineView } from "../protocol/local-api.ts";
 import type { GatewayMessage } from "../protocol/messages.ts";
@@ -38,12 +39,12 @@ const handOverMs = 5000;
 /** Throws `FailureError` (invalid-option) when the network's address is none. */
 export function createMiner(options: MinerOptions, clock: Clock = systemClock): Miner {
   const { identity, name, stateFolder, device, threads, limits, direct, log } = options;
-  const { url: networkUrl, invitation, certificateSha256 } = parseNetworkAddress(options.networkUrl);
+  const { url: networkUrl, invitation, networkId, certificateSha256 } = parseNetworkAddress(options.networkUrl);
   const proofs = new AdmissionProofs(identity.minerId, invitation);
   const agent = agentFor(certificateSha256);
-  let { payoutAddress } = options;
-  /** The network keeps addresses of keys that have earned something, so it hears it again with the next receipt. */
-  let isPayoutKept = false;
+  let { payoutAddress, hotkey } = options;
+  /** The network keeps what keys say that have earned something, so it hears it again with the next receipt. */
+  let isPayeeKept = false;
   const activity = new Activity();
   let emit: (event: MinerEvent) => void = () => {};
   let network: MachineView["network"] = { url: networkUrl, connected: false, reason: "Not connected yet." };
@@ -64,8 +65,9 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
   const session = new Session(
     {
       url: networkUrl,
+      networkId,
       agent,
-      credentials: { identity, name, role: "miner", prove: (need, networkId) => proofs.prove(need, networkId) },
+      credentials: { identity, name, role: "miner", prove: (need, network) => proofs.prove(need, network) },
       clock,
       traffic,
       log: (level, text) => log(level, "session", text),
@@ -83,6 +85,8 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
   const peerBlobs = new PeerBlobs({ clock, dropped: messageDropped });
   const places = new Places({
     self: identity.minerId,
+    sign: identity.sign,
+    networkId: () => session.networkId,
     device,
     threads,
     openEngines: () => new ComputeWorker((text) => log("warning", "compute", text)),
@@ -118,13 +122,28 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
     });
     places.connected(link);
     linkReports.opened();
-    isPayoutKept = false;
-    sayPayoutAddress();
+    sayPayee();
     announce();
   }
 
-  function sayPayoutAddress(): void {
+  /** Who earns what this miner earns. */
+  function sayPayee(): void {
+    isPayeeKept = false;
     session.send({ type: "payout", address: payoutAddress });
+    session.send({ type: "hotkey", proof: holdingHotkey() });
+  }
+
+  /** Null, too, where this network would refuse it. */
+  function holdingHotkey(): HotkeyProof | null {
+    if (hotkey === null) return null;
+    const reason = reasonAgainst(hotkey, { networkId: session.networkId, nowMs: Date.now() });
+    if (reason === null) return hotkey;
+    log(
+      "warning",
+      "session",
+      `The proof of the hotkey ${reason}. Sign a new statement: tah hotkey statement prints it.`,
+    );
+    return null;
   }
 
   function lost(reason: string): void {
@@ -187,8 +206,8 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
       return;
     }
     emit({ type: "receipt", receipt, signature });
-    if (!isPayoutKept) sayPayoutAddress();
-    isPayoutKept = true;
+    if (!isPayeeKept) sayPayee();
+    isPayeeKept = true;
   }
 
   return {
@@ -211,6 +230,9 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
         trainingSeconds: activity.trainingSeconds(nowMs),
       };
     },
+    get networkId() {
+      return session.networkId === "" ? null : session.networkId;
+    },
     get link() {
       return traffic.linkEstimate;
     },
@@ -219,7 +241,11 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
     },
     get peers() {
       const startedAtMs = Date.now() - clock.nowMs();
-      return (link?.ways ?? []).map(({ sinceMs, ...way }) => ({ ...way, sinceMs: Math.round(startedAtMs + sinceMs) }));
+      return (link?.ways ?? []).map(({ sinceMs, ...way }) => ({
+        ...way,
+        sinceMs: Math.round(startedAtMs + sinceMs),
+        damaged: places.damagedFrom(way.minerId),
+      }));
     },
     get work() {
       return places.places[0] ?? null;
@@ -238,8 +264,11 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
     limit: (asked) => traffic.limit(asked),
     setPayoutAddress(address) {
       payoutAddress = address;
-      isPayoutKept = false;
-      sayPayoutAddress();
+      sayPayee();
+    },
+    setHotkey(proof) {
+      hotkey = proof;
+      sayPayee();
     },
     command: (command) => ownerCommands.call(command),
     async close(graceMs) {

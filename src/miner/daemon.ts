@@ -5,14 +5,12 @@
 import { join } from "node:path";
 import manifest from "../../package.json" with { type: "json" };
 import type { DeviceChoice } from "../protocol/device-report.ts";
-import { FailureError } from "../protocol/failure.ts";
-import type { RunId } from "../protocol/ids.ts";
 import type { ConnectionRules, DaemonAddress, LocalApi, MachineView, ProcessView } from "../protocol/local-api.ts";
 import type { OwnerCommand } from "../protocol/owner-commands.ts";
 import { readPayoutAddress } from "../protocol/payout-address.ts";
-import type { RunDetails } from "../protocol/run-view.ts";
 import { ConnectionRulesInForce } from "./connection-rules.ts";
 import { runDoctor } from "./doctor.ts";
+import { HotkeyInForce } from "./hotkey.ts";
 import { createToken } from "./local-api/access.ts";
 import { initialState, logChange, machineChange } from "./local-api/app-state.ts";
 import { createFeed, type Feed } from "./local-api/feed.ts";
@@ -74,6 +72,7 @@ interface Parts {
   readonly runs: KnownRuns;
   readonly policy: PolicyLoop;
   readonly rules: ConnectionRulesInForce;
+  readonly hotkey: HotkeyInForce;
   readonly meter: Meter;
 }
 
@@ -99,7 +98,8 @@ function compose(options: DaemonOptions, database: StateDatabase, log: Log, comp
   const device = reportDevice(settings, computing);
   const rules = new ConnectionRulesInForce(settings, stateFolder);
   const limits = rules.limits;
-  const told = { networkUrl, limits, payoutAddress, direct: settings.direct === "on" };
+  const hotkey = new HotkeyInForce(stateFolder, identity.minerId, (text) => log.write("warning", "daemon", text));
+  const told = { networkUrl, limits, payoutAddress, hotkey: hotkey.proof, direct: settings.direct === "on" };
   const miner = createMiner({ identity, name, stateFolder, device, threads, ...told, log: log.write });
   const policy = createPolicyLoop({
     miner,
@@ -125,6 +125,7 @@ function compose(options: DaemonOptions, database: StateDatabase, log: Log, comp
       connection: rules.rules,
       metered: null,
       payoutAddress,
+      hotkey: hotkey.view,
     }),
   );
   return {
@@ -136,6 +137,7 @@ function compose(options: DaemonOptions, database: StateDatabase, log: Log, comp
     runs: new KnownRuns(),
     policy,
     rules,
+    hotkey,
     meter: createMeter(miner, feed, database, log),
   };
 }
@@ -212,7 +214,7 @@ async function end(
   database.close();
 }
 
-function createHandlers({ options, log, miner, feed, runs, policy, rules }: Parts, stop: () => void): Handlers {
+function createHandlers({ options, log, miner, feed, runs, policy, rules, hotkey }: Parts, stop: () => void): Handlers {
   function setIntent(intent: MachineView["intent"]): MachineView {
     policy.setIntent(intent);
     feed.apply(machineChange(feed.view.state, { intent }));
@@ -233,6 +235,13 @@ function createHandlers({ options, log, miner, feed, runs, policy, rules }: Part
     feed.apply(machineChange(feed.view.state, { payoutAddress }));
     return feed.view.state.machine;
   }
+  /** Stored first, too. */
+  function changeHotkey(change: () => void): MachineView {
+    change();
+    miner.setHotkey(hotkey.proof);
+    feed.apply(machineChange(feed.view.state, { hotkey: hotkey.view }));
+    return feed.view.state.machine;
+  }
   async function obey(command: OwnerCommand): Promise<Record<string, never>> {
     await miner.command(command);
     return {};
@@ -243,7 +252,10 @@ function createHandlers({ options, log, miner, feed, runs, policy, rules }: Part
     pause: () => setIntent("pause"),
     limit: (changes) => setConnectionRules(changes),
     payout: ({ address }) => setPayoutAddress(address),
-    "run-details": ({ runId }) => runDetails(runs, runId),
+    "hotkey-statement": () => hotkey.statement(miner.networkId, Date.now()),
+    "prove-hotkey": (claim) => changeHotkey(() => hotkey.prove(claim, miner.networkId, Date.now())),
+    "forget-hotkey": () => changeHotkey(() => hotkey.forget()),
+    "run-details": ({ runId }) => runs.details(runId),
     "create-run": async (run) => ({ runId: await miner.command({ type: "create-run", run }) }),
     "pause-run": ({ runId }) => obey({ type: "steer-run", runId, action: "pause" }),
     "resume-run": ({ runId }) => obey({ type: "steer-run", runId, action: "resume" }),
@@ -263,18 +275,6 @@ function createHandlers({ options, log, miner, feed, runs, policy, rules }: Part
       return {};
     },
   };
-}
-
-/** Throws `FailureError` (not-found). */
-function runDetails(runs: KnownRuns, runId: RunId): RunDetails {
-  const known = runs.find(runId);
-  if (known === undefined)
-    throw new FailureError("not-found", `There is no run ${runId} here.`, {
-      action: "tah run list shows which runs there are.",
-      retry: true,
-    });
-  const { epochs, evaluations, runLog: log } = known.lists;
-  return { run: known.view, epochs, evaluations, log };
 }
 
 function ownProcesses(name: string, miner: Miner): readonly ProcessView[] {

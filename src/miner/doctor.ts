@@ -1,13 +1,17 @@
 /** Checks whether this machine can train, and says for each thing that is wrong what to do about it. */
-import { connect } from "node:net";
 import { createNativeDevice, nativeAvailability } from "../compute/backends/native/device.ts";
 import { stageWorkspaceBytes } from "../compute/model/workspace.ts";
+import { failureOf } from "../protocol/failure.ts";
+import { createIdentity } from "../protocol/identity.ts";
 import type { LinkReport } from "../protocol/link-report.ts";
 import type { CommandResult, ConnectionRules, TrafficView } from "../protocol/local-api.ts";
+import { parseNetworkAddress, shareableAddress } from "../protocol/network-address.ts";
 import { readSensors } from "./machine.ts";
 import { exampleWork, type MemoryReport, memoryReport, type Work } from "./memory-report.ts";
 import { minimumFreeDiskBytes, minimumFreeMemoryBytes } from "./policy.ts";
 import { detectDevices, examineDevices } from "./probe/probe-devices.ts";
+import { systemClock } from "./session/clock.ts";
+import { visit } from "./session/observe.ts";
 
 export type DoctorReport = CommandResult<"doctor">;
 type Check = DoctorReport["checks"][number];
@@ -33,7 +37,6 @@ export interface ConnectionFacts {
 
 const nodeMajorNeeded = 24;
 const nodeApiNeeded = 10;
-const networkTimeoutMs = 3000;
 
 export async function runDoctor(options: DoctorOptions): Promise<DoctorReport> {
   const { stateFolder, networkUrl, threads, memoryLimitBytes, connection } = options;
@@ -47,10 +50,11 @@ export async function runDoctor(options: DoctorOptions): Promise<DoctorReport> {
     checkRoom("Memory", freeMemoryBytes, minimumFreeMemoryBytes, "Close other programs."),
     checkLimit(memory),
     checkRoom("Disk", freeDiskBytes, minimumFreeDiskBytes, `Free some space where ${stateFolder} lies.`),
-    ...(networkUrl === null ? [] : [await checkNetwork(new URL(networkUrl))]),
+    ...(networkUrl === null ? [] : [await checkNetwork(networkUrl)]),
     ...(connection === null ? [] : connectionChecks(connection)),
   ];
-  return { ok: checks.every(({ ok }) => ok), checks, memory };
+  const network = networkUrl === null ? null : shareableAddress(parseNetworkAddress(networkUrl));
+  return { ok: checks.every(({ ok }) => ok), network, checks, memory };
 }
 
 export function checkNode({ node, napi }: { readonly node: string; readonly napi?: string | undefined }): Check {
@@ -105,23 +109,16 @@ function checkRoom(name: string, freeBytes: number | null, neededBytes: number, 
   return check(name, freeBytes >= neededBytes, detail, { action });
 }
 
-/** Whether something answers at the gateway's host and port. */
-async function checkNetwork({ hostname, port, protocol }: URL): Promise<Check> {
-  const target = { host: hostname.replace(/^\[|\]$/g, ""), port: Number(port) || (protocol === "wss:" ? 443 : 80) };
-  const problem = await new Promise<string | null>((resolve) => {
-    const socket = connect({ ...target, timeout: networkTimeoutMs });
-    const settle = (result: string | null) => {
-      socket.destroy();
-      resolve(result);
-    };
-    socket.on("connect", () => settle(null));
-    socket.on("timeout", () => settle(`no answer in ${networkTimeoutMs} ms`));
-    socket.on("error", (error) => settle(error.message));
-  });
-  const place = `${target.host} port ${target.port}`;
-  return check("Network", problem === null, problem === null ? `${place} answers` : `${place}: ${problem}`, {
-    action: "Check the address, that the network is running, and that no firewall is in between.",
-  });
+/** Whether the network takes a session. */
+async function checkNetwork(address: string): Promise<Check> {
+  try {
+    await visit<void>(address, createIdentity(), systemClock, (_, resolve) => ({ opened: () => resolve() }));
+    return check("Network", true, `${parseNetworkAddress(address).url} answers`, { action: "" });
+  } catch (error) {
+    const failure = failureOf(error);
+    if (failure === undefined) throw error;
+    return check("Network", false, failure.message, failure);
+  }
 }
 
 function connectionChecks(connection: ConnectionFacts): readonly Check[] {

@@ -3,6 +3,7 @@
  * trains there. `flow/` and `session/` implement it (`createMiner`); `daemon.ts` decides when it may work and shows what it does.
  */
 import type { FrameBytes } from "../protocol/frames.ts";
+import type { HotkeyProof } from "../protocol/hotkey-proof.ts";
 import type { Identity } from "../protocol/identity.ts";
 import type { RunId } from "../protocol/ids.ts";
 import type { LinkReport } from "../protocol/link-report.ts";
@@ -27,6 +28,8 @@ export interface MinerOptions {
   readonly limits: TrafficLimits;
   /** Where to be paid; null: not named. */
   readonly payoutAddress: PayoutAddress | null;
+  /** Of whoever vouches for this miner, signed for its key; null: nobody. Only told to networks that it holds for. */
+  readonly hotkey: HotkeyProof | null;
   /** Whether other miners may be reached directly, where the network lets them. */
   readonly direct: boolean;
   readonly log: (level: LogLine["level"], source: string, text: string) => void;
@@ -58,6 +61,8 @@ export type MinerEvent =
 export interface Miner {
   readonly state: MinerState;
   readonly network: MachineView["network"];
+  /** Of the network that it is connected to, or was last; null: not yet. */
+  readonly networkId: string | null;
   readonly activity: MinerActivity;
   /** What its connection was measured to carry, within its limits. */
   readonly link: LinkReport;
@@ -78,6 +83,7 @@ export interface Miner {
   limit(limits: TrafficLimits): void;
   /** Where to be paid from now on; null: nowhere. */
   setPayoutAddress(address: PayoutAddress | null): void;
+  setHotkey(proof: HotkeyProof | null): void;
   /** As the network's owner. Rejects with `FailureError`: unreachable, or why the network does not do it. */
   command(command: OwnerCommand): Promise<RunId>;
   /** Leaves, hands over what is in flight within `graceMs`, ends the workers and the session. */

@@ -20,10 +20,10 @@ export class RateLimit {
     return this.#tokens >= this.#burst;
   }
 
-  admit(): boolean {
+  admit(tokens = 1): boolean {
     this.#refill();
-    if (this.#tokens < 1) return false;
-    this.#tokens -= 1;
+    if (this.#tokens < tokens) return false;
+    this.#tokens -= tokens;
     return true;
   }
 

@@ -17,6 +17,7 @@ import type { RetentionPolicy } from "./checkpoints/retention.ts";
 import { Gateway } from "./gateway/gateway.ts";
 import type { FrameListener } from "./gateway/relay.ts";
 import { certificateFragment, type TlsFiles } from "./gateway/tls-files.ts";
+import { HotkeyRegister } from "./hotkeys.ts";
 import { CsvPayout } from "./ledger/csv-payout.ts";
 import type { Payment } from "./ledger/payout.ts";
 import { settle } from "./ledger/settlement.ts";
@@ -74,7 +75,10 @@ export interface RunningNetwork {
   /** ws:// or wss:// address of the gateway. */
   readonly url: string;
   readonly port: number;
-  /** What belongs behind the address (`network-address.ts`): the fingerprint of a certificate that no authority has signed; else empty. */
+  /**
+   * What belongs behind the address (`network-address.ts`): without TLS the network's key, with it the fingerprint of a certificate that
+   * no authority has signed, or nothing.
+   */
   readonly fragment: string;
   readonly networkId: string;
   /** Of each run. */
@@ -159,6 +163,12 @@ export async function serveNetwork(options: NetworkOptions): Promise<RunningNetw
     const policy = options.admission ?? { kind: "open" };
     const admission = new Admission({ policy, networkId, stateFolder, owners, clock, log });
     ends.splice(1, 0, async () => admission.close());
+    const hasReceipts = (minerId: MinerId) =>
+      store.hasReceipts(minerId).catch((error: unknown) => {
+        onFailed(error);
+        return false;
+      });
+    const hotkeys = new HotkeyRegister({ stateFolder, networkId, hasReceipts, clock, log });
     const nodes = options.direct && (await BootstrapNodes.open(options.direct));
     ends.push(async () => nodes?.close());
     const { port, tls = null, behindProxy, connectionsPerAddress, onRunUpdate, onFrame } = options;
@@ -168,7 +178,7 @@ export async function serveNetwork(options: NetworkOptions): Promise<RunningNetw
       tls,
       behindProxy: behindProxy ?? false,
       limits: connectionsPerAddress === undefined ? {} : { connectionsPerAddress },
-      networkId,
+      identity,
       runs,
       blobs,
       owners,
@@ -178,6 +188,7 @@ export async function serveNetwork(options: NetworkOptions): Promise<RunningNetw
       log,
       onRunUpdate,
       onFrame,
+      onHotkey: (minerId, proof) => hotkeys.take(minerId, proof),
       onPayoutAddress: (minerId, address) => {
         store.setPayoutAddress(minerId, address).catch((error: unknown) => {
           const failure = failureOf(error);
@@ -193,7 +204,7 @@ export async function serveNetwork(options: NetworkOptions): Promise<RunningNetw
     return {
       url: `${tls === null ? "ws" : "wss"}://${host.includes(":") ? `[${host}]` : host}:${gateway.port}`,
       port: gateway.port,
-      fragment: tls === null ? "" : certificateFragment(tls),
+      fragment: tls === null ? `#network=${networkId}` : certificateFragment(tls),
       networkId,
       get states() {
         return new Map(runs.all.map(({ runId, state }) => [runId, state]));

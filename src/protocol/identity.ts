@@ -44,12 +44,26 @@ function identityOf(privateKey: KeyObject): Identity {
 /** Whether `signature` is that of `minerId` over `bytes`. Never throws: any malformed input is a wrong signature. */
 export function verifySignature(minerId: MinerId, bytes: Uint8Array, signature: Uint8Array): boolean {
   if (signature.length !== 64) return false;
-  const key = { kty: "OKP", crv: "Ed25519", x: Buffer.from(minerId, "hex").toString("base64url") };
   try {
-    return verify(null, bytes, createPublicKey({ key, format: "jwk" }), signature);
+    return verify(null, bytes, publicKeyOf(minerId), signature);
   } catch {
     return false; // not a point on the curve
   }
+}
+
+/** Reading a key takes as long as a verification, and the same few sign all the time. The one that was read first is forgotten first. */
+const readKeys = new Map<MinerId, KeyObject>();
+const mostReadKeys = 4096;
+
+function publicKeyOf(minerId: MinerId): KeyObject {
+  const known = readKeys.get(minerId);
+  if (known !== undefined) return known;
+  const x = Buffer.from(minerId, "hex").toString("base64url");
+  const key = createPublicKey({ key: { kty: "OKP", crv: "Ed25519", x }, format: "jwk" });
+  const [first] = readKeys.keys();
+  if (first !== undefined && readKeys.size >= mostReadKeys) readKeys.delete(first);
+  readKeys.set(minerId, key);
+  return key;
 }
 
 /**

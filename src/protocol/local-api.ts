@@ -75,6 +75,8 @@ export const machineViewSchema = z.object({
   metered: z.boolean().nullable(),
   /** Public address that what was earned is paid to; null: not named, and nothing is lost meanwhile. */
   payoutAddress: z.string().nullable(),
+  /** Bittensor hotkey whose owner vouches for this machine on this network, to the end of that day in UTC; null: none. */
+  hotkey: z.object({ address: z.string(), networkId: z.string(), until: z.string() }).nullable(),
 });
 export type MachineView = Readonly<z.infer<typeof machineViewSchema>>;
 
@@ -104,6 +106,8 @@ export const peerViewSchema = z.object({
   sinceMs: z.number(),
   /** Of direct messages; null: not measured. */
   roundTripMs: z.number().nonnegative().nullable(),
+  /** Messages that were dropped because they were not what the peer signed, since the daemon started, by the way that they came. */
+  damaged: z.object({ direct: count, relayed: count }),
 });
 export type PeerView = Readonly<z.infer<typeof peerViewSchema>>;
 
@@ -238,6 +242,21 @@ export const commands = {
     result: machineViewSchema,
     summary: "Name the public address that this machine's earnings are paid to; remembered across restarts.",
   },
+  "hotkey-statement": {
+    parameters: nothing,
+    result: z.object({ statement: z.string(), minerId: minerIdSchema, networkId: z.string(), until: z.string() }),
+    summary: "What the owner of a Bittensor hotkey signs, to vouch for this machine on its network.",
+  },
+  "prove-hotkey": {
+    parameters: z.strictObject({
+      address: z.string().max(1000),
+      until: z.string().max(1000),
+      signature: z.string().max(1000),
+    }),
+    result: machineViewSchema,
+    summary: "Name the hotkey, with its signature over the statement; remembered across restarts.",
+  },
+  "forget-hotkey": { parameters: nothing, result: machineViewSchema, summary: "Name no hotkey any longer." },
   "run-details": {
     parameters: ofRun,
     result: runDetailsSchema,
@@ -281,6 +300,8 @@ export const commands = {
     parameters: nothing,
     result: z.object({
       ok: z.boolean(),
+      /** Address of the network that was looked at, without what is secret in it; null: there is none. */
+      network: z.string().nullable(),
       checks: z.array(z.object({ name: z.string(), ok: z.boolean(), detail: z.string(), action: z.string() })),
       memory: memoryReportSchema,
     }),

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { Packr } from "msgpackr";
 import { describe, expect, test } from "vitest";
 import { FailureError } from "./failure.ts";
+import { fakeHotkeyProof } from "./fake-hotkey.ts";
 import { createIdentity } from "./identity.ts";
 import { blobHashSchema, runIdSchema } from "./ids.ts";
 import {
@@ -24,10 +25,12 @@ const hash = blobHashSchema.parse("0a".repeat(32));
 const signature = new Uint8Array(64).fill(3);
 const replica = { minerId, weight: 7 };
 
+const record = { sender: minerId, content: "ab".repeat(32), signature: "ef".repeat(64) };
 const clientMessages: readonly ClientMessage[] = [
   { type: "hello", protocol: protocolVersion, software: "test", role: "miner", minerId, name: "laptop", signature },
   { type: "admission-proof", proof: { kind: "invitation", token: "A-b_9" } },
   { type: "payout", address: null },
+  { type: "hotkey", proof: fakeHotkeyProof(minerId, minerId, 0) },
   {
     type: "join",
     device: {
@@ -45,6 +48,22 @@ const clientMessages: readonly ClientMessage[] = [
     held: [at, { ...at, stage: 2 }],
   },
   { type: "leave", reason: "pause" },
+  {
+    type: "accuse",
+    at,
+    kind: "moved",
+    step: 3,
+    index: 0,
+    proof: { type: "two-contents", records: [record, { ...record, content: "cd".repeat(32) }] },
+  },
+  {
+    type: "accuse",
+    at,
+    kind: "backward",
+    step: 3,
+    index: 14,
+    proof: { type: "false-origin", record, payload: "cd".repeat(32), origin: record },
+  },
   { type: "link", upBytesPerSecond: 2.5e6, downBytesPerSecond: null, roundTripMs: 40 },
   { type: "ready", at, weightsHash: hash },
   {
@@ -56,6 +75,7 @@ const clientMessages: readonly ClientMessage[] = [
     microbatchesInFlight: 2,
     microbatchesRerouted: 1,
     microbatchesStale: 0,
+    messagesDamaged: 0,
     stalenessSum: 3,
     stalenessMost: 1,
     tokensPerSecond: 12.5,
@@ -91,7 +111,7 @@ const clientMessages: readonly ClientMessage[] = [
   { type: "stored", at, weights: { hash, bytes: 8 }, optimizer: { hash, bytes: 20 } },
 ];
 const gatewayMessages: readonly GatewayMessage[] = [
-  { type: "challenge", protocol: protocolVersion, networkId: "home", nonce: new Uint8Array(32).fill(9) },
+  { type: "challenge", protocol: protocolVersion, networkId: minerId, nonce: new Uint8Array(32).fill(9) },
   { type: "admission", need: { kind: "proof-of-work", bits: 20 } },
   {
     type: "start",

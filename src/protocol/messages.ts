@@ -1,13 +1,16 @@
 /**
  * Control messages between a miner (or an observer) and the gateway: msgpack maps in binary WebSocket messages, checked
- * against these schemas on arrival. `docs/protocol.md` tells the story in order; bulk data travels as frames (`frames.ts`)
- * and blobs (HTTP GET and PUT of /blobs/HASH on the same port, with the session's token as bearer).
+ * against these schemas on arrival, and signed but for the first ones (`control-channel.ts`). `docs/protocol.md` tells the
+ * story in order; bulk data travels as frames (`frames.ts`) and blobs (HTTP GET and PUT of /blobs/HASH on the same port, with
+ * the session's token as bearer).
  */
 import { Packr } from "msgpackr";
 import { z } from "zod";
+import { accusationSchema } from "./accusation.ts";
 import { admissionNeedSchema, admissionProofSchema } from "./admission.ts";
 import { deviceReportSchema } from "./device-report.ts";
 import { FailureError, failureSchema } from "./failure.ts";
+import { hotkeyProofSchema } from "./hotkey-proof.ts";
 import {
   blobHashSchema,
   blobRefSchema,
@@ -26,7 +29,7 @@ import { runSummarySchema, runUpdateSchema } from "./run-view.ts";
 export type { DeviceReport } from "./device-report.ts";
 
 /** Raised whenever an older peer could misunderstand a newer one. */
-export const protocolVersion = 4;
+export const protocolVersion = 5;
 /** A control message is small; anything longer is an attack or a bug. Sent the other way, an update may carry a whole run's history. */
 export const maxClientMessageBytes = 64 << 10;
 export const maxServerMessageBytes = 16 << 20;
@@ -132,6 +135,8 @@ export const clientMessageSchema = z.discriminatedUnion("type", [
     microbatchesRerouted: count,
     /** Dropped because their step, epoch or attempt was over. */
     microbatchesStale: count,
+    /** Dropped because they were not what their sender signed. */
+    messagesDamaged: count,
     /** Optimizer steps that this replica took between a microbatch's forward and its backward pass: their sum, and the most. */
     stalenessSum: count,
     stalenessMost: count,
@@ -202,6 +207,8 @@ export const clientMessageSchema = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("stored"), at: placeRefSchema, weights: blobRefSchema, optimizer: blobRefSchema }),
   /** The replica lost its state or cannot go on with this epoch; it may be given a place again. */
   z.strictObject({ type: z.literal("failed"), at: placeRefSchema, failure: failureSchema }),
+  /** Another miner has lied to this one, and signed it. */
+  accusationSchema,
   /**
    * What the miner's connection carries, whatever it works on: once it is measured in a session, and again when it has clearly changed,
    * at most every ten seconds.
@@ -209,13 +216,16 @@ export const clientMessageSchema = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("link"), ...linkReportSchema.shape }),
   /** Where the miner wants to be paid, null: nowhere any longer. Kept for keys that have earned something: so it is said again with a session's first receipt. */
   z.strictObject({ type: z.literal("payout"), address: payoutAddressSchema.nullable() }),
+  /** The Bittensor hotkey whose owner vouches for the miner, null: none any longer. Said when `payout` is, and likewise kept. */
+  z.strictObject({ type: z.literal("hotkey"), proof: hotkeyProofSchema.nullable() }),
   /** Of a network's owner, answered by `owner-answer` with the same id: which one is the client's choice. */
   z.strictObject({ type: z.literal("owner-command"), id: count, command: ownerCommandSchema }),
 ]);
 export type ClientMessage = Readonly<z.infer<typeof clientMessageSchema>>;
 
 export const gatewayMessageSchema = z.discriminatedUnion("type", [
-  z.strictObject({ type: z.literal("challenge"), protocol: count, networkId: z.string().max(64), nonce }),
+  /** `networkId`: the public key that the network signs with. */
+  z.strictObject({ type: z.literal("challenge"), protocol: count, networkId: minerIdSchema, nonce }),
   /** This network does not take every key: what it asks of one that it does not know yet. */
   z.strictObject({ type: z.literal("admission"), need: admissionNeedSchema }),
   z.strictObject({
@@ -346,8 +356,8 @@ export function rosterBytes(at: PlaceRef, roster: Roster): Uint8Array {
 
 const packr = new Packr({ useRecords: false, encodeUndefinedAsNil: false });
 
-/** First byte of a control message, apart from a frame's "T". */
-const controlMarker = 0x01;
+/** First byte of a control message, apart from a frame's "T" and from a signed one's (`control-channel.ts`). */
+export const controlMarker = 0x01;
 
 export function encodeMessage(message: ClientMessage | GatewayMessage): Uint8Array {
   return Buffer.concat([Buffer.of(controlMarker), packr.pack(message)]);

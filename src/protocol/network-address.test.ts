@@ -3,18 +3,27 @@ import { failureOf } from "./failure.ts";
 import { parseNetworkAddress } from "./network-address.ts";
 
 const sha256 = "ab".repeat(32);
+const key = "cd".repeat(32);
 
 describe("a network's address", () => {
   it("is a URL, with what is not to travel behind a #", () => {
     expect(parseNetworkAddress("ws://10.0.0.1:7700")).toEqual({
       url: "ws://10.0.0.1:7700",
       invitation: null,
+      networkId: null,
       certificateSha256: null,
     });
     expect(parseNetworkAddress(`wss://host:7700#invitation=A-b_9,certificate=${sha256}`)).toEqual({
       url: "wss://host:7700",
       invitation: "A-b_9",
+      networkId: null,
       certificateSha256: sha256,
+    });
+    expect(parseNetworkAddress(`ws://10.0.0.1:7700#network=${key},invitation=A-b_9`)).toEqual({
+      url: "ws://10.0.0.1:7700",
+      invitation: "A-b_9",
+      networkId: key,
+      certificateSha256: null,
     });
   });
 
@@ -25,6 +34,7 @@ describe("a network's address", () => {
       "wss://host#secret",
       "wss://host#secret=1",
       "wss://host#certificate=12",
+      "ws://host#network=12",
       `ws://host#certificate=${sha256}`,
       "wss://host#invitation=a b",
     ]) {

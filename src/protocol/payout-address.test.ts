@@ -43,6 +43,11 @@ describe("what protects money", () => {
     phrase.toUpperCase().replaceAll(" ", "\n"),
     "e5be9a5092b81bca64be81d212e7f2f9eba183bb7a90954f7b76361f6edb5c0a",
     `0x${"AB".repeat(32)}`,
+    `0x${"AB".repeat(64)}`,
+    `${phrase}//hotkey`,
+    `my phrase, ${phrase}`,
+    `{"secretSeed":"0x01","ss58Address":"${address}"}`,
+    `{"encoded":"AAAA","address":"${address}"}`,
     "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA==\n-----END PRIVATE KEY-----",
   ];
 

@@ -12,8 +12,9 @@ import type { ByteBudget } from "./traffic/byte-budget.ts";
 
 /** The part of a connection that the link needs; a WebSocket of `ws` has it. */
 export interface FrameSocket {
+  /** Bytes that were handed over and have not left. */
   readonly bufferedAmount: number;
-  /** `done` is called when the bytes have left for the network, or with the error that kept them. */
+  /** `done` is called when the bytes have left, or with the error that kept them. */
   send(bytes: Uint8Array, done: (error?: Error) => void): void;
 }
 
@@ -23,7 +24,7 @@ export interface Pacing {
   /** Bytes that may wait in the socket: enough to keep it busy, few enough that a gradient overtakes soon. */
   readonly maxBufferedBytes: number;
   readonly upload: Pick<ByteBudget, "isOpen" | "whenOpen">;
-  /** A frame was handed to the socket, header and all; `waited`: behind other data. */
+  /** A frame was handed to the socket, header and all; `waited`: until there was room for it. */
   wrote(bytes: number, waited: boolean, kind: MessageKind): void;
 }
 
@@ -53,6 +54,8 @@ export class FrameLink implements PeerLink {
   readonly #queues: ReadonlyMap<MessageKind, Outgoing[]> = new Map(messageKinds.map((kind) => [kind, []]));
   readonly #nextNumbers = new Map<MinerId, number>();
   #closed = false;
+  /** Something waits for room in the socket. */
+  #isFull = false;
   /** Set while it is not this link's turn to send. */
   #cancelTurn: (() => void) | null = null;
   #onMessage: (message: PeerMessage) => void = () => {};
@@ -127,10 +130,17 @@ export class FrameLink implements PeerLink {
 
   /** Hands chunks to the socket until it has enough; each chunk that has left calls again, and so does the next turn. */
   #pump(): void {
-    while (!this.#closed && this.#socket.bufferedAmount < this.#pacing.maxBufferedBytes) {
+    while (!this.#closed) {
       const queue = [...this.#queues.values()].find(({ length }) => length > 0);
       const outgoing = queue?.[0];
-      if (queue === undefined || outgoing === undefined) return;
+      if (queue === undefined || outgoing === undefined) {
+        this.#isFull = false;
+        return;
+      }
+      if (this.#socket.bufferedAmount >= this.#pacing.maxBufferedBytes) {
+        this.#isFull = true;
+        return;
+      }
       if (!this.#pacing.upload.isOpen) {
         this.#awaitTurn();
         return;
@@ -162,12 +172,11 @@ export class FrameLink implements PeerLink {
     });
     outgoing.sentBytes += chunk.length;
     this.traffic.sentBytes += bytes.length;
-    const waited = this.#socket.bufferedAmount > 0;
     this.#socket.send(bytes, (error) => {
       if (error) this.close();
       else this.#pump();
     });
-    this.#pacing.wrote(bytes.length, waited, outgoing.kind);
+    this.#pacing.wrote(bytes.length, this.#isFull, outgoing.kind);
   }
 
   /** Numbers begin anywhere, so that a receiver tells a new session from a repetition (`Reassembly`). */

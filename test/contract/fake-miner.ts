@@ -12,6 +12,7 @@ export class FakeMiner implements Miner {
   readonly options: MinerOptions;
   state: MinerState = { kind: "connecting", reason: "looking for the network" };
   network: MachineView["network"];
+  networkId: string | null = null;
   activity: MinerActivity = {
     tokensPerSecond: 0,
     tokensForward: 0,
@@ -31,6 +32,7 @@ export class FakeMiner implements Miner {
   active: { readonly active: boolean; readonly reason: string } | null = null;
   limits: TrafficLimits;
   payoutAddress: MinerOptions["payoutAddress"];
+  hotkey: MinerOptions["hotkey"];
   readonly commands: OwnerCommand[] = [];
   /** What `command` fails with, when set. */
   commandError: Error | null = null;
@@ -41,6 +43,7 @@ export class FakeMiner implements Miner {
     this.options = options;
     this.limits = options.limits;
     this.payoutAddress = options.payoutAddress;
+    this.hotkey = options.hotkey;
     this.network = { url: options.networkUrl, connected: false, reason: "not connected yet" };
   }
 
@@ -64,6 +67,10 @@ export class FakeMiner implements Miner {
 
   setPayoutAddress(address: MinerOptions["payoutAddress"]): void {
     this.payoutAddress = address;
+  }
+
+  setHotkey(proof: MinerOptions["hotkey"]): void {
+    this.hotkey = proof;
   }
 
   open(): void {

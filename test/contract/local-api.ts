@@ -235,7 +235,7 @@ export function describeLocalApi(name: string, connect: (world: DaemonWorld) => 
       const { checks } = await api.call("doctor", {});
       expect(checks.map((check) => check.name)).toContain("Node");
       for (const { ok, action } of checks) expect(ok || action !== "").toBe(true);
-    }, 20_000);
+    }, 120_000);
 
     it("answers many requests at once, each with its own reply", async () => {
       const replies = await Promise.all(

@@ -159,6 +159,10 @@ export function storeContract(name: string, open: (folder: string) => Promise<St
       expect(await store.receipts(fakeMiner(1))).toEqual([signed]);
       expect(await store.receipts(fakeMiner(2))).toEqual([]);
       expect(await store.receipts()).toEqual([signed]);
+      expect(await Promise.all([store.hasReceipts(fakeMiner(1)), store.hasReceipts(fakeMiner(2))])).toEqual([
+        true,
+        false,
+      ]);
     });
 
     it("keeps where miners want to be paid, of those that have a receipt, until they name another address or none", async () => {

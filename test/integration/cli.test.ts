@@ -8,10 +8,12 @@ import { exitCodeOf, exitCodes } from "../../src/cli/exit-codes.ts";
 import { outputSchemas } from "../../src/cli/output-schemas.ts";
 import { loadIdentity } from "../../src/miner/store/identity-file.ts";
 import { openStateFolder } from "../../src/miner/store/state-folder.ts";
+import { HotkeyRegister } from "../../src/network/hotkeys.ts";
 import { networkIdentity } from "../../src/network/network-identity.ts";
 import { EmbeddedStore } from "../../src/network/store/embedded-store.ts";
 import { readInvitation } from "../../src/protocol/admission.ts";
 import { FailureError, failureCodes } from "../../src/protocol/failure.ts";
+import { fakeHotkeyAddress, fakeHotkeyProof, signWithFakeHotkey } from "../../src/protocol/fake-hotkey.ts";
 import { createIdentity, importIdentity } from "../../src/protocol/identity.ts";
 import { runIdSchema } from "../../src/protocol/ids.ts";
 import { exampleEpoch, examplePlacement, exampleRun, exampleSummary } from "../contract/example-views.ts";
@@ -66,6 +68,8 @@ describe("tah, with a daemon", { timeout }, () => {
     ["payout show", []],
     ["payout set", ["5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"]],
     ["payout clear", []],
+    ["hotkey show", []],
+    ["hotkey forget", []],
     ["stop", []],
     ["version", []],
   ] as const)(
@@ -107,6 +111,55 @@ describe("tah, with a daemon", { timeout }, () => {
     }
     expect(await payout("clear")).toEqual({ payoutAddress: null });
     expect(world.miner.payoutAddress).toBeNull();
+  });
+
+  it("names the hotkey that signed its statement, and keeps nothing of what is none", async () => {
+    const hotkey = async (...args: readonly string[]) => jsonResult(await tah("hotkey", ...args, "--json"));
+    expect((await tah("hotkey", "statement")).exitCode).toBe(exitCodeOf("wrong-state"));
+    world.miner.networkId = createIdentity().minerId;
+    const { statement, until, networkId } = outputSchemas["hotkey statement"].parse(await hotkey("statement"));
+    expect((await tah("hotkey", "statement")).stdout).toContain(
+      `btcli wallet sign --use-hotkey --message "${statement}"`,
+    );
+    const prove = (signature: string, ...more: readonly string[]) =>
+      tah("hotkey", "prove", fakeHotkeyAddress, ...more, "--signature", signature, "--until", until, "--json");
+    const proven = { hotkey: { address: fakeHotkeyAddress, networkId, until } };
+    const signature = signWithFakeHotkey(statement);
+    expect(outputSchemas["hotkey prove"].parse(jsonResult(await prove(signature)))).toEqual(proven);
+    expect(world.miner.hotkey).toEqual({ ...proven.hotkey, signature });
+    const wrong = await prove(signWithFakeHotkey("something else"));
+    expect([wrong.exitCode, jsonResult(wrong)]).toMatchObject([
+      exitCodeOf("bad-signature"),
+      { failure: { action: expect.stringContaining("tah hotkey statement") } },
+    ]);
+    expect(await hotkey("show")).toEqual(proven);
+    expect((await tah("hotkey", "show")).stdout).toContain(fakeHotkeyAddress);
+    expect(await hotkey("forget")).toEqual({ hotkey: null });
+    expect(world.miner.hotkey).toBeNull();
+  });
+
+  it("neither keeps nor repeats a secret that is given where a hotkey or its signature belongs", async () => {
+    const words = "bottom drive obey lake curtain smoke basket hold race lonely fit walk";
+    const seed = `0x${"ab".repeat(32)}`;
+    const until = ["--until", "2027-01-01", "--json"];
+    const pasted = [
+      ["prove", ...words.split(" "), "--signature", "00", ...until],
+      ["prove", fakeHotkeyAddress, "--signature", words, ...until],
+      ["prove", "--signature", ...words.split(" "), ...until],
+      ["prove", fakeHotkeyAddress, "--signature", seed, ...until],
+      ["prove", fakeHotkeyAddress, "--signature", "00", "--until", seed, "--json"],
+      ["prove", `{"secretPhrase": "${words}"}`, "--signature", "00", ...until],
+      ["prove", "-----BEGIN PRIVATE KEY-----abab", "--json"],
+      ["prove", ...words.split(" "), "--json"],
+      [seed, "--json"],
+    ];
+    for (const args of pasted) {
+      const refused = await tah("hotkey", ...args);
+      expect(refused.exitCode).toBe(exitCodes.usage);
+      expect(refused.stderr).toContain("STOP");
+      for (const text of [refused.stderr, refused.stdout, readdirSync(world.stateFolder).map(contentOf).join("")])
+        expect(text).not.toMatch(/bottom|abab/);
+    }
   });
 
   it("steers the run, and passes on why that is refused", async () => {
@@ -168,6 +221,34 @@ describe("tah run, of a network elsewhere", () => {
     }
   });
 
+  it("says what it has refused, and by what line it is reached", async () => {
+    const world = await openGatewayWorld();
+    const stateFolder = temporaryFolder();
+    try {
+      const url = `ws://127.0.0.1:${world.gateway.port}`;
+      await fetch(`${url.replace("ws", "http")}/blobs/secret`);
+      const status = jsonResult(await runTah("network", "status", "--network", url, "--json"));
+      expect(outputSchemas["network status"].parse(status)).toMatchObject({
+        networkId: world.networkId,
+        runs: [{ runId: world.orchestrator.state.definition.runId, phase: "waiting" }],
+        refusals: { "not-authorised": 1 },
+      });
+      expect((await runTah("network", "status", "--network", url)).stdout).toMatch(
+        /refused since it began:\n +1 +not-auth/,
+      );
+      const quick = ["--network", url, "--no-rates", "--state", stateFolder];
+      const doctor = outputSchemas.doctor.parse(jsonResult(await runTah("doctor", ...quick, "--json")));
+      expect(doctor).toMatchObject({
+        ok: true,
+        line: { network: url, way: "relayed", udp: "not-offered", withoutRates: "not-asked" },
+        outlook: [],
+      });
+    } finally {
+      await world.close();
+      rmSync(stateFolder, { recursive: true });
+    }
+  }, 60_000);
+
   it("is steered with this computer's key, if that is an owner's", async () => {
     const stateFolder = temporaryFolder();
     openStateFolder(stateFolder);
@@ -215,6 +296,7 @@ describe("tah, without a daemon", { timeout }, () => {
     const { exitCode, stdout } = await runTah("doctor", "--state", folder);
     expect(exitCode).toBe(exitCodes.ok);
     expect(stdout).toContain("Self-test");
+    expect(stdout).toContain("No network is named");
   });
 
   it("looks over what a network left, and says where there is none", async () => {
@@ -274,6 +356,13 @@ describe("tah, without a daemon", { timeout }, () => {
     expect(jsonResult(await network("bans"))).toMatchObject({ bans: [{ minerId: key, reason: "sends garbage" }] });
     expect(jsonResult(await network("unban", key))).toEqual({ minerId: key });
     expect((await runTah("network", "bans", "--state", stateFolder)).stdout).toContain("Nobody");
+    const hotkeys = async () => outputSchemas["network hotkeys"].parse(jsonResult(await network("hotkeys"))).hotkeys;
+    expect(await hotkeys()).toEqual([]);
+    const proof = fakeHotkeyProof(key, networkId, Date.now());
+    const register = { stateFolder, networkId, hasReceipts: async () => true, clock: Date.now, log: () => undefined };
+    await new HotkeyRegister(register).take(key, proof);
+    expect(await hotkeys()).toEqual([{ minerId: key, ...proof }]);
+    expect((await runTah("network", "hotkeys", "--state", stateFolder)).stdout).toContain(fakeHotkeyAddress);
     rmSync(stateFolder, { recursive: true });
   });
 

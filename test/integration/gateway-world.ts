@@ -15,12 +15,14 @@ import type { RunOptions } from "../../src/network/run-options.ts";
 import { Runs } from "../../src/network/runs/runs.ts";
 import type { ServedRun } from "../../src/network/runs/served-run.ts";
 import { EmbeddedStore } from "../../src/network/store/embedded-store.ts";
+import { bodyOf, ControlChannel, sessionDigest } from "../../src/protocol/control-channel.ts";
 import type { DeviceReport } from "../../src/protocol/device-report.ts";
 import { decodeFrame, encodeFrame, type Frame, isFrame } from "../../src/protocol/frames.ts";
 import { createIdentity, hashBytes, type Identity, sessionProof } from "../../src/protocol/identity.ts";
 import { type BlobRef, type PlaceRef, type RunId, runIdSchema } from "../../src/protocol/ids.ts";
 import {
   type ClientMessage,
+  controlMarker,
   decodeGatewayMessage,
   encodeMessage,
   type GatewayMessage,
@@ -111,7 +113,7 @@ export async function openGatewayWorld(options: WorldOptions = {}): Promise<Gate
   const gateway = await Gateway.listen({
     host: "127.0.0.1",
     port: 0,
-    networkId,
+    identity,
     runs,
     blobs,
     owners,
@@ -221,10 +223,14 @@ export class FakeClient {
   readonly closed: Promise<number>;
   identity: Identity = createIdentity();
   challenge: MessageOf<"challenge"> | null = null;
+  /** Once it has said hello: what it sends is signed from then on, and what it hears after the gateway's first signed message too. */
+  channel: ControlChannel | null = null;
   blobToken = "";
   readonly frames: Frame[] = [];
   readonly #received: GatewayMessage[] = [];
   readonly #device: DeviceReport;
+  #challengeBytes: Uint8Array = new Uint8Array();
+  #heardSigned = false;
   #changed: () => void = () => undefined;
   #isClosed = false;
   #nextCommandId = 1;
@@ -234,7 +240,7 @@ export class FakeClient {
     this.socket = new WebSocket(url, { perMessageDeflate: false });
     this.socket.on("message", (data: Buffer) => {
       if (isFrame(data)) this.frames.push(decodeFrame(data));
-      else this.#take(decodeGatewayMessage(data));
+      else this.#take(data);
       this.#changed();
     });
     this.socket.on("error", () => undefined); // `close` follows
@@ -281,7 +287,16 @@ export class FakeClient {
 
   hello({ identity = this.identity, role = "miner" }: HelloOptions = {}): void {
     this.identity = identity;
-    this.send(this.helloMessage(role));
+    this.sayHello(this.helloMessage(role));
+  }
+
+  sayHello(hello: ClientMessage): void {
+    if (this.challenge === null) throw new Error("not challenged yet");
+    const { networkId: peer } = this.challenge;
+    const bytes = encodeMessage(hello);
+    const session = sessionDigest(this.#challengeBytes, bytes);
+    this.sendBytes(bytes);
+    this.channel = new ControlChannel({ speaker: "client", identity: this.identity, peer, session });
   }
 
   helloMessage(role: "miner" | "observer" = "miner"): Extract<ClientMessage, { type: "hello" }> {
@@ -310,12 +325,18 @@ export class FakeClient {
   }
 
   send(message: ClientMessage): void {
-    this.sendBytes(encodeMessage(message));
+    this.sendBody(encodeMessage(message));
   }
 
   /** Whatever another version may say. */
   sendUnchecked(message: object): void {
-    this.sendBytes(Buffer.concat([Buffer.of(1), pack(message)]));
+    this.sendBody(Buffer.concat([Buffer.of(controlMarker), pack(message)]));
+  }
+
+  /** Signed, once hello is said, whatever it is. */
+  sendBody(bytes: Uint8Array): void {
+    if (this.socket.readyState !== WebSocket.OPEN) return;
+    this.sendBytes(this.channel?.seal(bodyOf(bytes), performance.now()) ?? bytes);
   }
 
   sendFrame(frame: Frame): void {
@@ -330,10 +351,21 @@ export class FakeClient {
     this.socket.terminate();
   }
 
-  #take(message: GatewayMessage): void {
-    if (message.type === "challenge") this.challenge = message;
+  #take(data: Buffer): void {
+    const message = decodeGatewayMessage(this.#opened(data));
+    if (message.type === "challenge") {
+      this.challenge = message;
+      this.#challengeBytes = data;
+    }
     if (message.type === "welcome") this.blobToken = message.blobToken;
     this.#received.push(message);
+  }
+
+  /** A gateway that refuses the hello does not sign it: it need not know who this is. */
+  #opened(data: Buffer): Uint8Array {
+    if (this.channel === null || (!this.#heardSigned && data[0] === controlMarker)) return data;
+    this.#heardSigned = true;
+    return this.channel.open(data, performance.now());
   }
 
   #change(): Promise<void> {

@@ -6,12 +6,14 @@ import { Gateway } from "../../src/network/gateway/gateway.ts";
 import { fakeHash } from "../../src/network/orchestrator/core/fake-swarm.ts";
 import { placeRef } from "../../src/network/orchestrator/core/state.ts";
 import { FailureError, failureOf } from "../../src/protocol/failure.ts";
+import { fakeHotkeyProof } from "../../src/protocol/fake-hotkey.ts";
 import { encodeFrame } from "../../src/protocol/frames.ts";
 import { createIdentity, hashBytes, verifySignature } from "../../src/protocol/identity.ts";
 import type { BlobHash } from "../../src/protocol/ids.ts";
 import { closeCodes } from "../../src/protocol/local-api.ts";
 import { protocolVersion, receiptBytes } from "../../src/protocol/messages.ts";
 import { readPayoutAddress } from "../../src/protocol/payout-address.ts";
+import { recordBytes, type Transfer, type TransferRecord } from "../../src/protocol/transfer-record.ts";
 import { type FakeClient, type GatewayWorld, type MergedStage, openGatewayWorld } from "./gateway-world.ts";
 
 let world: GatewayWorld;
@@ -61,13 +63,13 @@ describe("a session", () => {
 
   it("is refused to who signs with another key, another nonce or for another role", async () => {
     const [forger, replayer, pretender] = [await world.connect(), await world.connect(), await world.connect()];
-    forger.send({ ...forger.helloMessage(), minerId: createIdentity().minerId });
+    forger.sayHello({ ...forger.helloMessage(), minerId: createIdentity().minerId });
     const honest = await world.connect();
     const old = honest.helloMessage();
-    honest.send(old);
+    honest.sayHello(old);
     await honest.next("welcome");
-    replayer.send(old);
-    pretender.send({ ...pretender.helloMessage("observer"), role: "miner" });
+    replayer.sayHello(old);
+    pretender.sayHello({ ...pretender.helloMessage("observer"), role: "miner" });
     for (const client of [forger, replayer, pretender]) {
       expect((await client.next("refused")).failure.code).toBe("bad-signature");
       expect(await client.closed).toBe(closeCodes.notAuthorised);
@@ -76,7 +78,7 @@ describe("a session", () => {
 
   it("is refused to another protocol, with what to do about it", async () => {
     const client = await world.connect();
-    client.send({ ...client.helloMessage(), protocol: 0 });
+    client.sayHello({ ...client.helloMessage(), protocol: 0 });
     const { failure } = await client.next("refused");
     expect(failure).toMatchObject({
       code: "unsupported-version",
@@ -131,6 +133,31 @@ describe("a payout address", () => {
     expect((await miner.next("refused")).failure.code).toBe("malformed-message");
     const observer = await world.enter({ role: "observer" });
     observer.send({ type: "payout", address });
+    expect((await observer.next("refused")).failure.code).toBe("not-authorised");
+  });
+});
+
+describe("a hotkey", () => {
+  it("is a miner's to prove; where it is refused, the miner is told why and goes on without", async () => {
+    const told: unknown[] = [];
+    await open({
+      onHotkey: async (...claim) => {
+        told.push(claim);
+        if (claim[1] !== null) throw new FailureError("bad-signature", "not signed");
+      },
+    });
+    const miner = await world.enter();
+    const proof = fakeHotkeyProof(miner.identity.minerId, miner.identity.minerId, 0);
+    miner.send({ type: "hotkey", proof });
+    expect(await miner.next("refused")).toMatchObject({ failure: { code: "bad-signature" }, closing: false });
+    miner.sendUnchecked({ type: "hotkey", proof: { ...proof, address: proof.address.replace("Q", "R") } });
+    expect((await miner.next("refused")).failure.code).toBe("malformed-message");
+    for (let count = 0; count < 5; count++) miner.send({ type: "hotkey", proof: null });
+    expect((await miner.next("refused")).failure.code).toBe("unexpected-message");
+    const { minerId } = miner.identity;
+    expect(told).toEqual([[minerId, proof], ...new Array(4).fill([minerId, null])]);
+    const observer = await world.enter({ role: "observer" });
+    observer.send({ type: "hotkey", proof: null });
     expect((await observer.next("refused")).failure.code).toBe("not-authorised");
   });
 });
@@ -253,6 +280,7 @@ describe("frames", () => {
       microbatchesInFlight: 2,
       microbatchesRerouted: 1,
       microbatchesStale: 1,
+      messagesDamaged: 1,
       stalenessSum: 3,
       stalenessMost: 2,
       tokensPerSecond: 10,
@@ -272,10 +300,40 @@ describe("frames", () => {
       trainLossNats: 2,
       microbatchesRerouted: 2,
       microbatchesStale: 2,
+      messagesDamaged: 2,
       staleness: { mean: 3, most: 2 },
       miners: [{ tokensPerSecond: 10 }, { tokensPerSecond: 10 }],
       flows: [{ from: a.identity.minerId, to: b.identity.minerId, kind: "forward", messages: 1 }],
     });
+  });
+});
+
+describe("what a miner says against another", () => {
+  it("has to be signed by the other one, which is out of the epoch then; else nothing happens to it", async () => {
+    await open();
+    const [accused, accuser] = await world.train();
+    if (accused === undefined || accuser === undefined) throw new Error("two members");
+    const at = placeRef(world.orchestrator.state, 0);
+    const transfer: Transfer = { networkId: world.networkId, at, kind: "forward", step: 0, index: 1 };
+    const record = (content: string, signer = accused.identity): TransferRecord => ({
+      sender: accused.identity.minerId,
+      content: fakeHash(content),
+      signature: Buffer.from(signer.sign(recordBytes(transfer, fakeHash(content)))).toString("hex"),
+    });
+    const accuse = (one: TransferRecord, other: TransferRecord) => {
+      const { networkId: _, ...about } = transfer;
+      accuser.send({ type: "accuse", ...about, proof: { type: "two-contents", records: [one, other] } });
+    };
+    const partOfAccused = () => world.orchestrator.state.replicas[0]?.[0];
+    for (const forged of [record("one"), record("other", accuser.identity)]) {
+      accuse(record("one"), forged);
+      expect((await accuser.next("refused")).failure.code).toBe("bad-signature");
+    }
+    expect(partOfAccused()).toMatchObject({ part: "live", convicted: false });
+    accuse(record("one"), record("other"));
+    // The stage has lost its only replica, so that the epoch is tried again.
+    await vi.waitUntil(() => world.orchestrator.state.attempt === 1);
+    expect(world.orchestrator.state.log.map(({ text }) => text).join()).toContain("signed different numbers");
   });
 });
 
@@ -392,11 +450,11 @@ describe("blobs", () => {
 describe("the port", () => {
   it("says that it is in use", async () => {
     await open();
-    const { runs, blobs, networkId, gateway, admission } = world;
+    const { runs, blobs, identity, gateway, admission } = world;
     const second = Gateway.listen({
       host: "127.0.0.1",
       port: gateway.port,
-      networkId,
+      identity,
       runs,
       blobs,
       admission,

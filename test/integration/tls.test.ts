@@ -5,7 +5,9 @@ import { copyFileSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { connect } from "node:tls";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { measureLine } from "../../src/miner/line/measure-line.ts";
 import { systemClock } from "../../src/miner/session/clock.ts";
+import { askHealth } from "../../src/miner/session/network-health.ts";
 import { observeRuns } from "../../src/miner/session/observe.ts";
 import { Session } from "../../src/miner/session/session.ts";
 import { Gateway } from "../../src/network/gateway/gateway.ts";
@@ -69,8 +71,31 @@ describe("a network with a certificate of its own", { timeout: 60_000 }, () => {
 
   it("is not believed by who has another fingerprint, or none, or speaks without TLS", async () => {
     expect((await failureAt(addressWith("second")))?.code).toBe("bad-signature");
-    expect((await failureAt(url()))?.message).toContain("self-signed");
+    expect(await failureAt(url())).toMatchObject({
+      code: "bad-signature",
+      action: expect.stringContaining("#certificate="),
+    });
     expect((await failureAt(url().replace("wss", "ws")))?.code).toBe("unreachable");
+  });
+
+  it("is measured under its fingerprint, which is no secret", async () => {
+    const measure = (network: string) =>
+      measureLine({
+        network,
+        limits: { upload: null, download: null },
+        withoutRates: "not-asked",
+        direct: true,
+        onProgress: () => undefined,
+        signal: new AbortController().signal,
+      });
+    const line = await measure(`${addressWith("first")},invitation=secret`);
+    expect(line).toMatchObject({ network: addressWith("first"), way: "relayed", failure: null });
+    expect(line.roundTripMs).toBeGreaterThan(0);
+    expect(await measure(addressWith("second"))).toMatchObject({ way: "blocked", failure: { code: "bad-signature" } });
+    expect((await askHealth(addressWith("first"))).networkId).toBe(world.networkId);
+    await expect(askHealth(addressWith("second"))).rejects.toSatisfy(
+      (error) => failureOf(error)?.code === "bad-signature",
+    );
   });
 
   it("tells an address that has too many connections so, over TLS as well", async () => {
@@ -95,10 +120,10 @@ describe("a network with a certificate of its own", { timeout: 60_000 }, () => {
   });
 
   it("does not begin without a certificate and its key", async () => {
-    const { runs, blobs, admission, networkId } = world;
+    const { runs, blobs, admission, identity } = world;
     const owners = new Set<never>();
     const failureWith = async (tls: TlsFiles) => {
-      const options = { host: "127.0.0.1", port: 0, networkId, runs, blobs, admission, owners, tls };
+      const options = { host: "127.0.0.1", port: 0, identity, runs, blobs, admission, owners, tls };
       const begun = Gateway.listen({ ...options, clock: () => 0, log: () => undefined });
       return failureOf(await begun.catch((error: unknown) => error))?.code;
     };

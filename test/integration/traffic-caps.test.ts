@@ -9,10 +9,10 @@ import { setImmediate } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type WebSocket, WebSocketServer } from "ws";
 import { FakeClock } from "../../src/miner/session/fake-clock.ts";
+import { FakeGatewaySession } from "../../src/miner/session/fake-gateway.ts";
 import { Session } from "../../src/miner/session/session.ts";
 import { encodeFrame } from "../../src/protocol/frames.ts";
 import { createIdentity, hashBytes } from "../../src/protocol/identity.ts";
-import { encodeMessage, type GatewayMessage, protocolVersion } from "../../src/protocol/messages.ts";
 import { memorySource } from "../../src/transport/blob-serving.ts";
 import { BlobClient } from "../../src/transport/blobs/blob-client.ts";
 import type { FrameLink } from "../../src/transport/frame-link.ts";
@@ -71,10 +71,7 @@ describe("the caps of a miner, over real sockets", () => {
     session.open();
     clock.advance(0);
     [gatewaySocket] = (await once(webSockets, "connection")) as [WebSocket];
-    const say = (message: GatewayMessage) => gatewaySocket.send(encodeMessage(message));
-    say({ type: "challenge", protocol: protocolVersion, networkId: "net", nonce: new Uint8Array(32) });
-    await once(gatewaySocket, "message");
-    say({ type: "welcome", blobToken: "token", bootstrap: [] });
+    await FakeGatewaySession.open(gatewaySocket, createIdentity());
     link = await opened.promise;
   });
 

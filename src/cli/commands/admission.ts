@@ -1,8 +1,9 @@
-/** `tah network invite|ban|unban|bans`: whom a network lets in, on the computer that serves it, whether it runs or not. */
+/** `tah network invite|ban|unban|bans|hotkeys`: whom a network lets in, and who vouches for them, on the computer that serves it, whether it runs or not. */
 import { randomBytes } from "node:crypto";
 import type { Command } from "commander";
 import { z } from "zod";
 import { ban, banSchema, readBans, unban } from "../../network/admission/bans.ts";
+import { readHotkeys } from "../../network/hotkeys.ts";
 import { existingNetworkIdentity } from "../../network/network-identity.ts";
 import { type Invitation, invitationToken, maximumUses } from "../../protocol/admission.ts";
 import { type MinerId, shortId } from "../../protocol/ids.ts";
@@ -63,6 +64,18 @@ export function addAdmissionCommands(network: Command, output: Output): void {
     .action((options: CommonOptions) => {
       output.result({ bans: readBans(existingNetwork(options)) }, ({ bans }) =>
         bans.length === 0 ? "Nobody is banned." : bans.map(({ minerId, reason }) => `${minerId}  ${reason}`).join("\n"),
+      );
+    });
+
+  withCommonOptions(network.command("hotkeys"))
+    .description("The Bittensor hotkeys whose owners vouch for miners of this network.")
+    .action((options: CommonOptions) => {
+      const folder = networkFolder(options);
+      const networkId = existingNetworkIdentity(folder).minerId;
+      output.result({ hotkeys: readHotkeys(folder, { networkId, nowMs: Date.now() }) }, ({ hotkeys }) =>
+        hotkeys.length === 0
+          ? "No miner has proven a hotkey."
+          : hotkeys.map(({ minerId, address, until }) => `${minerId}  ${address}  until ${until}`).join("\n"),
       );
     });
 }

@@ -5,9 +5,6 @@
 import { type Command, Option } from "commander";
 import { z } from "zod";
 import { formatLogLine } from "../../miner/log.ts";
-import { loadMachineSettings } from "../../miner/store/settings.ts";
-import { stateFolderPath } from "../../miner/store/state-folder.ts";
-import { failureOf } from "../../protocol/failure.ts";
 import {
   type AppState,
   type CommandName,
@@ -28,6 +25,7 @@ import {
 } from "../option-types.ts";
 import type { Output } from "../output.ts";
 import { withDaemon } from "../with-daemon.ts";
+import { addDoctorCommand } from "./doctor.ts";
 
 /** How a command of the table appears on the command line. */
 interface Presentation<C extends CommandName, R extends object> {
@@ -79,22 +77,6 @@ function addLimitCommand(program: Command, output: Output): void {
   );
 }
 
-/** Where no daemon runs, this process examines the machine itself: that may be why none does. */
-function addDoctorCommand(program: Command, output: Output): void {
-  withCommonOptions(program.command("doctor").description(commands.doctor.summary)).action(
-    async ({ state }: CommonOptions) => {
-      const report = await withDaemon(state, (api) => api.call("doctor", {})).catch(async (error: unknown) => {
-        if (failureOf(error)?.code !== "unreachable") throw error;
-        const { runDoctor } = await import("../../miner/doctor.ts");
-        const stateFolder = state ?? stateFolderPath();
-        const { threads, memoryLimitBytes } = loadMachineSettings(stateFolder, {}, (text) => output.note(text));
-        return runDoctor({ stateFolder, networkUrl: null, work: null, connection: null, threads, memoryLimitBytes });
-      });
-      output.result(report, doctorText);
-    },
-  );
-}
-
 /** `snapshot` without the long lists, which `run show` and `logs` print. */
 function addStatusCommand(program: Command, output: Output): void {
   withCommonOptions(program.command("status").description("What this machine and its run are doing, and why.")).action(
@@ -117,33 +99,6 @@ function optionsOf(name: CommandName): Option[] {
     const option = new Option(`--${property} <${choices ? "name" : "number"}>`).default(preset);
     return choices ? option.choices(choices) : option.argParser(countValue);
   });
-}
-
-function doctorText({ ok, checks, memory }: CommandResult<"doctor">): string {
-  const lines = checks.map((check) => {
-    const action = check.action && `\n    → ${check.action}`;
-    return `${check.ok ? "ok  " : "FAIL"} ${check.name}: ${check.detail}${action}`;
-  });
-  return [...lines, ...memoryLines(memory), ok ? "Everything is in order." : "Something needs attention."].join("\n");
-}
-
-function memoryLines(memory: CommandResult<"doctor">["memory"]): string[] {
-  const { stage, stages, microbatchesInFlight, activationsPerMicrobatchBytes, recompute } = memory;
-  const kept = recompute ? "their blocks' inputs, the rest is computed again" : "all activations";
-  const parts: readonly (readonly [string, number])[] = [
-    ["weights", memory.weightsBytes],
-    ["gradients", memory.gradientsBytes],
-    ["optimizer", memory.optimizerBytes],
-    ["error feedback", memory.errorFeedbackBytes],
-    ["exchange of steps", memory.exchangeBytes],
-    ["working space", memory.scratchBytes],
-    [`${microbatchesInFlight} microbatches in flight (${kept})`, microbatchesInFlight * activationsPerMicrobatchBytes],
-    ["programs", memory.programsBytes],
-    ["together", memory.neededBytes],
-    ["limit", memory.limitBytes],
-  ];
-  const lines = parts.map(([name, bytes]) => `    ${`${Math.ceil(bytes / 2 ** 20)} MiB`.padStart(10)}  ${name}`);
-  return [`Memory plan of stage ${stage + 1} of ${stages}:`, ...lines];
 }
 
 function same<R>(result: R): R {

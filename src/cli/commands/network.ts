@@ -9,6 +9,7 @@ import type { RunningNetwork } from "../../network/serve.ts";
 import { maximumWorkBits } from "../../protocol/admission.ts";
 import { FailureError } from "../../protocol/failure.ts";
 import type { MinerId } from "../../protocol/ids.ts";
+import type { NetworkHealth } from "../../protocol/network-health.ts";
 import { lanAddresses } from "../demo/lan-addresses.ts";
 import { bootstrapOptions, type DirectOptions, isLoopbackHost, withDirectOptions } from "../direct-options.ts";
 import { countText } from "../formats.ts";
@@ -18,6 +19,7 @@ import {
   type CommonOptions,
   countValue,
   minerIdValue,
+  networkUrlValue,
   portValue,
   valueParser,
   wholeNumber,
@@ -45,9 +47,13 @@ interface ServeOptions extends CommonOptions, OptionalRunOptions, DirectOptions 
   readonly connectionsPerAddress: number;
 }
 
-/** `tah network serve`: the orchestrator of a network, in the foreground. `tah network audit`: looks over what a stopped one left. */
+/**
+ * `tah network serve`: the orchestrator of a network, in the foreground. `tah network status`: how one is. `tah network audit`: looks over
+ * what a stopped one left.
+ */
 export function addNetworkCommands(program: Command, output: Output): void {
   const network = program.command("network").description("Own a network that miners train for.");
+  addStatusCommand(network, output);
   addAuditCommand(network, output);
   addAdmissionCommands(network, output);
   const serve = network
@@ -113,6 +119,27 @@ export function addNetworkCommands(program: Command, output: Output): void {
       await network.close();
       output.result({ stopped }, () => `Ended: ${stopped}.`);
     });
+}
+
+function addStatusCommand(network: Command, output: Output): void {
+  withCommonOptions(network.command("status"))
+    .description("What a network is doing, and what it has refused since it began.")
+    .option("--network <url>", "its address", networkUrlValue, `ws://127.0.0.1:${defaultNetworkPort}`)
+    .action(async ({ network: address }: CommonOptions & { readonly network: string }) => {
+      const { askHealth } = await import("../../miner/session/network-health.ts");
+      output.result<NetworkHealth>(await askHealth(address), healthText);
+    });
+}
+
+function healthText({ networkId, runs, connections, refusals }: NetworkHealth): string {
+  const refused = Object.entries(refusals).sort(([, a], [, b]) => b - a);
+  return [
+    `network ${networkId}`,
+    ...runs.map(({ runId, phase }) => `run ${runId}: ${phase}`),
+    `${countText(connections)} connections`,
+    refused.length === 0 ? "nothing refused since it began" : "refused since it began:",
+    ...refused.map(([code, count]) => `${countText(count).padStart(10)}  ${code}`),
+  ].join("\n");
 }
 
 function addAuditCommand(network: Command, output: Output): void {

@@ -104,7 +104,7 @@ describe("what events of the miner change", () => {
     update({ type: "run-update", update: { runId: demo, epochs: [exampleEpoch(2)] } });
     update({ type: "run-update", update: { runId: other, epochs: [exampleEpoch(3)] } });
     expect(folded()?.lists.epochs).toEqual([exampleEpoch(1), exampleEpoch(3)]);
-    expect(runs.find(demo)?.lists.epochs).toEqual([exampleEpoch(0), exampleEpoch(2)]);
+    expect(runs.details(demo).epochs).toEqual([exampleEpoch(0), exampleEpoch(2)]);
     expect(folded()).toEqual(feed.view);
   });
 
@@ -129,7 +129,7 @@ describe("what events of the miner change", () => {
     introduce(other, 1);
     update({ type: "runs", runs: [exampleSummary({ runId: other })] });
     expect(folded()?.state.run?.runId).toBe(other);
-    expect(runs.find(demo)).toBeUndefined();
+    expect(() => runs.details(demo)).toThrow("There is no run");
     update({ type: "runs", runs: [] });
     expect(folded()?.state).toMatchObject({ run: null, telemetry: null, runs: [] });
     expect(folded()?.lists.epochs).toEqual([]);

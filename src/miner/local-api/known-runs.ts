@@ -4,15 +4,16 @@
  */
 import { emptyLists, extendLists } from "../../protocol/app-view.ts";
 import { assertNever } from "../../protocol/assert-never.ts";
+import { FailureError } from "../../protocol/failure.ts";
 import type { RunId } from "../../protocol/ids.ts";
 import type { AppLists } from "../../protocol/local-api.ts";
-import type { RunSummary, RunUpdate, RunView, Telemetry } from "../../protocol/run-view.ts";
+import type { RunDetails, RunSummary, RunUpdate, RunView, Telemetry } from "../../protocol/run-view.ts";
 import type { MinerEvent } from "../miner.ts";
 import type { StateChange } from "./app-state.ts";
 
 export type RunEvent = Extract<MinerEvent, { type: "runs" | "run-update" | "run-reset" | "assigned" }>;
 
-export interface KnownRun {
+interface KnownRun {
   readonly view: RunView;
   readonly telemetry: Telemetry | null;
   readonly lists: AppLists;
@@ -28,8 +29,16 @@ export class KnownRuns {
   #shown: RunId | null = null;
   #shownBefore: RunId | null = null;
 
-  find(runId: RunId): KnownRun | undefined {
-    return this.#known.get(runId);
+  /** Throws `FailureError` (not-found). */
+  details(runId: RunId): RunDetails {
+    const known = this.#known.get(runId);
+    if (known === undefined)
+      throw new FailureError("not-found", `There is no run ${runId} here.`, {
+        action: "tah run list shows which runs there are.",
+        retry: true,
+      });
+    const { epochs, evaluations, runLog: log } = known.lists;
+    return { run: known.view, epochs, evaluations, log };
   }
 
   take(event: RunEvent): StateChange {

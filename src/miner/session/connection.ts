@@ -1,11 +1,12 @@
 /**
- * One WebSocket to the gateway, from opening to closing: challenge, hello, welcome, then messages both ways. When it closes
- * it is used up; `session.ts` opens the next one.
+ * One WebSocket to the gateway, from opening to closing: challenge, hello, welcome, then messages both ways, each signed by who says
+ * it. When it closes it is used up; `session.ts` opens the next one.
  */
 import type { Agent } from "node:https";
 import type { Socket } from "node:net";
 import { WebSocket } from "ws";
 import type { AdmissionNeed, AdmissionProof } from "../../protocol/admission.ts";
+import { ControlChannel, messageBody, sessionDigest, signedHeaderBytes } from "../../protocol/control-channel.ts";
 import { type Failure, FailureError, failureOf } from "../../protocol/failure.ts";
 import { isFrame, maxChunkBytes } from "../../protocol/frames.ts";
 import { type Identity, sessionProof } from "../../protocol/identity.ts";
@@ -18,14 +19,22 @@ import {
   maxServerMessageBytes,
   protocolVersion,
 } from "../../protocol/messages.ts";
+import { AcknowledgedSocket } from "../../transport/acknowledged-socket.ts";
 import { FrameLink } from "../../transport/frame-link.ts";
 import { isLoopback } from "../../transport/loopback.ts";
 import { Reassembly } from "../../transport/reassembly.ts";
+import { LineWindow } from "../../transport/traffic/line-window.ts";
 import type { Traffic } from "../../transport/traffic/traffic.ts";
 import type { Clock } from "./clock.ts";
 import { software } from "./software.ts";
+import { notOpened, unreachable } from "./unreachable.ts";
 
-/** The gateway pings every 5 s; a connection without any sign of life for so long is dead. */
+/**
+ * After so long without a sign of life the gateway is asked for one. Where a router has forgotten the connection, or has another address
+ * now, what answers is a reset: long before silence would tell.
+ */
+const askMs = 1500;
+/** A connection without any sign of life for so long is dead: far longer than what a lossy line needs to send something again. */
 const silenceMs = 15_000;
 const markBytes = 4;
 
@@ -43,6 +52,8 @@ export interface GatewayAddress {
   readonly url: string;
   /** Connects where the gateway is not to be known by an authority's certificate. */
   readonly agent?: Agent | undefined;
+  /** The key of the one network that is meant; none: whatever network answers. */
+  readonly networkId?: MinerId | null;
 }
 
 /** `blobToken` opens the blob store while the connection lives. */
@@ -63,6 +74,7 @@ type ConnectionState = "connecting" | "greeting" | "open" | "closed";
 export class Connection {
   readonly link: FrameLink;
   readonly #socket: WebSocket;
+  readonly #expectedNetworkId: MinerId | null;
   readonly #credentials: Credentials;
   readonly #handlers: ConnectionHandlers;
   readonly #clock: Clock;
@@ -70,35 +82,39 @@ export class Connection {
   #state: ConnectionState = "connecting";
   #stopSilenceTimer: () => void = () => {};
   #networkId = "";
+  /** Null until the challenge is answered. */
+  #channel: ControlChannel | null = null;
   /** On this very computer. */
   #isGatewayHere = false;
   /** Why the gateway said that it closes. */
   #refusal: Failure | null = null;
 
   constructor(
-    { url, agent }: GatewayAddress,
+    { url, agent, networkId = null }: GatewayAddress,
     credentials: Credentials,
     handlers: ConnectionHandlers,
     clock: Clock,
     traffic: Traffic,
   ) {
+    this.#expectedNetworkId = networkId;
     this.#credentials = credentials;
     this.#handlers = handlers;
     this.#clock = clock;
     this.#traffic = traffic;
     this.#socket = new WebSocket(new URL("/session", url), {
       perMessageDeflate: false,
-      maxPayload: Math.max(maxServerMessageBytes, 2 * maxChunkBytes),
+      maxPayload: Math.max(maxServerMessageBytes + signedHeaderBytes, 2 * maxChunkBytes),
       handshakeTimeout: silenceMs,
       ...(agent !== undefined && { agent }),
     });
-    this.link = new FrameLink(this.#socket, {
+    const line = new AcknowledgedSocket(this.#socket, new LineWindow(clock));
+    this.link = new FrameLink(line, {
       pacing: {
         get chunkBytes() {
-          return traffic.chunkBytes;
+          return Math.min(traffic.chunkBytes, line.chunkBytes);
         },
         get maxBufferedBytes() {
-          return traffic.maxBufferedBytes;
+          return line.maxBufferedBytes;
         },
         upload: traffic.upload,
         wrote: (bytes, waited, kind) => {
@@ -111,6 +127,7 @@ export class Connection {
     this.#socket.on("ping", () => this.#sendMark(traffic.link.idle()));
     this.#socket.on("pong", (mark: Buffer) => {
       if (mark.length === markBytes) traffic.markReturned(mark.readUInt32LE());
+      else line.returned(mark);
     });
     this.#socket.once("upgrade", ({ socket }) => {
       traffic.watch(socket);
@@ -119,8 +136,8 @@ export class Connection {
     });
     this.#socket.on("message", (data: Buffer) => this.#received(data));
     this.#socket.on("unexpected-response", (_request, { statusCode }) => this.#close(notOpened(statusCode)));
-    this.#socket.on("error", (error) => this.#close(failureOf(error) ?? unreachable(error.message)));
-    this.#socket.on("close", () => this.#close(this.#refusal ?? unreachable("The connection was closed.")));
+    this.#socket.on("error", (error) => this.#close(unreachable(error)));
+    this.#socket.on("close", () => this.#close(this.#refusal ?? closed("The connection was closed.")));
     this.#heard();
   }
 
@@ -131,9 +148,7 @@ export class Connection {
 
   /** False when the connection is not open, or no longer. */
   send(message: ClientMessage): boolean {
-    if (this.#state !== "open") return false;
-    this.#write(message);
-    return true;
+    return this.#state === "open" && this.#say(message);
   }
 
   /** Ends the connection; what was sent before still leaves. */
@@ -154,9 +169,15 @@ export class Connection {
     });
   }
 
+  #say(message: ClientMessage): boolean {
+    // One that is signed and then not sent would be missed.
+    if (this.#channel === null || this.#socket.readyState !== WebSocket.OPEN) return false;
+    this.#write(this.#channel.seal(messageBody(message), this.#clock.nowMs()));
+    return true;
+  }
+
   /** Control messages are small, and are not kept waiting; others wait the longer for them. */
-  #write(message: ClientMessage): void {
-    const bytes = encodeMessage(message);
+  #write(bytes: Uint8Array): void {
     const waited = this.#socket.bufferedAmount > 0;
     this.#socket.send(bytes);
     this.#wrote(bytes.length, waited);
@@ -179,7 +200,8 @@ export class Connection {
     if (this.#state === "closed") return;
     try {
       if (this.#state === "open" && isFrame(data)) this.link.receive(data);
-      else this.#handle(decodeGatewayMessage(data));
+      else if (this.#channel === null) this.#greet(data);
+      else this.#handle(decodeGatewayMessage(this.#channel.open(data, this.#clock.nowMs())));
     } catch (error) {
       const failure = failureOf(error);
       if (failure === undefined) throw error;
@@ -187,29 +209,33 @@ export class Connection {
     }
   }
 
+  /** What comes before the hello is not signed. */
+  #greet(data: Uint8Array): void {
+    const message = decodeGatewayMessage(data);
+    if (message.type === "refused" && message.closing) this.#refusal = message.failure;
+    else if (message.type === "challenge") this.#introduce(data, message);
+    else throw unexpected(message, "challenge");
+  }
+
+  #introduce(challenge: Uint8Array, { networkId, nonce }: Extract<GatewayMessage, { type: "challenge" }>): void {
+    if (this.#expectedNetworkId !== null && this.#expectedNetworkId !== networkId) throw otherNetwork();
+    const { identity, name, role } = this.#credentials;
+    const { minerId } = identity;
+    const signature = Uint8Array.from(identity.sign(sessionProof(nonce, networkId, role)));
+    const hello = encodeMessage({ type: "hello", protocol: protocolVersion, software, role, minerId, name, signature });
+    const session = sessionDigest(challenge, hello);
+    this.#networkId = networkId;
+    this.#channel = new ControlChannel({ speaker: "client", identity, peer: networkId, session });
+    this.#state = "greeting";
+    this.#write(hello);
+  }
+
   #handle(message: GatewayMessage): void {
     if (message.type === "refused" && message.closing) this.#refusal = message.failure;
-    else if (this.#state === "connecting") this.#greet(message);
     else if (this.#state === "greeting" && message.type === "admission") void this.#prove(message.need);
     else if (this.#state === "greeting") this.#enter(message);
     else if (message.type === "undeliverable") this.link.peerUndeliverable(message.peer);
     else this.#handlers.message(message);
-  }
-
-  #greet(message: GatewayMessage): void {
-    if (message.type !== "challenge") throw unexpected(message, "challenge");
-    const { identity, name, role } = this.#credentials;
-    this.#networkId = message.networkId;
-    this.#state = "greeting";
-    this.#write({
-      type: "hello",
-      protocol: protocolVersion,
-      software,
-      role,
-      minerId: identity.minerId,
-      name,
-      signature: Uint8Array.from(identity.sign(sessionProof(message.nonce, message.networkId, role))),
-    });
   }
 
   /** The gateway may lose patience meanwhile; the next connection then brings what has been found by then. */
@@ -218,7 +244,7 @@ export class Connection {
       const proof = await this.#credentials.prove?.(need, this.#networkId);
       if (proof === undefined)
         throw new FailureError("unexpected-message", "The gateway asks an observer for a proof.");
-      if (this.#state === "greeting") this.#write({ type: "admission-proof", proof });
+      if (this.#state === "greeting") this.#say({ type: "admission-proof", proof });
     } catch (error) {
       const failure = failureOf(error);
       if (failure === undefined) throw error;
@@ -237,9 +263,18 @@ export class Connection {
 
   #heard(): void {
     this.#stopSilenceTimer();
-    if (this.#state === "closed") return;
-    this.#stopSilenceTimer = this.#clock.after(silenceMs, () => {
-      this.#close({ ...unreachable(`Nothing was heard for ${silenceMs / 1000} s.`), code: "timed-out" });
+    if (this.#state !== "closed") this.#listen(0);
+  }
+
+  /** `silentMs`: how long nothing has been heard. */
+  #listen(silentMs: number): void {
+    this.#stopSilenceTimer = this.#clock.after(askMs, () => {
+      if (silentMs + askMs >= silenceMs) {
+        this.#close({ ...closed(`Nothing was heard for ${silenceMs / 1000} s.`), code: "timed-out" });
+        return;
+      }
+      if (this.#socket.readyState === WebSocket.OPEN) this.#socket.ping();
+      this.#listen(silentMs + askMs);
     });
   }
 
@@ -255,15 +290,14 @@ export class Connection {
   }
 }
 
-function unreachable(message: string): Failure {
+function closed(message: string): Failure {
   return { code: "unreachable", message, action: "", retry: true };
 }
 
-/** What the gateway answered instead of opening a session. */
-function notOpened(status: number | undefined): Failure {
-  if (status !== 429) return unreachable(`The address answers with HTTP ${status}.`);
-  const message = "The network takes no more connections from this address for the moment.";
-  return { code: "too-many-connections", message, action: "Its owner may allow more.", retry: true };
+function otherNetwork(): FailureError {
+  return new FailureError("bad-signature", "Another network answers than this network's address says.", {
+    action: "Ask the network's owner for its address of today; somebody may be in between.",
+  });
 }
 
 function unexpected(message: GatewayMessage, wanted: string): FailureError {

@@ -9,7 +9,7 @@ import type { RunSummary, RunUpdate, RunView } from "../../protocol/run-view.ts"
 import { agentFor } from "../../transport/pinned-agent.ts";
 import { Traffic } from "../../transport/traffic/traffic.ts";
 import { type Clock, systemClock } from "./clock.ts";
-import { Connection } from "./connection.ts";
+import { Connection, type Welcome } from "./connection.ts";
 import { OwnerCommands } from "./owner-commands.ts";
 
 /** A run's view and its lists in full, as the gateway sends them first. */
@@ -55,26 +55,35 @@ export function commandNetwork(
   });
 }
 
+/** For the session to open. */
+const openMs = 8000;
+
 interface Visitor {
-  readonly opened?: () => void;
-  readonly message: (message: GatewayMessage) => void;
+  readonly opened?: (welcome: Welcome) => void;
+  readonly message?: (message: GatewayMessage) => void;
 }
 
-/** A session as an observer, from opening until the visitor has what it came for. */
-async function visit<T>(
+/**
+ * A session as an observer, from opening until the visitor has what it came for. Rejects with `FailureError`: unreachable, timed-out,
+ * bad-signature where the gateway is another one, or as refused.
+ */
+export async function visit<T>(
   networkAddress: string,
   identity: Identity,
   clock: Clock,
   createVisitor: (connection: Connection, resolve: (value: T) => void, reject: (error: unknown) => void) => Visitor,
 ): Promise<T> {
   const { promise, resolve, reject } = Promise.withResolvers<T>();
-  const { url, certificateSha256 } = parseNetworkAddress(networkAddress);
+  const { url, networkId, certificateSha256 } = parseNetworkAddress(networkAddress);
   const connection: Connection = new Connection(
-    { url, agent: agentFor(certificateSha256) },
+    { url, networkId, agent: agentFor(certificateSha256) },
     { identity, name: "observer", role: "observer" },
     {
-      opened: () => visitor.opened?.(),
-      message: (message) => visitor.message(message),
+      opened: (welcome) => {
+        stopWaiting();
+        visitor.opened?.(welcome);
+      },
+      message: (message) => visitor.message?.(message),
       frameDropped: () => undefined,
       closed: ({ code, message, action, retry }) => {
         const advice = action || "Check the address, and that the network runs.";
@@ -85,9 +94,14 @@ async function visit<T>(
     new Traffic(clock),
   );
   const visitor = createVisitor(connection, resolve, reject);
+  const stopWaiting = clock.after(openMs, () => {
+    const action = "Check the address, and that its computer is on; a firewall in between may drop what is sent there.";
+    reject(new FailureError("timed-out", `${url}: Nothing answers there.`, { action, retry: true }));
+  });
   try {
     return await promise;
   } finally {
+    stopWaiting();
     connection.close();
   }
 }

@@ -70,16 +70,16 @@ export class Session {
   }
 
   #connect(): void {
-    const { url, agent, credentials, clock, traffic, log } = this.#options;
+    const { credentials, clock, traffic, log, ...address } = this.#options;
     const connection = new Connection(
-      { url, agent },
+      address,
       credentials,
       {
         opened: (welcome) => {
           this.#failuresInRow = 0;
           this.#blobToken = welcome.blobToken;
           this.#networkId = connection.networkId;
-          log("info", `Connected to ${url}.`);
+          log("info", `Connected to ${address.url}.`);
           this.#handlers.opened(connection.link, welcome);
         },
         message: (message) => this.#handlers.message(message),

@@ -5,13 +5,11 @@ import { type FailureCode, FailureError, failureOf } from "../../protocol/failur
 import { type BlobHash, blobHashSchema, type MinerId } from "../../protocol/ids.ts";
 import type { FileBlobStore } from "../../transport/blobs/file-blob-store.ts";
 import type { UploadBudgets } from "../runs/upload-budgets.ts";
+import { answer, bearerToken } from "./answer.ts";
 import type { Hello } from "./session.ts";
 
 /** A transfer that stands still for so long is given up, milliseconds. */
 const stallMs = 60_000;
-
-/** For a client to notice that its upload is refused. */
-const unwantedMs = 2000;
 
 const overBudget = "more than this miner was asked to store";
 
@@ -48,17 +46,17 @@ export class BlobRoutes {
   }
 
   async handle(request: IncomingMessage, response: ServerResponse, name: string): Promise<void> {
-    const token = /^Bearer (\S+)$/.exec(request.headers.authorization ?? "")?.[1];
+    const token = bearerToken(request);
     const bearer = token === undefined ? undefined : this.#bearerOf(token);
-    if (bearer === undefined) return end(request, response, 401, "no valid token");
-    if (bearer.role === "observer") return end(request, response, 403, "observers have no use for blobs");
+    if (bearer === undefined) return answer(request, response, 401, "no valid token");
+    if (bearer.role === "observer") return answer(request, response, 403, "observers have no use for blobs");
     const hash = blobHashSchema.safeParse(name);
-    if (!hash.success) return end(request, response, 400, "not a blob's name");
+    if (!hash.success) return answer(request, response, 400, "not a blob's name");
     request.setTimeout(stallMs, () => request.destroy());
     try {
       if (request.method === "PUT") await this.#put(request, response, hash.data, bearer.minerId);
       else if (request.method === "GET" || request.method === "HEAD") await this.#get(request, response, hash.data);
-      else end(request, response, 405, "GET, HEAD or PUT");
+      else answer(request, response, 405, "GET, HEAD or PUT");
     } catch (error) {
       this.#fail(request, response, error);
     }
@@ -68,29 +66,29 @@ export class BlobRoutes {
     const budgets = this.#budgetsOf(minerId);
     const remainingBytes = budgets?.remainingBytes(minerId, hash);
     if (budgets === undefined || remainingBytes === undefined)
-      return end(request, response, 403, "only who was asked for a blob stores it");
+      return answer(request, response, 403, "only who was asked for a blob stores it");
     const bytes = Number(request.headers["content-length"] ?? 0);
-    if (bytes > remainingBytes) return end(request, response, 413, overBudget);
+    if (bytes > remainingBytes) return answer(request, response, 413, overBudget);
     if (bytes > this.#blobs.maxBlobBytes)
-      return end(request, response, 413, `a blob has at most ${this.#blobs.maxBlobBytes} bytes`);
+      return answer(request, response, 413, `a blob has at most ${this.#blobs.maxBlobBytes} bytes`);
     // Not destroyed when it is refused half-way: the connection still has to carry the answer.
     const chunks = request.iterator({ destroyOnReturn: false });
     await this.#blobs.receive(
       hash,
       charged(chunks, (chunkBytes) => budgets.spend(minerId, hash, chunkBytes)),
     );
-    end(request, response, 201, "stored");
+    answer(request, response, 201, "stored");
   }
 
   async #get(request: IncomingMessage, response: ServerResponse, hash: BlobHash): Promise<void> {
     const bytes = (await this.#blobs.isIntact(hash)) ? this.#blobs.bytesOf(hash) : undefined;
-    if (bytes === undefined) return end(request, response, 404, "no such blob");
+    if (bytes === undefined) return answer(request, response, 404, "no such blob");
     const range = parseRange(request.headers.range, bytes);
     response.setHeader("accept-ranges", "bytes");
     response.setHeader("content-type", "application/octet-stream");
     if (range === "unsatisfiable") {
       response.setHeader("content-range", `bytes */${bytes}`);
-      return end(request, response, 416, "beyond the blob's end");
+      return answer(request, response, 416, "beyond the blob's end");
     }
     const { start, end: last } = range ?? { start: 0, end: bytes - 1 };
     if (range !== null) response.setHeader("content-range", `bytes ${start}-${last}/${bytes}`);
@@ -105,7 +103,8 @@ export class BlobRoutes {
     const connectionLost = request.socket.destroyed;
     if (failure === undefined && !connectionLost) this.#onBug(error);
     if (connectionLost || response.headersSent) response.destroy();
-    else end(request, response, (failure && statusOf[failure.code]) ?? 500, failure?.message ?? "a bug in the network");
+    else
+      answer(request, response, (failure && statusOf[failure.code]) ?? 500, failure?.message ?? "a bug in the network");
   }
 }
 
@@ -118,20 +117,6 @@ async function* charged(
     if (!spend(chunk.length)) throw new FailureError("message-too-large", overBudget);
     yield chunk;
   }
-}
-
-/**
- * Answers. What a client is still sending then is not wanted: it is read and thrown away for a moment, since a connection
- * that is cut at once takes the answer with it.
- */
-function end(request: IncomingMessage, response: ServerResponse, status: number, text: string): void {
-  if (!request.complete) {
-    response.setHeader("connection", "close");
-    request.resume();
-    const patience = setTimeout(() => request.destroy(), unwantedMs);
-    request.once("close", () => clearTimeout(patience));
-  }
-  response.writeHead(status, { "content-type": "text/plain" }).end(request.method === "HEAD" ? undefined : text);
 }
 
 /** A single range; null when there is none that this server understands, and the whole is to be sent. */

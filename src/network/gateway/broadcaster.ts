@@ -1,6 +1,8 @@
 /** Tells everyone who is connected what is new of the runs, and twice a second how each of them is getting on. */
+
+import { messageBody } from "../../protocol/control-channel.ts";
 import type { RunId } from "../../protocol/ids.ts";
-import { encodeMessage, type GatewayMessage } from "../../protocol/messages.ts";
+import type { GatewayMessage } from "../../protocol/messages.ts";
 import type { RunSummary, RunUpdate } from "../../protocol/run-view.ts";
 import { epochRuns, type RunState } from "../orchestrator/core/state.ts";
 import { viewOf } from "../orchestrator/core/view.ts";
@@ -107,7 +109,7 @@ export class Broadcaster {
   }
 
   #send(message: GatewayMessage, except?: Session): void {
-    const bytes = encodeMessage(message);
-    for (const session of this.#options.sessions()) if (session !== except) session.sendEncoded(bytes);
+    const body = messageBody(message);
+    for (const session of this.#options.sessions()) if (session !== except) session.sendBody(body);
   }
 }

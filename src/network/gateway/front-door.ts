@@ -39,10 +39,15 @@ export class FrontDoor {
   }
 
   /** Whether this request for a session may be answered by one. */
-  admits({ headers, socket }: IncomingMessage): boolean {
-    const address = this.#behindProxy && isLoopback(socket.remoteAddress) ? forwardedFor(headers) : undefined;
-    if (address !== undefined) this.#take(socket, address);
-    return !this.isRefused(socket);
+  admits(request: IncomingMessage): boolean {
+    const address = this.#forwardedFor(request);
+    if (address !== undefined) this.#take(request.socket, address);
+    return !this.isRefused(request.socket);
+  }
+
+  /** Of who asks, as far as it is known. */
+  addressOf(request: IncomingMessage): string {
+    return this.#forwardedFor(request) ?? request.socket.remoteAddress ?? "";
   }
 
   isRefused(socket: Socket): boolean {
@@ -51,6 +56,10 @@ export class FrontDoor {
 
   sweep(): void {
     this.#limits.sweep();
+  }
+
+  #forwardedFor({ headers, socket }: IncomingMessage): string | undefined {
+    return this.#behindProxy && isLoopback(socket.remoteAddress) ? forwardedFor(headers) : undefined;
   }
 
   #take(socket: Socket, address: string): void {

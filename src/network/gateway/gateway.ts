@@ -6,10 +6,13 @@
  * This folder may import `protocol`, `transport`, the runs and the orchestrator; it alone opens sockets (`port.ts`).
  */
 import type { WebSocket } from "ws";
-import { FailureError } from "../../protocol/failure.ts";
+import { FailureError, failureOf } from "../../protocol/failure.ts";
+import type { HotkeyProof } from "../../protocol/hotkey-proof.ts";
+import type { Identity } from "../../protocol/identity.ts";
 import type { BlobRef, MinerId } from "../../protocol/ids.ts";
 import { closeCodes } from "../../protocol/local-api.ts";
 import { protocolVersion, type UdpAddress } from "../../protocol/messages.ts";
+import type { NetworkHealth } from "../../protocol/network-health.ts";
 import type { PayoutAddress } from "../../protocol/payout-address.ts";
 import type { RunUpdate } from "../../protocol/run-view.ts";
 import type { FileBlobStore } from "../../transport/blobs/file-blob-store.ts";
@@ -17,13 +20,16 @@ import type { Admission } from "../admission/admission.ts";
 import type { MinerMessage } from "../orchestrator/core/event.ts";
 import { OwnerDesk } from "../runs/owner-desk.ts";
 import type { Runs } from "../runs/runs.ts";
+import { mustBeProven } from "./accusations.ts";
 import { type AddressLimitValues, defaultAddressLimits } from "./address-limits.ts";
 import { type Bearer, BlobRoutes } from "./blob-routes.ts";
 import { Broadcaster } from "./broadcaster.ts";
+import { LineRoutes } from "./line-routes.ts";
 import { Port } from "./port.ts";
 import { Refusals } from "./refusals.ts";
 import { type FrameListener, Relay } from "./relay.ts";
-import { defaultSessionLimits, type Hello, Session, type SessionLimits, type SessionMessage } from "./session.ts";
+import { type Hello, Session, type SessionMessage } from "./session.ts";
+import { defaultSessionLimits, type SessionLimits } from "./session-limits.ts";
 import { TelemetryDesk } from "./telemetry.ts";
 import type { TlsFiles } from "./tls-files.ts";
 
@@ -31,7 +37,8 @@ export interface GatewayOptions {
   readonly host: string;
   /** 0: any free one. */
   readonly port: number;
-  readonly networkId: string;
+  /** The network's: its public half is the network's id. */
+  readonly identity: Identity;
   readonly runs: Runs;
   readonly blobs: FileBlobStore;
   /** Keys that may create, steer and delete runs. */
@@ -51,6 +58,8 @@ export interface GatewayOptions {
   readonly onFrame?: FrameListener | undefined;
   /** A miner says where it wants to be paid; null: nowhere any longer. */
   readonly onPayoutAddress?: (minerId: MinerId, address: PayoutAddress | null) => void;
+  /** It says whose hotkey vouches for it; null: nobody's any longer. May reject with `FailureError`, which the miner is told. */
+  readonly onHotkey?: (minerId: MinerId, proof: HotkeyProof | null) => Promise<void>;
   readonly limits?: Partial<SessionLimits & AddressLimitValues>;
 }
 
@@ -73,6 +82,7 @@ export class Gateway {
   readonly #telemetry = new TelemetryDesk();
   readonly #broadcaster: Broadcaster;
   readonly #blobRoutes: BlobRoutes;
+  readonly #lineRoutes: LineRoutes;
   readonly #ownerDesk: OwnerDesk;
   #timers: readonly NodeJS.Timeout[] = [];
 
@@ -86,6 +96,8 @@ export class Gateway {
       refusals: this.#refusals,
       onSession: (webSocket) => this.#connected(webSocket),
       onBlobRequest: (request, response, name) => void this.#blobRoutes.handle(request, response, name),
+      onLineRequest: (request, response, address, name) =>
+        void this.#lineRoutes.handle(request, response, address, name),
       health: () => this.#health(),
     });
     this.#relay = new Relay(
@@ -110,6 +122,7 @@ export class Gateway {
       budgetsOf: (minerId) => runs.workforce.runOf(minerId)?.uploads,
       onBug: this.#logBug,
     });
+    this.#lineRoutes = new LineRoutes({ isToken: (token) => this.#blobTokens.has(token), clock: options.clock });
     this.#ownerDesk = new OwnerDesk({ runs, owners: options.owners, onBug: this.#logBug });
   }
 
@@ -169,9 +182,9 @@ export class Gateway {
   }
 
   #connected(webSocket: WebSocket): void {
-    const { admission, networkId, clock, limits } = this.#options;
+    const { admission, identity, clock, limits } = this.#options;
     const session = new Session(webSocket, {
-      networkId,
+      identity,
       clock,
       limits: { ...defaultSessionLimits, ...limits },
       handlers: {
@@ -230,6 +243,7 @@ export class Gateway {
     if (message.type === "owner-command") void this.#obey(session, hello, message);
     else if (hello.role === "observer") throw new FailureError("not-authorised", "Observers do not train.");
     else if (message.type === "payout") this.#options.onPayoutAddress?.(hello.minerId, message.address);
+    else if (message.type === "hotkey") void this.#takeHotkey(session, hello, message.proof);
     else if (message.type === "progress") this.#telemetry.record(hello.minerId, message);
     else this.#pass(hello, message);
   }
@@ -241,13 +255,26 @@ export class Gateway {
     else if (message.type === "leave") runs.workforce.leave(minerId, message);
     else if (message.type === "link") runs.workforce.measured(minerId, message);
     else {
+      const run = runs.find(message.at.runId);
       for (const blob of blobsOf(message)) this.#mustHold(blob);
-      runs.find(message.at.runId)?.orchestrator.submit({ type: "message", from: minerId, name, message });
+      if (message.type === "accuse" && run !== undefined) mustBeProven(message, this.#options.identity.minerId, run);
+      run?.orchestrator.submit({ type: "message", from: minerId, name, message });
     }
   }
 
   async #obey(session: Session, { minerId }: Hello, { id, command }: Command): Promise<void> {
     session.send({ type: "owner-answer", id, answer: await this.#ownerDesk.answer(minerId, command) });
+  }
+
+  /** The session goes on without the hotkey where its proof is refused. */
+  async #takeHotkey(session: Session, { minerId }: Hello, proof: HotkeyProof | null): Promise<void> {
+    try {
+      await this.#options.onHotkey?.(minerId, proof);
+    } catch (error) {
+      const failure = failureOf(error);
+      if (failure === undefined) this.#logBug(error);
+      else session.refuse(failure);
+    }
   }
 
   #mustHold({ hash, bytes }: BlobRef): void {
@@ -268,6 +295,7 @@ export class Gateway {
   #checkAlive(): void {
     for (const session of this.#connections) session.checkAlive();
     this.#port.sweep();
+    this.#lineRoutes.sweep();
     this.#options.admission.sweep();
   }
 
@@ -283,10 +311,10 @@ export class Gateway {
   }
 
   /** For whoever asks: nothing that is secret. */
-  #health(): object {
-    const { networkId, runs } = this.#options;
+  #health(): NetworkHealth {
+    const { identity, runs } = this.#options;
     return {
-      networkId,
+      networkId: identity.minerId,
       protocol: protocolVersion,
       runs: runs.all.map(({ runId, state }) => ({ runId, phase: state.phase.name })),
       connections: this.#connections.size,

@@ -1,9 +1,10 @@
-/** The gateway's port: which connections and requests get as far as a session, a blob or the public health report, and which do not. */
+/** The gateway's port: which connections and requests get as far as a session, a blob, a measurement or the public health report, and which do not. */
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { type WebSocket, WebSocketServer } from "ws";
 import type { FailureCode } from "../../protocol/failure.ts";
 import { frameHeaderBytes, maxChunkBytes } from "../../protocol/frames.ts";
+import type { NetworkHealth } from "../../protocol/network-health.ts";
 import type { AddressLimitValues } from "./address-limits.ts";
 import { isForeignPage } from "./foreign-page.ts";
 import { FrontDoor } from "./front-door.ts";
@@ -24,7 +25,9 @@ export interface PortOptions {
   readonly log: (text: string) => void;
   readonly onSession: (webSocket: WebSocket) => void;
   readonly onBlobRequest: (request: IncomingMessage, response: ServerResponse, name: string) => void;
-  readonly health: () => object;
+  /** `address`: of who asks. */
+  readonly onLineRequest: (request: IncomingMessage, response: ServerResponse, address: string, name: string) => void;
+  readonly health: () => NetworkHealth;
 }
 
 /** Twice the largest frame: what is merely too large gets a typed answer; beyond that the WebSocket closes (1009). */
@@ -107,16 +110,18 @@ export class Port {
   }
 
   #serve(request: IncomingMessage, response: ServerResponse): void {
-    const { refusals, onBlobRequest, health } = this.#options;
+    const { refusals, onBlobRequest, onLineRequest, health } = this.#options;
     const path = request.url ?? "";
     if (this.#door.isRefused(request.socket)) response.writeHead(429, { connection: "close" }).end();
     else if (this.#isForeignPage(request)) response.writeHead(403, { connection: "close" }).end();
-    else if (path.startsWith("/blobs/")) {
+    else if (path.startsWith("/blobs/") || path.startsWith("/line/")) {
       response.once("finish", () => {
         const code = refusalOf[response.statusCode];
         if (code !== undefined) refusals.count(code);
       });
-      onBlobRequest(request, response, path.slice("/blobs/".length));
+      const name = path.slice(path.indexOf("/", 1) + 1);
+      if (path.startsWith("/blobs/")) onBlobRequest(request, response, name);
+      else onLineRequest(request, response, this.#door.addressOf(request), name);
     } else if (path === "/health" && request.method === "GET")
       response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(health()));
     else response.writeHead(404, { connection: "close" }).end();

@@ -51,7 +51,7 @@ export class Relay {
     // Its place was given up a moment ago; that says nothing about the receiver.
     if (run === null) return;
     readdressFrame(bytes, from);
-    receiver.sendEncoded(bytes, () => this.#sent(frame.peer, receiver));
+    receiver.sendFrame(bytes, () => this.#sent(frame.peer, receiver));
     this.#count(from, frame);
     this.#onFrame?.(frame.kind, bytes.length);
     if (receiver.unsentBytes > highWaterBytes) this.#hold(sender, frame.peer);

@@ -1,13 +1,14 @@
 /**
- * One client's WebSocket, from challenge to closing. It proves who the client is and turns bytes into checked messages and
- * frames; what they mean is the gateway's business.
+ * One client's WebSocket, from challenge to closing. It proves who the client is and turns bytes into checked messages, each of
+ * them proven too, and frames; what they mean is the gateway's business.
  */
 import { randomBytes } from "node:crypto";
 import type { WebSocket } from "ws";
 import type { AdmissionNeed, AdmissionProof } from "../../protocol/admission.ts";
+import { ControlChannel, type MessageBody, messageBody, sessionDigest } from "../../protocol/control-channel.ts";
 import { type Failure, type FailureCode, FailureError, failureOf } from "../../protocol/failure.ts";
 import { isFrame } from "../../protocol/frames.ts";
-import { sessionProof, verifySignature } from "../../protocol/identity.ts";
+import { type Identity, sessionProof, verifySignature } from "../../protocol/identity.ts";
 import type { MinerId } from "../../protocol/ids.ts";
 import { closeCodes } from "../../protocol/local-api.ts";
 import {
@@ -18,37 +19,17 @@ import {
   protocolVersion,
 } from "../../protocol/messages.ts";
 import { RateLimit } from "../rate-limit.ts";
+import type { SessionLimits } from "./session-limits.ts";
 
 export type Hello = Extract<ClientMessage, { type: "hello" }>;
 /** What an open session may say. */
 export type SessionMessage = Exclude<ClientMessage, Hello | AdmissionMessage>;
 type AdmissionMessage = Extract<ClientMessage, { type: "admission-proof" }>;
 
-export interface SessionLimits {
-  /** Without a valid `hello` by then the connection is closed. */
-  readonly helloMs: number;
-  /** Without a sign of life for so long it is closed. */
-  readonly silenceMs: number;
-  /** Control messages; a replica in training says about three per second. */
-  readonly messagesPerSecond: number;
-  /** Refused messages at once after which the connection is closed; forgiven at one per ten seconds. */
-  readonly refusals: number;
-  /** A client that lets so much lie unread is closed. */
-  readonly unreadBytes: number;
-}
-
-export const defaultSessionLimits: SessionLimits = {
-  helloMs: 10_000,
-  silenceMs: 15_000,
-  messagesPerSecond: 100,
-  refusals: 10,
-  unreadBytes: 64 << 20,
-};
-
 const forgivenPerSecond = 0.1;
-/** A payout address is written to disk; people change it seldom. */
-const payoutsPerSecond = 1 / 60;
-const payoutsAtOnce = 5;
+/** What is written to disk about a miner, or takes time to check; people change it seldom. */
+const claimsPerSecond = 1 / 60;
+const claimsAtOnce = 5;
 /** For a client to agree that the session closes. */
 const closingMs = 2000;
 
@@ -71,7 +52,7 @@ export interface SessionHandlers {
 }
 
 export class Session {
-  readonly nonce: Uint8Array<ArrayBuffer> = Uint8Array.from(randomBytes(32));
+  readonly #nonce = Uint8Array.from(randomBytes(32));
   readonly blobToken: string = randomBytes(32).toString("base64url");
   /** When the client was last heard of; the gateway's clock. */
   heardAtMs: number;
@@ -79,12 +60,16 @@ export class Session {
   hello: Hello | null = null;
   /** Proven, and asked for more. */
   #applicant: { readonly hello: Hello; readonly need: AdmissionNeed } | null = null;
+  readonly #challenge: Uint8Array;
+  /** Null until the client is known. */
+  #channel: ControlChannel | null = null;
   readonly #socket: WebSocket;
-  readonly #networkId: string;
+  /** The network's. */
+  readonly #identity: Identity;
   readonly #handlers: SessionHandlers;
   readonly #limits: SessionLimits;
   readonly #messages: RateLimit;
-  readonly #payouts: RateLimit;
+  readonly #claims: { readonly payout: RateLimit; readonly hotkey: RateLimit };
   readonly #refusals: RateLimit;
   readonly #clock: () => number;
   readonly #openedAtMs: number;
@@ -97,27 +82,32 @@ export class Session {
   constructor(
     socket: WebSocket,
     options: {
-      readonly networkId: string;
+      readonly identity: Identity;
       readonly handlers: SessionHandlers;
       readonly limits: SessionLimits;
       readonly clock: () => number;
     },
   ) {
-    const { networkId, handlers, limits, clock } = options;
+    const { identity, handlers, limits, clock } = options;
     this.#socket = socket;
-    this.#networkId = networkId;
+    this.#identity = identity;
     this.#handlers = handlers;
     this.#limits = limits;
     this.#clock = clock;
     this.#openedAtMs = this.heardAtMs = clock();
     this.#messages = new RateLimit(limits.messagesPerSecond, limits.messagesPerSecond, clock);
-    this.#payouts = new RateLimit(payoutsPerSecond, payoutsAtOnce, clock);
+    this.#claims = {
+      payout: new RateLimit(claimsPerSecond, claimsAtOnce, clock),
+      hotkey: new RateLimit(claimsPerSecond, claimsAtOnce, clock),
+    };
     this.#refusals = new RateLimit(forgivenPerSecond, limits.refusals, clock);
     socket.on("message", (data: Buffer, isBinary: boolean) => this.#receive(data, isBinary));
     socket.on("pong", () => this.#heard());
     socket.on("error", (error) => this.#failed(error));
     socket.on("close", () => this.#end());
-    this.send({ type: "challenge", protocol: protocolVersion, networkId, nonce: this.nonce });
+    const { minerId: networkId } = identity;
+    this.#challenge = encodeMessage({ type: "challenge", protocol: protocolVersion, networkId, nonce: this.#nonce });
+    this.#write(this.#challenge);
   }
 
   /** Undefined until the client has proven who it is. */
@@ -130,13 +120,19 @@ export class Session {
   }
 
   send(message: GatewayMessage): void {
-    this.sendEncoded(encodeMessage(message));
+    this.sendBody(messageBody(message));
   }
 
-  /** Also for frames. `onSent` is called when the bytes have left this process, or never will. */
-  sendEncoded(bytes: Uint8Array, onSent?: () => void): void {
-    if (this.#socket.readyState === this.#socket.OPEN) this.#socket.send(bytes, onSent && (() => onSent()));
-    if (this.#socket.bufferedAmount > this.#limits.unreadBytes) this.#giveUp();
+  /** As `send`, of what others are sent too. */
+  sendBody(body: MessageBody): void {
+    // One that is signed and then not sent would be missed.
+    if (this.#socket.readyState !== this.#socket.OPEN) return;
+    this.#write(this.#channel === null ? body.bytes : this.#channel.seal(body, this.#clock()));
+  }
+
+  /** `onSent` is called when the bytes have left this process, or never will. */
+  sendFrame(bytes: Uint8Array, onSent: () => void): void {
+    this.#write(bytes, onSent);
   }
 
   /** Answers what the client did by a refusal; closes when trust is gone, or with the last of too many refusals. */
@@ -187,39 +183,28 @@ export class Session {
     if (this.#closed || this.#socket.readyState !== this.#socket.OPEN) return;
     try {
       if (!isBinary) throw new FailureError("malformed-message", "Text where binary messages are spoken.");
-      if (this.hello === null) this.#introduce(decodeClientMessage(data));
-      else if (isFrame(data)) this.#handlers.frame(this, data);
-      else this.#dispatch(decodeClientMessage(data));
+      const channel = this.#channel;
+      if (channel === null) this.#greet(data);
+      else if (this.hello !== null && isFrame(data)) this.#handlers.frame(this, data);
+      else this.#dispatch(decodeClientMessage(channel.open(data, this.#clock())));
     } catch (error) {
       const failure = failureOf(error);
       if (failure === undefined) this.#handlers.bug(error);
-      // Who cannot even introduce itself is not listened to any longer.
-      const fatal = this.hello === null || failure === undefined;
+      // Who cannot even introduce itself is not listened to any longer, nor whoever speaks in its place.
+      const fatal = this.hello === null || failure === undefined || this.#channel?.isBroken === true;
       this.refuse(failure ?? internalFailure, fatal ? closeCodeOf(failure ?? internalFailure) : undefined);
     }
   }
 
-  #dispatch(message: ClientMessage): void {
-    if (!this.#messages.admit() || (message.type === "payout" && !this.#payouts.admit()))
-      throw new FailureError("unexpected-message", "More messages than a miner has to send.", { retry: true });
-    if (message.type === "hello" || message.type === "admission-proof")
-      throw new FailureError("replayed-message", `This session has said "${message.type}" already, or need not.`);
-    this.#handlers.message(this, message);
-  }
-
-  #introduce(message: ClientMessage): void {
-    const applicant = this.#applicant;
-    if (applicant !== null && message.type === "admission-proof") {
-      this.#handlers.check(applicant.hello, applicant.need, message.proof);
-      this.#open(applicant.hello);
-    } else if (applicant === null && message.type === "hello") this.#greet(message);
-    else throw new FailureError("unexpected-message", `"${message.type}" before this client was let in.`);
-  }
-
-  #greet(hello: Hello): void {
-    const proof = sessionProof(this.nonce, this.#networkId, hello.role);
-    if (!verifySignature(hello.minerId, proof, hello.signature))
+  #greet(data: Uint8Array): void {
+    const hello = decodeClientMessage(data);
+    if (hello.type !== "hello")
+      throw new FailureError("unexpected-message", `"${hello.type}" before this client was known.`);
+    const { minerId, role, signature } = hello;
+    if (!verifySignature(minerId, sessionProof(this.#nonce, this.#identity.minerId, role), signature))
       throw new FailureError("bad-signature", "The signature is not that of this key over this session's nonce.");
+    const session = sessionDigest(this.#challenge, data);
+    this.#channel = new ControlChannel({ speaker: "gateway", identity: this.#identity, peer: minerId, session });
     const need = this.#handlers.needOf(hello);
     if (need === null) this.#open(hello);
     else {
@@ -228,9 +213,32 @@ export class Session {
     }
   }
 
+  #dispatch(message: ClientMessage): void {
+    const isClaim = message.type === "payout" || message.type === "hotkey";
+    if (this.hello === null) this.#admit(message);
+    else if (!this.#messages.admit() || (isClaim && !this.#claims[message.type].admit()))
+      throw new FailureError("unexpected-message", "More messages than a miner has to send.", { retry: true });
+    else if (message.type === "hello" || message.type === "admission-proof")
+      throw new FailureError("replayed-message", `This session has said "${message.type}" already, or need not.`);
+    else this.#handlers.message(this, message);
+  }
+
+  #admit(message: ClientMessage): void {
+    const applicant = this.#applicant;
+    if (applicant === null || message.type !== "admission-proof")
+      throw new FailureError("unexpected-message", `"${message.type}" before this client was let in.`);
+    this.#handlers.check(applicant.hello, applicant.need, message.proof);
+    this.#open(applicant.hello);
+  }
+
   #open(hello: Hello): void {
     this.hello = hello;
     this.#handlers.opened(this);
+  }
+
+  #write(bytes: Uint8Array, onSent?: () => void): void {
+    if (this.#socket.readyState === this.#socket.OPEN) this.#socket.send(bytes, onSent && (() => onSent()));
+    if (this.#socket.bufferedAmount > this.#limits.unreadBytes) this.#giveUp();
   }
 
   /** Where the client sent what is no WebSocket message, or too large a one; `close` follows. */

@@ -157,6 +157,11 @@ export class EmbeddedStore implements Store {
     );
   }
 
+  async hasReceipts(minerId: MinerId): Promise<boolean> {
+    const query = "SELECT miner_id FROM receipts WHERE miner_id = ? LIMIT 1";
+    return this.#all(z.object({ miner_id: minerIdSchema }), query, minerId).length > 0;
+  }
+
   async close(): Promise<void> {
     this.#database.close();
   }

@@ -79,5 +79,6 @@ export interface Store {
   transfers(): Promise<readonly Transfer[]>;
   /** Of one miner or of all, oldest first. */
   receipts(minerId?: MinerId): Promise<readonly SignedReceipt[]>;
+  hasReceipts(minerId: MinerId): Promise<boolean>;
   close(): Promise<void>;
 }

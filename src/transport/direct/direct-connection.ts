@@ -13,11 +13,11 @@ import {
   decodePathMessage,
   encodePathMessage,
 } from "../../protocol/path-messages.ts";
-import { FrameLink, type Pacing } from "../frame-link.ts";
+import { FrameLink } from "../frame-link.ts";
 import type { PeerLink, PeerMessage } from "../peer-link.ts";
 import type { Reassembly } from "../reassembly.ts";
-import type { BudgetClock, ByteBudget } from "../traffic/byte-budget.ts";
-import type { CountedSocket } from "../traffic/traffic.ts";
+import type { BudgetClock } from "../traffic/byte-budget.ts";
+import { type ConnectionTraffic, pacingOf } from "./connection-pacing.ts";
 import { countedDatagrams, wireBytesOf } from "./datagram-bytes.ts";
 import type { DirectStream, OpenStream } from "./direct-stream.ts";
 import { GrantedSocket } from "./granted-socket.ts";
@@ -31,19 +31,16 @@ const narrowestWindowBytes = 128 << 10;
 const windowMs = 250;
 /** A sender that is granted one more byte may send one more frame. */
 const overshootBytes = maxChunkBytes + frameHeaderBytes;
-const checkMs = 1000;
+const checkMs = 500;
 /** Messages are kept by who sent them until they are confirmed; each confirmation takes two packets. */
 const confirmMs = 200;
-/** Packets are acknowledged at once; a peer that owes an answer and sends none for so long is gone. */
-const silenceMs = 5000;
-
-/** What a connection needs of the miner's traffic; `Traffic` has it. */
-export interface ConnectionTraffic extends Pick<Pacing, "chunkBytes" | "maxBufferedBytes"> {
-  readonly upload: ByteBudget;
-  readonly download: ByteBudget;
-  watch(socket: CountedSocket): void;
-  wroteFrame(kind: MessageKind, bytes: number): void;
-}
+/**
+ * Packets are acknowledged at once, and come every second at least (`direct-node.ts`); a peer that owes an answer and sends none for so
+ * long, and for so many round trips where the line is slow, is gone.
+ */
+const shortestSilenceMs = 3000;
+const longestSilenceMs = 10_000;
+const silentRoundTrips = 10;
 
 export interface ConnectionOptions {
   readonly traffic: ConnectionTraffic;
@@ -95,7 +92,8 @@ export class DirectConnection {
   #cancelConfirmation: () => void = () => {};
   #cancelCheck: () => void = () => {};
   #heardPackets = 0;
-  #heardAtMs: number;
+  /** In checks, so that a process that stood still does not take its own silence for the peer's. */
+  #silentMs = 0;
 
   constructor({ stream, rawStream, peer, id }: OpenStream, options: ConnectionOptions, handlers: ConnectionHandlers) {
     const { traffic, uplink, reassembly, clock } = options;
@@ -109,9 +107,8 @@ export class DirectConnection {
     this.#reassembly = reassembly;
     this.#clock = clock;
     this.#handlers = handlers;
-    this.#heardAtMs = clock.nowMs();
     this.#socket = new GrantedSocket(stream);
-    this.#link = new FrameLink(this.#socket, { pacing: this.#pacing(), reassembly });
+    this.#link = new FrameLink(this.#socket, { pacing: pacingOf(traffic, uplink, this.#lane), reassembly });
     this.#link.onMessage((message) => {
       this.#takenMessages += 1;
       handlers.message(message);
@@ -122,7 +119,7 @@ export class DirectConnection {
     stream.on("close", () => this.close());
     traffic.watch(countedDatagrams(rawStream, (closed) => stream.once("close", closed)));
     this.#grant();
-    this.#check();
+    this.#checkSoon();
   }
 
   /** Complete messages that have come. */
@@ -171,34 +168,6 @@ export class DirectConnection {
     this.#reassembly.forgetPeer(this.peer);
     this.#stream.destroy();
     this.#handlers.closed();
-  }
-
-  #pacing(): Pacing {
-    const traffic = this.#traffic;
-    const uplink = this.#uplink;
-    const lane = this.#lane;
-    return {
-      get chunkBytes() {
-        return Math.min(traffic.chunkBytes, uplink.chunkBytes);
-      },
-      get maxBufferedBytes() {
-        return traffic.maxBufferedBytes;
-      },
-      upload: {
-        get isOpen() {
-          return traffic.upload.isOpen && uplink.isOpen(lane);
-        },
-        whenOpen: (urgency, action) =>
-          traffic.upload.isOpen ? uplink.whenOpen(lane, action) : traffic.upload.whenOpen(urgency, action),
-      },
-      wrote: (bytes, _waited, kind) => {
-        traffic.wroteFrame(kind, bytes);
-        uplink.sends(lane, bytes);
-        const { along, against } = wireBytesOf(bytes);
-        traffic.upload.spend(along);
-        traffic.download.spend(against);
-      },
-    };
   }
 
   #received(bytes: Buffer): void {
@@ -287,13 +256,22 @@ export class DirectConnection {
     if (this.#state !== "closed") this.#stream.write(encodePathMessage(message));
   }
 
+  #checkSoon(): void {
+    this.#cancelCheck = this.#clock.after(checkMs, () => this.#check());
+  }
+
   #check(): void {
-    const nowMs = this.#clock.nowMs();
     const packets = this.#rawStream.packetsReceived;
     const isOwed = this.#begunMessages > this.#confirmedMessages;
-    if (this.#state === "open" && (packets !== this.#heardPackets || !isOwed)) this.#heardAtMs = nowMs;
+    const isHeard = this.#state === "open" && (packets !== this.#heardPackets || !isOwed);
     this.#heardPackets = packets;
-    if (nowMs - this.#heardAtMs >= silenceMs) this.close();
-    else this.#cancelCheck = this.#clock.after(checkMs, () => this.#check());
+    this.#silentMs = isHeard ? 0 : this.#silentMs + checkMs;
+    if (this.#silentMs >= this.#patienceMs) this.close();
+    else this.#checkSoon();
+  }
+
+  get #patienceMs(): number {
+    const slowMs = silentRoundTrips * (this.roundTripMs ?? 0);
+    return Math.min(longestSilenceMs, Math.max(shortestSilenceMs, slowMs));
   }
 }

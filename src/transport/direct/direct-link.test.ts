@@ -29,6 +29,7 @@ class World {
   readonly downloads = [new ByteBudget(this.clock), new ByteBudget(this.clock)] as const;
   readonly links: readonly [DirectLink, DirectLink];
   readonly arrived: readonly [Arrival[], Arrival[]] = [[], []];
+  readonly cameDirectly: readonly [boolean[], boolean[]] = [[], []];
   readonly lost: MinerId[] = [];
   /** Of both, the kinds of those that were sent directly. */
   readonly directFrames: MessageKind[] = [];
@@ -67,7 +68,10 @@ class World {
       log: () => {},
       dropped: () => {},
     });
-    link.onMessage(({ kind, body }) => this.arrived[index].push({ kind, text: Buffer.from(body).toString() }));
+    link.onMessage(({ kind, body, isDirect = false }) => {
+      this.arrived[index].push({ kind, text: Buffer.from(body).toString() });
+      this.cameDirectly[index].push(isDirect);
+    });
     link.onPeerLost((peer) => this.lost.push(peer));
     return link;
   }
@@ -167,6 +171,7 @@ describe("a link with direct connections", () => {
     await world.settle();
     expect(textsOf(world.arrived[1], "forward")).toEqual(["first", "second"]);
     expect(textsOf(world.arrived[0], "backward")).toEqual(["third"]);
+    expect(world.cameDirectly[1]).toEqual([false, true]);
     expect(world.links[0].ways[0]?.roundTripMs).toBe(7);
     expect(world.directFrames).toEqual(["forward", "backward"]);
   });
@@ -249,18 +254,28 @@ describe("a link with direct connections", () => {
     expect(world.ways).toEqual(["direct", "direct"]);
   });
 
-  it("goes over the gateway when nothing is heard of a peer that owes an answer", async () => {
-    const world = new World();
-    await world.meet();
-    await world.send(0, "forward", "into the void");
-    world.direct.isOpen = false;
-    const [connection] = world.direct.connections;
-    if (connection !== undefined) connection.ends[0].written.length = 0;
-    for (let second = 0; second < 6; second++) world.clock.advance(1000);
-    await world.settle();
-    expect(textsOf(world.arrived[1], "forward")).toEqual(["into the void"]);
-    expect(world.ways[0]).toBe("relayed");
-  });
+  it.each([
+    [7, 3000],
+    [500, 5000],
+    [60_000, 10_000],
+  ])(
+    "goes over the gateway when nothing is heard of a peer that owes an answer, %i ms away, for %i ms",
+    async (roundTripMs, silenceMs) => {
+      const world = new World();
+      await world.meet();
+      const [connection] = world.direct.connections;
+      for (const { rawStream } of connection?.ends ?? []) rawStream.rtt = roundTripMs;
+      await world.send(0, "forward", "into the void");
+      world.direct.isOpen = false;
+      if (connection !== undefined) connection.ends[0].written.length = 0;
+      world.clock.advance(silenceMs - 500);
+      expect(world.ways[0]).toBe("direct");
+      world.clock.advance(1000);
+      await world.settle();
+      expect(textsOf(world.arrived[1], "forward")).toEqual(["into the void"]);
+      expect(world.ways[0]).toBe("relayed");
+    },
+  );
 
   it("withdraws what is cancelled while it is held", async () => {
     const world = new World();

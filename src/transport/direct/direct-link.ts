@@ -10,7 +10,8 @@ import type { PeerLink, PeerMessage } from "../peer-link.ts";
 import { Reassembly } from "../reassembly.ts";
 import type { BudgetClock } from "../traffic/byte-budget.ts";
 import type { LinkMeter } from "../traffic/link-meter.ts";
-import { type ConnectionTraffic, DirectConnection } from "./direct-connection.ts";
+import type { ConnectionTraffic } from "./connection-pacing.ts";
+import { DirectConnection } from "./direct-connection.ts";
 import type { OpenStream } from "./direct-stream.ts";
 import { PeerPath } from "./peer-path.ts";
 import { UplinkMeter } from "./uplink-meter.ts";
@@ -229,7 +230,7 @@ export class DirectLink implements PeerLink {
           peer.dialing = null;
           path.opened(connection);
         },
-        message: (message) => this.#onMessage(message),
+        message: (message) => this.#onMessage({ ...message, isDirect: true }),
         confirmed: (messages) => path.confirmed(connection, messages),
         arrived: () => path.arrived(connection),
         closed: () => {

@@ -13,7 +13,7 @@ import type { Dialer } from "./direct-link.ts";
 import type { OpenStream } from "./direct-stream.ts";
 
 /** An idle connection says so often that it lives: routers remember it, and silence means something (`direct-connection.ts`). */
-const keepAliveMs = 2000;
+const keepAliveMs = 1000;
 
 export interface DirectNodeOptions {
   readonly identity: Identity;

@@ -63,6 +63,8 @@ declare module "hyperdht" {
     }): DhtServer;
     connect(remotePublicKey: Buffer, options: { readonly keyPair: DhtKeyPair }): NoiseSecretStream;
     fullyBootstrapped(): Promise<void>;
+    /** `to`: where that node sees this one. Rejects when it does not answer. */
+    ping(address: DhtAddress): Promise<{ readonly to: DhtAddress }>;
     destroy(options?: { readonly force?: boolean }): Promise<void>;
   }
 }

@@ -16,8 +16,8 @@ const targetDelayMs = 60;
 const intervalMs = 250;
 /** Of the measured link, beside frames that fill it. The orchestrator waits as long as this takes (`core/keeping.ts`). */
 const leastShare = 1 / 8;
-/** And on any link: that of the slowest that a replica is waited for. */
-const leastBytesPerSecond = 128 << 10;
+/** And on any link: less than this is not waited for. */
+const leastBytesPerSecond = 64 << 10;
 /** So many lead from nothing to the link's rate, as long as nothing else waits. */
 const additionsToLink = 16;
 /** A rate that is not used says nothing about what it does to the link: as in RFC 6817, it grows to so many times what is used. */

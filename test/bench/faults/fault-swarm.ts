@@ -6,9 +6,10 @@ import { runArguments } from "../../../src/cli/run-options.ts";
 import type { PresetName } from "../../../src/compute/model/presets.ts";
 import { loadIdentity } from "../../../src/miner/store/identity-file.ts";
 import { openStateFolder } from "../../../src/miner/store/state-folder.ts";
+import { signedHeaderBytes } from "../../../src/protocol/control-channel.ts";
 import { isFrame } from "../../../src/protocol/frames.ts";
 import type { MinerId } from "../../../src/protocol/ids.ts";
-import { decodeClientMessage } from "../../../src/protocol/messages.ts";
+import { controlMarker, decodeClientMessage } from "../../../src/protocol/messages.ts";
 import { ChaosProxy } from "../../lab/chaos/chaos-proxy.ts";
 import { ServiceProcess } from "../shared/service-process.ts";
 import { RunWatcher } from "./run-watcher.ts";
@@ -149,8 +150,9 @@ export class FaultSwarm {
   }
 
   #record(minerId: MinerId, bytes: Uint8Array): void {
-    if (isFrame(bytes)) return;
-    const message = decodeClientMessage(bytes);
+    // The session's first message, `hello`, is the only one that is not signed.
+    if (isFrame(bytes) || bytes[0] === controlMarker) return;
+    const message = decodeClientMessage(bytes.subarray(signedHeaderBytes));
     if (message.type === "progress") this.book.record(minerId, message, performance.now());
   }
 }

@@ -2,7 +2,7 @@
 import { fairWeather, type Weather } from "../../lab/chaos/weather.ts";
 import { type Disturbance, inMidTraining, oneOfEachStage, type Scenario, seconds, shuffled } from "./scenario.ts";
 
-/** Of a single message, when one is. */
+/** Of frames, when they are. */
 const mishandledShare = 0.05;
 const messageDelayMs = 2_000;
 
@@ -90,14 +90,14 @@ export const scenarios: readonly Scenario[] = [
       return { kills };
     },
   },
-  weatherScenario("messages-dropped", "5 % of all messages never arrive", { dropped: mishandledShare }),
-  weatherScenario("messages-duplicated", "5 % of all messages arrive twice", { duplicated: mishandledShare }),
-  weatherScenario("messages-reordered", "5 % of all messages are overtaken", { reordered: mishandledShare }),
-  weatherScenario("messages-delayed", "5 % of all messages arrive 2 s late, behind others", {
+  weatherScenario("messages-dropped", "5 % of all frames never arrive", { dropped: mishandledShare }),
+  weatherScenario("messages-duplicated", "5 % of all frames arrive twice", { duplicated: mishandledShare }),
+  weatherScenario("messages-reordered", "5 % of all frames are overtaken", { reordered: mishandledShare }),
+  weatherScenario("messages-delayed", "5 % of all frames arrive 2 s late, behind others", {
     delayed: mishandledShare,
     delayMs: messageDelayMs,
   }),
-  weatherScenario("messages-mishandled", "5 % of all messages are dropped, 5 % doubled, 5 % overtaken, 5 % 2 s late", {
+  weatherScenario("messages-mishandled", "5 % of all frames are dropped, 5 % doubled, 5 % overtaken, 5 % 2 s late", {
     dropped: mishandledShare,
     duplicated: mishandledShare,
     reordered: mishandledShare,

@@ -44,6 +44,7 @@ const miner = createMiner({
   threads: 1,
   limits: { upload: null, download: null },
   payoutAddress: null,
+  hotkey: null,
   direct: true,
   log: (_level, _source, text) => tellParent(text),
 });

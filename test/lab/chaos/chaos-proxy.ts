@@ -1,6 +1,6 @@
 /**
- * A bad network between one miner and the gateway. It passes HTTP and single WebSocket messages on, and mishandles the latter
- * as the weather says; the same seed mishandles the same messages. Without weather it changes nothing.
+ * A bad network between one miner and the gateway. It passes HTTP and single WebSocket messages on, and mishandles frames
+ * among the latter as the weather says; the same seed mishandles the same ones. Without weather it changes nothing.
  */
 import {
   createServer,
@@ -25,9 +25,6 @@ export interface ChaosProxyOptions {
   /** Sees every WebSocket message that the miner sends, whatever becomes of it. */
   readonly onSent?: (bytes: Uint8Array) => void;
 }
-
-/** The gateway begins with `challenge` and `welcome`, the miner with `hello`. */
-const handshakeMessages = { up: 1, down: 2 } as const;
 
 export class ChaosProxy {
   weather: Weather = fairWeather;
@@ -97,7 +94,6 @@ export class ChaosProxy {
         from,
         to,
         key: streamKey(seed, `${name}, connection ${connection}, ${direction}`),
-        handshakeMessages: handshakeMessages[direction],
         weather: () => this.weather,
         onSent: direction === "up" ? onSent : undefined,
       });

@@ -1,6 +1,10 @@
-/** One direction of a WebSocket through the chaos proxy. Back-pressure passes through it: a slow receiver slows its sender. */
+/**
+ * One direction of a WebSocket through the chaos proxy. Back-pressure passes through it: a slow receiver slows its sender. Only frames
+ * meet the weather: control messages are signed in their order, and a missing one would end the session.
+ */
 import type { WebSocket } from "ws";
 import type { Key } from "../../../src/compute/random.ts";
+import { isFrame } from "../../../src/protocol/frames.ts";
 import { fateOf, type Weather } from "./weather.ts";
 
 export interface LaneOptions {
@@ -8,8 +12,6 @@ export interface LaneOptions {
   readonly to: WebSocket;
   /** Which messages meet which fate. */
   readonly key: Key;
-  /** So many first messages, a session's handshake, are left alone. */
-  readonly handshakeMessages: number;
   readonly weather: () => Weather;
   /** Sees every message, whatever becomes of it. */
   readonly onSent?: ((bytes: Uint8Array) => void) | undefined;
@@ -48,11 +50,11 @@ export class Lane {
   }
 
   #receive(bytes: Buffer): void {
-    const { key, handshakeMessages, weather, onSent } = this.#options;
+    const { key, weather, onSent } = this.#options;
     onSent?.(bytes);
     const index = this.#messages++;
     const conditions = weather();
-    const fate = index < handshakeMessages ? "pass" : fateOf(conditions, key, index);
+    const fate = isFrame(bytes) ? fateOf(conditions, key, index) : "pass";
     if (fate === "delay") this.#later(conditions.delayMs, bytes);
     if (fate === "reorder") this.#letOvertake(bytes);
     if (fate === "pass" || fate === "duplicate") this.#send(bytes);

@@ -6,10 +6,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { WebSocketServer } from "ws";
 import { systemClock } from "../../../src/miner/session/clock.ts";
+import { FakeGatewaySession } from "../../../src/miner/session/fake-gateway.ts";
 import { Session } from "../../../src/miner/session/session.ts";
 import { createIdentity, hashBytes } from "../../../src/protocol/identity.ts";
 import type { LinkReport } from "../../../src/protocol/link-report.ts";
-import { encodeMessage, type GatewayMessage, protocolVersion } from "../../../src/protocol/messages.ts";
 import { memorySource } from "../../../src/transport/blob-serving.ts";
 import { BlobClient } from "../../../src/transport/blobs/blob-client.ts";
 import type { FrameLink } from "../../../src/transport/frame-link.ts";
@@ -76,9 +76,7 @@ const calls: { readonly [Call in keyof MinerCalls]: (argument: never) => Promise
       else response.end(contents(fetchedBytes));
     });
     new WebSocketServer({ server }).on("connection", (socket) => {
-      const say = (message: GatewayMessage) => socket.send(encodeMessage(message));
-      say({ type: "challenge", protocol: protocolVersion, networkId: "net", nonce: new Uint8Array(32) });
-      socket.once("message", () => say({ type: "welcome", blobToken: "token", bootstrap: [] }));
+      void FakeGatewaySession.open(socket, createIdentity());
       socket.on("message", ({ length }: Buffer) => {
         arrived.frames += length;
       });

@@ -3,11 +3,13 @@
  * sends what its parent asks for, counts what comes, and returns each `answer` to whoever sent it.
  */
 
+import { measureLine } from "../../../src/miner/line/measure-line.ts";
 import { systemClock } from "../../../src/miner/session/clock.ts";
 import { Session } from "../../../src/miner/session/session.ts";
 import { createIdentity } from "../../../src/protocol/identity.ts";
 import type { MinerId } from "../../../src/protocol/ids.ts";
 import { expectLargeBuffers } from "../../../src/protocol/large-buffers.ts";
+import type { LineView } from "../../../src/protocol/line-view.ts";
 import { DirectLink } from "../../../src/transport/direct/direct-link.ts";
 import { DirectNode } from "../../../src/transport/direct/direct-node.ts";
 import { Traffic, type TrafficTotals } from "../../../src/transport/traffic/traffic.ts";
@@ -19,6 +21,8 @@ export interface EndCalls {
   open(options: { readonly networkUrl: string; readonly link: "relay" | "direct" }): MinerId;
   /** Exchanges messages with that peer until they go directly, or for so long. */
   meet(options: { readonly peer: MinerId; readonly withinMs: number }): Met;
+  /** How the line to the network is found to be, without its rates. */
+  line(options: { readonly networkUrl: string }): Pick<LineView, "way" | "udp">;
   send(options: { readonly to: MinerId; readonly seconds: number }): Sent;
   /** That have come since the last call, of bulk messages. */
   receivedBytes(): number;
@@ -120,6 +124,16 @@ const calls: { readonly [Call in keyof EndCalls]: (argument: never) => Promise<R
       await new Promise((resolve) => setTimeout(resolve, pollMs));
     return { firstByteMs, directAfterMs: isDirect() ? elapsedMs() : null };
   },
+
+  line: ({ networkUrl }: Parameters<EndCalls["line"]>[0]) =>
+    measureLine({
+      network: networkUrl,
+      limits: { upload: null, download: null },
+      withoutRates: "not-asked",
+      direct: true,
+      onProgress: () => {},
+      signal: new AbortController().signal,
+    }),
 
   send: ({ to, seconds }: Parameters<EndCalls["send"]>[0]) => sendFor(opened(), to, seconds, echoes),
 

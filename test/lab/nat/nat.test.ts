@@ -30,7 +30,8 @@ describe.skipIf(impossible !== null)(`miners behind routers${skipped}`, () => {
     const ids = await Promise.all(ends.map((ask) => ask("open", { networkUrl, link: "direct" })));
     const meet = (ms: number): Promise<readonly Met[]> =>
       Promise.all(ends.map((ask, index) => ask("meet", { peer: other(ids, index), withinMs: ms })));
-    return { network, meet };
+    const lines = () => Promise.all(ends.map((ask) => ask("line", { networkUrl })));
+    return { network, meet, lines };
   }
 
   function start(file: string, args: readonly string[], enter: readonly string[]): AskedProcess {
@@ -54,11 +55,24 @@ describe.skipIf(impossible !== null)(`miners behind routers${skipped}`, () => {
     for (const way of waysOf(met)) expect(expected.split(" or ")).toContain(way);
   });
 
+  it("learn from the doctor what their router lets them do", { timeout: 120_000 }, async () => {
+    const { lines } = await open(["cone", "symmetric"]);
+    expect(await lines()).toMatchObject([
+      { way: "direct", udp: "consistent" },
+      { way: "relayed", udp: "changing" },
+    ]);
+    expect(await (await open(["no-udp", "cone"])).lines()).toMatchObject([
+      { way: "relayed", udp: "blocked" },
+      { way: "direct", udp: "consistent" },
+    ]);
+  });
+
   it("meet again when a router was restarted and has another address", { timeout: 180_000 }, async () => {
     const { network, meet } = await open(["cone", "cone"]);
     expect(waysOf(await meet(withinMs))).toEqual(["direct", "direct"]);
     network.homes[0]?.restartRouter();
     const again = await meet(comeBackMs);
+    for (const { firstByteMs } of again) expect(firstByteMs).toBeLessThan(withinMs);
     expect(waysOf(again)).toEqual(["direct", "direct"]);
   });
 });

@@ -4,10 +4,10 @@ import type { ClientMessage, GatewayMessage, Receipt } from "../../../protocol/m
 import type { SteerAction } from "../../../protocol/owner-commands.ts";
 import type { Checkpoint, Evaluation, RunLogEntry } from "../../../protocol/run-view.ts";
 
-/** The accepted client messages that decide anything. Those of the door, `payout`, `progress` and `owner-command` end at the gateway. */
+/** The accepted client messages that decide anything. Those of the door, `payout`, `hotkey`, `progress` and `owner-command` end at the gateway. */
 export type MinerMessage = Exclude<
   ClientMessage,
-  { type: "hello" | "admission-proof" | "payout" | "progress" | "owner-command" }
+  { type: "hello" | "admission-proof" | "payout" | "hotkey" | "progress" | "owner-command" }
 >;
 
 /** `atMs` is the orchestrator's time in milliseconds since 1970; it never runs backwards while a process lives. */

@@ -21,8 +21,10 @@ import {
 import { isAway, memberOf, type RunState, stageName } from "./state.ts";
 import type { Turn } from "./turn.ts";
 
-/** An upload in the background leaves the link to the training, but for an eighth. */
-const backgroundPatience = 8;
+/** An upload in the background leaves the link to the training, but for an eighth; and homes send more slowly than they receive. */
+const backgroundPatience = 16;
+/** Nothing else is sent before the run rests. */
+const restingPatience = 4;
 
 /** What is to be done about the state that the run may have to go on from; null: to wait. */
 export function advanceKeeping(state: RunState): Next | null {
@@ -109,7 +111,7 @@ export function beginUpload(turn: Turn): void {
   const { start, definition, phase } = turn.state;
   if (start === null) return;
   const { epoch, tokens, mergedAttempt } = start;
-  const patience = phase.name === "storing" ? 1 : backgroundPatience;
+  const patience = phase.name === "storing" ? restingPatience : backgroundPatience;
   turn.change({
     upload: {
       epoch,

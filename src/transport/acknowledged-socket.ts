@@ -1,0 +1,80 @@
+/**
+ * A WebSocket that counts what is under way on its line, and not only what waits in this process: the system takes hundreds of
+ * kilobytes into its own buffers, where nothing urgent overtakes them. Pings between the data say, when they come back, what has
+ * arrived by then.
+ */
+import type { FrameSocket } from "./frame-link.ts";
+import type { LineWindow } from "./traffic/line-window.ts";
+
+/** The part of a WebSocket of `ws` that is needed. */
+export interface PingedSocket {
+  readonly bufferedAmount: number;
+  send(bytes: Uint8Array, done: (error?: Error) => void): void;
+  ping(payload: Uint8Array): void;
+}
+
+interface UnderWay {
+  /** Bytes handed over until then, with this. */
+  readonly upTo: number;
+  readonly done: (error?: Error) => void;
+}
+
+/** A ping and its answer take about 120 bytes of the line. */
+const leastBytesBetweenPings = 16 << 10;
+/** So many in what may be under way. */
+const pingsUnderWay = 4;
+/** Of a ping's payload: how much was handed over before it. */
+const acknowledgementBytes = 8;
+
+export class AcknowledgedSocket implements FrameSocket {
+  readonly #socket: PingedSocket;
+  readonly #window: LineWindow;
+  readonly #underWay: UnderWay[] = [];
+  #handedBytes = 0;
+  #pingedBytes = 0;
+
+  constructor(socket: PingedSocket, window: LineWindow) {
+    this.#socket = socket;
+    this.#window = window;
+  }
+
+  /** Beyond these it is better to wait. */
+  get maxBufferedBytes(): number {
+    return this.#window.bytes;
+  }
+
+  /** Bytes between pings, and a good size for chunks. */
+  get chunkBytes(): number {
+    return Math.max(leastBytesBetweenPings, Math.floor(this.#window.bytes / pingsUnderWay));
+  }
+
+  get bufferedAmount(): number {
+    return this.#handedBytes - this.#window.arrivedBytes;
+  }
+
+  /** `done` is called when the bytes have arrived, or with the error that kept them. */
+  send(bytes: Uint8Array, done: (error?: Error) => void): void {
+    this.#handedBytes += bytes.length;
+    this.#underWay.push({ upTo: this.#handedBytes, done });
+    this.#socket.send(bytes, (error) => {
+      if (error) done(error);
+    });
+    if (this.#handedBytes - this.#pingedBytes >= this.chunkBytes) this.#ping();
+  }
+
+  /** What came back of a ping; anything else is let pass. */
+  returned(payload: Buffer): void {
+    if (payload.length !== acknowledgementBytes) return;
+    const handedBytes = Number(payload.readBigUInt64LE());
+    if (!this.#window.arrived(handedBytes)) return;
+    while (this.#underWay[0] !== undefined && this.#underWay[0].upTo <= handedBytes) this.#underWay.shift()?.done();
+  }
+
+  #ping(): void {
+    this.#pingedBytes = this.#handedBytes;
+    this.#window.mark(this.#handedBytes);
+    const payload = Buffer.alloc(acknowledgementBytes);
+    payload.writeBigUInt64LE(BigInt(this.#handedBytes));
+    this.#socket.ping(payload);
+  }
+}

@@ -1,0 +1,85 @@
+import { describe, expect, it } from "vitest";
+import { FakeClock } from "../../miner/session/fake-clock.ts";
+import { LineWindow } from "./line-window.ts";
+
+/** A line of a rate and a delay, one way, and a sender that keeps as much on it as it may, in pieces. */
+class FakeLine {
+  readonly clock = new FakeClock();
+  readonly window = new LineWindow(this.clock);
+  handedBytes = 0;
+  bytesPerMs: number;
+  readonly #oneWayMs: number;
+  #freeAtMs = 0;
+
+  constructor(bytesPerMs: number, oneWayMs: number) {
+    this.bytesPerMs = bytesPerMs;
+    this.#oneWayMs = oneWayMs;
+  }
+
+  hand(bytes: number): void {
+    this.handedBytes += bytes;
+    const upTo = this.handedBytes;
+    this.window.mark(upTo);
+    this.#freeAtMs = Math.max(this.#freeAtMs, this.clock.nowMs()) + bytes / this.bytesPerMs;
+    this.clock.after(this.#freeAtMs + 2 * this.#oneWayMs - this.clock.nowMs(), () => this.window.arrived(upTo));
+  }
+
+  fillFor(ms: number): void {
+    const endsAtMs = this.clock.nowMs() + ms;
+    while (this.clock.nowMs() < endsAtMs) {
+      while (this.handedBytes - this.window.arrivedBytes < this.window.bytes) this.hand(8192);
+      this.clock.advance(1);
+    }
+  }
+}
+
+describe("the window of a line", () => {
+  it.each([
+    { mbps: 5, roundTripMs: 80, slackMs: 80 },
+    { mbps: 20, roundTripMs: 40, slackMs: 50 },
+    { mbps: 1000, roundTripMs: 10, slackMs: 50 },
+  ])("comes to what $mbps Mbit/s hold in $roundTripMs ms, and some slack", ({ mbps, roundTripMs, slackMs }) => {
+    const bytesPerMs = mbps * 125;
+    const line = new FakeLine(bytesPerMs, roundTripMs / 2);
+    line.fillFor(3000);
+    const expected = bytesPerMs * (roundTripMs + slackMs);
+    expect(line.window.bytes / expected).toBeGreaterThan(0.9);
+    expect(line.window.bytes / expected).toBeLessThan(1.3);
+    const arrivedBefore = line.window.arrivedBytes;
+    line.fillFor(1000);
+    expect((line.window.arrivedBytes - arrivedBefore) / (1000 * bytesPerMs)).toBeGreaterThan(0.95);
+  });
+
+  it("does not shrink when little is sent", () => {
+    const line = new FakeLine(2500, 20);
+    line.fillFor(1000);
+    const { bytes } = line.window;
+    for (let pieces = 0; pieces < 50; pieces++) {
+      line.hand(100);
+      line.clock.advance(200);
+    }
+    expect(line.window.bytes / bytes).toBeGreaterThan(0.9);
+  });
+
+  it("forgets what a line could do when it has not done it for long", () => {
+    const line = new FakeLine(2500, 20);
+    line.fillFor(1000);
+    const { bytes } = line.window;
+    line.bytesPerMs = 1250;
+    for (let minutes = 0; minutes < 11; minutes++) {
+      line.fillFor(1000);
+      line.clock.advance(59_000);
+    }
+    expect(line.window.bytes / bytes).toBeLessThan(0.6);
+  });
+
+  it("knows of no more than was asked about", () => {
+    const line = new FakeLine(2500, 20);
+    line.window.mark(1000);
+    expect(line.window.arrived(2000)).toBe(false);
+    expect(line.window.arrived(999)).toBe(false);
+    expect(line.window.arrivedBytes).toBe(0);
+    expect(line.window.arrived(1000)).toBe(true);
+    expect(line.window.arrived(1000)).toBe(false);
+  });
+});
