@@ -1,7 +1,7 @@
 /** What one direct connection has on its way, from what UDX counts (`uplink-window.ts`). */
 import type { RawStream } from "hyperdht";
+import { RecentBest } from "../traffic/recent-best.ts";
 import { udxHeaderBytes, wireBytesSent } from "./datagram-bytes.ts";
-import { RecentBest } from "./recent-best.ts";
 
 export type LaneCounters = Pick<RawStream, "bytesTransmitted" | "packetsTransmitted" | "inflight" | "rtt">;
 

@@ -6,8 +6,8 @@
  * nothing when a count changes, so that whoever waits looks every now and then.
  */
 import type { BudgetClock } from "../traffic/byte-budget.ts";
+import { RecentBest } from "../traffic/recent-best.ts";
 import { chunkBytesAt } from "../traffic/traffic.ts";
-import { RecentBest } from "./recent-best.ts";
 import { type LaneCounters, UplinkLane } from "./uplink-lane.ts";
 
 /** Before anything is measured. */

@@ -4,6 +4,7 @@
  * arrived of late, the delay the shortest. What is sent in spurts says less about the line than it can do, and therefore nothing.
  */
 import type { BudgetClock } from "./byte-budget.ts";
+import { RecentBest } from "./recent-best.ts";
 
 /** A measurement counts for one to two times as long. */
 const memoryMs = 300_000;
@@ -20,29 +21,22 @@ interface Mark {
   readonly arrivedAtMs: number;
 }
 
-interface Measured {
-  readonly sinceMs: number;
-  bytesPerMs: number;
-  roundTripMs: number;
-}
-
 export class LineWindow {
   readonly #clock: Pick<BudgetClock, "nowMs">;
+  readonly #bytesPerMs = new RecentBest(memoryMs, Math.max);
+  readonly #roundTripMs = new RecentBest(memoryMs, Math.min);
   #marks: Mark[] = [];
   #arrived: { readonly bytes: number; readonly atMs: number };
-  #before: Measured;
-  #now: Measured;
 
   constructor(clock: Pick<BudgetClock, "nowMs">) {
     this.#clock = clock;
     this.#arrived = { bytes: 0, atMs: clock.nowMs() };
-    this.#before = this.#now = nothingSince(clock.nowMs());
   }
 
   get bytes(): number {
-    const bytesPerMs = Math.max(this.#before.bytesPerMs, this.#now.bytesPerMs);
-    const roundTripMs = Math.min(this.#before.roundTripMs, this.#now.roundTripMs);
-    if (bytesPerMs === 0) return firstBytes;
+    const { best: bytesPerMs } = this.#bytesPerMs;
+    const { best: roundTripMs } = this.#roundTripMs;
+    if (bytesPerMs === null || roundTripMs === null) return firstBytes;
     return Math.max(firstBytes, bytesPerMs * (roundTripMs + Math.max(roundTripMs, leastSlackMs)));
   }
 
@@ -66,21 +60,9 @@ export class LineWindow {
     this.#marks = this.#marks.filter((made) => made.handedBytes > handedBytes);
     const atMs = this.#clock.nowMs();
     this.#arrived = { bytes: handedBytes, atMs };
-    if (atMs - this.#now.sinceMs > memoryMs) {
-      this.#before = this.#now;
-      this.#now = nothingSince(atMs);
-    }
-    const roundTripMs = atMs - mark.atMs;
-    this.#now.roundTripMs = Math.min(this.#now.roundTripMs, roundTripMs);
+    this.#roundTripMs.measured(atMs - mark.atMs, atMs);
     if (atMs > mark.arrivedAtMs)
-      this.#now.bytesPerMs = Math.max(
-        this.#now.bytesPerMs,
-        (handedBytes - mark.arrivedBytes) / (atMs - mark.arrivedAtMs),
-      );
+      this.#bytesPerMs.measured((handedBytes - mark.arrivedBytes) / (atMs - mark.arrivedAtMs), atMs);
     return true;
   }
-}
-
-function nothingSince(sinceMs: number): Measured {
-  return { sinceMs, bytesPerMs: 0, roundTripMs: Number.POSITIVE_INFINITY };
 }
