@@ -1,0 +1,70 @@
+/** One attack against a swarm in training: undisturbed and attacked epochs in turn, so that what drifts cancels out. */
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+import { type AttackOrder, attackReportSchema } from "./attack-orders.ts";
+import type { Attack } from "./attacks.ts";
+import type { HostileSwarm, Reading } from "./hostile-swarm.ts";
+import { type AttackResult, judge, type Window } from "./judge.ts";
+
+/** Who carries an attack out. */
+interface Attackers {
+  start(): void;
+  /** Resolves with how often it was tried. */
+  stop(): Promise<number>;
+}
+
+export async function measureAttack(attack: Attack, swarm: HostileSwarm, rounds: number): Promise<AttackResult> {
+  const process = attack.rogue
+    ? null
+    : fork(fileURLToPath(new URL("./attacker-process.ts", import.meta.url)), [attack.name]);
+  const attackers = process === null ? rogueOf(swarm) : strangers(process, swarm);
+  const undisturbed: Window[] = [];
+  const attacked: Window[] = [];
+  let attempts = 0;
+  const linesBefore = swarm.logLines;
+  try {
+    let reading: Reading = await swarm.nextEpoch();
+    const window = async (): Promise<Window> => {
+      const from = reading;
+      reading = await swarm.nextEpoch();
+      return { from, to: reading };
+    };
+    for (let round = 0; round < rounds; round++) {
+      undisturbed.push(await window());
+      attackers.start();
+      attacked.push(await window());
+      attempts += await attackers.stop();
+    }
+    undisturbed.push(await window());
+  } finally {
+    process?.disconnect();
+  }
+  const logLines = swarm.logLines - linesBefore;
+  return judge(attack, { undisturbed, attacked, attempts, crashes: swarm.crashes, logLines });
+}
+
+function strangers(process: ChildProcess, swarm: HostileSwarm): Attackers {
+  const order = (message: AttackOrder) => process.send(message);
+  return {
+    start: () => order({ target: swarm.target }),
+    async stop() {
+      order("stop");
+      const [report] = await once(process, "message");
+      return attackReportSchema.parse(report).attempts;
+    },
+  };
+}
+
+function rogueOf(swarm: HostileSwarm): Attackers {
+  let before = 0;
+  return {
+    start: () => void swarm.setRogue("start"),
+    async stop() {
+      const total = await swarm.setRogue("stop");
+      const attempts = total - before;
+      before = total;
+      return attempts;
+    },
+  };
+}

@@ -1,0 +1,167 @@
+/** What can be done to the gateway by whoever has a key, which costs nothing on an open network. */
+import { request } from "node:http";
+import { setTimeout as pause } from "node:timers/promises";
+import { encodeFrame, maxChunkBytes } from "../../../src/protocol/frames.ts";
+import { createIdentity, hashBytes } from "../../../src/protocol/identity.ts";
+import { encodeMessage } from "../../../src/protocol/messages.ts";
+import { type Attacker, attackerAddress } from "./attacker.ts";
+import { HostileClient, opcodes, webSocketFrame } from "./hostile-client.ts";
+
+/** Malformed messages, then frames that are too large or say wrong things of themselves. */
+export async function sendGarbage(attacker: Attacker): Promise<void> {
+  const [peer = createIdentity().minerId] = attacker.target.miners;
+  const frame = { kind: "forward", peer, messageNumber: 1, offset: 0 } as const;
+  const garbage = [
+    Buffer.of(1, 0xc1),
+    Buffer.alloc(60_000, 1),
+    Buffer.alloc(1 << 20),
+    encodeFrame({ ...frame, totalBytes: 0xffffffff, chunk: Buffer.alloc(10) }),
+    encodeFrame({ ...frame, totalBytes: 2 * maxChunkBytes, chunk: Buffer.alloc(maxChunkBytes + 1) }),
+    encodeFrame({ ...frame, totalBytes: 5, chunk: Buffer.alloc(10) }),
+    encodeFrame({ ...frame, totalBytes: 10, chunk: Buffer.alloc(10) }).subarray(0, 20),
+  ];
+  await attacker.inLanes(16, async () => {
+    const { client } = await HostileClient.enter(attacker.target.port);
+    for (const bytes of garbage) {
+      attacker.attempts += 1;
+      client.sendBytes(bytes);
+    }
+    for (; client.isOpen && !attacker.isOver; attacker.attempts++) {
+      client.sendBytes(garbage[0] ?? Buffer.alloc(0));
+      await pause(10);
+    }
+    client.end();
+  });
+}
+
+/** Small and large ones, to those who train, from who has no place among them. */
+export async function sendFramesFromOutside(attacker: Attacker): Promise<void> {
+  const { miners, port } = attacker.target;
+  const frames = miners.flatMap((peer) =>
+    Array.from({ length: 50 }, (_, index) =>
+      encodeFrame({ kind: "forward", peer, messageNumber: index, totalBytes: 1, offset: 0, chunk: Buffer.of(1) }),
+    ),
+  );
+  const batch = Buffer.concat(frames.map((frame) => webSocketFrame(opcodes.binary, frame)));
+  await attacker.inLanes(8, async () => {
+    const { client } = await HostileClient.enter(port);
+    while (client.isOpen && !attacker.isOver) {
+      attacker.attempts += frames.length;
+      await client.write(batch);
+      await pause(1);
+    }
+    client.end();
+  });
+}
+
+/** Correct messages that concern nobody, over many sessions, each as fast as one session may. */
+export async function chatter(attacker: Attacker): Promise<void> {
+  const message = encodeMessage({ type: "leave", reason: "" });
+  await attacker.inLanes(400, async () => {
+    const { client } = await HostileClient.enter(attacker.target.port);
+    while (client.isOpen && !attacker.isOver) {
+      client.sendBytes(message);
+      attacker.attempts += 1;
+      await pause(12);
+    }
+    client.end();
+  });
+}
+
+/** Half a frame in each session: what has come of it waits for the rest. */
+export async function sendHalfFrames(attacker: Attacker): Promise<void> {
+  const half = webSocketFrame(opcodes.binary, Buffer.alloc(1_900_000), 2_000_000);
+  await attacker.inLanes(400, async () => {
+    const { client } = await HostileClient.enter(attacker.target.port);
+    attacker.attempts += 1;
+    await client.write(half);
+    while (client.isOpen && !attacker.isOver) await pause(200);
+    client.end();
+  });
+}
+
+/** Asks for a blob again and again and reads nothing, neither of the blobs nor of the session. */
+export async function readSlowly(attacker: Attacker): Promise<void> {
+  const { port, blob } = attacker.target;
+  const pings = Buffer.concat(Array.from({ length: 500 }, () => webSocketFrame(opcodes.ping, Buffer.alloc(125))));
+  await attacker.inLanes(8, async () => {
+    const { client, blobToken } = await HostileClient.enter(port);
+    client.line.pause();
+    const requests = Array.from({ length: 32 }, () => {
+      const asked = get(port, blob, blobToken);
+      asked.on("response", (response) => response.pause());
+      attacker.attempts += 1;
+      return asked;
+    });
+    while (client.isOpen && !attacker.isOver) await Promise.race([client.write(pings), pause(200)]);
+    for (const asked of requests) asked.destroy();
+    client.end();
+  });
+}
+
+/** Asks for a blob again and again, and reads it as fast as it comes. */
+export async function fetchBlobs(attacker: Attacker): Promise<void> {
+  const { port, blob } = attacker.target;
+  await attacker.inLanes(4, async () => {
+    const { client, blobToken } = await HostileClient.enter(port);
+    while (client.isOpen && !attacker.isOver) {
+      attacker.attempts += 1;
+      await new Promise<void>((resolve) => {
+        const asked = get(port, blob, blobToken);
+        asked.on("response", (response) => response.resume());
+        asked.on("close", resolve);
+      });
+    }
+    client.end();
+  });
+}
+
+/** Blobs that nobody asked for, as long as somebody listens. */
+export async function uploadUnasked(attacker: Attacker): Promise<void> {
+  const bytes = Buffer.alloc(16 << 20);
+  const hash = hashBytes(bytes);
+  await attacker.inLanes(8, async () => {
+    const { client, blobToken } = await HostileClient.enter(attacker.target.port);
+    while (client.isOpen && !attacker.isOver) {
+      attacker.attempts += 1;
+      await new Promise<void>((resolve) => {
+        const put = request({
+          method: "PUT",
+          ...address(attacker.target.port, `/blobs/${hash}`, blobToken),
+          headers: { authorization: `Bearer ${blobToken}`, "content-length": bytes.length },
+        });
+        put.on("error", () => undefined); // `close` follows
+        put.on("response", (response) => response.resume());
+        put.on("close", resolve);
+        put.end(bytes);
+      });
+    }
+    client.end();
+  });
+}
+
+export async function openSessionsOfOneKey(attacker: Attacker): Promise<void> {
+  const identity = createIdentity();
+  await attacker.inLanes(32, async () => {
+    attacker.attempts += 1;
+    const { client } = await HostileClient.enter(attacker.target.port, identity);
+    await client.closed;
+  });
+}
+
+function get(port: number, blob: string, token: string) {
+  const asked = request(address(port, `/blobs/${blob}`, token));
+  asked.on("error", () => undefined); // `close` follows
+  asked.end();
+  return asked;
+}
+
+function address(port: number, path: string, token: string) {
+  return {
+    host: "127.0.0.1",
+    port,
+    path,
+    localAddress: attackerAddress,
+    headers: { authorization: `Bearer ${token}` },
+  };
+}
