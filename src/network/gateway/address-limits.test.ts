@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { AddressLimits, householdOf } from "./address-limits.ts";
+import { AddressLimits, defaultAddressLimits, householdOf } from "./address-limits.ts";
 
 describe("an address", () => {
-  const limits = { connectionsPerAddress: 2, connectionsPerSecond: 1 };
+  const limits = { ...defaultAddressLimits, connectionsPerAddress: 2, connectionsPerSecond: 1 };
 
   it("has so many connections open, and is not answered beyond twice as many", () => {
     const addresses = new AddressLimits(limits, () => 0);

@@ -1,17 +1,22 @@
 /** `GET`, `HEAD` and `PUT /blobs/HASH`: see "Blobs" in docs/protocol.md. */
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
+import { setTimeout as pause } from "node:timers/promises";
 import { type FailureCode, FailureError, failureOf } from "../../protocol/failure.ts";
 import { type BlobHash, blobHashSchema, type MinerId } from "../../protocol/ids.ts";
 import type { FileBlobStore } from "../../transport/blobs/file-blob-store.ts";
+import type { RateLimit } from "../rate-limit.ts";
 import type { UploadBudgets } from "../runs/upload-budgets.ts";
+import type { BlobRequest } from "./port.ts";
 import type { Hello } from "./session.ts";
 
 /** A transfer that stands still for so long is given up, milliseconds. */
 const stallMs = 60_000;
 
-/** For a client to notice that its upload is refused. */
+/** For a client to notice that its upload is refused, and what is read of it meanwhile. */
 const unwantedMs = 2000;
+const unwantedBytes = 256 << 10;
 
 const overBudget = "more than this miner was asked to store";
 
@@ -29,6 +34,8 @@ export interface BlobRoutesOptions {
   readonly blobs: FileBlobStore;
   /** Undefined: no open session has this token. */
   readonly bearerOf: (token: string) => Bearer | undefined;
+  /** Whether the miner has a place in an epoch: who has none is given blobs slowly. */
+  readonly isMember: (minerId: MinerId) => boolean;
   /** Of the run that the miner works for; undefined: it works for none. */
   readonly budgetsOf: (minerId: MinerId) => UploadBudgets | undefined;
   readonly onBug: (error: unknown) => void;
@@ -38,16 +45,18 @@ export class BlobRoutes {
   readonly #blobs: FileBlobStore;
   readonly #bearerOf: (token: string) => Bearer | undefined;
   readonly #budgetsOf: BlobRoutesOptions["budgetsOf"];
+  readonly #isMember: BlobRoutesOptions["isMember"];
   readonly #onBug: (error: unknown) => void;
 
   constructor(options: BlobRoutesOptions) {
     this.#blobs = options.blobs;
     this.#bearerOf = options.bearerOf;
     this.#budgetsOf = options.budgetsOf;
+    this.#isMember = options.isMember;
     this.#onBug = options.onBug;
   }
 
-  async handle(request: IncomingMessage, response: ServerResponse, name: string): Promise<void> {
+  async handle({ request, response, name, household }: BlobRequest): Promise<void> {
     const token = /^Bearer (\S+)$/.exec(request.headers.authorization ?? "")?.[1];
     const bearer = token === undefined ? undefined : this.#bearerOf(token);
     if (bearer === undefined) return end(request, response, 401, "no valid token");
@@ -57,8 +66,10 @@ export class BlobRoutes {
     request.setTimeout(stallMs, () => request.destroy());
     try {
       if (request.method === "PUT") await this.#put(request, response, hash.data, bearer.minerId);
-      else if (request.method === "GET" || request.method === "HEAD") await this.#get(request, response, hash.data);
-      else end(request, response, 405, "GET, HEAD or PUT");
+      else if (request.method === "GET" || request.method === "HEAD") {
+        const limit = this.#isMember(bearer.minerId) ? null : household.fetched;
+        await this.#get(request, response, hash.data, limit);
+      } else end(request, response, 405, "GET, HEAD or PUT");
     } catch (error) {
       this.#fail(request, response, error);
     }
@@ -82,7 +93,12 @@ export class BlobRoutes {
     end(request, response, 201, "stored");
   }
 
-  async #get(request: IncomingMessage, response: ServerResponse, hash: BlobHash): Promise<void> {
+  async #get(
+    request: IncomingMessage,
+    response: ServerResponse,
+    hash: BlobHash,
+    limit: RateLimit | null,
+  ): Promise<void> {
     const bytes = (await this.#blobs.isIntact(hash)) ? this.#blobs.bytesOf(hash) : undefined;
     if (bytes === undefined) return end(request, response, 404, "no such blob");
     const range = parseRange(request.headers.range, bytes);
@@ -97,7 +113,10 @@ export class BlobRoutes {
     response.setHeader("content-length", last - start + 1);
     response.statusCode = range === null ? 200 : 206;
     if (request.method === "HEAD" || bytes === 0) response.end();
-    else await pipeline(this.#blobs.stream(hash, { start, end: last }), response);
+    else {
+      const stream = this.#blobs.stream(hash, { start, end: last });
+      await pipeline(stream, (chunks: Readable) => within(limit, chunks), response);
+    }
   }
 
   #fail(request: IncomingMessage, response: ServerResponse, error: unknown): void {
@@ -106,6 +125,14 @@ export class BlobRoutes {
     if (failure === undefined && !connectionLost) this.#onBug(error);
     if (connectionLost || response.headersSent) response.destroy();
     else end(request, response, (failure && statusOf[failure.code]) ?? 500, failure?.message ?? "a bug in the network");
+  }
+}
+
+async function* within(limit: RateLimit | null, chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  for await (const chunk of chunks) {
+    const waitMs = limit?.spend(chunk.length) ?? 0;
+    if (waitMs > 0) await pause(waitMs);
+    yield chunk;
   }
 }
 
@@ -121,13 +148,17 @@ async function* charged(
 }
 
 /**
- * Answers. What a client is still sending then is not wanted: it is read and thrown away for a moment, since a connection
- * that is cut at once takes the answer with it.
+ * Answers. What a client is still sending then is not wanted: a little of it is read and thrown away for a moment, since a connection
+ * that is cut at once takes the answer with it. Who may not ask at all begins anew, for connections are limited and requests are not.
  */
 function end(request: IncomingMessage, response: ServerResponse, status: number, text: string): void {
+  if (!request.complete || status === 401 || status === 403) response.setHeader("connection", "close");
   if (!request.complete) {
-    response.setHeader("connection", "close");
-    request.resume();
+    let readBytes = 0;
+    request.on("data", (chunk: Buffer) => {
+      readBytes += chunk.length;
+      if (readBytes > unwantedBytes) request.pause();
+    });
     const patience = setTimeout(() => request.destroy(), unwantedMs);
     request.once("close", () => clearTimeout(patience));
   }

@@ -5,7 +5,7 @@
 import type { IncomingMessage } from "node:http";
 import { isIP, type Socket } from "node:net";
 import { isLoopback } from "../../transport/loopback.ts";
-import { AddressLimits, type AddressLimitValues } from "./address-limits.ts";
+import { AddressLimits, type AddressLimitValues, type Household } from "./address-limits.ts";
 import type { Refusals } from "./refusals.ts";
 
 /** For one that is refused to hear it. */
@@ -39,10 +39,15 @@ export class FrontDoor {
   }
 
   /** Whether this request for a session may be answered by one. */
-  admits({ headers, socket }: IncomingMessage): boolean {
-    const address = this.#behindProxy && isLoopback(socket.remoteAddress) ? forwardedFor(headers) : undefined;
-    if (address !== undefined) this.#take(socket, address);
-    return !this.isRefused(socket);
+  admits(request: IncomingMessage): boolean {
+    const address = this.#forwardedAddress(request);
+    if (address !== undefined) this.#take(request.socket, address);
+    return !this.isRefused(request.socket);
+  }
+
+  /** Whose clients send this request. */
+  householdOf(request: IncomingMessage): Household {
+    return this.#limits.householdAt(this.#forwardedAddress(request) ?? request.socket.remoteAddress ?? "");
   }
 
   isRefused(socket: Socket): boolean {
@@ -51,6 +56,10 @@ export class FrontDoor {
 
   sweep(): void {
     this.#limits.sweep();
+  }
+
+  #forwardedAddress({ headers, socket }: IncomingMessage): string | undefined {
+    return this.#behindProxy && isLoopback(socket.remoteAddress) ? forwardedFor(headers) : undefined;
   }
 
   #take(socket: Socket, address: string): void {

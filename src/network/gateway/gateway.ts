@@ -5,9 +5,8 @@
  *
  * This folder may import `protocol`, `transport`, the runs and the orchestrator; it alone opens sockets (`port.ts`).
  */
-import type { WebSocket } from "ws";
 import { FailureError } from "../../protocol/failure.ts";
-import type { BlobRef, MinerId } from "../../protocol/ids.ts";
+import type { BlobRef, MinerId, RunId } from "../../protocol/ids.ts";
 import { closeCodes } from "../../protocol/local-api.ts";
 import { protocolVersion, type UdpAddress } from "../../protocol/messages.ts";
 import type { PayoutAddress } from "../../protocol/payout-address.ts";
@@ -23,7 +22,15 @@ import { Broadcaster } from "./broadcaster.ts";
 import { Port } from "./port.ts";
 import { Refusals } from "./refusals.ts";
 import { type FrameListener, Relay } from "./relay.ts";
-import { defaultSessionLimits, type Hello, Session, type SessionLimits, type SessionMessage } from "./session.ts";
+import {
+  defaultSessionLimits,
+  type Hello,
+  Session,
+  type SessionConnection,
+  type SessionLimits,
+  type SessionMessage,
+} from "./session.ts";
+import { slowReaders } from "./slow-readers.ts";
 import { TelemetryDesk } from "./telemetry.ts";
 import type { TlsFiles } from "./tls-files.ts";
 
@@ -84,18 +91,16 @@ export class Gateway {
       ...options,
       limits: { ...defaultAddressLimits, ...options.limits },
       refusals: this.#refusals,
-      onSession: (webSocket) => this.#connected(webSocket),
-      onBlobRequest: (request, response, name) => void this.#blobRoutes.handle(request, response, name),
+      onSession: (connection) => this.#connected(connection),
+      onBlobRequest: (request) => void this.#blobRoutes.handle(request),
       health: () => this.#health(),
     });
-    this.#relay = new Relay(
-      (minerId) => this.#sessions.miner.get(minerId),
-      (minerId) => {
-        const run = runs.workforce.runOf(minerId);
-        return run?.isInEpoch(minerId) ? run.runId : null;
-      },
-      options.onFrame,
-    );
+    this.#relay = new Relay({
+      sessionOf: (minerId) => this.#sessions.miner.get(minerId),
+      runOf: (minerId) => this.#runOf(minerId),
+      refused: () => this.#refusals.count("not-authorised"),
+      onFrame: options.onFrame,
+    });
     this.#broadcaster = new Broadcaster({
       runs,
       sessions: () => [...this.#sessions.miner.values(), ...this.#sessions.observer.values()],
@@ -107,6 +112,7 @@ export class Gateway {
     this.#blobRoutes = new BlobRoutes({
       blobs: options.blobs,
       bearerOf: (token) => this.#blobTokens.get(token),
+      isMember: (minerId) => this.#runOf(minerId) !== null,
       budgetsOf: (minerId) => runs.workforce.runOf(minerId)?.uploads,
       onBug: this.#logBug,
     });
@@ -168,13 +174,20 @@ export class Gateway {
     ];
   }
 
-  #connected(webSocket: WebSocket): void {
+  /** The run in whose current epoch the miner has a place. */
+  #runOf(minerId: MinerId): RunId | null {
+    const run = this.#options.runs.workforce.runOf(minerId);
+    return run?.isInEpoch(minerId) ? run.runId : null;
+  }
+
+  #connected(connection: SessionConnection): void {
     const { admission, networkId, clock, limits } = this.#options;
-    const session = new Session(webSocket, {
+    const session = new Session(connection, {
       networkId,
       clock,
       limits: { ...defaultSessionLimits, ...limits },
       handlers: {
+        isMember: ({ hello }) => hello?.role === "miner" && this.#runOf(hello.minerId) !== null,
         needOf: (applicant) => admission.needOf(applicant),
         check: (applicant, need, proof) => admission.check(applicant, need, proof),
         opened: (opened) => this.#opened(opened),
@@ -267,6 +280,7 @@ export class Gateway {
 
   #checkAlive(): void {
     for (const session of this.#connections) session.checkAlive();
+    for (const session of slowReaders(this.#connections)) session.giveUp();
     this.#port.sweep();
     this.#options.admission.sweep();
   }

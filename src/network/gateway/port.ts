@@ -4,11 +4,12 @@ import type { AddressInfo, Socket } from "node:net";
 import { type WebSocket, WebSocketServer } from "ws";
 import type { FailureCode } from "../../protocol/failure.ts";
 import { frameHeaderBytes, maxChunkBytes } from "../../protocol/frames.ts";
-import type { AddressLimitValues } from "./address-limits.ts";
+import type { AddressLimitValues, Household } from "./address-limits.ts";
 import { isForeignPage } from "./foreign-page.ts";
 import { FrontDoor } from "./front-door.ts";
 import type { Refusals } from "./refusals.ts";
 import { createServer, listen } from "./server.ts";
+import type { SessionConnection } from "./session.ts";
 import type { TlsFiles } from "./tls-files.ts";
 
 export interface PortOptions {
@@ -22,9 +23,16 @@ export interface PortOptions {
   readonly refusals: Refusals;
   readonly clock: () => number;
   readonly log: (text: string) => void;
-  readonly onSession: (webSocket: WebSocket) => void;
-  readonly onBlobRequest: (request: IncomingMessage, response: ServerResponse, name: string) => void;
+  readonly onSession: (connection: SessionConnection) => void;
+  readonly onBlobRequest: (request: BlobRequest) => void;
   readonly health: () => object;
+}
+
+export interface BlobRequest {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly name: string;
+  readonly household: Household;
 }
 
 /** Twice the largest frame: what is merely too large gets a typed answer; beyond that the WebSocket closes (1009). */
@@ -43,6 +51,8 @@ export class Port {
   readonly #options: PortOptions;
   readonly #door: FrontDoor;
   readonly #http: Server;
+  /** Connections with a request that is not answered yet. */
+  readonly #busy = new WeakSet<Socket>();
   readonly #webSockets = new WebSocketServer({
     noServer: true,
     perMessageDeflate: false,
@@ -95,8 +105,11 @@ export class Port {
   #upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
     socket.on("error", () => socket.destroy());
     const status = this.#upgradeRefusal(request);
-    if (status === null) this.#webSockets.handleUpgrade(request, socket, head, this.#options.onSession);
-    else socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\n\r\n`);
+    if (status === null) {
+      const household = this.#door.householdOf(request);
+      const opened = (webSocket: WebSocket) => this.#options.onSession({ socket: webSocket, line: socket, household });
+      this.#webSockets.handleUpgrade(request, socket, head, opened);
+    } else socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\n\r\n`);
   }
 
   /** The status line's end; null: it may be a session. */
@@ -108,7 +121,9 @@ export class Port {
 
   #serve(request: IncomingMessage, response: ServerResponse): void {
     const { refusals, onBlobRequest, health } = this.#options;
+    const { socket } = request;
     const path = request.url ?? "";
+    if (socket.destroyed || this.#isPipelined(socket, response)) return;
     if (this.#door.isRefused(request.socket)) response.writeHead(429, { connection: "close" }).end();
     else if (this.#isForeignPage(request)) response.writeHead(403, { connection: "close" }).end();
     else if (path.startsWith("/blobs/")) {
@@ -116,10 +131,30 @@ export class Port {
         const code = refusalOf[response.statusCode];
         if (code !== undefined) refusals.count(code);
       });
-      onBlobRequest(request, response, path.slice("/blobs/".length));
+      onBlobRequest({
+        request,
+        response,
+        name: path.slice("/blobs/".length),
+        household: this.#door.householdOf(request),
+      });
     } else if (path === "/health" && request.method === "GET")
-      response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(health()));
+      // Each time over a connection of its own, since their number is limited.
+      response
+        .writeHead(200, { "content-type": "application/json", connection: "close" })
+        .end(JSON.stringify(health()));
     else response.writeHead(404, { connection: "close" }).end();
+  }
+
+  /** Nobody asks for more here before the answer has come; who does not wait for it makes work that nothing limits. */
+  #isPipelined(socket: Socket, response: ServerResponse): boolean {
+    if (this.#busy.has(socket)) {
+      this.#options.refusals.count("unexpected-message");
+      socket.destroy();
+      return true;
+    }
+    this.#busy.add(socket);
+    response.once("close", () => this.#busy.delete(socket));
+    return false;
   }
 
   #isForeignPage(request: IncomingMessage): boolean {

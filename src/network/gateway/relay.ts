@@ -17,33 +17,35 @@ export type Flow = Telemetry["flows"][number];
 /** Told of every frame that is passed on, with its bytes. */
 export type FrameListener = (kind: MessageKind, bytes: number) => void;
 
-export class Relay {
-  readonly #sessionOf: (minerId: MinerId) => Session | undefined;
+export interface RelayOptions {
+  readonly sessionOf: (minerId: MinerId) => Session | undefined;
   /** The run in whose current epoch the miner has a place. */
-  readonly #runOf: (minerId: MinerId) => RunId | null;
+  readonly runOf: (minerId: MinerId) => RunId | null;
+  /** A frame came from a miner without a place. */
+  readonly refused: () => void;
+  readonly onFrame?: FrameListener | undefined;
+}
+
+export class Relay {
+  readonly #options: RelayOptions;
   /** Senders that wait, by receiver. */
   readonly #held = new Map<MinerId, Set<Session>>();
   /** The last message of each sender that could not be delivered: it is told once, not once per chunk. */
   readonly #undelivered = new WeakMap<Session, { readonly peer: MinerId; readonly messageNumber: number }>();
-  readonly #onFrame: FrameListener | undefined;
   #flows = new Map<string, Flow>();
 
-  constructor(
-    sessionOf: (minerId: MinerId) => Session | undefined,
-    runOf: (minerId: MinerId) => RunId | null,
-    onFrame?: FrameListener,
-  ) {
-    this.#sessionOf = sessionOf;
-    this.#runOf = runOf;
-    this.#onFrame = onFrame;
+  constructor(options: RelayOptions) {
+    this.#options = options;
   }
 
   /** Throws `FailureError` (malformed-message, message-too-large). Changes `bytes`. */
   forward(from: MinerId, sender: Session, bytes: Uint8Array): void {
     const frame = decodeFrame(bytes);
-    const receiver = this.#sessionOf(frame.peer);
-    const run = this.#runOf(from);
-    const receiverRun = this.#runOf(frame.peer);
+    const { sessionOf, runOf, refused, onFrame } = this.#options;
+    const receiver = sessionOf(frame.peer);
+    const run = runOf(from);
+    const receiverRun = runOf(frame.peer);
+    if (run === null) refused();
     if (receiver === undefined || receiverRun === null || (run !== null && run !== receiverRun)) {
       this.#sayUndeliverable(sender, frame);
       return;
@@ -53,7 +55,7 @@ export class Relay {
     readdressFrame(bytes, from);
     receiver.sendEncoded(bytes, () => this.#sent(frame.peer, receiver));
     this.#count(from, frame);
-    this.#onFrame?.(frame.kind, bytes.length);
+    onFrame?.(frame.kind, bytes.length);
     if (receiver.unsentBytes > highWaterBytes) this.#hold(sender, frame.peer);
   }
 

@@ -3,6 +3,7 @@
  * frames; what they mean is the gateway's business.
  */
 import { randomBytes } from "node:crypto";
+import type { Socket } from "node:net";
 import type { WebSocket } from "ws";
 import type { AdmissionNeed, AdmissionProof } from "../../protocol/admission.ts";
 import { type Failure, type FailureCode, FailureError, failureOf } from "../../protocol/failure.ts";
@@ -15,9 +16,11 @@ import {
   decodeClientMessage,
   encodeMessage,
   type GatewayMessage,
+  maxClientMessageBytes,
   protocolVersion,
 } from "../../protocol/messages.ts";
 import { RateLimit } from "../rate-limit.ts";
+import type { Household } from "./address-limits.ts";
 
 export type Hello = Extract<ClientMessage, { type: "hello" }>;
 /** What an open session may say. */
@@ -31,6 +34,8 @@ export interface SessionLimits {
   readonly silenceMs: number;
   /** Control messages; a replica in training says about three per second. */
   readonly messagesPerSecond: number;
+  /** Frames and pings on average; more wait. */
+  readonly framesPerSecond: number;
   /** Refused messages at once after which the connection is closed; forgiven at one per ten seconds. */
   readonly refusals: number;
   /** A client that lets so much lie unread is closed. */
@@ -41,11 +46,18 @@ export const defaultSessionLimits: SessionLimits = {
   helloMs: 10_000,
   silenceMs: 15_000,
   messagesPerSecond: 100,
+  framesPerSecond: 2000,
   refusals: 10,
   unreadBytes: 64 << 20,
 };
 
 const forgivenPerSecond = 0.1;
+/** At once, in seconds of what is allowed: what a step exchanges comes in one go. */
+const frameBurstSeconds = 4;
+/** Of a message that is not complete, from a guest: all that those may say is shorter by far. */
+const guestMessageBytes = 4 * maxClientMessageBytes;
+/** Then its address may owe less again, or its place may have come. */
+const longestRestMs = 15_000;
 /** A payout address is written to disk; people change it seldom. */
 const payoutsPerSecond = 1 / 60;
 const payoutsAtOnce = 5;
@@ -53,6 +65,8 @@ const payoutsAtOnce = 5;
 const closingMs = 2000;
 
 export interface SessionHandlers {
+  /** Whether the client has a place in an epoch. */
+  isMember(session: Session): boolean;
   /** What is asked of a client that is who it says; null: nothing. Throws `FailureError` when it is not let in. */
   needOf(applicant: Hello): AdmissionNeed | null;
   /** Throws `FailureError` when the client does not bring what was asked of it. */
@@ -70,6 +84,13 @@ export interface SessionHandlers {
   bug(error: unknown): void;
 }
 
+export interface SessionConnection {
+  readonly socket: WebSocket;
+  /** Under it. */
+  readonly line: Socket;
+  readonly household: Household;
+}
+
 export class Session {
   readonly nonce: Uint8Array<ArrayBuffer> = Uint8Array.from(randomBytes(32));
   readonly blobToken: string = randomBytes(32).toString("base64url");
@@ -79,23 +100,32 @@ export class Session {
   hello: Hello | null = null;
   /** Proven, and asked for more. */
   #applicant: { readonly hello: Hello; readonly need: AdmissionNeed } | null = null;
+  /** Of its address. */
+  readonly household: Household;
   readonly #socket: WebSocket;
   readonly #networkId: string;
   readonly #handlers: SessionHandlers;
   readonly #limits: SessionLimits;
   readonly #messages: RateLimit;
   readonly #payouts: RateLimit;
+  readonly #frames: RateLimit;
   readonly #refusals: RateLimit;
   readonly #clock: () => number;
   readonly #openedAtMs: number;
   /** Slow receivers that this client's frames wait for. */
   readonly #heldFor = new Set<MinerId>();
+  /** While it has sent more than it may. */
+  #restTimer: NodeJS.Timeout | undefined;
+  /** It has had a place in an epoch: what it sends is worth reading. */
+  #isMember = false;
+  /** Since its last complete message, about. */
+  #unfinishedBytes = 0;
   /** When the closing began that the client has to agree to. */
   #closingAtMs: number | null = null;
   #closed = false;
 
   constructor(
-    socket: WebSocket,
+    { socket, line, household }: SessionConnection,
     options: {
       readonly networkId: string;
       readonly handlers: SessionHandlers;
@@ -104,6 +134,7 @@ export class Session {
     },
   ) {
     const { networkId, handlers, limits, clock } = options;
+    this.household = household;
     this.#socket = socket;
     this.#networkId = networkId;
     this.#handlers = handlers;
@@ -112,9 +143,12 @@ export class Session {
     this.#openedAtMs = this.heardAtMs = clock();
     this.#messages = new RateLimit(limits.messagesPerSecond, limits.messagesPerSecond, clock);
     this.#payouts = new RateLimit(payoutsPerSecond, payoutsAtOnce, clock);
+    this.#frames = new RateLimit(limits.framesPerSecond, frameBurstSeconds * limits.framesPerSecond, clock);
     this.#refusals = new RateLimit(forgivenPerSecond, limits.refusals, clock);
     socket.on("message", (data: Buffer, isBinary: boolean) => this.#receive(data, isBinary));
+    socket.on("ping", () => this.#restFor(this.#frames.spend(1)));
     socket.on("pong", () => this.#heard());
+    line.on("data", ({ length }: Buffer) => this.#read(length));
     socket.on("error", (error) => this.#failed(error));
     socket.on("close", () => this.#end());
     this.send({ type: "challenge", protocol: protocolVersion, networkId, nonce: this.nonce });
@@ -136,7 +170,7 @@ export class Session {
   /** Also for frames. `onSent` is called when the bytes have left this process, or never will. */
   sendEncoded(bytes: Uint8Array, onSent?: () => void): void {
     if (this.#socket.readyState === this.#socket.OPEN) this.#socket.send(bytes, onSent && (() => onSent()));
-    if (this.#socket.bufferedAmount > this.#limits.unreadBytes) this.#giveUp();
+    if (this.#socket.bufferedAmount > this.#limits.unreadBytes) this.giveUp();
   }
 
   /** Answers what the client did by a refusal; closes when trust is gone, or with the last of too many refusals. */
@@ -147,6 +181,12 @@ export class Session {
     if (code !== undefined) this.close(code, failure.code);
   }
 
+  /** Whether it never had a place in an epoch. */
+  get isGuest(): boolean {
+    this.#isMember ||= this.hello !== null && this.#handlers.isMember(this);
+    return !this.#isMember;
+  }
+
   /** Stops reading from this client while frames to `receiver` cannot leave. */
   hold(receiver: MinerId): void {
     this.#heldFor.add(receiver);
@@ -154,18 +194,18 @@ export class Session {
   }
 
   release(receiver: MinerId): void {
-    if (!this.#heldFor.delete(receiver) || this.#heldFor.size > 0) return;
-    this.#heard();
-    this.#socket.resume();
+    if (this.#heldFor.delete(receiver)) this.#readOn();
   }
 
   /** Asks for a sign of life, or ends a session that has given none. */
   checkAlive(): void {
     const nowMs = this.#clock();
-    const silent = this.#heldFor.size === 0 && nowMs - this.heardAtMs > this.#limits.silenceMs;
+    const isHeld = this.#heldFor.size > 0 || this.#restTimer !== undefined;
+    const silent = !isHeld && nowMs - this.heardAtMs > this.#limits.silenceMs;
     const nameless = this.hello === null && nowMs - this.#openedAtMs > this.#limits.helloMs;
+    const unread = this.unsentBytes > this.#limits.unreadBytes;
     const reluctant = this.#closingAtMs !== null && nowMs - this.#closingAtMs > closingMs;
-    if (silent || nameless || reluctant) this.#giveUp();
+    if (silent || nameless || unread || reluctant) this.giveUp();
     else if (this.#socket.readyState === this.#socket.OPEN) this.#socket.ping();
   }
 
@@ -178,18 +218,56 @@ export class Session {
     this.#socket.terminate();
   }
 
+  /** It does not read, speak or introduce itself in time. */
+  giveUp(): void {
+    if (this.#socket.readyState === this.#socket.OPEN) this.#handlers.refused("timed-out");
+    this.#socket.terminate();
+  }
+
+  /** What guests send is limited for all of an address together; what members send meets the limits of those who receive it. */
+  #read(bytes: number): void {
+    if (!this.isGuest) return;
+    this.#unfinishedBytes += bytes;
+    this.#restFor(this.household.sent.spend(bytes));
+    if (this.#unfinishedBytes <= guestMessageBytes || this.#closingAtMs !== null) return;
+    const { failure } = new FailureError("message-too-large", "A message longer than any that this client may send.");
+    this.refuse(failure, closeCodes.tooLarge);
+  }
+
+  /** Does not read from this client for so long. */
+  #restFor(waitMs: number): void {
+    if (waitMs === 0 || this.#restTimer !== undefined || this.#socket.readyState !== this.#socket.OPEN) return;
+    this.#socket.pause();
+    this.#restTimer = setTimeout(
+      () => {
+        this.#restTimer = undefined;
+        this.#readOn();
+      },
+      Math.min(waitMs, longestRestMs),
+    );
+  }
+
+  #readOn(): void {
+    if (this.#heldFor.size > 0 || this.#restTimer !== undefined) return;
+    this.#heard();
+    this.#socket.resume();
+  }
+
   #heard(): void {
     this.heardAtMs = this.#clock();
   }
 
   #receive(data: Buffer, isBinary: boolean): void {
     this.#heard();
+    this.#unfinishedBytes = 0;
     if (this.#closed || this.#socket.readyState !== this.#socket.OPEN) return;
     try {
       if (!isBinary) throw new FailureError("malformed-message", "Text where binary messages are spoken.");
       if (this.hello === null) this.#introduce(decodeClientMessage(data));
-      else if (isFrame(data)) this.#handlers.frame(this, data);
-      else this.#dispatch(decodeClientMessage(data));
+      else if (isFrame(data)) {
+        this.#restFor(this.#frames.spend(1));
+        this.#handlers.frame(this, data);
+      } else this.#dispatch(decodeClientMessage(data));
     } catch (error) {
       const failure = failureOf(error);
       if (failure === undefined) this.#handlers.bug(error);
@@ -241,15 +319,10 @@ export class Session {
     this.#socket.terminate();
   }
 
-  /** It does not read, speak or introduce itself in time. */
-  #giveUp(): void {
-    if (this.#socket.readyState === this.#socket.OPEN) this.#handlers.refused("timed-out");
-    this.#socket.terminate();
-  }
-
   #end(): void {
     if (this.#closed) return;
     this.#closed = true;
+    clearTimeout(this.#restTimer);
     this.#handlers.closed(this);
   }
 }

@@ -2,6 +2,7 @@
 import { connect, type Socket } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
 import { createIdentity } from "../../../src/protocol/identity.ts";
+import type { ClientMessage } from "../../../src/protocol/messages.ts";
 import { type Attacker, attackerAddress } from "./attacker.ts";
 import { HostileClient, opcodes, webSocketFrame } from "./hostile-client.ts";
 
@@ -36,14 +37,15 @@ export async function forgeHellos(attacker: Attacker): Promise<void> {
   });
 }
 
-/** One that was overheard, in other sessions; and in its own session again and again. */
+/** One that was overheard in another session. */
 export async function replayHellos(attacker: Attacker): Promise<void> {
   const { port } = attacker.target;
   const identity = createIdentity();
-  const overheard = (await HostileClient.connect(port)).hello(identity);
+  let overheard: ClientMessage | null = null;
   await attacker.inLanes(16, async () => {
     const client = await HostileClient.connect(port);
     attacker.attempts += 1;
+    overheard ??= client.hello(identity);
     client.send(overheard);
     await client.closed;
   });

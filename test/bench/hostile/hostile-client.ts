@@ -34,9 +34,7 @@ export class HostileClient {
     const options = { perMessageDeflate: false, localAddress: attackerAddress, handshakeTimeout: 5000 };
     const socket = new WebSocket(`ws://127.0.0.1:${port}/session`, options);
     socket.on("error", () => undefined); // `close` follows
-    const upgraded = once(socket, "upgrade");
-    const challenge = await next(socket, "challenge");
-    const [{ socket: line }] = await upgraded;
+    const [[{ socket: line }], challenge] = await Promise.all([once(socket, "upgrade"), next(socket, "challenge")]);
     return new HostileClient(socket, line, challenge);
   }
 

@@ -38,7 +38,7 @@ export async function measureAttack(attack: Attack, swarm: HostileSwarm, rounds:
     }
     undisturbed.push(await window());
   } finally {
-    process?.disconnect();
+    if (process?.connected) process.disconnect();
   }
   const logLines = swarm.logLines - linesBefore;
   return judge(attack, { undisturbed, attacked, attempts, crashes: swarm.crashes, logLines });
