@@ -32,6 +32,8 @@ export class Broadcaster {
   /** What clients have been told: the states of the runs, and all of them at a glance. */
   readonly #told = new Map<RunId, RunState>();
   #listed: readonly RunSummary[] = [];
+  /** Encoded: sessions may come faster than runs change, and their history grows. */
+  readonly #whole = new WeakMap<RunState, Uint8Array>();
   /** Those whose members had something to do at the last telemetry. */
   #active: ReadonlySet<RunId> = new Set();
 
@@ -56,7 +58,13 @@ export class Broadcaster {
   welcome(session: Session): void {
     this.#sendChanges(session);
     session.send({ type: "runs", runs: this.#listed });
-    for (const state of this.#told.values()) session.send({ type: "run-update", update: wholeRun(state) });
+    for (const state of this.#told.values()) session.sendEncoded(this.#wholeOf(state));
+  }
+
+  #wholeOf(state: RunState): Uint8Array {
+    const bytes = this.#whole.get(state) ?? encodeMessage({ type: "run-update", update: wholeRun(state) });
+    this.#whole.set(state, bytes);
+    return bytes;
   }
 
   close(): void {
