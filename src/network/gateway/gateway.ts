@@ -100,6 +100,7 @@ export class Gateway {
       runOf: (minerId) => this.#runOf(minerId),
       refused: () => this.#refusals.count("not-authorised"),
       onFrame: options.onFrame,
+      clock: options.clock,
     });
     this.#broadcaster = new Broadcaster({
       runs,
@@ -280,6 +281,7 @@ export class Gateway {
 
   #checkAlive(): void {
     for (const session of this.#connections) session.checkAlive();
+    this.#relay.giveUpSlowest();
     for (const session of slowReaders(this.#connections)) session.giveUp();
     this.#port.sweep();
     this.#options.admission.sweep();

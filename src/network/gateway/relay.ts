@@ -1,7 +1,7 @@
 /**
  * Passes frames on from miner to miner. The peer field is rewritten to the sender that the session has proven, and only
  * miners with a place in the same epoch reach each other. A slow receiver slows its senders: they are not read from until it has caught
- * up, so that memory stays bounded.
+ * up, so that memory stays bounded; one that does not catch up is given up, since everything that they say waits meanwhile.
  */
 import { decodeFrame, type Frame, type MessageKind, readdressFrame } from "../../protocol/frames.ts";
 import type { MinerId, RunId } from "../../protocol/ids.ts";
@@ -11,6 +11,8 @@ import type { Session } from "./session.ts";
 /** A few microbatches of a large model; below, a receiver counts as keeping up. */
 const highWaterBytes = 16 << 20;
 const lowWaterBytes = 4 << 20;
+/** To get from the one to the other: 3.4 Mbit/s. */
+const catchUpMs = 30_000;
 
 export type Flow = Telemetry["flows"][number];
 
@@ -24,12 +26,18 @@ export interface RelayOptions {
   /** A frame came from a miner without a place. */
   readonly refused: () => void;
   readonly onFrame?: FrameListener | undefined;
+  readonly clock: () => number;
+}
+
+interface Held {
+  readonly sinceMs: number;
+  readonly senders: Set<Session>;
 }
 
 export class Relay {
   readonly #options: RelayOptions;
   /** Senders that wait, by receiver. */
-  readonly #held = new Map<MinerId, Set<Session>>();
+  readonly #held = new Map<MinerId, Held>();
   /** The last message of each sender that could not be delivered: it is told once, not once per chunk. */
   readonly #undelivered = new WeakMap<Session, { readonly peer: MinerId; readonly messageNumber: number }>();
   #flows = new Map<string, Flow>();
@@ -61,9 +69,15 @@ export class Relay {
 
   /** The receiver is gone: nobody waits for it any longer. */
   forget(receiver: MinerId): void {
-    const waiting = this.#held.get(receiver);
+    const senders = this.#held.get(receiver)?.senders ?? [];
     this.#held.delete(receiver);
-    for (const sender of waiting ?? []) sender.release(receiver);
+    for (const sender of senders) sender.release(receiver);
+  }
+
+  /** Ends the sessions of receivers for which others wait too long. */
+  giveUpSlowest(): void {
+    const { sessionOf, clock } = this.#options;
+    for (const [receiver, { sinceMs }] of this.#held) if (clock() - sinceMs > catchUpMs) sessionOf(receiver)?.giveUp();
   }
 
   /** Whole messages passed on since the last call. */
@@ -78,8 +92,9 @@ export class Relay {
   }
 
   #hold(sender: Session, receiver: MinerId): void {
-    const waiting = this.#held.get(receiver) ?? new Set();
-    this.#held.set(receiver, waiting.add(sender));
+    const held = this.#held.get(receiver) ?? { sinceMs: this.#options.clock(), senders: new Set() };
+    this.#held.set(receiver, held);
+    held.senders.add(sender);
     sender.hold(receiver);
   }
 
