@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import fc from "fast-check";
-import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { fakeHash, fakeMiner } from "../../src/network/orchestrator/core/fake-swarm.ts";
 import { type FailureCode, failureOf } from "../../src/protocol/failure.ts";
 import { decodeFrame, encodeFrame, isFrame } from "../../src/protocol/frames.ts";
@@ -255,6 +255,62 @@ describe("hostile input", () => {
         }),
         { numRuns: decoderRuns, seed },
       );
+  });
+});
+
+describe("guests, who have no place in an epoch", () => {
+  let world: GatewayWorld;
+  beforeEach(async () => {
+    world = await openGatewayWorld();
+  });
+  afterEach(async () => {
+    await world.close();
+    expect(world.logged).toEqual([]);
+  });
+
+  it("are refused a message that is longer than they may send before it is complete", async () => {
+    const guest = await world.enter();
+    guest.sendBytes(new Uint8Array(1 << 20));
+    expect((await guest.next("refused")).failure.code).toBe("message-too-large");
+    expect(await guest.closed).toBe(4413);
+    expect(await refusalsOf(world)).toEqual({ "message-too-large": 1 });
+  });
+
+  it("reach nobody with their frames, which are counted", async () => {
+    const [member] = await world.train();
+    const guest = await world.enter();
+    guest.sendFrame(
+      decodeFrame(encodeFrame({ ...decodeFrame(validFrame), peer: member?.identity.minerId ?? fakeMiner(1) })),
+    );
+    await guest.flushed();
+    expect(member?.frames).toEqual([]);
+    expect(await refusalsOf(world)).toEqual({ "not-authorised": 1 });
+  });
+
+  it("wait when they have sent more than their address may, and members do not", async () => {
+    await world.close();
+    world = await openGatewayWorld({ limits: { guestBytesPerSecond: 200 } });
+    const [a, b] = await world.train();
+    if (a === undefined || b === undefined) throw new Error("nobody trains");
+    const guest = await world.enter();
+    for (let count = 0; count < 40; count++) guest.send({ type: "leave", reason: "x".repeat(200) });
+    guest.sendBytes(Uint8Array.of(1, 0xc1));
+    await guest.next("refused"); // all of it has been read
+    let isHeard = false;
+    void guest.flushed().then(() => {
+      isHeard = true;
+    });
+    a.sendFrame({ ...decodeFrame(validFrame), peer: b.identity.minerId });
+    expect((await b.nextFrame()).peer).toBe(a.identity.minerId);
+    expect(isHeard).toBe(false);
+  });
+
+  it("get one answer at a time: requests that do not wait for it end their connection", async () => {
+    const socket = connect(world.gateway.port, "127.0.0.1");
+    socket.write("GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".repeat(100));
+    socket.on("error", () => undefined).resume();
+    await once(socket, "close");
+    expect(await refusalsOf(world)).toEqual({ "unexpected-message": 1 });
   });
 });
 

@@ -33,6 +33,18 @@ describe("an address", () => {
     expect(addresses.opened("10.0.0.1")).toBe("over");
   });
 
+  it("says how long its guests have to wait once they have sent more than they may together", () => {
+    let nowMs = 0;
+    const addresses = new AddressLimits({ ...limits, guestBytesPerSecond: 1000 }, () => nowMs);
+    const burst = 16_000;
+    expect(addresses.householdAt("10.0.0.1").sent.spend(burst)).toBe(0);
+    expect(addresses.householdAt("10.0.0.1").sent.spend(500)).toBe(500);
+    expect(addresses.householdAt("10.0.0.2").sent.spend(500)).toBe(0);
+    nowMs = 500;
+    addresses.sweep();
+    expect(addresses.householdAt("10.0.0.1").sent.spend(100)).toBe(100);
+  });
+
   it("stands for a household: all of an IPv6 customer's are one", () => {
     expect(householdOf("::ffff:10.0.0.1")).toBe("10.0.0.1");
     expect(householdOf("2001:db8:1:2::9")).toBe(householdOf("2001:db8:1:2:a:b:c:d"));

@@ -20,7 +20,7 @@ export type Flow = Telemetry["flows"][number];
 export type FrameListener = (kind: MessageKind, bytes: number) => void;
 
 export interface RelayOptions {
-  readonly sessionOf: (minerId: MinerId) => Session | undefined;
+  readonly sessionOf: (minerId: MinerId) => RelaySession | undefined;
   /** The run in whose current epoch the miner has a place. */
   readonly runOf: (minerId: MinerId) => RunId | null;
   /** A frame came from a miner without a place. */
@@ -31,15 +31,18 @@ export interface RelayOptions {
 
 interface Held {
   readonly sinceMs: number;
-  readonly senders: Set<Session>;
+  readonly senders: Set<RelaySession>;
 }
+
+/** A session, as far as frames pass through it. */
+export type RelaySession = Pick<Session, "send" | "sendEncoded" | "unsentBytes" | "hold" | "release" | "giveUp">;
 
 export class Relay {
   readonly #options: RelayOptions;
   /** Senders that wait, by receiver. */
   readonly #held = new Map<MinerId, Held>();
   /** The last message of each sender that could not be delivered: it is told once, not once per chunk. */
-  readonly #undelivered = new WeakMap<Session, { readonly peer: MinerId; readonly messageNumber: number }>();
+  readonly #undelivered = new WeakMap<RelaySession, { readonly peer: MinerId; readonly messageNumber: number }>();
   #flows = new Map<string, Flow>();
 
   constructor(options: RelayOptions) {
@@ -47,7 +50,7 @@ export class Relay {
   }
 
   /** Throws `FailureError` (malformed-message, message-too-large). Changes `bytes`. */
-  forward(from: MinerId, sender: Session, bytes: Uint8Array): void {
+  forward(from: MinerId, sender: RelaySession, bytes: Uint8Array): void {
     const frame = decodeFrame(bytes);
     const { sessionOf, runOf, refused, onFrame } = this.#options;
     const receiver = sessionOf(frame.peer);
@@ -87,18 +90,18 @@ export class Relay {
     return flows;
   }
 
-  #sent(peer: MinerId, receiver: Session): void {
+  #sent(peer: MinerId, receiver: RelaySession): void {
     if (receiver.unsentBytes < lowWaterBytes) this.forget(peer);
   }
 
-  #hold(sender: Session, receiver: MinerId): void {
+  #hold(sender: RelaySession, receiver: MinerId): void {
     const held = this.#held.get(receiver) ?? { sinceMs: this.#options.clock(), senders: new Set() };
     this.#held.set(receiver, held);
     held.senders.add(sender);
     sender.hold(receiver);
   }
 
-  #sayUndeliverable(sender: Session, { peer, messageNumber }: Frame): void {
+  #sayUndeliverable(sender: RelaySession, { peer, messageNumber }: Frame): void {
     const last = this.#undelivered.get(sender);
     if (last?.peer === peer && last.messageNumber === messageNumber) return;
     this.#undelivered.set(sender, { peer, messageNumber });
