@@ -31,13 +31,14 @@ export type AddressVerdict = "admitted" | "over" | "far-over";
 
 /** What the guests of one address share. */
 export interface Household {
+  /** Connections. */
+  readonly made: RateLimit;
   readonly sent: RateLimit;
   readonly fetched: RateLimit;
 }
 
 interface Addressed extends Household {
   open: number;
-  readonly made: RateLimit;
 }
 
 export class AddressLimits {

@@ -20,16 +20,10 @@ import { type AddressLimitValues, defaultAddressLimits } from "./address-limits.
 import { type Bearer, BlobRoutes } from "./blob-routes.ts";
 import { Broadcaster } from "./broadcaster.ts";
 import { Port } from "./port.ts";
+import type { SessionConnection } from "./reading.ts";
 import { Refusals } from "./refusals.ts";
 import { type FrameListener, Relay } from "./relay.ts";
-import {
-  defaultSessionLimits,
-  type Hello,
-  Session,
-  type SessionConnection,
-  type SessionLimits,
-  type SessionMessage,
-} from "./session.ts";
+import { defaultSessionLimits, type Hello, Session, type SessionLimits, type SessionMessage } from "./session.ts";
 import { slowReaders } from "./slow-readers.ts";
 import { TelemetryDesk } from "./telemetry.ts";
 import type { TlsFiles } from "./tls-files.ts";

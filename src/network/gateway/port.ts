@@ -7,9 +7,9 @@ import { frameHeaderBytes, maxChunkBytes } from "../../protocol/frames.ts";
 import type { AddressLimitValues, Household } from "./address-limits.ts";
 import { isForeignPage } from "./foreign-page.ts";
 import { FrontDoor } from "./front-door.ts";
+import type { SessionConnection } from "./reading.ts";
 import type { Refusals } from "./refusals.ts";
 import { createServer, listen } from "./server.ts";
-import type { SessionConnection } from "./session.ts";
 import type { TlsFiles } from "./tls-files.ts";
 
 export interface PortOptions {

@@ -3,7 +3,6 @@
  * frames; what they mean is the gateway's business.
  */
 import { randomBytes } from "node:crypto";
-import type { Socket } from "node:net";
 import type { WebSocket } from "ws";
 import type { AdmissionNeed, AdmissionProof } from "../../protocol/admission.ts";
 import { type Failure, type FailureCode, FailureError, failureOf } from "../../protocol/failure.ts";
@@ -16,11 +15,11 @@ import {
   decodeClientMessage,
   encodeMessage,
   type GatewayMessage,
-  maxClientMessageBytes,
   protocolVersion,
 } from "../../protocol/messages.ts";
 import { RateLimit } from "../rate-limit.ts";
 import type { Household } from "./address-limits.ts";
+import { Reading, type SessionConnection } from "./reading.ts";
 
 export type Hello = Extract<ClientMessage, { type: "hello" }>;
 /** What an open session may say. */
@@ -52,12 +51,8 @@ export const defaultSessionLimits: SessionLimits = {
 };
 
 const forgivenPerSecond = 0.1;
-/** At once, in seconds of what is allowed: what a step exchanges comes in one go. */
-const frameBurstSeconds = 4;
-/** Of a message that is not complete, from a guest: all that those may say is shorter by far. */
-const guestMessageBytes = 4 * maxClientMessageBytes;
-/** Then its address may owe less again, or its place may have come. */
-const longestRestMs = 15_000;
+/** To hear a client out that is not let in takes more than to turn a connection away: it costs its address so many further ones. */
+const failedHelloConnections = 9;
 /** A payout address is written to disk; people change it seldom. */
 const payoutsPerSecond = 1 / 60;
 const payoutsAtOnce = 5;
@@ -84,13 +79,6 @@ export interface SessionHandlers {
   bug(error: unknown): void;
 }
 
-export interface SessionConnection {
-  readonly socket: WebSocket;
-  /** Under it. */
-  readonly line: Socket;
-  readonly household: Household;
-}
-
 export class Session {
   readonly nonce: Uint8Array<ArrayBuffer> = Uint8Array.from(randomBytes(32));
   readonly blobToken: string = randomBytes(32).toString("base64url");
@@ -108,24 +96,18 @@ export class Session {
   readonly #limits: SessionLimits;
   readonly #messages: RateLimit;
   readonly #payouts: RateLimit;
-  readonly #frames: RateLimit;
+  readonly #reading: Reading;
   readonly #refusals: RateLimit;
   readonly #clock: () => number;
   readonly #openedAtMs: number;
-  /** Slow receivers that this client's frames wait for. */
-  readonly #heldFor = new Set<MinerId>();
-  /** While it has sent more than it may. */
-  #restTimer: NodeJS.Timeout | undefined;
   /** It has had a place in an epoch: what it sends is worth reading. */
   #isMember = false;
-  /** Since its last complete message, about. */
-  #unfinishedBytes = 0;
   /** When the closing began that the client has to agree to. */
   #closingAtMs: number | null = null;
   #closed = false;
 
   constructor(
-    { socket, line, household }: SessionConnection,
+    connection: SessionConnection,
     options: {
       readonly networkId: string;
       readonly handlers: SessionHandlers;
@@ -134,6 +116,7 @@ export class Session {
     },
   ) {
     const { networkId, handlers, limits, clock } = options;
+    const { socket, household } = connection;
     this.household = household;
     this.#socket = socket;
     this.#networkId = networkId;
@@ -143,12 +126,17 @@ export class Session {
     this.#openedAtMs = this.heardAtMs = clock();
     this.#messages = new RateLimit(limits.messagesPerSecond, limits.messagesPerSecond, clock);
     this.#payouts = new RateLimit(payoutsPerSecond, payoutsAtOnce, clock);
-    this.#frames = new RateLimit(limits.framesPerSecond, frameBurstSeconds * limits.framesPerSecond, clock);
     this.#refusals = new RateLimit(forgivenPerSecond, limits.refusals, clock);
+    this.#reading = new Reading({
+      ...connection,
+      framesPerSecond: limits.framesPerSecond,
+      clock,
+      isGuest: () => this.isGuest,
+      tooLong: () => this.#refuseLength(),
+      resumed: () => this.#heard(),
+    });
     socket.on("message", (data: Buffer, isBinary: boolean) => this.#receive(data, isBinary));
-    socket.on("ping", () => this.#restFor(this.#frames.spend(1)));
     socket.on("pong", () => this.#heard());
-    line.on("data", ({ length }: Buffer) => this.#read(length));
     socket.on("error", (error) => this.#failed(error));
     socket.on("close", () => this.#end());
     this.send({ type: "challenge", protocol: protocolVersion, networkId, nonce: this.nonce });
@@ -189,19 +177,17 @@ export class Session {
 
   /** Stops reading from this client while frames to `receiver` cannot leave. */
   hold(receiver: MinerId): void {
-    this.#heldFor.add(receiver);
-    this.#socket.pause();
+    this.#reading.hold(receiver);
   }
 
   release(receiver: MinerId): void {
-    if (this.#heldFor.delete(receiver)) this.#readOn();
+    this.#reading.release(receiver);
   }
 
   /** Asks for a sign of life, or ends a session that has given none. */
   checkAlive(): void {
     const nowMs = this.#clock();
-    const isHeld = this.#heldFor.size > 0 || this.#restTimer !== undefined;
-    const silent = !isHeld && nowMs - this.heardAtMs > this.#limits.silenceMs;
+    const silent = !this.#reading.isPaused && nowMs - this.heardAtMs > this.#limits.silenceMs;
     const nameless = this.hello === null && nowMs - this.#openedAtMs > this.#limits.helloMs;
     const unread = this.unsentBytes > this.#limits.unreadBytes;
     const reluctant = this.#closingAtMs !== null && nowMs - this.#closingAtMs > closingMs;
@@ -224,33 +210,10 @@ export class Session {
     this.#socket.terminate();
   }
 
-  /** What guests send is limited for all of an address together; what members send meets the limits of those who receive it. */
-  #read(bytes: number): void {
-    if (!this.isGuest) return;
-    this.#unfinishedBytes += bytes;
-    this.#restFor(this.household.sent.spend(bytes));
-    if (this.#unfinishedBytes <= guestMessageBytes || this.#closingAtMs !== null) return;
+  #refuseLength(): void {
+    if (this.#closingAtMs !== null) return;
     const { failure } = new FailureError("message-too-large", "A message longer than any that this client may send.");
     this.refuse(failure, closeCodes.tooLarge);
-  }
-
-  /** Does not read from this client for so long. */
-  #restFor(waitMs: number): void {
-    if (waitMs === 0 || this.#restTimer !== undefined || this.#socket.readyState !== this.#socket.OPEN) return;
-    this.#socket.pause();
-    this.#restTimer = setTimeout(
-      () => {
-        this.#restTimer = undefined;
-        this.#readOn();
-      },
-      Math.min(waitMs, longestRestMs),
-    );
-  }
-
-  #readOn(): void {
-    if (this.#heldFor.size > 0 || this.#restTimer !== undefined) return;
-    this.#heard();
-    this.#socket.resume();
   }
 
   #heard(): void {
@@ -259,13 +222,12 @@ export class Session {
 
   #receive(data: Buffer, isBinary: boolean): void {
     this.#heard();
-    this.#unfinishedBytes = 0;
     if (this.#closed || this.#socket.readyState !== this.#socket.OPEN) return;
     try {
       if (!isBinary) throw new FailureError("malformed-message", "Text where binary messages are spoken.");
       if (this.hello === null) this.#introduce(decodeClientMessage(data));
       else if (isFrame(data)) {
-        this.#restFor(this.#frames.spend(1));
+        this.#reading.countFrame();
         this.#handlers.frame(this, data);
       } else this.#dispatch(decodeClientMessage(data));
     } catch (error) {
@@ -273,6 +235,7 @@ export class Session {
       if (failure === undefined) this.#handlers.bug(error);
       // Who cannot even introduce itself is not listened to any longer.
       const fatal = this.hello === null || failure === undefined;
+      if (this.hello === null) this.household.made.spend(failedHelloConnections);
       this.refuse(failure ?? internalFailure, fatal ? closeCodeOf(failure ?? internalFailure) : undefined);
     }
   }
@@ -322,7 +285,6 @@ export class Session {
   #end(): void {
     if (this.#closed) return;
     this.#closed = true;
-    clearTimeout(this.#restTimer);
     this.#handlers.closed(this);
   }
 }

@@ -22,6 +22,7 @@ const programs: Readonly<Record<StrangerName, (attacker: Attacker) => Promise<vo
   garbage: sessions.sendGarbage,
   "outside-frames": sessions.sendFramesFromOutside,
   chatter: sessions.chatter,
+  joins: sessions.comeAndGo,
   "half-frames": sessions.sendHalfFrames,
   "slow-readers": sessions.readSlowly,
   "blob-readers": sessions.fetchBlobs,

@@ -29,7 +29,7 @@ export const attacks = [
   },
   { ...outside, name: "forged-hellos", about: "hellos with wrong signatures", refusedAs: ["bad-signature"] },
   { ...outside, name: "replayed-hellos", about: "another session's hello", refusedAs: ["bad-signature"] },
-  { ...outside, name: "pings", about: "pings without a session, answers never read", refusedAs: ["message-too-large"] },
+  { ...outside, name: "pings", about: "pings without a session, answers never read", refusedAs: ["timed-out"] },
   {
     ...outside,
     name: "requests",
@@ -53,6 +53,12 @@ export const attacks = [
     name: "chatter",
     about: "correct, useless messages over 400 sessions",
     refusedAs: ["too-many-connections"],
+  },
+  {
+    ...outside,
+    name: "joins",
+    about: "machines that can do nothing join and leave over and over",
+    refusedAs: [],
   },
   {
     ...outside,

@@ -3,9 +3,22 @@ import { request } from "node:http";
 import { setTimeout as pause } from "node:timers/promises";
 import { encodeFrame, maxChunkBytes } from "../../../src/protocol/frames.ts";
 import { createIdentity, hashBytes } from "../../../src/protocol/identity.ts";
-import { encodeMessage } from "../../../src/protocol/messages.ts";
+import { type DeviceReport, encodeMessage } from "../../../src/protocol/messages.ts";
 import { type Attacker, attackerAddress } from "./attacker.ts";
 import { HostileClient, opcodes, webSocketFrame } from "./hostile-client.ts";
+
+const uselessDevice: DeviceReport = {
+  platform: "",
+  cpu: "",
+  cores: 1,
+  memoryBytes: 1,
+  memoryLimitBytes: 1,
+  maximumStages: 1,
+  backend: "reference",
+  precision: "f32",
+  adapter: null,
+  blockTokensPerSecond: null,
+};
 
 /** Malformed messages, then frames that are too large or say wrong things of themselves. */
 export async function sendGarbage(attacker: Attacker): Promise<void> {
@@ -63,6 +76,20 @@ export async function chatter(attacker: Attacker): Promise<void> {
       client.sendBytes(message);
       attacker.attempts += 1;
       await pause(12);
+    }
+    client.end();
+  });
+}
+
+/** Joins and leaves over and over, as a machine that can hold no stage: each time is an event of the run, which is kept. */
+export async function comeAndGo(attacker: Attacker): Promise<void> {
+  await attacker.inLanes(64, async () => {
+    const { client } = await HostileClient.enter(attacker.target.port);
+    while (client.isOpen && !attacker.isOver) {
+      client.send({ type: "join", device: uselessDevice, held: [] });
+      client.send({ type: "leave", reason: "" });
+      attacker.attempts += 2;
+      await pause(30);
     }
     client.end();
   });
