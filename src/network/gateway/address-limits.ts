@@ -23,10 +23,12 @@ export const defaultAddressLimits: AddressLimitValues = {
   guestBlobBytesPerSecond: 4 << 20,
 };
 
+/** How often an address hears that it has one connection too many: to say so costs several times what it costs to hang up. */
+const answers = { perSecond: 5, atOnce: 64 };
 /** After a quiet time so much may come at once: a household's computers start together. */
 const burstSeconds = 16;
 
-/** `over`: one more than it may have. `far-over`: so many that it gets no answer either. */
+/** `over`: one more than it may have. `far-over`: so many, or so often, that it gets no answer either. */
 export type AddressVerdict = "admitted" | "over" | "far-over";
 
 /** What the guests of one address share. */
@@ -39,6 +41,7 @@ export interface Household {
 
 interface Addressed extends Household {
   open: number;
+  readonly answered: RateLimit;
 }
 
 export class AddressLimits {
@@ -57,7 +60,8 @@ export class AddressLimits {
     const addressed = this.#at(address);
     addressed.open += 1;
     if (addressed.open > 2 * connectionsPerAddress) return "far-over";
-    return addressed.made.admit() && addressed.open <= connectionsPerAddress ? "admitted" : "over";
+    if (addressed.made.admit() && addressed.open <= connectionsPerAddress) return "admitted";
+    return addressed.answered.admit() ? "over" : "far-over";
   }
 
   householdAt(address: string): Household {
@@ -83,6 +87,7 @@ export class AddressLimits {
     const limitOf = (perSecond: number, burst: number) => new RateLimit(perSecond, burst, this.#clock);
     const addressed: Addressed = {
       open: 0,
+      answered: limitOf(answers.perSecond, answers.atOnce),
       made: limitOf(connectionsPerSecond, connectionsPerAddress),
       sent: limitOf(guestBytesPerSecond, burstSeconds * guestBytesPerSecond),
       fetched: limitOf(guestBlobBytesPerSecond, burstSeconds * guestBlobBytesPerSecond),

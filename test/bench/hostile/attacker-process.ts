@@ -33,12 +33,13 @@ const programs: Readonly<Record<StrangerName, (attacker: Attacker) => Promise<vo
 
 setPriority(constants.priority.PRIORITY_LOW);
 const attack = programs[z.enum(Object.keys(programs) as [StrangerName]).parse(process.argv[2])];
-let generation = 0;
+let attacker: Attacker | null = null;
 process.on("message", (message) => {
   const order = attackOrderSchema.parse(message);
-  const own = ++generation;
-  if (order === "stop") return;
-  const attacker = new Attacker(order.target, () => own !== generation);
-  void attack(attacker).then(() => process.send?.({ attempts: attacker.attempts }));
+  if (order === "stop") process.send?.({ attempts: attacker?.attempts ?? 0 }, () => process.exit(0));
+  else {
+    attacker = new Attacker(order.target);
+    void attack(attacker);
+  }
 });
 process.once("disconnect", () => process.exit(0));

@@ -1,4 +1,4 @@
-/** What every attack has in common: whom it attacks, and whether it goes on. */
+/** What every attack has in common: whom it attacks, and over and over. */
 import { setTimeout as pause } from "node:timers/promises";
 import { z } from "zod";
 import { minerIdSchema } from "../../../src/protocol/ids.ts";
@@ -17,29 +17,25 @@ export type Target = Readonly<z.infer<typeof targetSchema>>;
 /** Attackers share one address, and it is not that of the honest: they are not of their household. */
 export const attackerAddress = "127.0.0.2";
 
+/** One that goes on until its process ends. */
 export class Attacker {
   readonly target: Target;
-  readonly #isOver: () => boolean;
   /** Connections, messages, requests or datagrams so far. */
   attempts = 0;
 
-  constructor(target: Target, isOver: () => boolean) {
+  constructor(target: Target) {
     this.target = target;
-    this.#isOver = isOver;
   }
 
-  get isOver(): boolean {
-    return this.#isOver();
-  }
-
-  /** Does the same over and over in so many lanes, until it is over. What fails was refused, and is tried again. */
-  async inLanes(lanes: number, attempt: () => Promise<void>): Promise<void> {
+  /** Does the same over and over in so many lanes. What fails was refused, and is tried again. */
+  async inLanes(lanes: number, attempt: () => Promise<void>): Promise<never> {
     const lane = async () => {
-      while (!this.isOver) {
+      for (;;) {
         await attempt().catch(() => undefined);
         await pause(1);
       }
     };
     await Promise.all(Array.from({ length: lanes }, lane));
+    throw new Error("lanes have no end");
   }
 }

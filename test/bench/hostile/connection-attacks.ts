@@ -45,8 +45,10 @@ export async function replayHellos(attacker: Attacker): Promise<void> {
   await attacker.inLanes(16, async () => {
     const client = await HostileClient.connect(port);
     attacker.attempts += 1;
-    overheard ??= client.hello(identity);
-    client.send(overheard);
+    if (overheard === null) {
+      overheard = client.hello(identity);
+      client.end();
+    } else client.send(overheard);
     await client.closed;
   });
 }
@@ -57,11 +59,10 @@ export async function floodWithPings(attacker: Attacker): Promise<void> {
   await attacker.inLanes(32, async () => {
     const client = await HostileClient.connect(attacker.target.port);
     client.line.pause();
-    while (client.isOpen && !attacker.isOver) {
+    while (client.isOpen) {
       attacker.attempts += 500;
       await Promise.race([client.write(pings), pause(1000)]);
     }
-    client.end();
   });
 }
 
@@ -73,7 +74,7 @@ export async function floodWithRequests(attacker: Attacker): Promise<void> {
   await holdOpen(attacker, 64, (socket) => {
     socket.resume();
     const ask = () => {
-      if (socket.destroyed || attacker.isOver) return;
+      if (socket.destroyed) return;
       attacker.attempts += 100;
       if (socket.write(batch)) setImmediate(ask);
       else socket.once("drain", ask);
@@ -85,7 +86,7 @@ export async function floodWithRequests(attacker: Attacker): Promise<void> {
 /** Keeps so many connections, each of which begins as it is told. */
 async function holdOpen(attacker: Attacker, connections: number, begin: (socket: Socket) => void): Promise<void> {
   const sockets = new Set<Socket>();
-  while (!attacker.isOver) {
+  for (;;) {
     for (let count = 0; count < perTurn && sockets.size < connections; count++) {
       const socket = connect({ port: attacker.target.port, host: "127.0.0.1", localAddress: attackerAddress });
       sockets.add(socket);
@@ -96,5 +97,4 @@ async function holdOpen(attacker: Attacker, connections: number, begin: (socket:
     }
     await pause(turnMs);
   }
-  for (const socket of sockets) socket.destroy();
 }

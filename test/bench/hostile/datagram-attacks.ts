@@ -16,7 +16,7 @@ export async function floodWithDatagrams(attacker: Attacker): Promise<void> {
     Buffer.concat([Buffer.of(0x03), Buffer.alloc(60, 1)]),
   ];
   const { datagramPorts } = attacker.target;
-  while (!attacker.isOver) {
+  for (;;) {
     for (let count = 0; count < perTurn; count++) {
       const port = datagramPorts[attacker.attempts % datagramPorts.length];
       const datagram = datagrams[attacker.attempts % datagrams.length];
@@ -25,5 +25,4 @@ export async function floodWithDatagrams(attacker: Attacker): Promise<void> {
     }
     await setImmediate();
   }
-  socket.close();
 }

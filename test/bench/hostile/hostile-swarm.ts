@@ -68,7 +68,7 @@ export class HostileSwarm {
     const swarm = new HostileSwarm(options);
     await swarm.#serve();
     for (let index = 0; index < options.miners; index++) swarm.#startMiner(`miner-${index + 1}`);
-    swarm.#startRogue();
+    swarm.#forkRogue();
     await swarm.nextEpoch();
     swarm.#memoryTimer = setInterval(() => swarm.#measureMemory(), memoryIntervalMs);
     for (const pid of swarm.#minerPids) swarm.#pids.add(pid);
@@ -117,12 +117,15 @@ export class HostileSwarm {
     return { atMs: finishedAtMs, tokens, processor: this.#processor(), peakBytes, refusals: await this.#refusals() };
   }
 
-  /** The rogue's part; resolves with how many frames it has sent in all. */
-  async setRogue(order: "start" | "stop"): Promise<number> {
-    const rogue = this.#rogue;
-    rogue?.send(order);
-    if (rogue === null || order === "start") return 0;
-    const [report] = await once(rogue, "message");
+  startRogue(): void {
+    this.#rogue?.send("start");
+  }
+
+  /** Resolves with how many frames of garbage it has sent since it was started. */
+  async stopRogue(): Promise<number> {
+    if (this.#rogue === null) return 0;
+    this.#rogue.send("stop");
+    const [report] = await once(this.#rogue, "message");
     return attackReportSchema.parse(report).attempts;
   }
 
@@ -191,7 +194,7 @@ export class HostileSwarm {
     miner.start();
   }
 
-  #startRogue(): void {
+  #forkRogue(): void {
     const { direct, maxUploadMbps } = this.#options;
     const stateFolder = join(this.folder, "rogue");
     mkdirSync(stateFolder);

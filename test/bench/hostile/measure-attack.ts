@@ -1,5 +1,5 @@
 /** One attack against a swarm in training: undisturbed and attacked epochs in turn, so that what drifts cancels out. */
-import { type ChildProcess, fork } from "node:child_process";
+import { fork } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { type AttackOrder, attackReportSchema } from "./attack-orders.ts";
@@ -15,36 +15,31 @@ interface Attackers {
 }
 
 export async function measureAttack(attack: Attack, swarm: HostileSwarm, rounds: number): Promise<AttackResult> {
-  const process = attack.rogue
-    ? null
-    : fork(fileURLToPath(new URL("./attacker-process.ts", import.meta.url)), [attack.name]);
-  const attackers = process === null ? rogueOf(swarm) : strangers(process, swarm);
   const undisturbed: Window[] = [];
   const attacked: Window[] = [];
   let attempts = 0;
   const linesBefore = swarm.logLines;
-  try {
-    let reading: Reading = await swarm.nextEpoch();
-    const window = async (): Promise<Window> => {
-      const from = reading;
-      reading = await swarm.nextEpoch();
-      return { from, to: reading };
-    };
-    for (let round = 0; round < rounds; round++) {
-      undisturbed.push(await window());
-      attackers.start();
-      attacked.push(await window());
-      attempts += await attackers.stop();
-    }
+  let reading: Reading = await swarm.nextEpoch();
+  const window = async (): Promise<Window> => {
+    const from = reading;
+    reading = await swarm.nextEpoch();
+    return { from, to: reading };
+  };
+  for (let round = 0; round < rounds; round++) {
+    const attackers = attack.rogue ? rogueOf(swarm) : strangersTo(swarm, attack.name);
     undisturbed.push(await window());
-  } finally {
-    if (process?.connected) process.disconnect();
+    attackers.start();
+    attacked.push(await window());
+    attempts += await attackers.stop();
   }
+  undisturbed.push(await window());
   const logLines = swarm.logLines - linesBefore;
   return judge(attack, { undisturbed, attacked, attempts, crashes: swarm.crashes, logLines });
 }
 
-function strangers(process: ChildProcess, swarm: HostileSwarm): Attackers {
+/** A process that loads what it needs and waits; when it stops it ends, and all that it had open with it. */
+function strangersTo(swarm: HostileSwarm, name: string): Attackers {
+  const process = fork(fileURLToPath(new URL("./attacker-process.ts", import.meta.url)), [name], { execArgv: [] });
   const order = (message: AttackOrder) => process.send(message);
   return {
     start: () => order({ target: swarm.target }),
@@ -57,14 +52,8 @@ function strangers(process: ChildProcess, swarm: HostileSwarm): Attackers {
 }
 
 function rogueOf(swarm: HostileSwarm): Attackers {
-  let before = 0;
   return {
-    start: () => void swarm.setRogue("start"),
-    async stop() {
-      const total = await swarm.setRogue("stop");
-      const attempts = total - before;
-      before = total;
-      return attempts;
-    },
+    start: () => swarm.startRogue(),
+    stop: () => swarm.stopRogue(),
   };
 }

@@ -67,7 +67,10 @@ miner.open();
 process.on("message", (order) => {
   clearInterval(timer);
   if (order === "start") timer = setInterval(annoy, turnMs);
-  else process.send?.({ attempts });
+  else {
+    process.send?.({ attempts });
+    attempts = 0;
+  }
 });
 process.once("disconnect", () => void miner.close(0).then(() => process.exit(0)));
 

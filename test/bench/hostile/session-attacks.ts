@@ -39,11 +39,10 @@ export async function sendGarbage(attacker: Attacker): Promise<void> {
       attacker.attempts += 1;
       client.sendBytes(bytes);
     }
-    for (; client.isOpen && !attacker.isOver; attacker.attempts++) {
+    for (; client.isOpen; attacker.attempts++) {
       client.sendBytes(garbage[0] ?? Buffer.alloc(0));
       await pause(10);
     }
-    client.end();
   });
 }
 
@@ -58,12 +57,11 @@ export async function sendFramesFromOutside(attacker: Attacker): Promise<void> {
   const batch = Buffer.concat(frames.map((frame) => webSocketFrame(opcodes.binary, frame)));
   await attacker.inLanes(8, async () => {
     const { client } = await HostileClient.enter(port);
-    while (client.isOpen && !attacker.isOver) {
+    while (client.isOpen) {
       attacker.attempts += frames.length;
       await client.write(batch);
       await pause(1);
     }
-    client.end();
   });
 }
 
@@ -72,12 +70,11 @@ export async function chatter(attacker: Attacker): Promise<void> {
   const message = encodeMessage({ type: "leave", reason: "" });
   await attacker.inLanes(400, async () => {
     const { client } = await HostileClient.enter(attacker.target.port);
-    while (client.isOpen && !attacker.isOver) {
+    while (client.isOpen) {
       client.sendBytes(message);
       attacker.attempts += 1;
       await pause(12);
     }
-    client.end();
   });
 }
 
@@ -85,13 +82,12 @@ export async function chatter(attacker: Attacker): Promise<void> {
 export async function comeAndGo(attacker: Attacker): Promise<void> {
   await attacker.inLanes(64, async () => {
     const { client } = await HostileClient.enter(attacker.target.port);
-    while (client.isOpen && !attacker.isOver) {
+    while (client.isOpen) {
       client.send({ type: "join", device: uselessDevice, held: [] });
       client.send({ type: "leave", reason: "" });
       attacker.attempts += 2;
       await pause(30);
     }
-    client.end();
   });
 }
 
@@ -102,8 +98,7 @@ export async function sendHalfFrames(attacker: Attacker): Promise<void> {
     const { client } = await HostileClient.enter(attacker.target.port);
     attacker.attempts += 1;
     await client.write(half);
-    while (client.isOpen && !attacker.isOver) await pause(200);
-    client.end();
+    await client.closed;
   });
 }
 
@@ -120,9 +115,8 @@ export async function readSlowly(attacker: Attacker): Promise<void> {
       attacker.attempts += 1;
       return asked;
     });
-    while (client.isOpen && !attacker.isOver) await Promise.race([client.write(pings), pause(200)]);
+    while (client.isOpen) await Promise.race([client.write(pings), pause(200)]);
     for (const asked of requests) asked.destroy();
-    client.end();
   });
 }
 
@@ -131,7 +125,7 @@ export async function fetchBlobs(attacker: Attacker): Promise<void> {
   const { port, blob } = attacker.target;
   await attacker.inLanes(4, async () => {
     const { client, blobToken } = await HostileClient.enter(port);
-    while (client.isOpen && !attacker.isOver) {
+    while (client.isOpen) {
       attacker.attempts += 1;
       await new Promise<void>((resolve) => {
         const asked = get(port, blob, blobToken);
@@ -139,7 +133,6 @@ export async function fetchBlobs(attacker: Attacker): Promise<void> {
         asked.on("close", resolve);
       });
     }
-    client.end();
   });
 }
 
@@ -149,7 +142,7 @@ export async function uploadUnasked(attacker: Attacker): Promise<void> {
   const hash = hashBytes(bytes);
   await attacker.inLanes(8, async () => {
     const { client, blobToken } = await HostileClient.enter(attacker.target.port);
-    while (client.isOpen && !attacker.isOver) {
+    while (client.isOpen) {
       attacker.attempts += 1;
       await new Promise<void>((resolve) => {
         const put = request({
@@ -163,7 +156,6 @@ export async function uploadUnasked(attacker: Attacker): Promise<void> {
         put.end(bytes);
       });
     }
-    client.end();
   });
 }
 
