@@ -72,10 +72,12 @@ export async function openDirectNetwork(): Promise<PeerLinkNetwork> {
       let reads = true;
       return {
         async send(to, bytes) {
-          stream ??= await dialled(dialer, to, () => {
+          const forget = () => {
             stream = null;
-          });
-          if (reads) stream.write(bytes);
+          };
+          // Once it has sent what it must not it is not let in again for a while.
+          stream ??= await dialled(dialer, to, forget).catch(() => null);
+          if (reads) stream?.write(bytes);
         },
         stopReading() {
           reads = false;

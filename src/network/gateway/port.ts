@@ -28,6 +28,9 @@ export interface PortOptions {
   readonly health: () => object;
 }
 
+/** All requests that have come by then are looked at, more than a thousand perhaps: it costs the address so many further connections. */
+const pipelinedConnections = 50;
+
 export interface BlobRequest {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
@@ -123,7 +126,7 @@ export class Port {
     const { refusals, onBlobRequest, health } = this.#options;
     const { socket } = request;
     const path = request.url ?? "";
-    if (socket.destroyed || this.#isPipelined(socket, response)) return;
+    if (socket.destroyed || this.#isPipelined(request, response)) return;
     if (this.#door.isRefused(request.socket)) response.writeHead(429, { connection: "close" }).end();
     else if (this.#isForeignPage(request)) response.writeHead(403, { connection: "close" }).end();
     else if (path.startsWith("/blobs/")) {
@@ -146,9 +149,11 @@ export class Port {
   }
 
   /** Nobody asks for more here before the answer has come; who does not wait for it makes work that nothing limits. */
-  #isPipelined(socket: Socket, response: ServerResponse): boolean {
+  #isPipelined(request: IncomingMessage, response: ServerResponse): boolean {
+    const { socket } = request;
     if (this.#busy.has(socket)) {
       this.#options.refusals.count("unexpected-message");
+      this.#door.householdOf(request).made.spend(pipelinedConnections);
       socket.destroy();
       return true;
     }

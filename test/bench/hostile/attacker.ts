@@ -5,6 +5,8 @@ import { minerIdSchema } from "../../../src/protocol/ids.ts";
 
 export const targetSchema = z.strictObject({
   port: z.number(),
+  /** From where it is attacked: all attackers share one address, and it is not that of the honest, who are not of their household. */
+  localAddress: z.ipv4(),
   /** In the epoch. */
   miners: z.array(minerIdSchema),
   /** UDP ports of this computer, of the network and its miners. */
@@ -13,9 +15,6 @@ export const targetSchema = z.strictObject({
   blob: z.string(),
 });
 export type Target = Readonly<z.infer<typeof targetSchema>>;
-
-/** Attackers share one address, and it is not that of the honest: they are not of their household. */
-export const attackerAddress = "127.0.0.2";
 
 /** One that goes on until its process ends. */
 export class Attacker {

@@ -3,7 +3,7 @@ import { connect, type Socket } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
 import { createIdentity } from "../../../src/protocol/identity.ts";
 import type { ClientMessage } from "../../../src/protocol/messages.ts";
-import { type Attacker, attackerAddress } from "./attacker.ts";
+import type { Attacker } from "./attacker.ts";
 import { HostileClient, opcodes, webSocketFrame } from "./hostile-client.ts";
 
 const floodConnections = 5000;
@@ -30,7 +30,7 @@ export async function writeSlowly(attacker: Attacker): Promise<void> {
 
 export async function forgeHellos(attacker: Attacker): Promise<void> {
   await attacker.inLanes(32, async () => {
-    const client = await HostileClient.connect(attacker.target.port);
+    const client = await HostileClient.connect(attacker.target);
     attacker.attempts += 1;
     client.send(client.forgedHello());
     await client.closed;
@@ -39,11 +39,10 @@ export async function forgeHellos(attacker: Attacker): Promise<void> {
 
 /** One that was overheard in another session. */
 export async function replayHellos(attacker: Attacker): Promise<void> {
-  const { port } = attacker.target;
   const identity = createIdentity();
   let overheard: ClientMessage | null = null;
   await attacker.inLanes(16, async () => {
-    const client = await HostileClient.connect(port);
+    const client = await HostileClient.connect(attacker.target);
     attacker.attempts += 1;
     if (overheard === null) {
       overheard = client.hello(identity);
@@ -57,7 +56,7 @@ export async function replayHellos(attacker: Attacker): Promise<void> {
 export async function floodWithPings(attacker: Attacker): Promise<void> {
   const pings = Buffer.concat(Array.from({ length: 500 }, () => webSocketFrame(opcodes.ping, Buffer.alloc(125))));
   await attacker.inLanes(32, async () => {
-    const client = await HostileClient.connect(attacker.target.port);
+    const client = await HostileClient.connect(attacker.target);
     client.line.pause();
     while (client.isOpen) {
       attacker.attempts += 500;
@@ -85,10 +84,11 @@ export async function floodWithRequests(attacker: Attacker): Promise<void> {
 
 /** Keeps so many connections, each of which begins as it is told. */
 async function holdOpen(attacker: Attacker, connections: number, begin: (socket: Socket) => void): Promise<void> {
+  const { port, localAddress } = attacker.target;
   const sockets = new Set<Socket>();
   for (;;) {
     for (let count = 0; count < perTurn && sockets.size < connections; count++) {
-      const socket = connect({ port: attacker.target.port, host: "127.0.0.1", localAddress: attackerAddress });
+      const socket = connect({ port, host: "127.0.0.1", localAddress });
       sockets.add(socket);
       attacker.attempts += 1;
       socket.on("error", () => undefined); // `close` follows

@@ -1,14 +1,14 @@
 /** What can be done to the UDP ports where direct connections begin and end. */
 import { createSocket } from "node:dgram";
 import { setImmediate } from "node:timers/promises";
-import { type Attacker, attackerAddress } from "./attacker.ts";
+import type { Attacker } from "./attacker.ts";
 
 const perTurn = 64;
 
 /** Nothing in particular, and what looks like a packet of UDX or of the DHT and is none. */
 export async function floodWithDatagrams(attacker: Attacker): Promise<void> {
   const socket = createSocket("udp4");
-  await new Promise<void>((resolve) => socket.bind(0, attackerAddress, resolve));
+  await new Promise<void>((resolve) => socket.bind(0, attacker.target.localAddress, resolve));
   const datagrams = [
     Buffer.alloc(1200),
     // Magic and version of UDX, for a stream that does not exist; a request of the DHT that breaks off.

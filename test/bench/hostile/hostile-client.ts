@@ -11,7 +11,10 @@ import {
   type GatewayMessage,
   protocolVersion,
 } from "../../../src/protocol/messages.ts";
-import { attackerAddress } from "./attacker.ts";
+import type { Target } from "./attacker.ts";
+
+/** And from where it is attacked. */
+type Gateway = Pick<Target, "port" | "localAddress">;
 
 type Challenge = Extract<GatewayMessage, { type: "challenge" }>;
 
@@ -30,8 +33,8 @@ export class HostileClient {
   }
 
   /** Has been challenged. Rejects when the gateway does not let it connect. */
-  static async connect(port: number): Promise<HostileClient> {
-    const options = { perMessageDeflate: false, localAddress: attackerAddress, handshakeTimeout: 5000 };
+  static async connect({ port, localAddress }: Gateway): Promise<HostileClient> {
+    const options = { perMessageDeflate: false, localAddress, handshakeTimeout: 5000 };
     const socket = new WebSocket(`ws://127.0.0.1:${port}/session`, options);
     socket.on("error", () => undefined); // `close` follows
     const [[{ socket: line }], challenge] = await Promise.all([once(socket, "upgrade"), next(socket, "challenge")]);
@@ -39,8 +42,8 @@ export class HostileClient {
   }
 
   /** Has a session. Rejects when it gets none. */
-  static async enter(port: number, identity: Identity = createIdentity()): Promise<EnteredClient> {
-    const client = await HostileClient.connect(port);
+  static async enter(gateway: Gateway, identity: Identity = createIdentity()): Promise<EnteredClient> {
+    const client = await HostileClient.connect(gateway);
     client.send(client.hello(identity));
     const { blobToken } = await next(client.#socket, "welcome");
     return { client, blobToken };
@@ -95,11 +98,13 @@ export interface EnteredClient {
  * once.
  */
 export function webSocketFrame(opcode: number, payload: Uint8Array, announcedBytes = payload.length): Buffer {
-  const head = Buffer.alloc(14);
+  const mask = Buffer.alloc(4);
+  if (announcedBytes <= 125) return Buffer.concat([Buffer.of(0x80 | opcode, 0x80 | announcedBytes), mask, payload]);
+  const head = Buffer.alloc(10);
   head[0] = 0x80 | opcode;
   head[1] = 0x80 | 127;
   head.writeBigUInt64BE(BigInt(announcedBytes), 2);
-  return Buffer.concat([head, payload]);
+  return Buffer.concat([head, mask, payload]);
 }
 
 export const opcodes = { binary: 2, ping: 9 } as const;

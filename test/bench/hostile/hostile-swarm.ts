@@ -76,10 +76,11 @@ export class HostileSwarm {
   }
 
   /** Whom attackers find there. */
-  get target(): Target {
+  targetFrom(localAddress: string): Target {
     const [blob = ""] = readdirSync(blobsFolder(join(this.folder, "network"))).filter((name) => name.length === 64);
     return {
       port: Number(this.#address.port),
+      localAddress,
       miners: this.#view?.stages.flatMap(({ replicas }) => replicas.map(({ minerId }) => minerId)) ?? [],
       datagramPorts: [this.#networkPid, ...this.#minerPids].flatMap(datagramPortsOf),
       blob,
@@ -164,7 +165,7 @@ export class HostileSwarm {
       direct: direct ? { listenHost: loopback, publicHost: loopback, firstPort: 0 } : undefined,
     };
     const listening = Promise.withResolvers<URL>();
-    this.#network = this.#fork("../swarm/network-process.ts", options, "network");
+    this.#network = this.#fork(new URL("../swarm/network-process.ts", import.meta.url), options, "network");
     this.#network.on("message", (message: NetworkProcessMessage) => {
       if (message.type === "listening") listening.resolve(new URL(message.url));
       else this.#take(message.update);
@@ -199,13 +200,15 @@ export class HostileSwarm {
     const stateFolder = join(this.folder, "rogue");
     mkdirSync(stateFolder);
     const options: RogueOptions = { networkUrl: this.#address.href, stateFolder, maxUploadMbps, direct };
-    this.#rogue = this.#fork("./rogue-miner.ts", options, "rogue");
+    this.#rogue = this.#fork(new URL("./rogue-miner.ts", import.meta.url), options, "rogue");
   }
 
-  #fork(entry: string, options: object, name: string): ChildProcess {
+  #fork(entry: URL, options: object, name: string): ChildProcess {
     const log = openSync(join(this.folder, "logs", `${name}.log`), "a");
-    const path = fileURLToPath(new URL(entry, import.meta.url));
-    const child = fork(path, [JSON.stringify(options)], { stdio: ["ignore", log, log, "ipc"], execArgv: [] });
+    const child = fork(fileURLToPath(entry), [JSON.stringify(options)], {
+      stdio: ["ignore", log, log, "ipc"],
+      execArgv: [],
+    });
     closeSync(log);
     return child;
   }

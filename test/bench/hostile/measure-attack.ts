@@ -7,6 +7,14 @@ import type { Attack } from "./attacks.ts";
 import type { HostileSwarm, Reading } from "./hostile-swarm.ts";
 import { type AttackResult, judge, type Window } from "./judge.ts";
 
+let addresses = 0;
+
+/** Of this computer, and used by nobody yet: what one attack has used up at the network the next one has again. */
+function freshAddress(): string {
+  addresses += 1;
+  return `127.0.${1 + (addresses >> 7)}.${1 + (addresses & 127)}`;
+}
+
 /** Who carries an attack out. */
 interface Attackers {
   start(): void;
@@ -26,7 +34,7 @@ export async function measureAttack(attack: Attack, swarm: HostileSwarm, rounds:
     return { from, to: reading };
   };
   for (let round = 0; round < rounds; round++) {
-    const attackers = attack.rogue ? rogueOf(swarm) : strangersTo(swarm, attack.name);
+    const attackers = attack.rogue ? rogueOf(swarm) : strangersTo(swarm, attack.name, freshAddress());
     undisturbed.push(await window());
     attackers.start();
     attacked.push(await window());
@@ -38,11 +46,11 @@ export async function measureAttack(attack: Attack, swarm: HostileSwarm, rounds:
 }
 
 /** A process that loads what it needs and waits; when it stops it ends, and all that it had open with it. */
-function strangersTo(swarm: HostileSwarm, name: string): Attackers {
+function strangersTo(swarm: HostileSwarm, name: string, localAddress: string): Attackers {
   const process = fork(fileURLToPath(new URL("./attacker-process.ts", import.meta.url)), [name], { execArgv: [] });
   const order = (message: AttackOrder) => process.send(message);
   return {
-    start: () => order({ target: swarm.target }),
+    start: () => order({ target: swarm.targetFrom(localAddress) }),
     async stop() {
       order("stop");
       const [report] = await once(process, "message");

@@ -4,7 +4,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { encodeFrame, maxChunkBytes } from "../../../src/protocol/frames.ts";
 import { createIdentity, hashBytes } from "../../../src/protocol/identity.ts";
 import { type DeviceReport, encodeMessage } from "../../../src/protocol/messages.ts";
-import { type Attacker, attackerAddress } from "./attacker.ts";
+import type { Attacker, Target } from "./attacker.ts";
 import { HostileClient, opcodes, webSocketFrame } from "./hostile-client.ts";
 
 const uselessDevice: DeviceReport = {
@@ -34,7 +34,7 @@ export async function sendGarbage(attacker: Attacker): Promise<void> {
     encodeFrame({ ...frame, totalBytes: 10, chunk: Buffer.alloc(10) }).subarray(0, 20),
   ];
   await attacker.inLanes(16, async () => {
-    const { client } = await HostileClient.enter(attacker.target.port);
+    const { client } = await HostileClient.enter(attacker.target);
     for (const bytes of garbage) {
       attacker.attempts += 1;
       client.sendBytes(bytes);
@@ -48,7 +48,7 @@ export async function sendGarbage(attacker: Attacker): Promise<void> {
 
 /** Small and large ones, to those who train, from who has no place among them. */
 export async function sendFramesFromOutside(attacker: Attacker): Promise<void> {
-  const { miners, port } = attacker.target;
+  const { miners } = attacker.target;
   const frames = miners.flatMap((peer) =>
     Array.from({ length: 50 }, (_, index) =>
       encodeFrame({ kind: "forward", peer, messageNumber: index, totalBytes: 1, offset: 0, chunk: Buffer.of(1) }),
@@ -56,7 +56,7 @@ export async function sendFramesFromOutside(attacker: Attacker): Promise<void> {
   );
   const batch = Buffer.concat(frames.map((frame) => webSocketFrame(opcodes.binary, frame)));
   await attacker.inLanes(8, async () => {
-    const { client } = await HostileClient.enter(port);
+    const { client } = await HostileClient.enter(attacker.target);
     while (client.isOpen) {
       attacker.attempts += frames.length;
       await client.write(batch);
@@ -69,7 +69,7 @@ export async function sendFramesFromOutside(attacker: Attacker): Promise<void> {
 export async function chatter(attacker: Attacker): Promise<void> {
   const message = encodeMessage({ type: "leave", reason: "" });
   await attacker.inLanes(400, async () => {
-    const { client } = await HostileClient.enter(attacker.target.port);
+    const { client } = await HostileClient.enter(attacker.target);
     while (client.isOpen) {
       client.sendBytes(message);
       attacker.attempts += 1;
@@ -81,7 +81,7 @@ export async function chatter(attacker: Attacker): Promise<void> {
 /** Joins and leaves over and over, as a machine that can hold no stage: each time is an event of the run, which is kept. */
 export async function comeAndGo(attacker: Attacker): Promise<void> {
   await attacker.inLanes(64, async () => {
-    const { client } = await HostileClient.enter(attacker.target.port);
+    const { client } = await HostileClient.enter(attacker.target);
     while (client.isOpen) {
       client.send({ type: "join", device: uselessDevice, held: [] });
       client.send({ type: "leave", reason: "" });
@@ -95,7 +95,7 @@ export async function comeAndGo(attacker: Attacker): Promise<void> {
 export async function sendHalfFrames(attacker: Attacker): Promise<void> {
   const half = webSocketFrame(opcodes.binary, Buffer.alloc(1_900_000), 2_000_000);
   await attacker.inLanes(400, async () => {
-    const { client } = await HostileClient.enter(attacker.target.port);
+    const { client } = await HostileClient.enter(attacker.target);
     attacker.attempts += 1;
     await client.write(half);
     await client.closed;
@@ -104,13 +104,12 @@ export async function sendHalfFrames(attacker: Attacker): Promise<void> {
 
 /** Asks for a blob again and again and reads nothing, neither of the blobs nor of the session. */
 export async function readSlowly(attacker: Attacker): Promise<void> {
-  const { port, blob } = attacker.target;
   const pings = Buffer.concat(Array.from({ length: 500 }, () => webSocketFrame(opcodes.ping, Buffer.alloc(125))));
   await attacker.inLanes(8, async () => {
-    const { client, blobToken } = await HostileClient.enter(port);
+    const { client, blobToken } = await HostileClient.enter(attacker.target);
     client.line.pause();
     const requests = Array.from({ length: 32 }, () => {
-      const asked = get(port, blob, blobToken);
+      const asked = get(attacker, blobToken);
       asked.on("response", (response) => response.pause());
       attacker.attempts += 1;
       return asked;
@@ -122,13 +121,12 @@ export async function readSlowly(attacker: Attacker): Promise<void> {
 
 /** Asks for a blob again and again, and reads it as fast as it comes. */
 export async function fetchBlobs(attacker: Attacker): Promise<void> {
-  const { port, blob } = attacker.target;
   await attacker.inLanes(4, async () => {
-    const { client, blobToken } = await HostileClient.enter(port);
+    const { client, blobToken } = await HostileClient.enter(attacker.target);
     while (client.isOpen) {
       attacker.attempts += 1;
       await new Promise<void>((resolve) => {
-        const asked = get(port, blob, blobToken);
+        const asked = get(attacker, blobToken);
         asked.on("response", (response) => response.resume());
         asked.on("close", resolve);
       });
@@ -141,13 +139,13 @@ export async function uploadUnasked(attacker: Attacker): Promise<void> {
   const bytes = Buffer.alloc(16 << 20);
   const hash = hashBytes(bytes);
   await attacker.inLanes(8, async () => {
-    const { client, blobToken } = await HostileClient.enter(attacker.target.port);
+    const { client, blobToken } = await HostileClient.enter(attacker.target);
     while (client.isOpen) {
       attacker.attempts += 1;
       await new Promise<void>((resolve) => {
         const put = request({
           method: "PUT",
-          ...address(attacker.target.port, `/blobs/${hash}`, blobToken),
+          ...blobAddress(attacker.target, hash, blobToken),
           headers: { authorization: `Bearer ${blobToken}`, "content-length": bytes.length },
         });
         put.on("error", () => undefined); // `close` follows
@@ -163,24 +161,19 @@ export async function openSessionsOfOneKey(attacker: Attacker): Promise<void> {
   const identity = createIdentity();
   await attacker.inLanes(32, async () => {
     attacker.attempts += 1;
-    const { client } = await HostileClient.enter(attacker.target.port, identity);
+    const { client } = await HostileClient.enter(attacker.target, identity);
     await client.closed;
   });
 }
 
-function get(port: number, blob: string, token: string) {
-  const asked = request(address(port, `/blobs/${blob}`, token));
+function get({ target }: Attacker, token: string) {
+  const asked = request(blobAddress(target, target.blob, token));
   asked.on("error", () => undefined); // `close` follows
   asked.end();
   return asked;
 }
 
-function address(port: number, path: string, token: string) {
-  return {
-    host: "127.0.0.1",
-    port,
-    path,
-    localAddress: attackerAddress,
-    headers: { authorization: `Bearer ${token}` },
-  };
+function blobAddress({ port, localAddress }: Target, blob: string, token: string) {
+  const headers = { authorization: `Bearer ${token}` };
+  return { host: "127.0.0.1", port, localAddress, path: `/blobs/${blob}`, headers };
 }
