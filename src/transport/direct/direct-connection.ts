@@ -3,7 +3,7 @@
  * comes and has no receive window, so there is one here: a sender may send as many bytes as it was granted, and the receiver grants more
  * as it takes them and its download limit allows. A peer that sends more than that is cut off.
  */
-import { FailureError, failureOf } from "../../protocol/failure.ts";
+import { FailureError } from "../../protocol/failure.ts";
 import { frameHeaderBytes, isFrame, type MessageKind, maxChunkBytes, readdressFrame } from "../../protocol/frames.ts";
 import type { MinerId } from "../../protocol/ids.ts";
 import {
@@ -54,6 +54,8 @@ export interface ConnectionHandlers {
   confirmed(messages: number, bytes: number): void;
   /** The peer has all that went over the gateway. */
   arrived(): void;
+  /** The peer sent what it must not; `closed` follows. */
+  refused(failure: FailureError): void;
   /** Called once; it never carries anything again. */
   closed(): void;
 }
@@ -194,7 +196,8 @@ export class DirectConnection {
       if (isFrame(bytes)) this.#take(bytes);
       else this.#handle(decodePathMessage(connectionMessageSchema, bytes));
     } catch (error) {
-      if (failureOf(error) === undefined) throw error;
+      if (!(error instanceof FailureError)) throw error;
+      this.#handlers.refused(error);
       this.close(); // whoever sends this is no miner of ours
     }
   }
