@@ -305,7 +305,7 @@ describe("guests, who have no place in an epoch", () => {
     if (a === undefined || b === undefined) throw new Error("nobody trains");
     const guest = await world.enter();
     for (let count = 0; count < 40; count++) guest.send({ type: "leave", reason: "x".repeat(200) });
-    guest.sendBytes(Uint8Array.of(1, 0xc1));
+    guest.sendUnchecked({ type: "nonsense" });
     await guest.next("refused"); // all of it has been read
     let isHeard = false;
     void guest.flushed().then(() => {
