@@ -109,10 +109,15 @@ function trafficText({ total, runs, link, peers }: TrafficView, runId: RunId | u
   return [traffic, line, ...peers.map(peerText)].join("\n");
 }
 
-function peerText({ minerId, way, sinceMs, roundTripMs }: PeerView): string {
+function peerText({ minerId, way, sinceMs, roundTripMs, damaged }: PeerView): string {
   const roundTrip = roundTripMs === null ? "" : `, ${roundTripMs.toFixed(0)} ms`;
   const how = way === "direct" ? "direct" : "through the network's gateway";
-  return `peer ${minerId.slice(0, 8)}: ${how}${roundTrip}, since ${new Date(sinceMs).toTimeString().slice(0, 8)}`;
+  const since = new Date(sinceMs).toTimeString().slice(0, 8);
+  const faults =
+    damaged.direct + damaged.relayed === 0
+      ? ""
+      : `; damaged messages: ${damaged.direct} direct, ${damaged.relayed} through the gateway`;
+  return `peer ${minerId.slice(0, 8)}: ${how}${roundTrip}, since ${since}${faults}`;
 }
 
 export function statusText({ machine, activity, credits, traffic, run }: AppState): string {

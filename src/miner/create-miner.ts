@@ -85,6 +85,8 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
   const peerBlobs = new PeerBlobs({ clock, dropped: messageDropped });
   const places = new Places({
     self: identity.minerId,
+    sign: identity.sign,
+    networkId: () => session.networkId,
     device,
     threads,
     openEngines: () => new ComputeWorker((text) => log("warning", "compute", text)),
@@ -236,7 +238,11 @@ export function createMiner(options: MinerOptions, clock: Clock = systemClock): 
     },
     get peers() {
       const startedAtMs = Date.now() - clock.nowMs();
-      return (link?.ways ?? []).map(({ sinceMs, ...way }) => ({ ...way, sinceMs: Math.round(startedAtMs + sinceMs) }));
+      return (link?.ways ?? []).map(({ sinceMs, ...way }) => ({
+        ...way,
+        sinceMs: Math.round(startedAtMs + sinceMs),
+        damaged: places.damagedFrom(way.minerId),
+      }));
     },
     get work() {
       return places.places[0] ?? null;

@@ -50,7 +50,12 @@ it("says how much has passed, and whether a metered connection keeps the machine
 }, 120_000);
 
 it("says how many peers are reached directly", async () => {
-  const peer = { minerId: minerIdSchema.parse("ab".repeat(32)), sinceMs: 0, roundTripMs: null };
+  const peer = {
+    minerId: minerIdSchema.parse("ab".repeat(32)),
+    sinceMs: 0,
+    roundTripMs: null,
+    damaged: { direct: 0, relayed: 0 },
+  };
   const peers = [
     { ...peer, way: "direct" },
     { ...peer, way: "relayed" },

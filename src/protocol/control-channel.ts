@@ -16,7 +16,7 @@
  */
 import { createHash, hash } from "node:crypto";
 import { FailureError } from "./failure.ts";
-import { type Identity, type SignatureCheck, signatureCheck } from "./identity.ts";
+import { type Identity, verifySignature } from "./identity.ts";
 import type { MinerId } from "./ids.ts";
 import { type ClientMessage, controlMarker, encodeMessage, type GatewayMessage } from "./messages.ts";
 
@@ -78,7 +78,7 @@ export interface ControlChannelOptions {
 /** One end of a session's control messages, both ways. Times are this end's: they may count from anywhere, but never backwards. */
 export class ControlChannel {
   readonly #identity: Pick<Identity, "sign">;
-  readonly #isSignedByPeer: SignatureCheck;
+  readonly #peer: MinerId;
   readonly #sending: Buffer;
   readonly #receiving: Buffer;
   #nextSent = 0;
@@ -89,7 +89,7 @@ export class ControlChannel {
 
   constructor({ speaker, identity, peer, session }: ControlChannelOptions) {
     this.#identity = identity;
-    this.#isSignedByPeer = signatureCheck(peer);
+    this.#peer = peer;
     this.#sending = contextOf(speaker, session);
     this.#receiving = contextOf(speaker === "client" ? "gateway" : "client", session);
   }
@@ -129,7 +129,8 @@ export class ControlChannel {
     if (bytes[0] !== signedMarker || bytes.length < bodyAt)
       throw violation("malformed-message", "Neither a frame nor a whole control message.");
     const body = bytes.subarray(bodyAt);
-    if (!this.#isSignedByPeer(signedBytes(this.#receiving, bytes, sha256(body)), bytes.subarray(signatureAt, bodyAt)))
+    const signed = signedBytes(this.#receiving, bytes, sha256(body));
+    if (!verifySignature(this.#peer, signed, bytes.subarray(signatureAt, bodyAt)))
       throw violation("bad-signature", "A control message was changed on its way, or is of somebody else.");
     this.#mustBeNext(bytes.readUIntLE(sequenceAt, 6));
     this.#mustBeFresh(bytes.readUIntLE(sentAt, 6), nowMs);

@@ -11,10 +11,12 @@ const header = {
   step: fc.nat(100_000),
   stage: fc.nat(0xffff),
 };
+const signature = fc.uint8Array({ minLength: 64, maxLength: 64 }).map((bytes) => Buffer.from(bytes).toString("hex"));
 const nothing = fc.record({
   ...header,
   type: fc.constant("moved" as const),
   ...{ tokens: fc.constant(0), part: fc.constant(0), parts: fc.constant(0), payload: fc.constant(new Uint8Array(0)) },
+  signature,
 });
 const moved = fc.record({
   ...header,
@@ -24,6 +26,7 @@ const moved = fc.record({
     part: fc.nat(99),
     parts: fc.integer({ min: 100, max: 0xffff }),
   },
+  signature,
   payload: fc.uint8Array({ minLength: 1, maxLength: 50 }),
 });
 const messages = fc.oneof(

@@ -12,7 +12,8 @@
  *         19      1  zero
  *         20      2  part (see `exchangeParts`); 0 unless it says `moved` or `ask`
  *         22      2  parts: that the sender's movement has, 0: it has not moved; 0 unless it says `moved`
- *         24      …  payload: one part of the movement, encoded (`src/compute/codec/vector.ts`)
+ *         24     64  signature of its record (`transfer-record.ts`); only in a `moved`
+ *                  …  payload: one part of the movement, encoded (`src/compute/codec/vector.ts`)
  */
 import { FailureError } from "./failure.ts";
 
@@ -42,6 +43,8 @@ export type MovedMessage = ExchangeHeader & {
   readonly part: number;
   /** 0: nothing was moved, and there is no payload. */
   readonly parts: number;
+  /** The sender's, over the record of this part, in hex. */
+  readonly signature: string;
   readonly payload: Uint8Array;
 };
 
@@ -54,6 +57,7 @@ export type ExchangeMessage =
 export const largestExchangeGroup = 4;
 
 const headerBytes = 24;
+const signatureBytes = 64;
 
 /** As many parameters travel in one message, and are decoded and averaged at once: 4 MiB as f32, 256 KiB in 2 bits each. */
 const parametersInPart = 1 << 20;
@@ -73,8 +77,9 @@ export function exchangeParts(parameters: number): readonly ExchangePart[] {
 }
 
 export function encodeExchange(message: ExchangeMessage): Uint8Array {
-  const { tokens, part, parts, payload } = { ...nothing, ...message };
-  const bytes = Buffer.alloc(headerBytes + payload.length);
+  const { tokens, part, parts, signature, payload } = { ...nothing, ...message };
+  const payloadAt = headerBytes + signature.length / 2;
+  const bytes = Buffer.alloc(payloadAt + payload.length);
   [message.epoch, message.attempt, message.step, tokens].forEach((field, index) => {
     bytes.writeUInt32LE(field, index * 4);
   });
@@ -82,7 +87,8 @@ export function encodeExchange(message: ExchangeMessage): Uint8Array {
   bytes.writeUInt8(exchangeTypes.indexOf(message.type), 18);
   bytes.writeUInt16LE(part, 20);
   bytes.writeUInt16LE(parts, 22);
-  bytes.set(payload, headerBytes);
+  bytes.write(signature, headerBytes, "hex");
+  bytes.set(payload, payloadAt);
   return bytes;
 }
 
@@ -99,20 +105,23 @@ export function decodeExchange(bytes: Uint8Array): ExchangeMessage {
     stage: view.readUInt16LE(16),
   };
   const [tokens, part, parts] = [view.readUInt32LE(12), view.readUInt16LE(20), view.readUInt16LE(22)];
-  const payload = bytes.subarray(headerBytes);
   if (type === "moved") {
+    const payloadAt = headerBytes + signatureBytes;
+    if (bytes.length < payloadAt) throw malformed("no signature");
+    const signature = view.toString("hex", headerBytes, payloadAt);
+    const payload = bytes.subarray(payloadAt);
     const isNothing = tokens === 0 && part === 0 && parts === 0 && payload.length === 0;
     if (!isNothing && (tokens === 0 || part >= parts || payload.length === 0))
       throw malformed("a movement that is none");
-    return { ...header, type, tokens, part, parts, payload };
+    return { ...header, type, tokens, part, parts, signature, payload };
   }
-  if (tokens !== 0 || parts !== 0 || payload.length !== 0) throw malformed(`more than "${type}" says`);
+  if (tokens !== 0 || parts !== 0 || bytes.length !== headerBytes) throw malformed(`more than "${type}" says`);
   if (type === "ask") return { ...header, type, part };
   if (part !== 0) throw malformed(`more than "${type}" says`);
   return { ...header, type };
 }
 
-const nothing = { tokens: 0, part: 0, parts: 0, payload: new Uint8Array(0) };
+const nothing = { tokens: 0, part: 0, parts: 0, signature: "", payload: new Uint8Array(0) };
 
 function malformed(what: string): FailureError {
   return new FailureError("malformed-message", `Received an exchange message with ${what}.`);

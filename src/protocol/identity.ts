@@ -41,27 +41,29 @@ function identityOf(privateKey: KeyObject): Identity {
   };
 }
 
-export type SignatureCheck = (bytes: Uint8Array, signature: Uint8Array) => boolean;
-
 /** Whether `signature` is that of `minerId` over `bytes`. Never throws: any malformed input is a wrong signature. */
 export function verifySignature(minerId: MinerId, bytes: Uint8Array, signature: Uint8Array): boolean {
-  return signatureCheck(minerId)(bytes, signature);
-}
-
-/** As `verifySignature`, for who checks many of one key: reading it takes a third of the time. */
-export function signatureCheck(minerId: MinerId): SignatureCheck {
-  const key = publicKeyOf(minerId);
-  return (bytes, signature) => key !== null && signature.length === 64 && verify(null, bytes, key, signature);
-}
-
-/** Null: not a point on the curve. */
-function publicKeyOf(minerId: MinerId): KeyObject | null {
-  const x = Buffer.from(minerId, "hex").toString("base64url");
+  if (signature.length !== 64) return false;
   try {
-    return createPublicKey({ key: { kty: "OKP", crv: "Ed25519", x }, format: "jwk" });
+    return verify(null, bytes, publicKeyOf(minerId), signature);
   } catch {
-    return null;
+    return false; // not a point on the curve
   }
+}
+
+/** Reading a key takes as long as a verification, and the same few sign all the time. The one that was read first is forgotten first. */
+const readKeys = new Map<MinerId, KeyObject>();
+const mostReadKeys = 4096;
+
+function publicKeyOf(minerId: MinerId): KeyObject {
+  const known = readKeys.get(minerId);
+  if (known !== undefined) return known;
+  const x = Buffer.from(minerId, "hex").toString("base64url");
+  const key = createPublicKey({ key: { kty: "OKP", crv: "Ed25519", x }, format: "jwk" });
+  const [first] = readKeys.keys();
+  if (first !== undefined && readKeys.size >= mostReadKeys) readKeys.delete(first);
+  readKeys.set(minerId, key);
+  return key;
 }
 
 /**

@@ -105,6 +105,8 @@ export const peerViewSchema = z.object({
   sinceMs: z.number(),
   /** Of direct messages; null: not measured. */
   roundTripMs: z.number().nonnegative().nullable(),
+  /** Messages that were dropped because they were not what the peer signed, since the daemon started, by the way that they came. */
+  damaged: z.object({ direct: count, relayed: count }),
 });
 export type PeerView = Readonly<z.infer<typeof peerViewSchema>>;
 

@@ -25,6 +25,7 @@ const hash = blobHashSchema.parse("0a".repeat(32));
 const signature = new Uint8Array(64).fill(3);
 const replica = { minerId, weight: 7 };
 
+const record = { sender: minerId, content: "ab".repeat(32), signature: "ef".repeat(64) };
 const clientMessages: readonly ClientMessage[] = [
   { type: "hello", protocol: protocolVersion, software: "test", role: "miner", minerId, name: "laptop", signature },
   { type: "admission-proof", proof: { kind: "invitation", token: "A-b_9" } },
@@ -47,6 +48,22 @@ const clientMessages: readonly ClientMessage[] = [
     held: [at, { ...at, stage: 2 }],
   },
   { type: "leave", reason: "pause" },
+  {
+    type: "accuse",
+    at,
+    kind: "moved",
+    step: 3,
+    index: 0,
+    proof: { type: "two-contents", records: [record, { ...record, content: "cd".repeat(32) }] },
+  },
+  {
+    type: "accuse",
+    at,
+    kind: "backward",
+    step: 3,
+    index: 14,
+    proof: { type: "false-origin", record, payload: "cd".repeat(32), origin: record },
+  },
   { type: "link", upBytesPerSecond: 2.5e6, downBytesPerSecond: null, roundTripMs: 40 },
   { type: "ready", at, weightsHash: hash },
   {
@@ -58,6 +75,7 @@ const clientMessages: readonly ClientMessage[] = [
     microbatchesInFlight: 2,
     microbatchesRerouted: 1,
     microbatchesStale: 0,
+    messagesDamaged: 0,
     stalenessSum: 3,
     stalenessMost: 1,
     tokensPerSecond: 12.5,

@@ -6,6 +6,7 @@
  */
 import { Packr } from "msgpackr";
 import { z } from "zod";
+import { accusationSchema } from "./accusation.ts";
 import { admissionNeedSchema, admissionProofSchema } from "./admission.ts";
 import { deviceReportSchema } from "./device-report.ts";
 import { FailureError, failureSchema } from "./failure.ts";
@@ -134,6 +135,8 @@ export const clientMessageSchema = z.discriminatedUnion("type", [
     microbatchesRerouted: count,
     /** Dropped because their step, epoch or attempt was over. */
     microbatchesStale: count,
+    /** Dropped because they were not what their sender signed. */
+    messagesDamaged: count,
     /** Optimizer steps that this replica took between a microbatch's forward and its backward pass: their sum, and the most. */
     stalenessSum: count,
     stalenessMost: count,
@@ -204,6 +207,8 @@ export const clientMessageSchema = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("stored"), at: placeRefSchema, weights: blobRefSchema, optimizer: blobRefSchema }),
   /** The replica lost its state or cannot go on with this epoch; it may be given a place again. */
   z.strictObject({ type: z.literal("failed"), at: placeRefSchema, failure: failureSchema }),
+  /** Another miner has lied to this one, and signed it. */
+  accusationSchema,
   /**
    * What the miner's connection carries, whatever it works on: once it is measured in a session, and again when it has clearly changed,
    * at most every ten seconds.

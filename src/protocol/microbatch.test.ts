@@ -7,6 +7,10 @@ import { decodeMicrobatch, encodeMicrobatch } from "./microbatch.ts";
 const seed = 20_261_123;
 const miners = [createIdentity().minerId, createIdentity().minerId, createIdentity().minerId];
 
+const hexOf = (length: number) =>
+  fc.uint8Array({ minLength: length, maxLength: length }).map((bytes) => Buffer.from(bytes).toString("hex"));
+const origins = fc.record({ sender: fc.constantFrom(...miners), content: hexOf(32), signature: hexOf(64) });
+
 const messages = fc
   .record({
     epoch: fc.nat(0xffffffff),
@@ -21,8 +25,18 @@ const messages = fc
   })
   .chain((shape) =>
     fc
-      .uint8Array(shape.rows * shape.columns === 0 ? { maxLength: 0 } : { minLength: 1, maxLength: 400 })
-      .map((payload) => ({ ...shape, payload })),
+      .tuple(
+        hexOf(64),
+        origins,
+        fc.uint8Array(shape.rows * shape.columns === 0 ? { maxLength: 0 } : { minLength: 1, maxLength: 400 }),
+      )
+      .map(([signature, origin, payload]) => ({
+        ...shape,
+        // A flush marker is not signed; what a source begins has no origin.
+        signature: payload.length === 0 ? "" : signature,
+        origin: payload.length === 0 || shape.path.length === 1 ? null : origin,
+        payload,
+      })),
   );
 
 describe("a microbatch message", () => {
@@ -47,6 +61,8 @@ describe("a microbatch message", () => {
       path: miners,
       rows: 1,
       columns: 2,
+      signature: "12".repeat(64),
+      origin: { sender: createIdentity().minerId, content: "34".repeat(32), signature: "56".repeat(64) },
       payload: Uint8Array.of(1, 2),
     };
     const bytes = encodeMicrobatch(message);
@@ -58,7 +74,7 @@ describe("a microbatch message", () => {
   test("is refused with a typed failure when cut short, lengthened or garbled", () => {
     const hostile = fc.oneof(
       fc.uint8Array({ maxLength: 300 }),
-      fc.tuple(messages, fc.nat(400)).map(([message, length]) => encodeMicrobatch(message).subarray(0, length)),
+      fc.tuple(messages, fc.nat(700)).map(([message, length]) => encodeMicrobatch(message).subarray(0, length)),
       fc.tuple(messages, fc.nat(28), fc.nat(255)).map(([message, position, value]) => {
         const bytes = encodeMicrobatch(message);
         bytes[position] = value;

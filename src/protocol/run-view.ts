@@ -219,6 +219,8 @@ export const telemetrySchema = z.object({
   microbatchesRerouted: count,
   /** Likewise: dropped because their step was over. */
   microbatchesStale: count,
+  /** Likewise: peer messages that were dropped because they were not what their sender signed. */
+  messagesDamaged: count,
   /** Optimizer steps between a microbatch's forward and its backward pass, in the current epoch. */
   staleness: z.object({ mean: z.number().nonnegative(), most: count }),
   miners: z

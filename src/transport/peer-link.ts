@@ -10,6 +10,8 @@ export interface PeerMessage {
   readonly from: MinerId;
   readonly kind: MessageKind;
   readonly body: Uint8Array;
+  /** Whether it came on a direct connection, on which nobody but its sender can have changed it. */
+  readonly isDirect?: boolean;
 }
 
 export interface PeerLink {

@@ -37,6 +37,7 @@ const progress: ClientMessage = {
   microbatchesInFlight: 4,
   microbatchesRerouted: 1,
   microbatchesStale: 0,
+  messagesDamaged: 0,
   stalenessSum: 31,
   stalenessMost: 2,
   tokensPerSecond: 1234.5,

@@ -123,6 +123,7 @@ export function exampleTelemetry(atMs: number, othersTokensPerSecond: number): T
     trainLossNats: 2.5,
     microbatchesRerouted: 0,
     microbatchesStale: 0,
+    messagesDamaged: 0,
     staleness: { mean: 0, most: 0 },
     miners: [
       { minerId: otherMiner, tokensPerSecond: othersTokensPerSecond, microbatchesInFlight: 1, memoryBytes: 1 << 20 },

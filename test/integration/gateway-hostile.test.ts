@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import fc from "fast-check";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { fakeAccusation } from "../../src/network/orchestrator/core/fake-accusation.ts";
 import { fakeHash, fakeMiner } from "../../src/network/orchestrator/core/fake-swarm.ts";
 import { type FailureCode, failureOf } from "../../src/protocol/failure.ts";
 import { decodeFrame, encodeFrame, isFrame } from "../../src/protocol/frames.ts";
@@ -79,6 +80,7 @@ const validMessages: readonly ClientMessage[] = [
   { type: "merged", at: oldEpoch, weightsHash: blob.hash },
   { type: "stored", at: oldEpoch, weights: blob, optimizer: blob },
   { type: "failed", at: oldEpoch, failure },
+  fakeAccusation(fakeMiner(1))(oldEpoch),
   {
     type: "owner-command",
     id: 1,
@@ -101,6 +103,8 @@ const validMicrobatch = encodeMicrobatch({
   microbatch: 3,
   sequences: 1,
   path: [fakeMiner(1), fakeMiner(2)],
+  signature: "ab".repeat(64),
+  origin: { sender: fakeMiner(1), content: "cd".repeat(32), signature: "ef".repeat(64) },
   rows: 2,
   columns: 3,
   payload: new Uint8Array(6),
@@ -160,6 +164,8 @@ function expectedRefusal(bytes: Uint8Array): FailureCode | null {
   if (undecodable !== null) return undecodable;
   const message = decodeClientMessage(bytes);
   if (message.type === "hello") return "replayed-message";
+  // About a run that is not there it is late, as all messages are.
+  if (message.type === "accuse") return message.at.runId === oldEpoch.runId ? "bad-signature" : null;
   return message.type === "stored" ? "blob-not-found" : null;
 }
 

@@ -13,6 +13,7 @@ import type { BlobHash } from "../../src/protocol/ids.ts";
 import { closeCodes } from "../../src/protocol/local-api.ts";
 import { protocolVersion, receiptBytes } from "../../src/protocol/messages.ts";
 import { readPayoutAddress } from "../../src/protocol/payout-address.ts";
+import { recordBytes, type Transfer, type TransferRecord } from "../../src/protocol/transfer-record.ts";
 import { type FakeClient, type GatewayWorld, type MergedStage, openGatewayWorld } from "./gateway-world.ts";
 
 let world: GatewayWorld;
@@ -279,6 +280,7 @@ describe("frames", () => {
       microbatchesInFlight: 2,
       microbatchesRerouted: 1,
       microbatchesStale: 1,
+      messagesDamaged: 1,
       stalenessSum: 3,
       stalenessMost: 2,
       tokensPerSecond: 10,
@@ -298,10 +300,40 @@ describe("frames", () => {
       trainLossNats: 2,
       microbatchesRerouted: 2,
       microbatchesStale: 2,
+      messagesDamaged: 2,
       staleness: { mean: 3, most: 2 },
       miners: [{ tokensPerSecond: 10 }, { tokensPerSecond: 10 }],
       flows: [{ from: a.identity.minerId, to: b.identity.minerId, kind: "forward", messages: 1 }],
     });
+  });
+});
+
+describe("what a miner says against another", () => {
+  it("has to be signed by the other one, which is out of the epoch then; else nothing happens to it", async () => {
+    await open();
+    const [accused, accuser] = await world.train();
+    if (accused === undefined || accuser === undefined) throw new Error("two members");
+    const at = placeRef(world.orchestrator.state, 0);
+    const transfer: Transfer = { networkId: world.networkId, at, kind: "forward", step: 0, index: 1 };
+    const record = (content: string, signer = accused.identity): TransferRecord => ({
+      sender: accused.identity.minerId,
+      content: fakeHash(content),
+      signature: Buffer.from(signer.sign(recordBytes(transfer, fakeHash(content)))).toString("hex"),
+    });
+    const accuse = (one: TransferRecord, other: TransferRecord) => {
+      const { networkId: _, ...about } = transfer;
+      accuser.send({ type: "accuse", ...about, proof: { type: "two-contents", records: [one, other] } });
+    };
+    const partOfAccused = () => world.orchestrator.state.replicas[0]?.[0];
+    for (const forged of [record("one"), record("other", accuser.identity)]) {
+      accuse(record("one"), forged);
+      expect((await accuser.next("refused")).failure.code).toBe("bad-signature");
+    }
+    expect(partOfAccused()).toMatchObject({ part: "live", convicted: false });
+    accuse(record("one"), record("other"));
+    // The stage has lost its only replica, so that the epoch is tried again.
+    await vi.waitUntil(() => world.orchestrator.state.attempt === 1);
+    expect(world.orchestrator.state.log.map(({ text }) => text).join()).toContain("signed different numbers");
   });
 });
 

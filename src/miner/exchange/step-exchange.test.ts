@@ -3,6 +3,7 @@ import { encodeVector } from "../../compute/codec/vector.ts";
 import { decodeExchange, type ExchangeMessage, encodeExchange } from "../../protocol/exchange-messages.ts";
 import { noCompression, type TrainingConfig } from "../../protocol/run-config.ts";
 import type { AddressedMessage } from "../../transport/memory-link.ts";
+import { lying } from "../flow/fake-liar.ts";
 import { type FakeMember, FakeSwarm } from "../flow/fake-swarm.ts";
 import { FakeClock } from "../session/fake-clock.ts";
 
@@ -128,7 +129,8 @@ describe.each([0, 1] as const)("an exchange at every step, with a lag of %i", (l
     const [liar, ...rest] = swarm.members;
     if (liar === undefined) throw new Error("a replica");
     swarm.network.fate = (message) => {
-      if (message.from === liar.id && exchanged(message)?.type === "moved") message.body.fill(0xff, 24);
+      if (message.from === liar.id && exchanged(message)?.type === "moved")
+        message.body.set(lying(swarm, liar, message, { payload: (payload) => payload.fill(0xff) }));
       return "deliver";
     };
     await swarm.prepare();
@@ -255,7 +257,11 @@ function forgeries(count: number): Uint8Array[] {
     const step = index % 7;
     const kind = index % 4;
     if (kind === 0)
-      return encodeExchange({ ...header, step, type: "moved", tokens: 16, part: 0, parts: 1 + (index % 3), payload });
+      return encodeExchange({
+        ...{ ...header, step, type: "moved", tokens: 16, part: 0, parts: 1 + (index % 3) },
+        signature: "00".repeat(64),
+        payload,
+      });
     const bytes = Buffer.from(encodeExchange({ ...header, step, type: "ask", part: index % 5 }));
     if (kind === 1) return bytes.subarray(0, Math.floor(random.random() * bytes.length));
     bytes.writeUInt8(Math.floor(random.random() * 256), 12 + Math.floor(random.random() * 12));

@@ -26,6 +26,7 @@ import type { EpochOptions } from "../flow/epoch.ts";
 import { exchangeGroup } from "./exchange-group.ts";
 import { ExchangePeer, Patience } from "./exchange-peer.ts";
 import { checkMoved, Movement, type MovementLimits } from "./movement.ts";
+import { checkSignature, signedMovement } from "./signed-movement.ts";
 import { mostTokensOf, withCountedTokens } from "./step-tokens.ts";
 
 /** What this replica moved in a step, as it is sent. */
@@ -95,7 +96,7 @@ export class StepExchange {
     this.#isClosed = true;
   }
 
-  /** Throws `FailureError` (unexpected-message). */
+  /** Throws `FailureError` (unexpected-message, bad-signature). */
   receive(from: MinerId, message: ExchangeMessage): void {
     const { place, self, routes } = this.#options;
     if (from === self || !routes.belongs(from, place.stage.index)) throw unexpected("an exchange with another stage");
@@ -122,6 +123,7 @@ export class StepExchange {
   #takeIn(from: MinerId, message: MovedMessage): void {
     const { step } = message;
     checkMoved(message, { parts: this.#partLimits, tokens: mostTokensOf(this.#options, from) });
+    checkSignature(from, message, this.#options.transfers);
     const peer = this.#peer(from);
     peer.stepped(step);
     // What comes too late is of no use to anybody; what comes far too early is asked for when its time has come.
@@ -147,11 +149,12 @@ export class StepExchange {
 
   /** This replica's own step, and what it moved on its way to the others. */
   async #move(step: number, group: readonly MinerId[]): Promise<void> {
-    const { compute, clock, peers, react, signal } = this.#options;
+    const { compute, clock, peers, react, signal, transfers } = this.#options;
     // What is not a number moves nothing.
     const moved = await compute.attempt("step", "stepDelta", { seed: this.#seed(step) });
     const { tokens, parts } = moved ?? { tokens: 0, parts: [] };
-    const own: OwnMovement = { tokens, messages: this.#messages(step, tokens, parts), leaving: new Set(group) };
+    const messages = signedMovement(this.#header(step), { tokens, payloads: tokens === 0 ? [] : parts }, transfers);
+    const own: OwnMovement = { tokens, messages, leaving: new Set(group) };
     this.#own.set(step, own);
     this.#round(step).begun = { group, atMs: clock.nowMs() };
     for (const peer of group)
@@ -159,13 +162,6 @@ export class StepExchange {
         for (const message of own.messages) await peers.send(peer, "exchange", message, signal);
         own.leaving.delete(peer);
       });
-  }
-
-  #messages(step: number, tokens: number, payloads: readonly Uint8Array[]): readonly Uint8Array[] {
-    const moved = { ...this.#header(step), type: "moved" } as const;
-    if (tokens === 0) return [encodeExchange({ ...moved, tokens, part: 0, parts: 0, payload: new Uint8Array(0) })];
-    const parts = payloads.length;
-    return payloads.map((payload, part) => encodeExchange({ ...moved, tokens, part, parts, payload }));
   }
 
   /** Puts the average in place of this replica's own movement, when all have come who will; if it was exchanged at all. */

@@ -5,10 +5,12 @@
 import type { Answer, AnsweredKind, Verdict } from "../../protocol/answer.ts";
 import type { MinerId } from "../../protocol/ids.ts";
 import { encodeMicrobatch, type MicrobatchMessage } from "../../protocol/microbatch.ts";
+import { payloadDigest } from "../../protocol/transfer-record.ts";
 import { RoundTrip } from "../../transport/round-trip.ts";
 import type { Clock } from "../session/clock.ts";
 import type { Peers } from "./peers.ts";
 import type { Routes } from "./routes.ts";
+import type { Transfers } from "./transfers.ts";
 
 /** `silent`: it did not answer as often as it was asked. `gone`: it was lost. */
 export type Outcome = Verdict | "silent" | "gone";
@@ -16,9 +18,13 @@ export type Outcome = Verdict | "silent" | "gone";
 export interface DeliveryOptions {
   readonly routes: Routes;
   readonly peers: Pick<Peers, "send">;
+  readonly transfers: Pick<Transfers, "sign">;
   readonly clock: Clock;
   readonly signal: AbortSignal;
 }
+
+/** A message to be signed as it leaves. */
+export type Outgoing = Omit<MicrobatchMessage, "signature">;
 
 interface Pending {
   readonly to: MinerId;
@@ -45,12 +51,7 @@ export class Deliveries {
   }
 
   /** Rejects when the epoch's signal is aborted. The same again while it is under way is one delivery. */
-  deliver(
-    to: MinerId,
-    kind: AnsweredKind,
-    message: MicrobatchMessage,
-    mostSends = Number.POSITIVE_INFINITY,
-  ): Promise<Outcome> {
+  deliver(to: MinerId, kind: AnsweredKind, message: Outgoing, mostSends = Number.POSITIVE_INFINITY): Promise<Outcome> {
     if (this.#options.signal.aborted) return Promise.reject(this.#options.signal.reason);
     const key = keyOf(to, { ...message, about: kind });
     const current = this.#pending.get(key);
@@ -59,7 +60,7 @@ export class Deliveries {
     const pending: Pending = {
       to,
       kind,
-      message,
+      message: { ...message, signature: this.#signature(kind, message) },
       mostSends,
       outcome,
       sends: 0,
@@ -84,10 +85,16 @@ export class Deliveries {
   }
 
   /** It need not be sent again: what it was for has happened in another way. */
-  withdraw(to: MinerId, kind: AnsweredKind, message: MicrobatchMessage): void {
+  withdraw(to: MinerId, kind: AnsweredKind, message: Outgoing): void {
     const key = keyOf(to, { ...message, about: kind });
     const pending = this.#pending.get(key);
     if (pending !== undefined) this.#settle(key, pending, "gone");
+  }
+
+  /** A flush marker has none: there is nothing in it to be computed from. */
+  #signature(kind: AnsweredKind, { step, microbatch: index, payload, origin }: Outgoing): string {
+    if (kind === "flush") return "";
+    return this.#options.transfers.sign({ kind, step, index, digest: payloadDigest(payload), origin });
   }
 
   #review(): void {

@@ -24,9 +24,14 @@ import { reportProgress } from "./progress.ts";
 import { Routes } from "./routes.ts";
 import { catchUp, type Holding, holdsStartOf, loadStart } from "./starting-state.ts";
 import { Training } from "./training.ts";
+import { Transfers } from "./transfers.ts";
 
 export interface ReplicaOptions {
   readonly self: MinerId;
+  /** With this miner's key: ed25519, 64 bytes. */
+  readonly sign: (bytes: Uint8Array) => Uint8Array;
+  /** Of the network that the current session is with. */
+  readonly networkId: () => string;
   readonly device: DeviceReport;
   readonly threads: number;
   readonly engines: EngineSource;
@@ -92,13 +97,14 @@ export class EpochActs {
   /** Null when it is too late for this epoch, or when the replica is warming up: the next one comes. */
   start(roster: Roster, boundary: BoundaryFormats): Routes | null {
     const { phase } = this.#phases;
-    const { self, activity, clock, send, peers } = this.#options;
+    const { self, sign, networkId, activity, clock, send, peers } = this.#options;
     if (phase.kind !== "ready") return null;
     const { place, samples } = phase;
     if (!roster.stages[place.stage.index]?.some(({ minerId }) => minerId === self)) return null;
     const held = this.#holding.loaded;
     this.#holding.current = { ...held, epoch: null }; // training changes the weights
     const routes = new Routes(roster, self, place.training.microbatchesPerStep, clock);
+    const transfers = new Transfers({ networkId: networkId(), place, self, routes, sign, accuse: send });
     const { signal, entered: training } = this.#phases.enterWith((signal) => {
       const training = new Training({
         place,
@@ -107,6 +113,7 @@ export class EpochActs {
         compute: new ComputeQueue(held.engine, signal, () => clock.nowMs()),
         samples,
         peers,
+        transfers,
         activity,
         clock,
         signal,

@@ -11,14 +11,16 @@ import type { Clock } from "../session/clock.ts";
 import type { Activity } from "./activity.ts";
 import type { ComputeQueue } from "./compute-queue.ts";
 import { Deliveries } from "./deliveries.ts";
+import type { Received } from "./inbound.ts";
 import { noiseOf } from "./noise.ts";
 import type { Peers } from "./peers.ts";
 import { type Place, tokensPerMicrobatch } from "./place.ts";
 import type { Routes } from "./routes.ts";
+import type { Transfers } from "./transfers.ts";
 
 /** A role in an epoch. Its messages were found to be in order. */
 export interface Role {
-  receive(from: MinerId, kind: AnsweredKind, message: MicrobatchMessage): void;
+  receive(from: MinerId, kind: AnsweredKind, message: Received): void;
   /** Another replica will not bring this microbatch to its end. */
   lost(from: MinerId, microbatch: number): void;
   /** Settles when this replica has nothing more to begin. */
@@ -34,6 +36,7 @@ export interface EpochOptions {
   readonly compute: ComputeQueue;
   readonly samples: Samples;
   readonly peers: Pick<Peers, "send">;
+  readonly transfers: Transfers;
   readonly activity: Activity;
   readonly clock: Clock;
   readonly signal: AbortSignal;

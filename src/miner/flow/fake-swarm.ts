@@ -7,13 +7,12 @@ import { byteTokenizer } from "../../compute/data/byte-tokenizer.ts";
 import { buildDataset } from "../../compute/data/manifest.ts";
 import { stageLayout } from "../../compute/model/layout.ts";
 import { cutIntoStages } from "../../compute/model/stages.ts";
-import { hashBytes } from "../../protocol/identity.ts";
+import { hashBytes, type Identity, importIdentity } from "../../protocol/identity.ts";
 import {
   type BlobHash,
   type BlobRef,
   type EpochRef,
   type MinerId,
-  minerIdSchema,
   type PlaceRef,
   runIdSchema,
 } from "../../protocol/ids.ts";
@@ -81,6 +80,7 @@ type Order = EpochMessage extends infer M ? (M extends { at: PlaceRef } ? Omit<M
 
 export interface FakeMember {
   readonly id: MinerId;
+  readonly sign: Identity["sign"];
   /** Its stages, lowest first; most have one. */
   readonly stages: readonly number[];
   readonly places: Places;
@@ -335,7 +335,7 @@ export class FakeSwarm {
   }
 
   #member(index: number, stages: readonly number[]): FakeMember {
-    const id = memberId(index);
+    const { minerId: id, sign } = identityOf(index);
     const engines: FakeEngines[] = [];
     const sent: ClientMessage[] = [];
     const log: string[] = [];
@@ -343,6 +343,8 @@ export class FakeSwarm {
     const peerBlobs = new PeerBlobs({ clock: this.clock, dropped: (_, { message }) => log.push(message) });
     const places = new Places({
       self: id,
+      sign,
+      networkId: () => fakeNetworkId,
       device: {
         platform: "fake",
         cpu: "fake",
@@ -374,7 +376,7 @@ export class FakeSwarm {
       log: (_level, text) => log.push(text),
     });
     const offer = (bytes: Uint8Array) => peerBlobs.offer(bytes);
-    return { id, stages, places, engines, link: this.network.link(id), sent, log, blobs, offer };
+    return { id, sign, stages, places, engines, link: this.network.link(id), sent, log, blobs, offer };
   }
 
   #stageSpec(stage: number) {
@@ -391,8 +393,26 @@ export class FakeSwarm {
   }
 }
 
+/** As many members as a swarm may have: always the same, their ids in the order of their indices. */
+const identities = Array.from({ length: 64 }, (_, index) => identityFrom(index)).toSorted((a, b) =>
+  a.minerId < b.minerId ? -1 : 1,
+);
+export const fakeNetworkId = "fake network";
+
+function identityFrom(seed: number): Identity {
+  const pkcs8Header = Buffer.from("302e020100300506032b657004220420", "hex");
+  const key = Buffer.concat([pkcs8Header, Buffer.alloc(32, seed)]).toString("base64");
+  return importIdentity(`-----BEGIN PRIVATE KEY-----\n${key}\n-----END PRIVATE KEY-----`);
+}
+
+function identityOf(index: number): Identity {
+  const identity = identities[index];
+  if (identity === undefined) throw new Error(`no member ${index}`);
+  return identity;
+}
+
 function memberId(index: number): MinerId {
-  return minerIdSchema.parse(index.toString(16).padStart(64, "0"));
+  return identityOf(index).minerId;
 }
 
 const mostTurns = 300_000;

@@ -48,7 +48,7 @@ export class FlushMarkers {
   #marker(step: number, stage: number) {
     const { place, self } = this.#epoch.options;
     const { epoch, attempt } = place.at;
-    const nothing = { microbatch: 0, sequences: 0, rows: 0, columns: 0, payload: new Uint8Array(0) };
+    const nothing = { microbatch: 0, sequences: 0, rows: 0, columns: 0, origin: null, payload: new Uint8Array(0) };
     return { epoch, attempt, step, stage, path: [self], ...nothing };
   }
 }

@@ -4,12 +4,12 @@
  * step waits for.
  */
 import type { Verdict } from "../../protocol/answer.ts";
-import type { MicrobatchMessage } from "../../protocol/microbatch.ts";
+import type { Received } from "./inbound.ts";
 import type { Returned } from "./onward.ts";
 
 export interface Held {
   /** With the path that it took last: the gradient goes back along that one. */
-  message: MicrobatchMessage;
+  message: Received;
   /** `done`: `returned` is kept, for whoever asks again. `lost`: it will never be done. */
   state: "waiting" | "inside" | "done" | "lost";
   /** What goes back to the stage before. */
@@ -41,7 +41,7 @@ export class HeldMicrobatches {
   }
 
   /** Takes a microbatch in, or finds the one that came before. */
-  admit(message: MicrobatchMessage): Admission {
+  admit(message: Received): Admission {
     if (message.step < this.#firstStep) return { verdict: "stale", held: null };
     const known = this.#held.get(message.microbatch);
     if (known !== undefined) {

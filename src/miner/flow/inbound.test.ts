@@ -1,10 +1,12 @@
 import { describe, expect, it } from "vitest";
 import { encodeRows } from "../../compute/codec/rows.ts";
 import { rowFormatSchema } from "../../protocol/run-config.ts";
+import { payloadDigest } from "../../protocol/transfer-record.ts";
 import { FakeClock } from "../session/fake-clock.ts";
 import { FakeSwarm, tokensPerMicrobatch } from "./fake-swarm.ts";
 import { checkInbound } from "./inbound.ts";
 import { Routes } from "./routes.ts";
+import { Transfers } from "./transfers.ts";
 
 describe("an activation that another replica sends", () => {
   const swarm = new FakeSwarm(3, 1);
@@ -30,7 +32,18 @@ describe("an activation that another replica sends", () => {
       columns,
     };
     const withRank = { ...place, model: { ...place.model, bottleneck } };
-    checkInbound(source.id, "forward", { ...message, payload }, { place: withRank, self: middle.id, routes });
+    const about = { networkId: "network", place: withRank, routes, accuse: () => {} };
+    const digest = payloadDigest(payload);
+    const sourcePlace = await swarm.place(0);
+    const sender = new Transfers({ ...about, place: sourcePlace, self: source.id, sign: source.sign });
+    const signature = sender.sign({ kind: "forward", step: 0, index: 0, digest, origin: null });
+    const transfers = new Transfers({ ...about, self: middle.id, sign: middle.sign });
+    checkInbound(
+      source.id,
+      "forward",
+      { ...message, payload, signature, origin: null },
+      { place: withRank, self: middle.id, routes, transfers },
+    );
   }
   const payload = (columns: number, format: (typeof rowFormatSchema.options)[number] = "f32") =>
     encodeRows(new Float32Array(rows * columns).fill(1), { rows, columns }, { format, noise: null });

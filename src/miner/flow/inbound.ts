@@ -1,6 +1,6 @@
 /**
  * Checks every message that comes from another replica: nothing in it is believed until it fits the epoch, the stage's shapes, and
- * what the roster lets its sender say.
+ * what the roster lets its sender say, and unless its sender has signed it.
  */
 import { MalformedPayloadError } from "../../compute/codec/malformed.ts";
 import { readRowFormat, rowPayloadBytes } from "../../compute/codec/rows.ts";
@@ -11,15 +11,45 @@ import type { MinerId } from "../../protocol/ids.ts";
 import type { MicrobatchMessage } from "../../protocol/microbatch.ts";
 import type { RowFormat } from "../../protocol/run-config.ts";
 import { microbatchesInStep } from "../../protocol/source-shares.ts";
+import { payloadDigest, type TransferRecord } from "../../protocol/transfer-record.ts";
 import { holdsFirstStage, holdsLastStage, type Place, tokensPerMicrobatch } from "./place.ts";
 import type { Routes } from "./routes.ts";
+import type { Transfers } from "./transfers.ts";
 
-/** Throws `FailureError` (unexpected-message). */
+/** A message that was found to be in order. */
+export interface Received extends MicrobatchMessage {
+  /** Of the payload; null for a flush marker, which has none. */
+  readonly record: TransferRecord | null;
+}
+
+interface Receiver {
+  readonly place: Place;
+  readonly self: MinerId;
+  readonly routes: Routes;
+  readonly transfers: Transfers;
+}
+
+/** Throws `FailureError`: unexpected-message, and bad-signature when it is not what its sender signed. */
 export function checkInbound(
   from: MinerId,
   kind: AnsweredKind,
   message: MicrobatchMessage,
-  { place, self, routes }: { readonly place: Place; readonly self: MinerId; readonly routes: Routes },
+  receiver: Receiver,
+): Received {
+  checkClaims(from, kind, message, receiver);
+  if (kind === "flush") return { ...message, record: null };
+  const { step, microbatch: index, origin, payload, signature } = message;
+  const { index: own } = receiver.place.stage;
+  const sent = { kind, step, index, digest: payloadDigest(payload), origin };
+  const record = receiver.transfers.check(from, kind === "forward" ? own - 1 : own + 1, sent, signature);
+  return { ...message, record };
+}
+
+function checkClaims(
+  from: MinerId,
+  kind: AnsweredKind,
+  message: MicrobatchMessage,
+  { place, self, routes }: Receiver,
 ): void {
   const { step, path } = message;
   if (step >= place.training.stepsPerEpoch) throw unexpected("a step that the epoch does not have");

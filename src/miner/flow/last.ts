@@ -25,7 +25,7 @@ export class Last implements Carrier {
     this.#epoch.tally.lossSumNats += result.lossSumNats;
     this.#epoch.forwardDone();
     this.#epoch.backwardDone();
-    return { gradient: result.inputGradient, path: [...held.message.path, self] };
+    return { gradient: result.inputGradient, path: [...held.message.path, self], origin: held.message.record };
   }
 
   /** Nobody stands behind the last stage. */

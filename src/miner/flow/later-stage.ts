@@ -6,9 +6,9 @@ import { channelsBefore } from "../../compute/model/parts.ts";
 import type { AnsweredKind } from "../../protocol/answer.ts";
 import { assertNever } from "../../protocol/assert-never.ts";
 import type { MinerId } from "../../protocol/ids.ts";
-import type { MicrobatchMessage } from "../../protocol/microbatch.ts";
 import type { Epoch, Role } from "./epoch.ts";
 import { type Held, HeldMicrobatches } from "./held-microbatches.ts";
+import type { Received } from "./inbound.ts";
 import type { Returned } from "./onward.ts";
 import { StepGate } from "./step-gate.ts";
 
@@ -17,7 +17,7 @@ export interface Carrier {
   /** Resolves with what goes back to the stage before, or with null: the microbatch is lost. */
   carry(held: Held): Promise<Returned | null>;
   /** A gradient came back, which is to be answered. */
-  returned(from: MinerId, message: MicrobatchMessage): void;
+  returned(from: MinerId, message: Received): void;
   /** A replica of the next stage will not bring it to its end. */
   lost(from: MinerId, microbatch: number): void;
   /** Its step is over before it was carried. */
@@ -48,7 +48,7 @@ export class LaterStage implements Role {
     this.#held.close();
   }
 
-  receive(from: MinerId, kind: AnsweredKind, message: MicrobatchMessage): void {
+  receive(from: MinerId, kind: AnsweredKind, message: Received): void {
     switch (kind) {
       case "forward":
         this.#admit(from, message);
@@ -70,7 +70,7 @@ export class LaterStage implements Role {
     this.#carrier.lost(from, microbatch);
   }
 
-  #admit(from: MinerId, message: MicrobatchMessage): void {
+  #admit(from: MinerId, message: Received): void {
     const { verdict, held } = this.#held.admit(message);
     this.#epoch.answer(from, "forward", message, verdict);
     if (held?.state === "done") this.#sendBack(held);
@@ -107,6 +107,7 @@ export class LaterStage implements Role {
         stage: index - 1,
         path: [...message.path, ...returned.path.slice(index)],
         columns: channelsBefore(options.place.model, options.place.stage.fromLayer),
+        origin: returned.origin,
         payload: returned.gradient,
       });
     });

@@ -16,11 +16,26 @@ export interface MailroomOptions extends Pick<ReplicaOptions, "peers"> {
   readonly dropped: (from: MinerId, reason: string) => void;
 }
 
+/** Messages that were not what their sender signed, by the way that they came. */
+export interface Damage {
+  /** From the sender as they were: nobody else can change them there. */
+  readonly direct: number;
+  /** Changed on the way, or by the sender. */
+  readonly relayed: number;
+}
+
+const undamaged: Damage = { direct: 0, relayed: 0 };
+
 export class Mailroom {
   readonly #options: MailroomOptions;
+  readonly #damage = new Map<MinerId, Damage>();
 
   constructor(options: MailroomOptions) {
     this.#options = options;
+  }
+
+  damagedFrom(peer: MinerId): Damage {
+    return this.#damage.get(peer) ?? undamaged;
   }
 
   receive(message: PeerMessage): void {
@@ -29,8 +44,14 @@ export class Mailroom {
     } catch (error) {
       const failure = failureOf(error);
       if (failure === undefined) throw error;
+      if (failure.code === "bad-signature") this.#countDamage(message);
       this.#options.dropped(message.from, failure.message);
     }
+  }
+
+  #countDamage({ from, isDirect = false }: PeerMessage): void {
+    const { direct, relayed } = this.damagedFrom(from);
+    this.#damage.set(from, isDirect ? { direct: direct + 1, relayed } : { direct, relayed: relayed + 1 });
   }
 
   #handOut(message: PeerMessage): void {

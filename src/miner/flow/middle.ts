@@ -1,9 +1,9 @@
 /** A stage in the middle: passes activations on, and gradients back. */
 import { channelsBefore } from "../../compute/model/parts.ts";
 import type { MinerId } from "../../protocol/ids.ts";
-import type { MicrobatchMessage } from "../../protocol/microbatch.ts";
 import type { Epoch } from "./epoch.ts";
 import { type Held, releaseInput } from "./held-microbatches.ts";
+import type { Received } from "./inbound.ts";
 import type { Carrier } from "./later-stage.ts";
 import { Onward, type Returned } from "./onward.ts";
 
@@ -36,6 +36,7 @@ export class Middle implements Carrier {
           stage: place.stage.index + 1,
           path: [...held.message.path, self],
           columns: channelsBefore(place.model, place.stage.toLayer),
+          origin: held.message.record,
           payload: forward.activations,
         })
       : null;
@@ -51,10 +52,10 @@ export class Middle implements Carrier {
       return null;
     }
     this.#epoch.backwardDone(stepsAtForward);
-    return { gradient: backward.inputGradient, path: returned.path };
+    return { ...returned, gradient: backward.inputGradient };
   }
 
-  returned(from: MinerId, message: MicrobatchMessage): void {
+  returned(from: MinerId, message: Received): void {
     this.#onward.receive(from, message);
   }
 

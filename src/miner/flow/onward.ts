@@ -4,9 +4,10 @@
  * that still holds the microbatch.
  */
 import type { MinerId } from "../../protocol/ids.ts";
-import type { MicrobatchMessage } from "../../protocol/microbatch.ts";
-import type { Outcome } from "./deliveries.ts";
+import type { TransferRecord } from "../../protocol/transfer-record.ts";
+import type { Outcome, Outgoing } from "./deliveries.ts";
 import type { Epoch } from "./epoch.ts";
+import type { Received } from "./inbound.ts";
 import { NextStage } from "./next-stage.ts";
 
 /** A replica that lives may lose a message, hardly so many in a row; another one would train the same microbatch a second time. */
@@ -20,10 +21,12 @@ export interface Returned {
   readonly gradient: Uint8Array;
   /** One miner per stage. */
   readonly path: readonly MinerId[];
+  /** Of what it was computed from. */
+  readonly origin: TransferRecord | null;
 }
 
 interface Flight {
-  readonly message: MicrobatchMessage;
+  readonly message: Outgoing;
   readonly sentTo: Set<MinerId>;
   readonly landing: PromiseWithResolvers<Returned | null>;
   hasLanded: boolean;
@@ -52,7 +55,7 @@ export class Onward {
   }
 
   /** Sends activations on and resolves with their gradient, or with null: it will not come. Rejects when the epoch is over. */
-  async exchange(message: MicrobatchMessage): Promise<Returned | null> {
+  async exchange(message: Outgoing): Promise<Returned | null> {
     const flight: Flight = {
       message,
       sentTo: new Set(),
@@ -70,8 +73,8 @@ export class Onward {
   }
 
   /** A gradient that came from the next stage, which is answered. */
-  receive(from: MinerId, message: MicrobatchMessage): void {
-    const { microbatch, path, payload } = message;
+  receive(from: MinerId, message: Received): void {
+    const { microbatch, path, record, payload } = message;
     const flight = this.#flights.get(microbatch);
     if (flight === undefined || !flight.sentTo.has(from)) {
       this.#epoch.answer(from, "backward", message, this.#returned.has(microbatch) ? "accepted" : "stale");
@@ -80,7 +83,7 @@ export class Onward {
     this.#epoch.answer(from, "backward", message, "accepted");
     this.#returned.add(microbatch);
     this.#measure(flight, from);
-    this.#land(flight, { gradient: payload, path });
+    this.#land(flight, { gradient: payload, path, origin: record });
   }
 
   /** The replica that has it says that it will not come back. */

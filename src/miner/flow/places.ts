@@ -13,7 +13,7 @@ import { DropLog } from "../drop-log.ts";
 import { type SnapshotOrder, Snapshots } from "../snapshots/snapshots.ts";
 import type { ReplicaOptions } from "./epoch-acts.ts";
 import { type Held, HeldPlaces } from "./held-places.ts";
-import { Mailroom } from "./mailroom.ts";
+import { type Damage, Mailroom } from "./mailroom.ts";
 import { Peers } from "./peers.ts";
 import { holdsState, workingState } from "./phase.ts";
 import type { Place } from "./place.ts";
@@ -94,6 +94,11 @@ export class Places {
   /** The places that the miner has, lowest stage first. */
   get places(): readonly Place[] {
     return this.#replicas.map(({ phase }) => phase.place).toSorted((a, b) => a.stage.index - b.stage.index);
+  }
+
+  /** Messages of this peer that were not what it signed. */
+  damagedFrom(peer: MinerId): Damage {
+    return this.#mailroom.damagedFrom(peer);
   }
 
   /** Process ids of the live compute workers. */

@@ -6,10 +6,11 @@ import { channelsBefore } from "../../compute/model/parts.ts";
 import { mostUnderWay } from "../../compute/model/stage-budget.ts";
 import type { AnsweredKind } from "../../protocol/answer.ts";
 import type { MinerId } from "../../protocol/ids.ts";
-import type { MicrobatchMessage } from "../../protocol/microbatch.ts";
 import { microbatchesInStep } from "../../protocol/source-shares.ts";
+import type { Outgoing } from "./deliveries.ts";
 import type { Epoch, Role } from "./epoch.ts";
 import { FlushMarkers } from "./flush-markers.ts";
+import type { Received } from "./inbound.ts";
 import { Onward } from "./onward.ts";
 import { Pace } from "./pace.ts";
 import { holdsLastStage } from "./place.ts";
@@ -62,7 +63,7 @@ export class Source implements Role {
     this.#changed();
   }
 
-  receive(from: MinerId, kind: AnsweredKind, message: MicrobatchMessage): void {
+  receive(from: MinerId, kind: AnsweredKind, message: Received): void {
     if (kind === "backward") this.#onward.receive(from, message);
   }
 
@@ -140,7 +141,7 @@ export class Source implements Role {
     const [rows, columns] = [tokens.length, channelsBefore(place.model, place.stage.toLayer)];
     const gradient = await this.#withinDeadline({
       ...{ epoch, attempt, step, microbatch: index, stage: 1, path: [self] },
-      ...{ sequences, rows, columns, payload: forward.activations },
+      ...{ sequences, rows, columns, origin: null, payload: forward.activations },
     });
     const backward = gradient && (await compute.attempt("backward", "backward", { microbatch, gradient, send: null }));
     if (backward === null) {
@@ -151,7 +152,7 @@ export class Source implements Role {
     return true;
   }
 
-  async #withinDeadline(message: MicrobatchMessage): Promise<Uint8Array | null> {
+  async #withinDeadline(message: Outgoing): Promise<Uint8Array | null> {
     const { clock, routes, signal } = this.#epoch.options;
     const beganAtMs = clock.nowMs();
     let stopTimer = () => {};

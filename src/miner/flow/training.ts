@@ -1,7 +1,6 @@
 /** One attempt at an epoch's training, between `start` and `upload`: gives the replica its role and feeds it its messages. */
 import type { Answer, AnsweredKind } from "../../protocol/answer.ts";
 import type { ExchangeMessage } from "../../protocol/exchange-messages.ts";
-import { failureOf } from "../../protocol/failure.ts";
 import type { MinerId } from "../../protocol/ids.ts";
 import type { MicrobatchMessage } from "../../protocol/microbatch.ts";
 import type { Trained } from "../merge/merge-acts.ts";
@@ -23,8 +22,8 @@ export class Training {
     options.signal.addEventListener("abort", () => this.#clearActivity(), { once: true });
   }
 
-  get tally(): Readonly<Tally> {
-    return this.#epoch.tally;
+  get tally(): Readonly<Tally> & { readonly messagesDamaged: number } {
+    return { ...this.#epoch.tally, messagesDamaged: this.#epoch.options.transfers.damaged };
   }
 
   /** A step that was skipped makes fewer tokens count than were seen; their mean loss is the best that can be said. */
@@ -46,20 +45,12 @@ export class Training {
     await this.#epoch.idle();
   }
 
-  /** Takes what another replica sent, about this epoch; what is not in order is dropped. */
+  /** Takes what another replica sent, about this epoch. Throws `FailureError` (unexpected-message, bad-signature) unless it is in order. */
   receive(from: MinerId, kind: AnsweredKind, message: MicrobatchMessage): void {
-    try {
-      checkInbound(from, kind, message, this.#epoch.options);
-    } catch (error) {
-      const failure = failureOf(error);
-      if (failure === undefined) throw error;
-      this.#epoch.options.dropped(from, failure.message);
-      return;
-    }
-    this.#role.receive(from, kind, message);
+    this.#role.receive(from, kind, checkInbound(from, kind, message, this.#epoch.options));
   }
 
-  /** Takes what another replica of the stage says of a step. Throws `FailureError` (unexpected-message). */
+  /** Takes what another replica of the stage says of a step. Throws likewise. */
   receiveExchange(from: MinerId, message: ExchangeMessage): void {
     this.#epoch.exchange?.receive(from, message);
   }

@@ -19,6 +19,7 @@ import type { Admission } from "../admission/admission.ts";
 import type { MinerMessage } from "../orchestrator/core/event.ts";
 import { OwnerDesk } from "../runs/owner-desk.ts";
 import type { Runs } from "../runs/runs.ts";
+import { mustBeProven } from "./accusations.ts";
 import { type AddressLimitValues, defaultAddressLimits } from "./address-limits.ts";
 import { type Bearer, BlobRoutes } from "./blob-routes.ts";
 import { Broadcaster } from "./broadcaster.ts";
@@ -262,8 +263,10 @@ export class Gateway {
     else if (message.type === "leave") runs.workforce.leave(minerId, message);
     else if (message.type === "link") runs.workforce.measured(minerId, message);
     else {
+      const run = runs.find(message.at.runId);
       for (const blob of blobsOf(message)) this.#mustHold(blob);
-      runs.find(message.at.runId)?.orchestrator.submit({ type: "message", from: minerId, name, message });
+      if (message.type === "accuse" && run !== undefined) mustBeProven(message, this.#options.identity.minerId, run);
+      run?.orchestrator.submit({ type: "message", from: minerId, name, message });
     }
   }
 

@@ -38,6 +38,7 @@ export class TelemetryDesk {
       trainLossNats: tokens === 0 ? null : sum(measured.map((one) => one.lossSumNats ?? 0)) / tokens,
       microbatchesRerouted: sum(all.map((one) => one.microbatchesRerouted)),
       microbatchesStale: sum(all.map((one) => one.microbatchesStale)),
+      messagesDamaged: sum(all.map((one) => one.messagesDamaged)),
       staleness: {
         mean: done === 0 ? 0 : sum(all.map((one) => one.stalenessSum)) / done,
         most: Math.max(0, ...all.map((one) => one.stalenessMost)),

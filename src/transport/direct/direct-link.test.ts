@@ -29,6 +29,7 @@ class World {
   readonly downloads = [new ByteBudget(this.clock), new ByteBudget(this.clock)] as const;
   readonly links: readonly [DirectLink, DirectLink];
   readonly arrived: readonly [Arrival[], Arrival[]] = [[], []];
+  readonly cameDirectly: readonly [boolean[], boolean[]] = [[], []];
   readonly lost: MinerId[] = [];
 
   constructor() {
@@ -64,7 +65,10 @@ class World {
       log: () => {},
       dropped: () => {},
     });
-    link.onMessage(({ kind, body }) => this.arrived[index].push({ kind, text: Buffer.from(body).toString() }));
+    link.onMessage(({ kind, body, isDirect = false }) => {
+      this.arrived[index].push({ kind, text: Buffer.from(body).toString() });
+      this.cameDirectly[index].push(isDirect);
+    });
     link.onPeerLost((peer) => this.lost.push(peer));
     return link;
   }
@@ -164,6 +168,7 @@ describe("a link with direct connections", () => {
     await world.settle();
     expect(textsOf(world.arrived[1], "forward")).toEqual(["first", "second"]);
     expect(textsOf(world.arrived[0], "backward")).toEqual(["third"]);
+    expect(world.cameDirectly[1]).toEqual([false, true]);
     expect(world.links[0].ways[0]?.roundTripMs).toBe(7);
   });
 

@@ -234,7 +234,7 @@ export class DirectLink implements PeerLink {
           peer.dialing = null;
           path.opened(connection);
         },
-        message: (message) => this.#onMessage(message),
+        message: (message) => this.#onMessage({ ...message, isDirect: true }),
         confirmed: (messages, bytes) => {
           path.confirmed(connection, messages);
           this.#uplink.confirmed(bytes, this.#isBusy);

@@ -13,6 +13,7 @@ const silentProgress = {
   microbatchesInFlight: 0,
   microbatchesRerouted: 0,
   microbatchesStale: 0,
+  messagesDamaged: 0,
   stalenessSum: 0,
   stalenessMost: 0,
   tokensPerSecond: 0,

@@ -92,9 +92,9 @@ function earnings(
   const at = { runId, epoch: state.epoch, attempt: state.attempt };
   return merges.flatMap(({ step }, stage) =>
     (work[stage] ?? []).flatMap(({ minerId, tokens }): Uncredited[] => {
-      const merged = replicaOf(state, stage, minerId)?.merged;
+      const { merged, convicted } = replicaOf(state, stage, minerId) ?? { merged: null, convicted: false };
       const microCredits = earnedMicroCredits(state, stage, tokens);
-      if (microCredits === 0) return [];
+      if (microCredits === 0 || convicted) return [];
       // A replica that was lost after it had contributed is credited all the same; its receipt says what was checked.
       const agrees = step.name === "agreed" && merged === step.weightsHash;
       const checks = agrees ? (["contribution-size", "merged-hash-agrees"] as const) : (["contribution-size"] as const);

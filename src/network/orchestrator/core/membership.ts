@@ -52,6 +52,7 @@ function admit(turn: Turn, minerId: MinerId, name: string, device: DeviceReport)
     stages: departed.find((one) => one.minerId === minerId)?.stages ?? [],
     unreliable: false,
     outliers: 0,
+    convictions: 0,
     refusedClaims: 0,
   };
   turn.change({

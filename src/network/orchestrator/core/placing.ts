@@ -70,6 +70,7 @@ export function newReplica(state: RunState, member: Member, stage: number, part:
   return {
     minerId: member.minerId,
     part,
+    convicted: false,
     away: false,
     weight: fullWeight,
     memoryLimitBytes: Math.floor((member.memoryLimitBytes * need(stage)) / Math.max(1, needed)),

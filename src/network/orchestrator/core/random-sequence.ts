@@ -7,6 +7,7 @@ import { type GatewayMessage, gatewayMessageSchema } from "../../../protocol/mes
 import { runViewSchema } from "../../../protocol/run-view.ts";
 import { apply } from "./apply.ts";
 import type { MinerMessage, OrchestratorMessage } from "./event.ts";
+import { fakeAccusation } from "./fake-accusation.ts";
 import type { Report } from "./fake-miner.ts";
 import { FakeSwarm, fakeDefinition, fakeDevice, fakeHash, fakeMiner } from "./fake-swarm.ts";
 import { brokenRules } from "./rules.ts";
@@ -87,6 +88,7 @@ const forgery: fc.Arbitrary<Forgery> = fc.oneof(
       (at) => ({ type: "source-done", at, microbatchesDone: 1, microbatchesLost }),
   ),
   fc.constant<Forgery>((at) => ({ type: "failed", at, failure })),
+  miner.map((accused) => fakeAccusation(fakeMiner(accused))),
 );
 
 const command: fc.Arbitrary<Command> = fc.oneof(

@@ -5,6 +5,7 @@
 import { assertNever } from "../../../protocol/assert-never.ts";
 import { type MinerId, sameEpoch } from "../../../protocol/ids.ts";
 import { tellMember, tellReplica } from "./commands.ts";
+import { convict } from "./convicting.ts";
 import type { MinerMessage } from "./event.ts";
 import { getOutOfStep, recordSnapshot, recordStored } from "./keeping.ts";
 import { comeBack, join, leave, recordLink } from "./membership.ts";
@@ -16,13 +17,14 @@ import { recordSourceDone } from "./training.ts";
 import type { Turn } from "./turn.ts";
 import { recordContribution } from "./uploading.ts";
 
-type Report = Exclude<MinerMessage, { type: "join" | "leave" | "link" }>;
+type Report = Exclude<MinerMessage, { type: "join" | "leave" | "link" | "accuse" }>;
 type Kept = Extract<Report, { type: "snapshot" | "stored" }>;
 
 export function receive(turn: Turn, from: MinerId, name: string, message: MinerMessage): void {
   if (message.type === "join") join(turn, from, name, message);
   else if (message.type === "leave") leave(turn, from, message.reason);
   else if (message.type === "link") recordLink(turn, from, message);
+  else if (message.type === "accuse") convict(turn, message);
   else {
     // Its `join` may have been lost, but whoever reports is there.
     if (isAway(turn.state, from)) comeBack(turn, from, undefined);

@@ -64,6 +64,7 @@ export function brokenRules(before: RunState, state: RunState): readonly string[
     "the checkpoint has all stages": checkpoint === null || checkpoint.stages.length === state.stages.length,
     "a run rests only when all that it merged is stored, and credited":
       (phase.name !== "paused" && phase.name !== "finished") || (isRecorded(state) && state.uncredited.length === 0),
+    "who was convicted takes no part": replicas.flat().every((one) => !one.convicted || one.part === "out"),
     "credits wait for a checkpoint, and for nothing else": state.uncredited.every(
       ({ at }) => at.epoch >= (checkpoint?.epoch ?? 0) && at.epoch < state.epoch,
     ),

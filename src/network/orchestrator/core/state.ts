@@ -91,6 +91,8 @@ export interface Member {
   readonly unreliable: boolean;
   /** Merges that left its contribution out because two replicas found it too far from the others'. */
   readonly outliers: number;
+  /** Epochs that it was taken out of because it had signed two things of which one is a lie. */
+  readonly convictions: number;
   /** Contributions that were refused because it claimed more tokens than it can have trained. */
   readonly refusedClaims: number;
 }
@@ -107,6 +109,8 @@ export interface Replica {
    * and is waited for by nobody. `out`: lost, failed or late; what it contributed before counts.
    */
   readonly part: "live" | "warming" | "out";
+  /** It has lied to its peers, and signed it: it is out, and the epoch earns it nothing. */
+  readonly convicted: boolean;
   /** Its session is gone, and the grace is not over. */
   readonly away: boolean;
   /** Share of the stage's work, relative to the other replicas'. */
