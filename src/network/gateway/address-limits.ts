@@ -8,7 +8,7 @@ import { RateLimit } from "../rate-limit.ts";
 export interface AddressLimitValues {
   /** Open at once. A household's computers share one address. */
   readonly connectionsPerAddress: number;
-  /** Made on average; as many at once as may be open. */
+  /** Made on average; those of two seconds at once. Whoever comes with many others tries again. */
   readonly connectionsPerSecond: number;
   /** Read from all its guests together: whoever has no place in an epoch says little. More waits. */
   readonly guestBytesPerSecond: number;
@@ -24,7 +24,7 @@ export const defaultAddressLimits: AddressLimitValues = {
 };
 
 /** How often an address hears that it has one connection too many: to say so costs several times what it costs to hang up. */
-const answers = { perSecond: 5, atOnce: 64 };
+const answers = { perSecond: 1, atOnce: 8 };
 /** After a quiet time so much may come at once: a household's computers start together. */
 const burstSeconds = 16;
 
@@ -88,7 +88,7 @@ export class AddressLimits {
     const addressed: Addressed = {
       open: 0,
       answered: limitOf(answers.perSecond, answers.atOnce),
-      made: limitOf(connectionsPerSecond, connectionsPerAddress),
+      made: limitOf(connectionsPerSecond, Math.min(connectionsPerAddress, 2 * connectionsPerSecond)),
       sent: limitOf(guestBytesPerSecond, burstSeconds * guestBytesPerSecond),
       fetched: limitOf(guestBlobBytesPerSecond, burstSeconds * guestBlobBytesPerSecond),
     };
