@@ -27,6 +27,13 @@ export class RateLimit {
     return true;
   }
 
+  /** Takes `amount` whether it is there or not. Returns how long it takes, in milliseconds, until nothing is owed. */
+  spend(amount: number): number {
+    this.#refill();
+    this.#tokens -= amount;
+    return Math.max(0, (-1000 * this.#tokens) / this.#perSecond);
+  }
+
   #refill(): void {
     const nowMs = this.#clock();
     this.#tokens = Math.min(this.#burst, this.#tokens + ((nowMs - this.#atMs) / 1000) * this.#perSecond);

@@ -1,6 +1,7 @@
 /** Peers with real sessions at a real gateway, in one process. Nobody trains: all stay on the roster of a first epoch. */
 
 import { mkdtemp, rm } from "node:fs/promises";
+import type { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
@@ -39,7 +40,7 @@ export async function openGatewayNetwork(): Promise<PeerLinkNetwork> {
   const sessions = new Map<string, Session>();
 
   /** Resolves when the peer has a place in the epoch: only then its messages are passed on. */
-  function connect(identity: Identity): Promise<PeerLink> {
+  function connect(identity: Identity, traffic = new Traffic(systemClock)): Promise<PeerLink> {
     const { promise, resolve } = Promise.withResolvers<PeerLink>();
     let link: FrameLink | null = null;
     const session = new Session(
@@ -47,7 +48,7 @@ export async function openGatewayNetwork(): Promise<PeerLinkNetwork> {
         url: network.url,
         credentials: { identity, name: "peer", role: "miner" },
         clock: systemClock,
-        traffic: new Traffic(systemClock),
+        traffic,
         log: () => {},
       },
       {
@@ -67,7 +68,21 @@ export async function openGatewayNetwork(): Promise<PeerLinkNetwork> {
   }
 
   return {
-    connect,
+    connect: (identity) => connect(identity),
+    async connectHostile(identity) {
+      const traffic = new OpenTraffic(systemClock);
+      await connect(identity, traffic);
+      const { line } = traffic;
+      if (line === null) throw new Error("there is no session");
+      return {
+        async send(_, bytes) {
+          line.write(unmasked(bytes));
+        },
+        stopReading() {
+          line.pause();
+        },
+      };
+    },
     async lose({ minerId }) {
       sessions.get(minerId)?.close();
       const isAway = () => [...network.states.values()].some(({ away }) => away.some((one) => one.minerId === minerId));
@@ -79,4 +94,23 @@ export async function openGatewayNetwork(): Promise<PeerLinkNetwork> {
       await rm(stateFolder, { recursive: true });
     },
   };
+}
+
+/** Gives away the line under the session, past all that makes a miner honest. */
+class OpenTraffic extends Traffic {
+  line: Socket | null = null;
+
+  override watch(socket: Socket): void {
+    this.line = socket;
+    super.watch(socket);
+  }
+}
+
+/** A binary WebSocket message with a mask that changes nothing (RFC 6455, 5.2). */
+function unmasked(bytes: Uint8Array): Buffer {
+  const head = Buffer.alloc(8);
+  head[0] = 0x82;
+  head[1] = 0x80 | 126;
+  head.writeUInt16BE(bytes.length, 2);
+  return Buffer.concat([head, bytes]);
 }

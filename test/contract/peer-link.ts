@@ -1,16 +1,35 @@
 /** What every PeerLink does; each implementation's test calls this with a way to make connected links. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { failureOf } from "../../src/protocol/failure.ts";
-import { type MessageKind, maxChunkBytes, maxMessageBytes } from "../../src/protocol/frames.ts";
+import {
+  encodeFrame,
+  type Frame,
+  frameHeaderBytes,
+  type MessageKind,
+  maxChunkBytes,
+  maxMessageBytes,
+} from "../../src/protocol/frames.ts";
 import { createIdentity, type Identity } from "../../src/protocol/identity.ts";
 import type { MinerId } from "../../src/protocol/ids.ts";
 import type { PeerLink, PeerMessage } from "../../src/transport/peer-link.ts";
 
+/** In a frame's header, see `frames.ts`. */
+const totalBytesOffset = 44;
+
 export interface PeerLinkNetwork {
   connect(self: Identity): Promise<PeerLink>;
+  /** A peer that the others know, and that sends whatever it likes. */
+  connectHostile(self: Identity): Promise<HostilePeer>;
   /** Takes a connected peer away. */
   lose(peer: Identity): Promise<void>;
   close(): Promise<void>;
+}
+
+export interface HostilePeer {
+  /** Resolves when the bytes are on their way. */
+  send(to: MinerId, bytes: Uint8Array): Promise<void>;
+  /** Never again. */
+  stopReading(): void;
 }
 
 /** Bytes that differ everywhere and can be made again from their seed. */
@@ -27,6 +46,7 @@ export function patternBytes(length: number, seed: number): Uint8Array {
 export function describePeerLink(name: string, openNetwork: () => Promise<PeerLinkNetwork>): void {
   describe(`PeerLink: ${name}`, () => {
     const [aliceIdentity, bobIdentity, carolIdentity] = [createIdentity(), createIdentity(), createIdentity()];
+    const malloryIdentity = createIdentity();
     const alice = aliceIdentity.minerId;
     const bob = bobIdentity.minerId;
     const carol = carolIdentity.minerId;
@@ -83,6 +103,36 @@ export function describePeerLink(name: string, openNetwork: () => Promise<PeerLi
       expect(new Set(messages.map((message) => message.from))).toEqual(new Set([alice, carol]));
     });
 
+    it("takes no harm from a peer whose frames are truncated, too large, out of order or repeated", async () => {
+      const mallory = await network.connectHostile(malloryIdentity);
+      const body = patternBytes(100, 9);
+      for (const bytes of hostileFrames(bob, body)) {
+        await mallory.send(bob, bytes);
+        await fromAlice.send(bob, "forward", body);
+        const messages = [await toBob.next()];
+        if (messages[0]?.from !== alice) messages.push(await toBob.next());
+        expect(messages.map(({ from }) => from)).toContain(alice);
+        for (const message of messages) expect(Buffer.from(message.body).equals(body)).toBe(true);
+      }
+    });
+
+    it("goes on beside a peer that never reads", async () => {
+      const mallory = await network.connectHostile(malloryIdentity);
+      mallory.stopReading();
+      const fromCarol = await network.connect(carolIdentity);
+      const unread = Array.from({ length: 24 }, () =>
+        fromAlice.send(malloryIdentity.minerId, "forward", patternBytes(maxChunkBytes, 1)).catch(() => undefined),
+      );
+      for (const length of [10, 3 * maxChunkBytes]) {
+        await fromCarol.send(bob, "forward", patternBytes(length, 2));
+        const { from, body } = await toBob.next();
+        expect(from).toBe(carol);
+        expect(body.length).toBe(length);
+      }
+      fromAlice.close();
+      await Promise.all(unread);
+    });
+
     it("says so when a peer is gone", async () => {
       const lost = new Promise<MinerId>((resolve) => fromAlice.onPeerLost(resolve));
       await network.lose(bobIdentity);
@@ -126,6 +176,29 @@ export function describePeerLink(name: string, openNetwork: () => Promise<PeerLi
       expect(toBob.link.traffic.receivedBytes).toBe(fromAlice.traffic.sentBytes);
     });
   });
+}
+
+/** Among them one message that is in order, so that there is something to repeat. */
+function hostileFrames(peer: MinerId, body: Uint8Array): readonly Uint8Array[] {
+  const frame = (part: Partial<Frame>) =>
+    encodeFrame({ kind: "forward", peer, messageNumber: 7, totalBytes: body.length, offset: 0, chunk: body, ...part });
+  const complete = frame({});
+  const tooLarge = Buffer.from(complete);
+  tooLarge.writeUInt32LE(0xffffffff, totalBytesOffset);
+  return [
+    complete,
+    complete,
+    complete.subarray(0, frameHeaderBytes),
+    complete.subarray(0, frameHeaderBytes / 2),
+    tooLarge,
+    frame({ messageNumber: 8, totalBytes: 2 * body.length }),
+    frame({ messageNumber: 8, totalBytes: 4 * body.length, offset: 3 * body.length }),
+    frame({ messageNumber: 8, totalBytes: 2 * body.length, offset: body.length }),
+    frame({ messageNumber: 9, totalBytes: 2 * body.length, offset: body.length }),
+    frame({ messageNumber: 10, totalBytes: maxMessageBytes }),
+    frame({ messageNumber: 6 }),
+    Buffer.from("no frame at all"),
+  ];
 }
 
 class Inbox {

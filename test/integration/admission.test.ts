@@ -158,7 +158,7 @@ describe("a ban", { timeout: 60_000 }, () => {
 
 describe("a key", () => {
   it("that opens session after session is told to stop, and others are not", async () => {
-    world = await openGatewayWorld();
+    world = await openGatewayWorld({ limits: { connectionsPerSecond: 1e6 } });
     const identity = createIdentity();
     for (let count = 0; count < 30; count++) await knock(undefined, identity);
     const last = await knock(undefined, identity);

@@ -6,6 +6,7 @@ import { type Failure, failureText } from "../../protocol/failure.ts";
 import type { ClientMessage, GatewayMessage } from "../../protocol/messages.ts";
 import type { FrameLink } from "../../transport/frame-link.ts";
 import type { Traffic } from "../../transport/traffic/traffic.ts";
+import { DropLog } from "../drop-log.ts";
 import { backOffMs } from "./back-off.ts";
 import type { Clock } from "./clock.ts";
 import { Connection, type Credentials, type GatewayAddress, type Welcome } from "./connection.ts";
@@ -27,6 +28,7 @@ export interface SessionHandlers {
 export class Session {
   readonly #options: SessionOptions;
   readonly #handlers: SessionHandlers;
+  readonly #drops: DropLog;
   #connection: Connection | null = null;
   #failuresInRow = 0;
   #cancelPause: () => void = () => {};
@@ -37,6 +39,7 @@ export class Session {
   constructor(options: SessionOptions, handlers: SessionHandlers) {
     this.#options = options;
     this.#handlers = handlers;
+    this.#drops = new DropLog((text) => options.log("warning", text));
   }
 
   /** Of the current or the last connection. */
@@ -83,8 +86,7 @@ export class Session {
           this.#handlers.opened(connection.link, welcome);
         },
         message: (message) => this.#handlers.message(message),
-        frameDropped: (from, failure) =>
-          log("warning", `Messages of ${from.slice(0, 8)} were lost: ${failure.message}`),
+        frameDropped: (from, { message }) => this.#drops.dropped(from, message),
         closed: (failure) => this.#lost(failure),
       },
       clock,

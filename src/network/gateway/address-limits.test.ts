@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { AddressLimits, householdOf } from "./address-limits.ts";
+import { AddressLimits, defaultAddressLimits, householdOf } from "./address-limits.ts";
 
 describe("an address", () => {
-  const limits = { connectionsPerAddress: 2, connectionsPerSecond: 1 };
+  const limits = { ...defaultAddressLimits, connectionsPerAddress: 2, connectionsPerSecond: 1 };
 
   it("has so many connections open, and is not answered beyond twice as many", () => {
     const addresses = new AddressLimits(limits, () => 0);
@@ -31,6 +31,18 @@ describe("an address", () => {
     nowMs = 10_000;
     addresses.sweep();
     expect(addresses.opened("10.0.0.1")).toBe("over");
+  });
+
+  it("says how long its guests have to wait once they have sent more than they may together", () => {
+    let nowMs = 0;
+    const addresses = new AddressLimits({ ...limits, guestBytesPerSecond: 1000 }, () => nowMs);
+    const burst = 16_000;
+    expect(addresses.householdAt("10.0.0.1").sent.spend(burst)).toBe(0);
+    expect(addresses.householdAt("10.0.0.1").sent.spend(500)).toBe(500);
+    expect(addresses.householdAt("10.0.0.2").sent.spend(500)).toBe(0);
+    nowMs = 500;
+    addresses.sweep();
+    expect(addresses.householdAt("10.0.0.1").sent.spend(100)).toBe(100);
   });
 
   it("stands for a household: all of an IPv6 customer's are one", () => {

@@ -1,11 +1,15 @@
 /** `GET`, `HEAD` and `PUT /blobs/HASH`: see "Blobs" in docs/protocol.md. */
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
+import { setTimeout as pause } from "node:timers/promises";
 import { type FailureCode, FailureError, failureOf } from "../../protocol/failure.ts";
 import { type BlobHash, blobHashSchema, type MinerId } from "../../protocol/ids.ts";
 import type { FileBlobStore } from "../../transport/blobs/file-blob-store.ts";
+import type { RateLimit } from "../rate-limit.ts";
 import type { UploadBudgets } from "../runs/upload-budgets.ts";
 import { answer, bearerToken } from "./answer.ts";
+import type { BlobRequest } from "./port.ts";
 import type { Hello } from "./session.ts";
 
 /** A transfer that stands still for so long is given up, milliseconds. */
@@ -27,6 +31,8 @@ export interface BlobRoutesOptions {
   readonly blobs: FileBlobStore;
   /** Undefined: no open session has this token. */
   readonly bearerOf: (token: string) => Bearer | undefined;
+  /** Whether the miner has a place in an epoch: who has none is given blobs slowly. */
+  readonly isMember: (minerId: MinerId) => boolean;
   /** Of the run that the miner works for; undefined: it works for none. */
   readonly budgetsOf: (minerId: MinerId) => UploadBudgets | undefined;
   readonly onBug: (error: unknown) => void;
@@ -36,16 +42,18 @@ export class BlobRoutes {
   readonly #blobs: FileBlobStore;
   readonly #bearerOf: (token: string) => Bearer | undefined;
   readonly #budgetsOf: BlobRoutesOptions["budgetsOf"];
+  readonly #isMember: BlobRoutesOptions["isMember"];
   readonly #onBug: (error: unknown) => void;
 
   constructor(options: BlobRoutesOptions) {
     this.#blobs = options.blobs;
     this.#bearerOf = options.bearerOf;
     this.#budgetsOf = options.budgetsOf;
+    this.#isMember = options.isMember;
     this.#onBug = options.onBug;
   }
 
-  async handle(request: IncomingMessage, response: ServerResponse, name: string): Promise<void> {
+  async handle({ request, response, name, household }: BlobRequest): Promise<void> {
     const token = bearerToken(request);
     const bearer = token === undefined ? undefined : this.#bearerOf(token);
     if (bearer === undefined) return answer(request, response, 401, "no valid token");
@@ -55,8 +63,10 @@ export class BlobRoutes {
     request.setTimeout(stallMs, () => request.destroy());
     try {
       if (request.method === "PUT") await this.#put(request, response, hash.data, bearer.minerId);
-      else if (request.method === "GET" || request.method === "HEAD") await this.#get(request, response, hash.data);
-      else answer(request, response, 405, "GET, HEAD or PUT");
+      else if (request.method === "GET" || request.method === "HEAD") {
+        const limit = this.#isMember(bearer.minerId) ? null : household.fetched;
+        await this.#get(request, response, hash.data, limit);
+      } else answer(request, response, 405, "GET, HEAD or PUT");
     } catch (error) {
       this.#fail(request, response, error);
     }
@@ -80,7 +90,12 @@ export class BlobRoutes {
     answer(request, response, 201, "stored");
   }
 
-  async #get(request: IncomingMessage, response: ServerResponse, hash: BlobHash): Promise<void> {
+  async #get(
+    request: IncomingMessage,
+    response: ServerResponse,
+    hash: BlobHash,
+    limit: RateLimit | null,
+  ): Promise<void> {
     const bytes = (await this.#blobs.isIntact(hash)) ? this.#blobs.bytesOf(hash) : undefined;
     if (bytes === undefined) return answer(request, response, 404, "no such blob");
     const range = parseRange(request.headers.range, bytes);
@@ -95,7 +110,10 @@ export class BlobRoutes {
     response.setHeader("content-length", last - start + 1);
     response.statusCode = range === null ? 200 : 206;
     if (request.method === "HEAD" || bytes === 0) response.end();
-    else await pipeline(this.#blobs.stream(hash, { start, end: last }), response);
+    else {
+      const stream = this.#blobs.stream(hash, { start, end: last });
+      await pipeline(stream, (chunks: Readable) => within(limit, chunks), response);
+    }
   }
 
   #fail(request: IncomingMessage, response: ServerResponse, error: unknown): void {
@@ -105,6 +123,14 @@ export class BlobRoutes {
     if (connectionLost || response.headersSent) response.destroy();
     else
       answer(request, response, (failure && statusOf[failure.code]) ?? 500, failure?.message ?? "a bug in the network");
+  }
+}
+
+async function* within(limit: RateLimit | null, chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  for await (const chunk of chunks) {
+    const waitMs = limit?.spend(chunk.length) ?? 0;
+    if (waitMs > 0) await pause(waitMs);
+    yield chunk;
   }
 }
 

@@ -1,6 +1,6 @@
 /** Tells everyone who is connected what is new of the runs, and twice a second how each of them is getting on. */
 
-import { messageBody } from "../../protocol/control-channel.ts";
+import { type MessageBody, messageBody } from "../../protocol/control-channel.ts";
 import type { RunId } from "../../protocol/ids.ts";
 import type { GatewayMessage } from "../../protocol/messages.ts";
 import type { RunSummary, RunUpdate } from "../../protocol/run-view.ts";
@@ -34,6 +34,8 @@ export class Broadcaster {
   /** What clients have been told: the states of the runs, and all of them at a glance. */
   readonly #told = new Map<RunId, RunState>();
   #listed: readonly RunSummary[] = [];
+  /** Encoded: sessions may come faster than runs change, and their history grows. */
+  readonly #whole = new WeakMap<RunState, MessageBody>();
   /** Those whose members had something to do at the last telemetry. */
   #active: ReadonlySet<RunId> = new Set();
 
@@ -58,7 +60,13 @@ export class Broadcaster {
   welcome(session: Session): void {
     this.#sendChanges(session);
     session.send({ type: "runs", runs: this.#listed });
-    for (const state of this.#told.values()) session.send({ type: "run-update", update: wholeRun(state) });
+    for (const state of this.#told.values()) session.sendBody(this.#wholeOf(state));
+  }
+
+  #wholeOf(state: RunState): MessageBody {
+    const body = this.#whole.get(state) ?? messageBody({ type: "run-update", update: wholeRun(state) });
+    this.#whole.set(state, body);
+    return body;
   }
 
   close(): void {

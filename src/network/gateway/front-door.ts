@@ -5,7 +5,7 @@
 import type { IncomingMessage } from "node:http";
 import { isIP, type Socket } from "node:net";
 import { isLoopback } from "../../transport/loopback.ts";
-import { AddressLimits, type AddressLimitValues } from "./address-limits.ts";
+import { AddressLimits, type AddressLimitValues, type Household } from "./address-limits.ts";
 import type { Refusals } from "./refusals.ts";
 
 /** For one that is refused to hear it. */
@@ -40,14 +40,19 @@ export class FrontDoor {
 
   /** Whether this request for a session may be answered by one. */
   admits(request: IncomingMessage): boolean {
-    const address = this.#forwardedFor(request);
+    const address = this.#forwardedAddress(request);
     if (address !== undefined) this.#take(request.socket, address);
     return !this.isRefused(request.socket);
   }
 
   /** Of who asks, as far as it is known. */
   addressOf(request: IncomingMessage): string {
-    return this.#forwardedFor(request) ?? request.socket.remoteAddress ?? "";
+    return this.#forwardedAddress(request) ?? request.socket.remoteAddress ?? "";
+  }
+
+  /** Whose clients send this request. */
+  householdOf(request: IncomingMessage): Household {
+    return this.#limits.householdAt(this.addressOf(request));
   }
 
   isRefused(socket: Socket): boolean {
@@ -58,7 +63,7 @@ export class FrontDoor {
     this.#limits.sweep();
   }
 
-  #forwardedFor({ headers, socket }: IncomingMessage): string | undefined {
+  #forwardedAddress({ headers, socket }: IncomingMessage): string | undefined {
     return this.#behindProxy && isLoopback(socket.remoteAddress) ? forwardedFor(headers) : undefined;
   }
 

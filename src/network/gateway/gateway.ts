@@ -5,11 +5,10 @@
  *
  * This folder may import `protocol`, `transport`, the runs and the orchestrator; it alone opens sockets (`port.ts`).
  */
-import type { WebSocket } from "ws";
 import { FailureError, failureOf } from "../../protocol/failure.ts";
 import type { HotkeyProof } from "../../protocol/hotkey-proof.ts";
 import type { Identity } from "../../protocol/identity.ts";
-import type { BlobRef, MinerId } from "../../protocol/ids.ts";
+import type { BlobRef, MinerId, RunId } from "../../protocol/ids.ts";
 import { closeCodes } from "../../protocol/local-api.ts";
 import { protocolVersion, type UdpAddress } from "../../protocol/messages.ts";
 import type { NetworkHealth } from "../../protocol/network-health.ts";
@@ -26,10 +25,12 @@ import { type Bearer, BlobRoutes } from "./blob-routes.ts";
 import { Broadcaster } from "./broadcaster.ts";
 import { LineRoutes } from "./line-routes.ts";
 import { Port } from "./port.ts";
+import type { SessionConnection } from "./reading.ts";
 import { Refusals } from "./refusals.ts";
 import { type FrameListener, Relay } from "./relay.ts";
 import { type Hello, Session, type SessionMessage } from "./session.ts";
 import { defaultSessionLimits, type SessionLimits } from "./session-limits.ts";
+import { slowReaders } from "./slow-readers.ts";
 import { TelemetryDesk } from "./telemetry.ts";
 import type { TlsFiles } from "./tls-files.ts";
 
@@ -94,20 +95,19 @@ export class Gateway {
       ...options,
       limits: { ...defaultAddressLimits, ...options.limits },
       refusals: this.#refusals,
-      onSession: (webSocket) => this.#connected(webSocket),
-      onBlobRequest: (request, response, name) => void this.#blobRoutes.handle(request, response, name),
+      onSession: (connection) => this.#connected(connection),
+      onBlobRequest: (request) => void this.#blobRoutes.handle(request),
       onLineRequest: (request, response, address, name) =>
         void this.#lineRoutes.handle(request, response, address, name),
       health: () => this.#health(),
     });
-    this.#relay = new Relay(
-      (minerId) => this.#sessions.miner.get(minerId),
-      (minerId) => {
-        const run = runs.workforce.runOf(minerId);
-        return run?.isInEpoch(minerId) ? run.runId : null;
-      },
-      options.onFrame,
-    );
+    this.#relay = new Relay({
+      sessionOf: (minerId) => this.#sessions.miner.get(minerId),
+      runOf: (minerId) => this.#runOf(minerId),
+      refused: () => this.#refusals.count("not-authorised"),
+      onFrame: options.onFrame,
+      clock: options.clock,
+    });
     this.#broadcaster = new Broadcaster({
       runs,
       sessions: () => [...this.#sessions.miner.values(), ...this.#sessions.observer.values()],
@@ -119,6 +119,7 @@ export class Gateway {
     this.#blobRoutes = new BlobRoutes({
       blobs: options.blobs,
       bearerOf: (token) => this.#blobTokens.get(token),
+      isMember: (minerId) => this.#runOf(minerId) !== null,
       budgetsOf: (minerId) => runs.workforce.runOf(minerId)?.uploads,
       onBug: this.#logBug,
     });
@@ -181,13 +182,20 @@ export class Gateway {
     ];
   }
 
-  #connected(webSocket: WebSocket): void {
+  /** The run in whose current epoch the miner has a place. */
+  #runOf(minerId: MinerId): RunId | null {
+    const run = this.#options.runs.workforce.runOf(minerId);
+    return run?.isInEpoch(minerId) ? run.runId : null;
+  }
+
+  #connected(connection: SessionConnection): void {
     const { admission, identity, clock, limits } = this.#options;
-    const session = new Session(webSocket, {
+    const session = new Session(connection, {
       identity,
       clock,
       limits: { ...defaultSessionLimits, ...limits },
       handlers: {
+        isMember: ({ hello }) => hello?.role === "miner" && this.#runOf(hello.minerId) !== null,
         needOf: (applicant) => admission.needOf(applicant),
         check: (applicant, need, proof) => admission.check(applicant, need, proof),
         opened: (opened) => this.#opened(opened),
@@ -294,6 +302,8 @@ export class Gateway {
 
   #checkAlive(): void {
     for (const session of this.#connections) session.checkAlive();
+    this.#relay.giveUpSlowest();
+    for (const session of slowReaders(this.#connections)) session.giveUp();
     this.#port.sweep();
     this.#lineRoutes.sweep();
     this.#options.admission.sweep();

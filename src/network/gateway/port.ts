@@ -5,9 +5,10 @@ import { type WebSocket, WebSocketServer } from "ws";
 import type { FailureCode } from "../../protocol/failure.ts";
 import { frameHeaderBytes, maxChunkBytes } from "../../protocol/frames.ts";
 import type { NetworkHealth } from "../../protocol/network-health.ts";
-import type { AddressLimitValues } from "./address-limits.ts";
+import type { AddressLimitValues, Household } from "./address-limits.ts";
 import { isForeignPage } from "./foreign-page.ts";
 import { FrontDoor } from "./front-door.ts";
+import type { SessionConnection } from "./reading.ts";
 import type { Refusals } from "./refusals.ts";
 import { createServer, listen } from "./server.ts";
 import type { TlsFiles } from "./tls-files.ts";
@@ -23,11 +24,21 @@ export interface PortOptions {
   readonly refusals: Refusals;
   readonly clock: () => number;
   readonly log: (text: string) => void;
-  readonly onSession: (webSocket: WebSocket) => void;
-  readonly onBlobRequest: (request: IncomingMessage, response: ServerResponse, name: string) => void;
+  readonly onSession: (connection: SessionConnection) => void;
+  readonly onBlobRequest: (request: BlobRequest) => void;
   /** `address`: of who asks. */
   readonly onLineRequest: (request: IncomingMessage, response: ServerResponse, address: string, name: string) => void;
   readonly health: () => NetworkHealth;
+}
+
+/** All requests that have come by then are looked at, more than a thousand perhaps: it costs the address so many further connections. */
+const pipelinedConnections = 50;
+
+export interface BlobRequest {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly name: string;
+  readonly household: Household;
 }
 
 /** Twice the largest frame: what is merely too large gets a typed answer; beyond that the WebSocket closes (1009). */
@@ -46,6 +57,8 @@ export class Port {
   readonly #options: PortOptions;
   readonly #door: FrontDoor;
   readonly #http: Server;
+  /** Connections with a request that is not answered yet. */
+  readonly #busy = new WeakSet<Socket>();
   readonly #webSockets = new WebSocketServer({
     noServer: true,
     perMessageDeflate: false,
@@ -98,8 +111,11 @@ export class Port {
   #upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
     socket.on("error", () => socket.destroy());
     const status = this.#upgradeRefusal(request);
-    if (status === null) this.#webSockets.handleUpgrade(request, socket, head, this.#options.onSession);
-    else socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\n\r\n`);
+    if (status === null) {
+      const household = this.#door.householdOf(request);
+      const opened = (webSocket: WebSocket) => this.#options.onSession({ socket: webSocket, line: socket, household });
+      this.#webSockets.handleUpgrade(request, socket, head, opened);
+    } else socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\n\r\n`);
   }
 
   /** The status line's end; null: it may be a session. */
@@ -111,7 +127,9 @@ export class Port {
 
   #serve(request: IncomingMessage, response: ServerResponse): void {
     const { refusals, onBlobRequest, onLineRequest, health } = this.#options;
+    const { socket } = request;
     const path = request.url ?? "";
+    if (socket.destroyed || this.#isPipelined(request, response)) return;
     if (this.#door.isRefused(request.socket)) response.writeHead(429, { connection: "close" }).end();
     else if (this.#isForeignPage(request)) response.writeHead(403, { connection: "close" }).end();
     else if (path.startsWith("/blobs/") || path.startsWith("/line/")) {
@@ -120,11 +138,29 @@ export class Port {
         if (code !== undefined) refusals.count(code);
       });
       const name = path.slice(path.indexOf("/", 1) + 1);
-      if (path.startsWith("/blobs/")) onBlobRequest(request, response, name);
+      if (path.startsWith("/blobs/"))
+        onBlobRequest({ request, response, name, household: this.#door.householdOf(request) });
       else onLineRequest(request, response, this.#door.addressOf(request), name);
     } else if (path === "/health" && request.method === "GET")
-      response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(health()));
+      // Each time over a connection of its own, since their number is limited.
+      response
+        .writeHead(200, { "content-type": "application/json", connection: "close" })
+        .end(JSON.stringify(health()));
     else response.writeHead(404, { connection: "close" }).end();
+  }
+
+  /** Nobody asks for more here before the answer has come; who does not wait for it makes work that nothing limits. */
+  #isPipelined(request: IncomingMessage, response: ServerResponse): boolean {
+    const { socket } = request;
+    if (this.#busy.has(socket)) {
+      this.#options.refusals.count("unexpected-message");
+      this.#door.householdOf(request).made.spend(pipelinedConnections);
+      socket.destroy();
+      return true;
+    }
+    this.#busy.add(socket);
+    response.once("close", () => this.#busy.delete(socket));
+    return false;
   }
 
   #isForeignPage(request: IncomingMessage): boolean {

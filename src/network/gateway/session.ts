@@ -19,6 +19,8 @@ import {
   protocolVersion,
 } from "../../protocol/messages.ts";
 import { RateLimit } from "../rate-limit.ts";
+import type { Household } from "./address-limits.ts";
+import { Reading, type SessionConnection } from "./reading.ts";
 import type { SessionLimits } from "./session-limits.ts";
 
 export type Hello = Extract<ClientMessage, { type: "hello" }>;
@@ -27,6 +29,8 @@ export type SessionMessage = Exclude<ClientMessage, Hello | AdmissionMessage>;
 type AdmissionMessage = Extract<ClientMessage, { type: "admission-proof" }>;
 
 const forgivenPerSecond = 0.1;
+/** To hear a client out that is not let in takes more than to turn a connection away: it costs its address so many further ones. */
+const failedHelloConnections = 9;
 /** What is written to disk about a miner, or takes time to check; people change it seldom. */
 const claimsPerSecond = 1 / 60;
 const claimsAtOnce = 5;
@@ -34,6 +38,8 @@ const claimsAtOnce = 5;
 const closingMs = 2000;
 
 export interface SessionHandlers {
+  /** Whether the client has a place in an epoch. */
+  isMember(session: Session): boolean;
   /** What is asked of a client that is who it says; null: nothing. Throws `FailureError` when it is not let in. */
   needOf(applicant: Hello): AdmissionNeed | null;
   /** Throws `FailureError` when the client does not bring what was asked of it. */
@@ -63,6 +69,8 @@ export class Session {
   readonly #challenge: Uint8Array;
   /** Null until the client is known. */
   #channel: ControlChannel | null = null;
+  /** Of its address. */
+  readonly household: Household;
   readonly #socket: WebSocket;
   /** The network's. */
   readonly #identity: Identity;
@@ -70,17 +78,18 @@ export class Session {
   readonly #limits: SessionLimits;
   readonly #messages: RateLimit;
   readonly #claims: { readonly payout: RateLimit; readonly hotkey: RateLimit };
+  readonly #reading: Reading;
   readonly #refusals: RateLimit;
   readonly #clock: () => number;
   readonly #openedAtMs: number;
-  /** Slow receivers that this client's frames wait for. */
-  readonly #heldFor = new Set<MinerId>();
+  /** It has had a place in an epoch: what it sends is worth reading. */
+  #isMember = false;
   /** When the closing began that the client has to agree to. */
   #closingAtMs: number | null = null;
   #closed = false;
 
   constructor(
-    socket: WebSocket,
+    connection: SessionConnection,
     options: {
       readonly identity: Identity;
       readonly handlers: SessionHandlers;
@@ -89,6 +98,8 @@ export class Session {
     },
   ) {
     const { identity, handlers, limits, clock } = options;
+    const { socket, household } = connection;
+    this.household = household;
     this.#socket = socket;
     this.#identity = identity;
     this.#handlers = handlers;
@@ -101,6 +112,14 @@ export class Session {
       hotkey: new RateLimit(claimsPerSecond, claimsAtOnce, clock),
     };
     this.#refusals = new RateLimit(forgivenPerSecond, limits.refusals, clock);
+    this.#reading = new Reading({
+      ...connection,
+      framesPerSecond: limits.framesPerSecond,
+      clock,
+      isGuest: () => this.isGuest,
+      tooLong: () => this.#refuseLength(),
+      resumed: () => this.#heard(),
+    });
     socket.on("message", (data: Buffer, isBinary: boolean) => this.#receive(data, isBinary));
     socket.on("pong", () => this.#heard());
     socket.on("error", (error) => this.#failed(error));
@@ -143,25 +162,29 @@ export class Session {
     if (code !== undefined) this.close(code, failure.code);
   }
 
+  /** Whether it never had a place in an epoch. */
+  get isGuest(): boolean {
+    this.#isMember ||= this.hello !== null && this.#handlers.isMember(this);
+    return !this.#isMember;
+  }
+
   /** Stops reading from this client while frames to `receiver` cannot leave. */
   hold(receiver: MinerId): void {
-    this.#heldFor.add(receiver);
-    this.#socket.pause();
+    this.#reading.hold(receiver);
   }
 
   release(receiver: MinerId): void {
-    if (!this.#heldFor.delete(receiver) || this.#heldFor.size > 0) return;
-    this.#heard();
-    this.#socket.resume();
+    this.#reading.release(receiver);
   }
 
   /** Asks for a sign of life, or ends a session that has given none. */
   checkAlive(): void {
     const nowMs = this.#clock();
-    const silent = this.#heldFor.size === 0 && nowMs - this.heardAtMs > this.#limits.silenceMs;
+    const silent = !this.#reading.isPaused && nowMs - this.heardAtMs > this.#limits.silenceMs;
     const nameless = this.hello === null && nowMs - this.#openedAtMs > this.#limits.helloMs;
+    const unread = this.unsentBytes > this.#limits.unreadBytes;
     const reluctant = this.#closingAtMs !== null && nowMs - this.#closingAtMs > closingMs;
-    if (silent || nameless || reluctant) this.#giveUp();
+    if (silent || nameless || unread || reluctant) this.giveUp();
     else if (this.#socket.readyState === this.#socket.OPEN) this.#socket.ping();
   }
 
@@ -172,6 +195,18 @@ export class Session {
 
   terminate(): void {
     this.#socket.terminate();
+  }
+
+  /** It does not read, speak or introduce itself in time. */
+  giveUp(): void {
+    if (this.#socket.readyState === this.#socket.OPEN) this.#handlers.refused("timed-out");
+    this.#socket.terminate();
+  }
+
+  #refuseLength(): void {
+    if (this.#closingAtMs !== null) return;
+    const { failure } = new FailureError("message-too-large", "A message longer than any that this client may send.");
+    this.refuse(failure, closeCodes.tooLarge);
   }
 
   #heard(): void {
@@ -185,13 +220,16 @@ export class Session {
       if (!isBinary) throw new FailureError("malformed-message", "Text where binary messages are spoken.");
       const channel = this.#channel;
       if (channel === null) this.#greet(data);
-      else if (this.hello !== null && isFrame(data)) this.#handlers.frame(this, data);
-      else this.#dispatch(decodeClientMessage(channel.open(data, this.#clock())));
+      else if (this.hello !== null && isFrame(data)) {
+        this.#reading.countFrame();
+        this.#handlers.frame(this, data);
+      } else this.#dispatch(decodeClientMessage(channel.open(data, this.#clock())));
     } catch (error) {
       const failure = failureOf(error);
       if (failure === undefined) this.#handlers.bug(error);
       // Who cannot even introduce itself is not listened to any longer, nor whoever speaks in its place.
       const fatal = this.hello === null || failure === undefined || this.#channel?.isBroken === true;
+      if (this.hello === null) this.household.made.spend(failedHelloConnections);
       this.refuse(failure ?? internalFailure, fatal ? closeCodeOf(failure ?? internalFailure) : undefined);
     }
   }
@@ -238,7 +276,7 @@ export class Session {
 
   #write(bytes: Uint8Array, onSent?: () => void): void {
     if (this.#socket.readyState === this.#socket.OPEN) this.#socket.send(bytes, onSent && (() => onSent()));
-    if (this.#socket.bufferedAmount > this.#limits.unreadBytes) this.#giveUp();
+    if (this.#socket.bufferedAmount > this.#limits.unreadBytes) this.giveUp();
   }
 
   /** Where the client sent what is no WebSocket message, or too large a one; `close` follows. */
@@ -246,12 +284,6 @@ export class Session {
     const code = "code" in error ? String(error.code) : "";
     if (code.startsWith("WS_ERR_"))
       this.#handlers.refused(code === "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH" ? "message-too-large" : "malformed-message");
-    this.#socket.terminate();
-  }
-
-  /** It does not read, speak or introduce itself in time. */
-  #giveUp(): void {
-    if (this.#socket.readyState === this.#socket.OPEN) this.#handlers.refused("timed-out");
     this.#socket.terminate();
   }
 

@@ -4,7 +4,7 @@
  * as it takes them and its download limit allows. A peer that sends more than that is cut off.
  */
 import type { RawStream } from "hyperdht";
-import { FailureError, failureOf } from "../../protocol/failure.ts";
+import { FailureError } from "../../protocol/failure.ts";
 import { frameHeaderBytes, isFrame, type MessageKind, maxChunkBytes, readdressFrame } from "../../protocol/frames.ts";
 import type { MinerId } from "../../protocol/ids.ts";
 import {
@@ -58,6 +58,8 @@ export interface ConnectionHandlers {
   confirmed(messages: number): void;
   /** The peer has all that went over the gateway. */
   arrived(): void;
+  /** The peer sent what it must not; `closed` follows. */
+  refused(failure: FailureError): void;
   /** Called once; it never carries anything again. */
   closed(): void;
 }
@@ -176,7 +178,8 @@ export class DirectConnection {
       if (isFrame(bytes)) this.#take(bytes);
       else this.#handle(decodePathMessage(connectionMessageSchema, bytes));
     } catch (error) {
-      if (failureOf(error) === undefined) throw error;
+      if (!(error instanceof FailureError)) throw error;
+      this.#handlers.refused(error);
       this.close(); // whoever sends this is no miner of ours
     }
   }

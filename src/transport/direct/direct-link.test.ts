@@ -339,6 +339,23 @@ describe("a link with direct connections", () => {
     expect(textsOf(world.arrived[1], "forward")).toEqual(["all the same"]);
   });
 
+  it("makes no connection for a minute with a peer that has sent what it must not", async () => {
+    const world = new World();
+    await world.meet();
+    world.direct.connections[0]?.ends[1].emit("data", Buffer.from("garbage"));
+    const pass = async (seconds: number) => {
+      for (let second = 0; second < seconds; second++) {
+        world.clock.advance(1000);
+        await world.settle();
+      }
+    };
+    world.direct.connections[0]?.break(0);
+    await pass(59);
+    expect(world.ways).toEqual(["relayed", "relayed"]);
+    await pass(60);
+    expect(world.ways).toEqual(["direct", "direct"]);
+  });
+
   it("grants no more than its owner lets it receive", async () => {
     const world = new World();
     const bytesPerSecond = 200_000;

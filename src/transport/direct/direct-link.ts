@@ -22,6 +22,9 @@ const dialMs = 3000;
 /** Then it is tried again after so long, and at last every five minutes: routers are restarted, and laptops carried about. */
 const pausesMs = [1000, 10_000, 60_000, 300_000] as const;
 
+/** Handshakes take time: a peer that has sent what it must not gets none for so long. */
+const shunMs = 60_000;
+
 /** Who makes connections; `DirectNode` does, in the miner's name. */
 export interface Dialer {
   /** From now on connections of these peers are accepted, and of nobody else. */
@@ -65,6 +68,8 @@ interface Peer {
   readonly connections: Set<DirectConnection>;
   /** In a row. */
   failures: number;
+  /** On the link's clock. */
+  shunnedUntilMs: number;
   /** Aborted when it takes too long, or is not wanted any more; null once the connection works. */
   dialing: AbortController | null;
   /** Until it takes too long, or is tried again. */
@@ -163,7 +168,8 @@ export class DirectLink implements PeerLink {
     if (known !== undefined) return known;
     const { relay, clock } = this.#options;
     const path: PeerPath = new PeerPath({ peer: minerId, relay, clock, changed: () => this.#changed(minerId, peer) });
-    const peer: Peer = { path, connections: new Set(), failures: 0, dialing: null, cancelTimer: null };
+    const connections = new Set<DirectConnection>();
+    const peer: Peer = { path, connections, failures: 0, shunnedUntilMs: 0, dialing: null, cancelTimer: null };
     this.#peers.set(minerId, peer);
     return peer;
   }
@@ -196,7 +202,8 @@ export class DirectLink implements PeerLink {
   /** Unless it has been abandoned. */
   #dialLater(minerId: MinerId, peer: Peer): void {
     if (this.#closed || !this.#admitted.has(minerId) || peer.connections.size > 0) return;
-    const pauseMs = pausesMs[Math.min(peer.failures, pausesMs.length - 1)] ?? 0;
+    const shunnedMs = peer.shunnedUntilMs - this.#options.clock.nowMs();
+    const pauseMs = Math.max(shunnedMs, pausesMs[Math.min(peer.failures, pausesMs.length - 1)] ?? 0);
     peer.failures += 1;
     this.#setTimer(peer, pauseMs, () => this.#dial(minerId, peer));
   }
@@ -214,8 +221,10 @@ export class DirectLink implements PeerLink {
   }
 
   #accept(open: OpenStream): void {
-    if (this.#closed || !this.#admitted.has(open.peer)) open.stream.destroy();
-    else this.#connect(open, this.#peer(open.peer));
+    const { peer: minerId, stream } = open;
+    const isShunned = (this.#peers.get(minerId)?.shunnedUntilMs ?? 0) > this.#options.clock.nowMs();
+    if (this.#closed || isShunned || !this.#admitted.has(minerId)) stream.destroy();
+    else this.#connect(open, this.#peer(minerId));
   }
 
   #connect(open: OpenStream, peer: Peer): void {
@@ -233,6 +242,7 @@ export class DirectLink implements PeerLink {
         message: (message) => this.#onMessage({ ...message, isDirect: true }),
         confirmed: (messages) => path.confirmed(connection, messages),
         arrived: () => path.arrived(connection),
+        refused: (failure) => this.#dropped(open.peer, failure),
         closed: () => {
           connections.delete(connection);
           this.#over.sentBytes += connection.traffic.sentBytes;
@@ -264,8 +274,11 @@ export class DirectLink implements PeerLink {
 
   #dropped(from: MinerId, failure: FailureError): void {
     this.#options.dropped(from, failure);
+    const peer = this.#peers.get(from);
+    if (peer === undefined) return;
+    peer.shunnedUntilMs = this.#options.clock.nowMs() + shunMs;
     // Both ends count what came; after a loss they would count differently.
-    for (const connection of this.#peers.get(from)?.connections ?? []) connection.close();
+    for (const connection of peer.connections) connection.close();
   }
 
   #lost(minerId: MinerId): void {

@@ -1,4 +1,4 @@
-import type { MinerId } from "../../protocol/ids.ts";
+import type { MinerId } from "../protocol/ids.ts";
 
 /** Says what was dropped ever more rarely, so that a hostile peer cannot fill the log. */
 export class DropLog {
