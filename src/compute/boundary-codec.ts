@@ -1,5 +1,5 @@
 /** Between a stage's device and the payloads that cross its boundaries (`codec/rows.ts`). */
-import type { BoundaryHealth } from "../protocol/messages.ts";
+import type { BoundaryHealth } from "../protocol/client-messages.ts";
 import type { RowFormat } from "../protocol/run-config.ts";
 import { decodeRows, type EncodeRowsOptions, encodeRows, type RowsShape } from "./codec/rows.ts";
 import type { Device, Slice } from "./kernels.ts";

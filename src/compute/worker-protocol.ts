@@ -6,9 +6,10 @@
  * Numbers: tokens and targets are int32 [tokens], with tokens = sequences · sequenceLength of one microbatch. Activations and their
  * gradients are payloads of `codec/rows.ts`, [tokens, channels of the boundary], made and read in here: to the daemon they are bytes.
  */
+
+import type { BoundaryHealth } from "../protocol/client-messages.ts";
 import type { DetectedDevice } from "../protocol/device-probe.ts";
 import type { BlobHash, RunId } from "../protocol/ids.ts";
-import type { BoundaryHealth } from "../protocol/messages.ts";
 import type { RowFormat } from "../protocol/run-config.ts";
 import type { DeviceDescription, DeviceKind, Precision } from "./kernels.ts";
 import type { AverageRequest } from "./merge/compressed-merge.ts";

@@ -5,10 +5,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it, onTestFinished, vi } from "vitest";
 import { type WebSocket, WebSocketServer } from "ws";
+import type { ClientMessage } from "../protocol/client-messages.ts";
 import { fakeHotkeyProof } from "../protocol/fake-hotkey.ts";
 import { createIdentity } from "../protocol/identity.ts";
 import { runIdSchema } from "../protocol/ids.ts";
-import { type ClientMessage, type Receipt, receiptBytes } from "../protocol/messages.ts";
+import { type Receipt, receiptBytes } from "../protocol/receipt.ts";
 import { createMiner } from "./create-miner.ts";
 import { FakeGatewaySession } from "./session/fake-gateway.ts";
 

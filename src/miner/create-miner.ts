@@ -2,10 +2,10 @@
 import { join } from "node:path";
 import { assertNever } from "../protocol/assert-never.ts";
 import { type FailureError, failureText } from "../protocol/failure.ts";
+import type { GatewayMessage } from "../protocol/gateway-messages.ts";
 import { type HotkeyProof, reasonAgainst } from "../protocol/hotkey-proof.ts";
 import type { MinerId } from "../protocol/ids.ts";
 import type { MachineView } from "../protocol/local-api.ts";
-import type { GatewayMessage } from "../protocol/messages.ts";
 import { parseNetworkAddress } from "../protocol/network-address.ts";
 import { BlobClient } from "../transport/blobs/blob-client.ts";
 import { DirectLink } from "../transport/direct/direct-link.ts";

@@ -7,7 +7,7 @@
  */
 import type { MinerId } from "../protocol/ids.ts";
 import type { CreditsView } from "../protocol/local-api.ts";
-import { type Receipt, receiptBytes } from "../protocol/messages.ts";
+import { type Receipt, receiptBytes } from "../protocol/receipt.ts";
 import { isSignedByNetwork } from "./session/network-signature.ts";
 import type { ReceiptTotals } from "./store/state-database.ts";
 

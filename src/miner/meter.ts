@@ -1,6 +1,6 @@
 /** Shows what the miner's work amounts to: tokens, bytes, memory, credits; and keeps what must outlive it. */
 import type { RunId } from "../protocol/ids.ts";
-import type { Receipt } from "../protocol/messages.ts";
+import type { Receipt } from "../protocol/receipt.ts";
 import type { TrafficTotals } from "../transport/traffic/traffic.ts";
 import { creditsOf } from "./credits.ts";
 import { activityChange, machineChange } from "./local-api/app-state.ts";

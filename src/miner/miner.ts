@@ -2,15 +2,17 @@
  * The working heart of the daemon, seen from outside: it keeps a session with one network, takes the place it is given and
  * trains there. `flow/` and `session/` implement it (`createMiner`); `daemon.ts` decides when it may work and shows what it does.
  */
+
+import type { DeviceReport } from "../protocol/device-report.ts";
 import type { FrameBytes } from "../protocol/frames.ts";
 import type { HotkeyProof } from "../protocol/hotkey-proof.ts";
 import type { Identity } from "../protocol/identity.ts";
 import type { RunId } from "../protocol/ids.ts";
 import type { LinkReport } from "../protocol/link-report.ts";
 import type { LogLine, MachineView, MinerState, PeerView } from "../protocol/local-api.ts";
-import type { DeviceReport, Receipt } from "../protocol/messages.ts";
 import type { OwnerCommand } from "../protocol/owner-commands.ts";
 import type { PayoutAddress } from "../protocol/payout-address.ts";
+import type { Receipt } from "../protocol/receipt.ts";
 import type { RunSummary, RunUpdate } from "../protocol/run-view.ts";
 import type { TrafficLimits } from "../transport/traffic/traffic.ts";
 import type { Work } from "./memory-report.ts";

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import type { ClientMessage } from "./client-messages.ts";
 import {
   ControlChannel,
   type ControlChannelOptions,
@@ -10,7 +11,7 @@ import {
 } from "./control-channel.ts";
 import { type FailureCode, failureOf } from "./failure.ts";
 import { createIdentity } from "./identity.ts";
-import { type ClientMessage, decodeClientMessage, decodeGatewayMessage, encodeMessage } from "./messages.ts";
+import { decodeClientMessage, decodeGatewayMessage, encodeMessage } from "./messages.ts";
 
 const seed = 20_261_126;
 const [miner, network, stranger] = [createIdentity(), createIdentity(), createIdentity()];

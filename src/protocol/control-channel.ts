@@ -15,10 +15,12 @@
  * Any message that breaks this ends the session. The next one resumes what this one was about.
  */
 import { createHash, hash } from "node:crypto";
+import type { ClientMessage } from "./client-messages.ts";
 import { FailureError } from "./failure.ts";
+import type { GatewayMessage } from "./gateway-messages.ts";
 import { type Identity, verifySignature } from "./identity.ts";
 import type { MinerId } from "./ids.ts";
-import { type ClientMessage, controlMarker, encodeMessage, type GatewayMessage } from "./messages.ts";
+import { controlMarker, encodeMessage } from "./messages.ts";
 
 const signedMarker = 0x02;
 const sequenceAt = 1;

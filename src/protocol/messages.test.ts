@@ -1,22 +1,20 @@
 import fc from "fast-check";
 import { Packr } from "msgpackr";
 import { describe, expect, test } from "vitest";
+import { type ClientMessage, reducedLimits } from "./client-messages.ts";
 import { FailureError } from "./failure.ts";
 import { fakeHotkeyProof } from "./fake-hotkey.ts";
+import type { GatewayMessage } from "./gateway-messages.ts";
 import { createIdentity } from "./identity.ts";
 import { blobHashSchema, runIdSchema } from "./ids.ts";
 import {
-  type ClientMessage,
   decodeClientMessage,
   decodeGatewayMessage,
   encodeMessage,
-  type GatewayMessage,
   maxClientMessageBytes,
   protocolVersion,
-  type Roster,
-  reducedLimits,
-  rosterBytes,
 } from "./messages.ts";
+import { type Roster, rosterBytes } from "./roster.ts";
 
 const seed = 20_261_123;
 const { minerId } = createIdentity();

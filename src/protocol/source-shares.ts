@@ -1,5 +1,5 @@
 /** Which source sends which microbatches of a step: everybody works it out from the roster that the epoch began with. */
-import type { RosterReplica } from "./messages.ts";
+import type { RosterReplica } from "./roster.ts";
 
 /** One source's microbatches in every step: `count` of them from index `first` on, within the step's. */
 export interface SourceShare {

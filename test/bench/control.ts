@@ -2,10 +2,11 @@
  * `npm run bench -- control`: what it costs the gateway's processor that every control message is signed, next to reading and writing it.
  */
 import { z } from "zod";
+import type { ClientMessage } from "../../src/protocol/client-messages.ts";
 import { bodyOf, ControlChannel, messageBody, sessionDigest } from "../../src/protocol/control-channel.ts";
 import { createIdentity } from "../../src/protocol/identity.ts";
 import { runIdSchema } from "../../src/protocol/ids.ts";
-import { type ClientMessage, decodeClientMessage, encodeMessage } from "../../src/protocol/messages.ts";
+import { decodeClientMessage, encodeMessage } from "../../src/protocol/messages.ts";
 import { count, given, readFlags } from "./shared/flags.ts";
 import { median, printResult, provenance, rounded } from "./shared/report.ts";
 

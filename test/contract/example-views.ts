@@ -2,9 +2,9 @@
 import { initialState } from "../../src/miner/local-api/app-state.ts";
 import { type MinerId, minerIdSchema, runIdSchema } from "../../src/protocol/ids.ts";
 import type { AppState } from "../../src/protocol/local-api.ts";
-import type { Receipt } from "../../src/protocol/messages.ts";
 import type { PlacementView } from "../../src/protocol/placement-view.ts";
 import type { Plan } from "../../src/protocol/plan-view.ts";
+import type { Receipt } from "../../src/protocol/receipt.ts";
 import { noCompression } from "../../src/protocol/run-config.ts";
 import type { EpochRecord, RunSummary, RunView, Telemetry } from "../../src/protocol/run-view.ts";
 

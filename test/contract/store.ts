@@ -9,8 +9,8 @@ import { FakeSwarm, fakeDefinition, fakeMiner, fakeStartMs } from "../../src/net
 import { createRun, type RunState } from "../../src/network/orchestrator/core/state.ts";
 import type { Commit, SignedReceipt, Store, StoredRun } from "../../src/network/store/store.ts";
 import { runIdSchema } from "../../src/protocol/ids.ts";
-import type { Receipt } from "../../src/protocol/messages.ts";
 import { readPayoutAddress } from "../../src/protocol/payout-address.ts";
+import type { Receipt } from "../../src/protocol/receipt.ts";
 
 const definition = fakeDefinition();
 const { runId } = definition;

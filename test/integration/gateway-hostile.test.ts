@@ -4,11 +4,11 @@ import fc from "fast-check";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { fakeAccusation } from "../../src/network/orchestrator/core/fake-accusation.ts";
 import { fakeHash, fakeMiner } from "../../src/network/orchestrator/core/fake-swarm.ts";
+import type { ClientMessage } from "../../src/protocol/client-messages.ts";
 import { type FailureCode, failureOf } from "../../src/protocol/failure.ts";
 import { decodeFrame, encodeFrame, isFrame } from "../../src/protocol/frames.ts";
 import { type PlaceRef, runIdSchema } from "../../src/protocol/ids.ts";
 import {
-  type ClientMessage,
   decodeClientMessage,
   decodeGatewayMessage,
   encodeMessage,

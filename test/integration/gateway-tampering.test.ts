@@ -11,8 +11,8 @@ import {
   signedHeaderBytes,
 } from "../../src/protocol/control-channel.ts";
 import type { Failure, FailureCode } from "../../src/protocol/failure.ts";
+import type { GatewayMessage } from "../../src/protocol/gateway-messages.ts";
 import { createIdentity } from "../../src/protocol/identity.ts";
-import type { GatewayMessage } from "../../src/protocol/messages.ts";
 import { Traffic } from "../../src/transport/traffic/traffic.ts";
 import { type Direction, FakeMiddleman, passOn, type Tampering } from "./fake-middleman.ts";
 import { type GatewayWorld, openGatewayWorld } from "./gateway-world.ts";

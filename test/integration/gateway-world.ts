@@ -15,19 +15,14 @@ import type { RunOptions } from "../../src/network/run-options.ts";
 import { Runs } from "../../src/network/runs/runs.ts";
 import type { ServedRun } from "../../src/network/runs/served-run.ts";
 import { EmbeddedStore } from "../../src/network/store/embedded-store.ts";
+import type { ClientMessage } from "../../src/protocol/client-messages.ts";
 import { bodyOf, ControlChannel, sessionDigest } from "../../src/protocol/control-channel.ts";
 import type { DeviceReport } from "../../src/protocol/device-report.ts";
 import { decodeFrame, encodeFrame, type Frame, isFrame } from "../../src/protocol/frames.ts";
+import type { GatewayMessage } from "../../src/protocol/gateway-messages.ts";
 import { createIdentity, hashBytes, type Identity, sessionProof } from "../../src/protocol/identity.ts";
 import { type BlobRef, type PlaceRef, type RunId, runIdSchema } from "../../src/protocol/ids.ts";
-import {
-  type ClientMessage,
-  controlMarker,
-  decodeGatewayMessage,
-  encodeMessage,
-  type GatewayMessage,
-  protocolVersion,
-} from "../../src/protocol/messages.ts";
+import { controlMarker, decodeGatewayMessage, encodeMessage, protocolVersion } from "../../src/protocol/messages.ts";
 import type { OwnerAnswer, OwnerCommand } from "../../src/protocol/owner-commands.ts";
 import { FileBlobStore } from "../../src/transport/blobs/file-blob-store.ts";
 

@@ -11,8 +11,9 @@ import { encodeFrame } from "../../src/protocol/frames.ts";
 import { createIdentity, hashBytes, verifySignature } from "../../src/protocol/identity.ts";
 import type { BlobHash } from "../../src/protocol/ids.ts";
 import { closeCodes } from "../../src/protocol/local-api.ts";
-import { protocolVersion, receiptBytes } from "../../src/protocol/messages.ts";
+import { protocolVersion } from "../../src/protocol/messages.ts";
 import { readPayoutAddress } from "../../src/protocol/payout-address.ts";
+import { receiptBytes } from "../../src/protocol/receipt.ts";
 import { recordBytes, type Transfer, type TransferRecord } from "../../src/protocol/transfer-record.ts";
 import { type FakeClient, type GatewayWorld, type MergedStage, openGatewayWorld } from "./gateway-world.ts";
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
+import type { PastMerge } from "../../protocol/gateway-messages.ts";
 import type { BlobHash, MinerId } from "../../protocol/ids.ts";
 import { blobPartSchema, blobRequestSchema, decodeBody } from "../../protocol/merge-messages.ts";
-import type { PastMerge } from "../../protocol/messages.ts";
 import { manifestOf } from "../../protocol/partitions.ts";
 import { mergeCodecs, noCompression } from "../../protocol/run-config.ts";
 import { maxPartBytes } from "../../transport/blob-serving.ts";

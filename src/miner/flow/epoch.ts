@@ -1,8 +1,8 @@
 /** One epoch of training as the roles (`source.ts`, `later-stage.ts`) see it: what they use and what they account for. */
 import type { GradientFormat } from "../../compute/worker-protocol.ts";
 import { type AnsweredKind, encodeAnswer, type Verdict } from "../../protocol/answer.ts";
+import type { BoundaryHealth } from "../../protocol/client-messages.ts";
 import type { MinerId } from "../../protocol/ids.ts";
-import type { BoundaryHealth } from "../../protocol/messages.ts";
 import type { MicrobatchMessage } from "../../protocol/microbatch.ts";
 import type { BoundaryFormats } from "../../protocol/run-config.ts";
 import type { Samples } from "../data/samples-from-blobs.ts";
@@ -50,7 +50,7 @@ export interface EpochOptions {
   readonly react: (reaction: () => Promise<void>) => void;
 }
 
-/** Counts since the epoch attempt's start; `progress` in `messages.ts` says what they mean. */
+/** Counts since the epoch attempt's start; `progress` in `client-messages.ts` says what they mean. */
 export interface Tally {
   microbatchesDone: number;
   microbatchesLost: number;

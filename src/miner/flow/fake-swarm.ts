@@ -7,6 +7,7 @@ import { byteTokenizer } from "../../compute/data/byte-tokenizer.ts";
 import { buildDataset } from "../../compute/data/manifest.ts";
 import { stageLayout } from "../../compute/model/layout.ts";
 import { cutIntoStages } from "../../compute/model/stages.ts";
+import type { ClientMessage } from "../../protocol/client-messages.ts";
 import { hashBytes, type Identity, importIdentity } from "../../protocol/identity.ts";
 import {
   type BlobHash,
@@ -16,14 +17,9 @@ import {
   type PlaceRef,
   runIdSchema,
 } from "../../protocol/ids.ts";
-import {
-  type ClientMessage,
-  decodeClientMessage,
-  encodeMessage,
-  type Roster,
-  rosterBytes,
-} from "../../protocol/messages.ts";
+import { decodeClientMessage, encodeMessage } from "../../protocol/messages.ts";
 import { ownersPerPartition, partitionsOf } from "../../protocol/partitions.ts";
+import { type Roster, rosterBytes } from "../../protocol/roster.ts";
 import type { BoundaryFormats, ModelConfig, TrainingConfig } from "../../protocol/run-config.ts";
 import { noCompression } from "../../protocol/run-config.ts";
 import { MemoryNetwork } from "../../transport/memory-link.ts";

@@ -4,10 +4,10 @@
  * the merges since (`../merge/replay.ts`). The optimizer's memory comes in few bytes where it need not be exact.
  */
 import { failureOf } from "../../protocol/failure.ts";
+import type { PastMerge } from "../../protocol/gateway-messages.ts";
 import { floatsOf } from "../../protocol/identity.ts";
 import type { BlobRef, MinerId } from "../../protocol/ids.ts";
 import type { LogLine } from "../../protocol/local-api.ts";
-import type { PastMerge } from "../../protocol/messages.ts";
 import type { BlobClient } from "../../transport/blobs/blob-client.ts";
 import type { PeerBlobs } from "../../transport/peer-blobs.ts";
 import type { ComputeEngine } from "../compute-host/compute-worker.ts";

@@ -1,8 +1,8 @@
 /** The place that the orchestrator gave this replica for one attempt at one epoch: the stage, and all that belongs to it. */
 import { isDeepStrictEqual } from "node:util";
 import { isFirstStage, isLastStage } from "../../compute/model/stages.ts";
+import type { GatewayMessage } from "../../protocol/gateway-messages.ts";
 import type { EpochRef } from "../../protocol/ids.ts";
-import type { GatewayMessage } from "../../protocol/messages.ts";
 
 export type Place = Extract<GatewayMessage, { type: "prepare" }>;
 

@@ -4,9 +4,10 @@
  * processes.
  */
 import type { Failure } from "../../protocol/failure.ts";
+import type { GatewayMessage } from "../../protocol/gateway-messages.ts";
 import { type MinerId, type RunId, samePlace } from "../../protocol/ids.ts";
 import type { MinerState } from "../../protocol/local-api.ts";
-import { type GatewayMessage, type Roster, rosterBytes } from "../../protocol/messages.ts";
+import { type Roster, rosterBytes } from "../../protocol/roster.ts";
 import type { PeerLink } from "../../transport/peer-link.ts";
 import type { EngineSource } from "../compute-host/compute-worker.ts";
 import { DropLog } from "../drop-log.ts";

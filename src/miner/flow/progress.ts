@@ -1,5 +1,5 @@
 /** Telemetry of a training replica, twice a second while there is something new to say. */
-import type { ClientMessage } from "../../protocol/messages.ts";
+import type { ClientMessage } from "../../protocol/client-messages.ts";
 import type { Clock } from "../session/clock.ts";
 import type { Activity } from "./activity.ts";
 import { holdsLastStage, type Place } from "./place.ts";

@@ -5,11 +5,12 @@
  */
 import { stageLayout } from "../../compute/model/layout.ts";
 import type { Answer, AnsweredKind, Verdict } from "../../protocol/answer.ts";
+import type { ClientMessage } from "../../protocol/client-messages.ts";
 import type { ExchangeMessage } from "../../protocol/exchange-messages.ts";
 import type { Failure } from "../../protocol/failure.ts";
+import type { GatewayMessage } from "../../protocol/gateway-messages.ts";
 import { type BlobHash, type MinerId, samePlace } from "../../protocol/ids.ts";
 import { encodeBody, type MergeMessage } from "../../protocol/merge-messages.ts";
-import type { ClientMessage, GatewayMessage } from "../../protocol/messages.ts";
 import type { MicrobatchMessage } from "../../protocol/microbatch.ts";
 import type { ComputeEngine } from "../compute-host/compute-worker.ts";
 import { ErrorFeedbackKeeper } from "../merge/error-feedback-keeper.ts";

@@ -1,6 +1,6 @@
 /** Which of an epoch's replicas can be reached, as the newest roster and the link say. */
 import type { MinerId } from "../../protocol/ids.ts";
-import type { Roster, RosterReplica } from "../../protocol/messages.ts";
+import type { Roster, RosterReplica } from "../../protocol/roster.ts";
 import { type SourceShare, sourceShares } from "../../protocol/source-shares.ts";
 import type { Clock } from "../session/clock.ts";
 

@@ -1,7 +1,7 @@
 /** The end of a merge: brings the merged slices to the engine, one by one, and steps on them. */
 import { failureOf } from "../../protocol/failure.ts";
+import type { GatewayMessage } from "../../protocol/gateway-messages.ts";
 import type { BlobHash, MinerId } from "../../protocol/ids.ts";
-import type { GatewayMessage } from "../../protocol/messages.ts";
 import type { Partition } from "../../protocol/partitions.ts";
 import type { ComputeEngine } from "../compute-host/compute-worker.ts";
 import { inOrderOfHope, type MergeScope, namingLiars, payloadLimitsOf } from "./merge-surroundings.ts";

@@ -2,8 +2,9 @@
  * For tests and the benchmark: what `docs/protocol.md` says of the orchestrator's part in the merge of one stage, for replicas that
  * are honest but may die, or be away. It hears of that at once, and waits for nobody who is.
  */
+
+import type { ClientMessage } from "../../protocol/client-messages.ts";
 import type { BlobHash, MinerId } from "../../protocol/ids.ts";
-import type { ClientMessage } from "../../protocol/messages.ts";
 import { ownersPerPartition, type Partition, partitionsOf } from "../../protocol/partitions.ts";
 import { type FakeSwarm, fakePlace } from "./fake-swarm.ts";
 import type { ReduceOrder } from "./reducer.ts";

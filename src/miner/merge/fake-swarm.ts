@@ -4,10 +4,10 @@
  * die.
  */
 
+import type { ClientMessage } from "../../protocol/client-messages.ts";
 import { hashBytes } from "../../protocol/identity.ts";
 import { type MinerId, minerIdSchema, runIdSchema } from "../../protocol/ids.ts";
 import { decodeBody, encodeBody, mergeMessageSchema } from "../../protocol/merge-messages.ts";
-import type { ClientMessage } from "../../protocol/messages.ts";
 import { noCompression } from "../../protocol/run-config.ts";
 import { type AddressedMessage, type Fate, MemoryNetwork } from "../../transport/memory-link.ts";
 import { PeerBlobs } from "../../transport/peer-blobs.ts";

@@ -3,10 +3,11 @@
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { assertNever } from "../../protocol/assert-never.ts";
+import type { BoundaryHealth, ClientMessage } from "../../protocol/client-messages.ts";
 import { failureOf } from "../../protocol/failure.ts";
+import type { GatewayMessage } from "../../protocol/gateway-messages.ts";
 import { type MinerId, type PlaceRef, samePlace, shortId } from "../../protocol/ids.ts";
 import type { MergeMessage } from "../../protocol/merge-messages.ts";
-import type { BoundaryHealth, ClientMessage, GatewayMessage } from "../../protocol/messages.ts";
 import { partitionsOf } from "../../protocol/partitions.ts";
 import { stageNames } from "../../protocol/stage-names.ts";
 import type { ComputeEngine } from "../compute-host/compute-worker.ts";

@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import type { ClientMessage } from "../../protocol/client-messages.ts";
 import { FailureError } from "../../protocol/failure.ts";
 import { hashBytes } from "../../protocol/identity.ts";
-import type { ClientMessage } from "../../protocol/messages.ts";
 import { ownersPerPartition } from "../../protocol/partitions.ts";
 import type { VectorCodec } from "../../protocol/run-config.ts";
 import type { Fate } from "../../transport/memory-link.ts";

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { FailureError } from "../../protocol/failure.ts";
+import { mostPastMerges } from "../../protocol/gateway-messages.ts";
 import { hashBytes } from "../../protocol/identity.ts";
-import { mostPastMerges } from "../../protocol/messages.ts";
 import { manifestOf, sliceListBytes, sliceListRef } from "../../protocol/partitions.ts";
 import { mergeCodecs, noCompression, type VectorCodec } from "../../protocol/run-config.ts";
 import { PeerBlobs } from "../../transport/peer-blobs.ts";

@@ -4,9 +4,9 @@
  * and no more merges than the network tells of.
  */
 import { failureOf } from "../../protocol/failure.ts";
+import { mostPastMerges } from "../../protocol/gateway-messages.ts";
 import type { BlobHash } from "../../protocol/ids.ts";
 import type { LogLine } from "../../protocol/local-api.ts";
-import { mostPastMerges } from "../../protocol/messages.ts";
 import { sliceListBytes } from "../../protocol/partitions.ts";
 import type { TrainingConfig } from "../../protocol/run-config.ts";
 import type { Offered } from "../../transport/blob-serving.ts";

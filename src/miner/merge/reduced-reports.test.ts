@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { reducedLimits } from "../../protocol/messages.ts";
+import { reducedLimits } from "../../protocol/client-messages.ts";
 import { reportsOf } from "./reduced-reports.ts";
 
 /** So many averaged slices, each without so many contributors. */

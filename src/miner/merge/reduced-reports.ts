@@ -1,5 +1,5 @@
 /** What was averaged, in as many reports as the protocol's limits ask for. */
-import { type ClientMessage, reducedLimits } from "../../protocol/messages.ts";
+import { type ClientMessage, reducedLimits } from "../../protocol/client-messages.ts";
 import type { Averaged } from "./reducer.ts";
 
 type ReducedSlices = Extract<ClientMessage, { type: "reduced" }>["slices"];

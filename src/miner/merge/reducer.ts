@@ -1,9 +1,9 @@
 /** Averages partitions as the orchestrator asks for it, each once, and keeps the results for everybody. */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { failureOf } from "../../protocol/failure.ts";
+import type { GatewayMessage } from "../../protocol/gateway-messages.ts";
 import { hashBytes } from "../../protocol/identity.ts";
 import type { BlobHash, MinerId } from "../../protocol/ids.ts";
-import type { GatewayMessage } from "../../protocol/messages.ts";
 import { ownersPerPartition, type Partition, sliceListRef, slicesIn } from "../../protocol/partitions.ts";
 import type { Offered } from "../../transport/blob-serving.ts";
 import type { WantedBlob } from "../../transport/wanted-blob.ts";

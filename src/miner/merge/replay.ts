@@ -3,8 +3,8 @@
  * who took part, to the last bit.
  */
 import { vectorPayloadBytes } from "../../compute/codec/vector.ts";
+import type { PastMerge } from "../../protocol/gateway-messages.ts";
 import type { BlobHash, MinerId } from "../../protocol/ids.ts";
-import type { PastMerge } from "../../protocol/messages.ts";
 import { partitionRanges, sliceListRef, slicesIn } from "../../protocol/partitions.ts";
 import type { PeerBlobs } from "../../transport/peer-blobs.ts";
 import type { ComputeEngine } from "../compute-host/compute-worker.ts";

@@ -6,16 +6,16 @@ import type { Agent } from "node:https";
 import type { Socket } from "node:net";
 import { WebSocket } from "ws";
 import type { AdmissionNeed, AdmissionProof } from "../../protocol/admission.ts";
+import type { ClientMessage } from "../../protocol/client-messages.ts";
 import { ControlChannel, messageBody, sessionDigest, signedHeaderBytes } from "../../protocol/control-channel.ts";
 import { type Failure, FailureError, failureOf } from "../../protocol/failure.ts";
 import { isFrame, maxChunkBytes } from "../../protocol/frames.ts";
+import type { GatewayMessage } from "../../protocol/gateway-messages.ts";
 import { type Identity, sessionProof } from "../../protocol/identity.ts";
 import type { MinerId } from "../../protocol/ids.ts";
 import {
-  type ClientMessage,
   decodeGatewayMessage,
   encodeMessage,
-  type GatewayMessage,
   maxServerMessageBytes,
   protocolVersion,
 } from "../../protocol/messages.ts";

@@ -1,15 +1,11 @@
 /** For tests: the gateway's end of one session, which says what it is told to, signed as a network signs it. */
 import { once } from "node:events";
 import type { WebSocket } from "ws";
+import type { ClientMessage } from "../../protocol/client-messages.ts";
 import { ControlChannel, messageBody, sessionDigest } from "../../protocol/control-channel.ts";
+import type { GatewayMessage } from "../../protocol/gateway-messages.ts";
 import type { Identity } from "../../protocol/identity.ts";
-import {
-  type ClientMessage,
-  decodeClientMessage,
-  encodeMessage,
-  type GatewayMessage,
-  protocolVersion,
-} from "../../protocol/messages.ts";
+import { decodeClientMessage, encodeMessage, protocolVersion } from "../../protocol/messages.ts";
 
 export type Hello = Extract<ClientMessage, { type: "hello" }>;
 /** Always the same, which no real gateway's is. */

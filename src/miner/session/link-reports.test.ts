@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from "vitest";
+import type { ClientMessage } from "../../protocol/client-messages.ts";
 import { type LinkReport, unmeasuredLink } from "../../protocol/link-report.ts";
-import type { ClientMessage } from "../../protocol/messages.ts";
 import { FakeClock } from "./fake-clock.ts";
 import { LinkReports } from "./link-reports.ts";
 

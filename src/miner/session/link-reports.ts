@@ -1,6 +1,7 @@
 /** Tells the network what this miner's link was measured to carry: when that has changed, and seldom. */
+
+import type { ClientMessage } from "../../protocol/client-messages.ts";
 import type { LinkReport } from "../../protocol/link-report.ts";
-import type { ClientMessage } from "../../protocol/messages.ts";
 import type { Clock } from "./clock.ts";
 
 const everyMs = 10_000;

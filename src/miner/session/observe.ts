@@ -1,8 +1,8 @@
 /** Looks at a network, and commands to it, without taking part. */
 import { FailureError } from "../../protocol/failure.ts";
+import type { GatewayMessage } from "../../protocol/gateway-messages.ts";
 import { createIdentity, type Identity } from "../../protocol/identity.ts";
 import type { RunId } from "../../protocol/ids.ts";
-import type { GatewayMessage } from "../../protocol/messages.ts";
 import { parseNetworkAddress } from "../../protocol/network-address.ts";
 import type { OwnerCommand } from "../../protocol/owner-commands.ts";
 import type { RunSummary, RunUpdate, RunView } from "../../protocol/run-view.ts";

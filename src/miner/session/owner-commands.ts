@@ -1,7 +1,9 @@
 /** Commands of a network's owner, each with the network's answer to it. */
+
+import type { ClientMessage } from "../../protocol/client-messages.ts";
 import { FailureError } from "../../protocol/failure.ts";
+import type { GatewayMessage } from "../../protocol/gateway-messages.ts";
 import type { RunId } from "../../protocol/ids.ts";
-import type { ClientMessage, GatewayMessage } from "../../protocol/messages.ts";
 import type { OwnerCommand } from "../../protocol/owner-commands.ts";
 
 interface Pending {

@@ -2,8 +2,10 @@
  * Keeps a session with one network: connects, and connects again with growing pauses whenever the connection is lost, until
  * it is closed. This folder knows the wire; what the messages mean for training is `../flow`'s business.
  */
+
+import type { ClientMessage } from "../../protocol/client-messages.ts";
 import { type Failure, failureText } from "../../protocol/failure.ts";
-import type { ClientMessage, GatewayMessage } from "../../protocol/messages.ts";
+import type { GatewayMessage } from "../../protocol/gateway-messages.ts";
 import type { FrameLink } from "../../transport/frame-link.ts";
 import type { Traffic } from "../../transport/traffic/traffic.ts";
 import { DropLog } from "../drop-log.ts";

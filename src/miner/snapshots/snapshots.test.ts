@@ -1,8 +1,9 @@
 import { describe, expect, it } from "vitest";
+import type { ClientMessage } from "../../protocol/client-messages.ts";
 import { FailureError } from "../../protocol/failure.ts";
+import { mostPastMerges } from "../../protocol/gateway-messages.ts";
 import { bytesOf, hashBytes } from "../../protocol/identity.ts";
 import { type BlobHash, type BlobRef, type PlaceRef, runIdSchema } from "../../protocol/ids.ts";
-import { type ClientMessage, mostPastMerges } from "../../protocol/messages.ts";
 import type { BlobSource } from "../../transport/blob-serving.ts";
 import { PeerBlobs } from "../../transport/peer-blobs.ts";
 import type { ComputeEngine } from "../compute-host/compute-worker.ts";

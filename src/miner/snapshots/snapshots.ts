@@ -4,11 +4,12 @@
  * than an epoch may last.
  */
 import { assertNever } from "../../protocol/assert-never.ts";
+import type { ClientMessage } from "../../protocol/client-messages.ts";
 import { failureOf } from "../../protocol/failure.ts";
+import { type GatewayMessage, mostPastMerges } from "../../protocol/gateway-messages.ts";
 import { bytesOf } from "../../protocol/identity.ts";
 import { type BlobHash, type EpochRef, type PlaceRef, type RunId, samePlace } from "../../protocol/ids.ts";
 import type { LogLine } from "../../protocol/local-api.ts";
-import { type ClientMessage, type GatewayMessage, mostPastMerges } from "../../protocol/messages.ts";
 import { stageNames } from "../../protocol/stage-names.ts";
 import type { Offered } from "../../transport/blob-serving.ts";
 import type { BlobClient, HeldBlob } from "../../transport/blobs/blob-client.ts";

@@ -7,7 +7,7 @@ import Database from "better-sqlite3";
 import { fileFailure } from "../../disk/atomic-file.ts";
 import { FailureError } from "../../protocol/failure.ts";
 import { type RunId, runIdSchema } from "../../protocol/ids.ts";
-import { type Receipt, receiptBytes } from "../../protocol/messages.ts";
+import { type Receipt, receiptBytes } from "../../protocol/receipt.ts";
 
 export interface ReceiptTotals {
   readonly microCredits: number;

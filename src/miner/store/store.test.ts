@@ -5,7 +5,7 @@ import Database from "better-sqlite3";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { writeFileAtomically } from "../../disk/atomic-file.ts";
 import { minerIdSchema, runIdSchema } from "../../protocol/ids.ts";
-import { type Receipt, receiptBytes } from "../../protocol/messages.ts";
+import { type Receipt, receiptBytes } from "../../protocol/receipt.ts";
 import { readDaemonAddress, removeDaemonAddress, tokenLeftBehind, writeDaemonAddress } from "./daemon-address.ts";
 import { loadIdentity } from "./identity-file.ts";
 import { loadIntent, storeIntent } from "./intent-file.ts";

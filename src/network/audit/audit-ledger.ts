@@ -2,7 +2,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { verifySignature } from "../../protocol/identity.ts";
 import { minerIdSchema } from "../../protocol/ids.ts";
-import { receiptBytes } from "../../protocol/messages.ts";
+import { receiptBytes } from "../../protocol/receipt.ts";
 import { type Account, creditTransfer, payableMiner, type Transfer } from "../ledger/ledger.ts";
 import type { RunState } from "../orchestrator/core/state.ts";
 import type { SignedReceipt } from "../store/store.ts";

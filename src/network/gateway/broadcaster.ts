@@ -1,8 +1,8 @@
 /** Tells everyone who is connected what is new of the runs, and twice a second how each of them is getting on. */
 
 import { type MessageBody, messageBody } from "../../protocol/control-channel.ts";
+import type { GatewayMessage } from "../../protocol/gateway-messages.ts";
 import type { RunId } from "../../protocol/ids.ts";
-import type { GatewayMessage } from "../../protocol/messages.ts";
 import type { RunSummary, RunUpdate } from "../../protocol/run-view.ts";
 import { epochRuns, type RunState } from "../orchestrator/core/state.ts";
 import { viewOf } from "../orchestrator/core/view.ts";

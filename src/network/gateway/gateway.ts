@@ -6,11 +6,12 @@
  * This folder may import `protocol`, `transport`, the runs and the orchestrator; it alone opens sockets (`port.ts`).
  */
 import { FailureError, failureOf } from "../../protocol/failure.ts";
+import type { UdpAddress } from "../../protocol/gateway-messages.ts";
 import type { HotkeyProof } from "../../protocol/hotkey-proof.ts";
 import type { Identity } from "../../protocol/identity.ts";
 import type { BlobRef, MinerId, RunId } from "../../protocol/ids.ts";
 import { closeCodes } from "../../protocol/local-api.ts";
-import { protocolVersion, type UdpAddress } from "../../protocol/messages.ts";
+import { protocolVersion } from "../../protocol/messages.ts";
 import type { NetworkHealth } from "../../protocol/network-health.ts";
 import type { PayoutAddress } from "../../protocol/payout-address.ts";
 import type { RunUpdate } from "../../protocol/run-view.ts";

@@ -5,19 +5,15 @@
 import { randomBytes } from "node:crypto";
 import type { WebSocket } from "ws";
 import type { AdmissionNeed, AdmissionProof } from "../../protocol/admission.ts";
+import type { ClientMessage } from "../../protocol/client-messages.ts";
 import { ControlChannel, type MessageBody, messageBody, sessionDigest } from "../../protocol/control-channel.ts";
 import { type Failure, type FailureCode, FailureError, failureOf } from "../../protocol/failure.ts";
 import { isFrame } from "../../protocol/frames.ts";
+import type { GatewayMessage } from "../../protocol/gateway-messages.ts";
 import { type Identity, sessionProof, verifySignature } from "../../protocol/identity.ts";
 import type { MinerId } from "../../protocol/ids.ts";
 import { closeCodes } from "../../protocol/local-api.ts";
-import {
-  type ClientMessage,
-  decodeClientMessage,
-  encodeMessage,
-  type GatewayMessage,
-  protocolVersion,
-} from "../../protocol/messages.ts";
+import { decodeClientMessage, encodeMessage, protocolVersion } from "../../protocol/messages.ts";
 import { RateLimit } from "../rate-limit.ts";
 import type { Household } from "./address-limits.ts";
 import { Reading, type SessionConnection } from "./reading.ts";

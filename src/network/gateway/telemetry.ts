@@ -1,6 +1,7 @@
 /** Gathers what miners say about their progress, and sums it up twice a second. It touches neither the core nor the log. */
+
+import type { ClientMessage } from "../../protocol/client-messages.ts";
 import { type MinerId, sameEpoch } from "../../protocol/ids.ts";
-import type { ClientMessage } from "../../protocol/messages.ts";
 import type { Telemetry } from "../../protocol/run-view.ts";
 import { microbatchesPerSource } from "../orchestrator/core/definition.ts";
 import { epochTraining } from "../orchestrator/core/planning.ts";

@@ -5,7 +5,7 @@
  */
 import { z } from "zod";
 import { type EpochRef, epochRefSchema, type MinerId, type RunId } from "../../protocol/ids.ts";
-import type { Receipt } from "../../protocol/messages.ts";
+import type { Receipt } from "../../protocol/receipt.ts";
 
 export type Account = string & z.$brand<"Account">;
 

@@ -5,7 +5,7 @@ import Database from "better-sqlite3";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { FailureError } from "../../protocol/failure.ts";
 import { createIdentity, verifySignature } from "../../protocol/identity.ts";
-import { receiptBytes } from "../../protocol/messages.ts";
+import { receiptBytes } from "../../protocol/receipt.ts";
 import { accounts } from "../ledger/ledger.ts";
 import { EmbeddedStore } from "../store/embedded-store.ts";
 import type { SignedReceipt, Store, StoredRun } from "../store/store.ts";

@@ -3,9 +3,11 @@
  * come in the meantime, so that one sync serves many events.
  */
 import { failureOf } from "../../protocol/failure.ts";
+import type { GatewayMessage } from "../../protocol/gateway-messages.ts";
 import type { Identity } from "../../protocol/identity.ts";
 import type { MinerId } from "../../protocol/ids.ts";
-import { type GatewayMessage, type Roster, receiptBytes, rosterBytes } from "../../protocol/messages.ts";
+import { receiptBytes } from "../../protocol/receipt.ts";
+import { type Roster, rosterBytes } from "../../protocol/roster.ts";
 import { creditTransfer } from "../ledger/ledger.ts";
 import type { SignedReceipt, Store, StoredRun } from "../store/store.ts";
 import { apply } from "./core/apply.ts";

@@ -6,9 +6,9 @@
  */
 import type { PresetName } from "../../compute/model/presets.ts";
 import { FailureError } from "../../protocol/failure.ts";
+import type { GatewayMessage } from "../../protocol/gateway-messages.ts";
 import type { Identity } from "../../protocol/identity.ts";
 import { type MinerId, type RunId, runIdSchema } from "../../protocol/ids.ts";
-import type { GatewayMessage } from "../../protocol/messages.ts";
 import type { FileBlobStore } from "../../transport/blobs/file-blob-store.ts";
 import type { CheckpointArchive } from "../checkpoints/archive.ts";
 import { fallBackIfDamaged } from "../checkpoints/fall-back.ts";

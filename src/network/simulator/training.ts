@@ -1,6 +1,6 @@
 /** One attempt at an epoch while it trains: who sends how much, and how far everybody is. */
 import { type EpochRef, type MinerId, type PlaceRef, sameEpoch } from "../../protocol/ids.ts";
-import type { Roster } from "../../protocol/messages.ts";
+import type { Roster } from "../../protocol/roster.ts";
 import { sourceShares } from "../../protocol/source-shares.ts";
 import type { RunDefinition } from "../orchestrator/core/definition.ts";
 import { FlowModel } from "./flow-model.ts";

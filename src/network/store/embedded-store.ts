@@ -2,8 +2,8 @@
 import type Database from "better-sqlite3";
 import { z } from "zod";
 import { type MinerId, minerIdSchema, type RunId, runIdSchema } from "../../protocol/ids.ts";
-import { receiptSchema } from "../../protocol/messages.ts";
 import { type PayoutAddress, payoutAddressSchema } from "../../protocol/payout-address.ts";
+import { receiptSchema } from "../../protocol/receipt.ts";
 import { type Account, type Transfer, transferSchema } from "../ledger/ledger.ts";
 import type { RunEvent } from "../orchestrator/core/event.ts";
 import type { RunState } from "../orchestrator/core/state.ts";

@@ -4,8 +4,8 @@
  * The contract suite is `test/contract/store.ts`. This folder imports `protocol`, `ledger` and the core's types.
  */
 import type { MinerId, RunId } from "../../protocol/ids.ts";
-import type { Receipt } from "../../protocol/messages.ts";
 import type { PayoutAddress } from "../../protocol/payout-address.ts";
+import type { Receipt } from "../../protocol/receipt.ts";
 import type { Account, Transfer } from "../ledger/ledger.ts";
 import type { RunEvent } from "../orchestrator/core/event.ts";
 import type { RunState } from "../orchestrator/core/state.ts";

@@ -8,8 +8,8 @@ import { type ComputeEngine, createEngine } from "../../../src/compute/engine.ts
 import type { ModelConfig, StageSpec, TrainingConfig } from "../../../src/compute/model/config.ts";
 import { streamKey, threefry } from "../../../src/compute/random.ts";
 import { joinStages } from "../../../src/network/validator/join-stages.ts";
+import type { BoundaryHealth } from "../../../src/protocol/client-messages.ts";
 import { bytesOf } from "../../../src/protocol/identity.ts";
-import type { BoundaryHealth } from "../../../src/protocol/messages.ts";
 import type { Dataset } from "../shared/bundled-dataset.ts";
 import { type BenchDevice, heldOutLossNats } from "../shared/held-out-loss.ts";
 

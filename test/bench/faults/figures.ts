@@ -1,7 +1,7 @@
 /** What came of a scenario in figures: a function of what was seen from outside and of what the books say. */
 import type { RunState } from "../../../src/network/orchestrator/core/state.ts";
 import type { MinerId } from "../../../src/protocol/ids.ts";
-import type { Receipt } from "../../../src/protocol/messages.ts";
+import type { Receipt } from "../../../src/protocol/receipt.ts";
 import type { EpochRecord } from "../../../src/protocol/run-view.ts";
 import { mean } from "../shared/report.ts";
 import { flowRate, recoverySeconds, type WorkBook } from "./work-book.ts";

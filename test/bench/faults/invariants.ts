@@ -8,8 +8,8 @@ import type { Effect, MinerMessage, RunEvent } from "../../../src/network/orches
 import { brokenRules } from "../../../src/network/orchestrator/core/rules.ts";
 import { placeRef, type RunState } from "../../../src/network/orchestrator/core/state.ts";
 import { type BlobHash, type MinerId, type PlaceRef, samePlace } from "../../../src/protocol/ids.ts";
-import type { Receipt } from "../../../src/protocol/messages.ts";
 import { ownersPerPartition } from "../../../src/protocol/partitions.ts";
+import type { Receipt } from "../../../src/protocol/receipt.ts";
 
 /** What an orchestrator has written about one run. */
 export interface Books {

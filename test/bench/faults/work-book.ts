@@ -1,6 +1,7 @@
 /** What the miners say that they train, as it leaves them: which part of it flows, and how much there is to merge. */
+
+import type { ClientMessage } from "../../../src/protocol/client-messages.ts";
 import type { MinerId } from "../../../src/protocol/ids.ts";
-import type { ClientMessage } from "../../../src/protocol/messages.ts";
 
 export type Progress = Extract<ClientMessage, { type: "progress" }>;
 

@@ -1,8 +1,8 @@
 /** What can be done to the gateway without a session. */
 import { connect, type Socket } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
+import type { ClientMessage } from "../../../src/protocol/client-messages.ts";
 import { createIdentity } from "../../../src/protocol/identity.ts";
-import type { ClientMessage } from "../../../src/protocol/messages.ts";
 import type { Attacker } from "./attacker.ts";
 import { HostileClient, opcodes, webSocketFrame } from "./hostile-client.ts";
 

@@ -2,17 +2,12 @@
 import { once } from "node:events";
 import type { Socket } from "node:net";
 import { WebSocket } from "ws";
+import type { ClientMessage } from "../../../src/protocol/client-messages.ts";
 import { bodyOf, ControlChannel, sessionDigest, signedHeaderBytes } from "../../../src/protocol/control-channel.ts";
 import { isFrame } from "../../../src/protocol/frames.ts";
+import type { GatewayMessage } from "../../../src/protocol/gateway-messages.ts";
 import { createIdentity, type Identity, sessionProof } from "../../../src/protocol/identity.ts";
-import {
-  type ClientMessage,
-  controlMarker,
-  decodeGatewayMessage,
-  encodeMessage,
-  type GatewayMessage,
-  protocolVersion,
-} from "../../../src/protocol/messages.ts";
+import { controlMarker, decodeGatewayMessage, encodeMessage, protocolVersion } from "../../../src/protocol/messages.ts";
 import type { Target } from "./attacker.ts";
 
 /** And from where it is attacked. */

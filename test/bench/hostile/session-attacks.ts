@@ -1,9 +1,9 @@
 /** What can be done to the gateway by whoever has a key, which costs nothing on an open network. */
 import { request } from "node:http";
 import { setTimeout as pause } from "node:timers/promises";
+import type { DeviceReport } from "../../../src/protocol/device-report.ts";
 import { encodeFrame, maxChunkBytes } from "../../../src/protocol/frames.ts";
 import { createIdentity, hashBytes } from "../../../src/protocol/identity.ts";
-import type { DeviceReport } from "../../../src/protocol/messages.ts";
 import type { Attacker, Target } from "./attacker.ts";
 import { HostileClient, opcodes, webSocketFrame } from "./hostile-client.ts";
 

@@ -10,9 +10,9 @@ import { apply } from "../../../src/network/orchestrator/core/apply.ts";
 import { defaultTimeouts, type RunDefinition } from "../../../src/network/orchestrator/core/definition.ts";
 import type { Effect, MinerMessage, RunEvent } from "../../../src/network/orchestrator/core/event.ts";
 import { createRun, nextDeadlineMs, type RunState } from "../../../src/network/orchestrator/core/state.ts";
+import type { ClientMessage } from "../../../src/protocol/client-messages.ts";
 import type { DeviceReport } from "../../../src/protocol/device-report.ts";
 import type { BlobHash, MinerId } from "../../../src/protocol/ids.ts";
-import type { ClientMessage } from "../../../src/protocol/messages.ts";
 import { partitionCount } from "../../../src/protocol/partitions.ts";
 import { type ModelConfig, noCompression, type VectorCodec } from "../../../src/protocol/run-config.ts";
 

@@ -1,4 +1,4 @@
-import type { DeviceReport } from "../../../src/protocol/messages.ts";
+import type { DeviceReport } from "../../../src/protocol/device-report.ts";
 
 /** Large enough for a place of the smallest model; it never computes. */
 export const idleDevice: DeviceReport = {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { BoundaryHealth } from "../../../protocol/messages.ts";
+import type { BoundaryHealth } from "../../../protocol/client-messages.ts";
 import type { BoundaryFormats } from "../../../protocol/run-config.ts";
 import { FakeSwarm, fakeDefinition } from "./fake-swarm.ts";
 import { viewOf } from "./view.ts";

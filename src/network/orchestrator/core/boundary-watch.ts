@@ -6,7 +6,7 @@
  * median of the distances (Hampel 1974; 1.4826 makes it a normal distribution's deviation) and on a logarithmic scale, since norms
  * grow by factors. Steady growth, as in a run's first epochs, widens the deviation with it; and less than four times the median is no alarm.
  */
-import type { BoundaryHealth } from "../../../protocol/messages.ts";
+import type { BoundaryHealth } from "../../../protocol/client-messages.ts";
 import type { BoundaryFormats, RowFormat } from "../../../protocol/run-config.ts";
 import type { BoundaryAlarm } from "../../../protocol/run-view.ts";
 import type { RunDefinition } from "./definition.ts";

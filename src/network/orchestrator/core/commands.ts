@@ -3,8 +3,8 @@
  * late or repeats itself: that is all it takes for lost and doubled messages not to matter.
  */
 import { assertNever } from "../../../protocol/assert-never.ts";
+import { mostMergers } from "../../../protocol/gateway-messages.ts";
 import type { MinerId } from "../../../protocol/ids.ts";
-import { mostMergers } from "../../../protocol/messages.ts";
 import type { OrchestratorMessage } from "./event.ts";
 import { applyMessage, reduceMessage } from "./merge-commands.ts";
 import { epochTraining } from "./planning.ts";

@@ -1,7 +1,10 @@
 /** What happens to a run, and what the run wants done: the two ends of `apply`. */
+
+import type { ClientMessage } from "../../../protocol/client-messages.ts";
+import type { GatewayMessage } from "../../../protocol/gateway-messages.ts";
 import type { MinerId } from "../../../protocol/ids.ts";
-import type { ClientMessage, GatewayMessage, Receipt } from "../../../protocol/messages.ts";
 import type { SteerAction } from "../../../protocol/owner-commands.ts";
+import type { Receipt } from "../../../protocol/receipt.ts";
 import type { Checkpoint, Evaluation, RunLogEntry } from "../../../protocol/run-view.ts";
 
 /** The accepted client messages that decide anything. Those of the door, `payout`, `hotkey`, `progress` and `owner-command` end at the gateway. */

@@ -1,7 +1,7 @@
 /** A miner as the core sees it, for tests: it takes what it is told, and has an honest report for each of its places. */
 import { hashBytes } from "../../../protocol/identity.ts";
 import { type BlobHash, type MinerId, type PlaceRef, samePlace } from "../../../protocol/ids.ts";
-import type { Roster } from "../../../protocol/messages.ts";
+import type { Roster } from "../../../protocol/roster.ts";
 import type { TrainingConfig } from "../../../protocol/run-config.ts";
 import { sourceShares } from "../../../protocol/source-shares.ts";
 import type { StageNeed } from "../placement/placement.ts";

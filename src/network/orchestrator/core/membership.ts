@@ -2,8 +2,10 @@
  * Who is there: members come with `join` and go with `leave`. Who merely loses its session keeps its places for a grace, and goes on
  * where it was if it still holds their state.
  */
+
+import type { ClientMessage } from "../../../protocol/client-messages.ts";
+import type { DeviceReport } from "../../../protocol/device-report.ts";
 import { type MinerId, type PlaceRef, samePlace } from "../../../protocol/ids.ts";
-import type { ClientMessage, DeviceReport } from "../../../protocol/messages.ts";
 import { tellMember } from "./commands.ts";
 import { getOutOfStep, tellKeeper } from "./keeping.ts";
 import { stagesForNewcomer } from "./placing.ts";

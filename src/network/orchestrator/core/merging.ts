@@ -1,8 +1,8 @@
 /** The butterfly merge, stage by stage: owners average partitions, replicas apply the averaged slices and must agree on the weights. */
 import { assertNever } from "../../../protocol/assert-never.ts";
+import type { ClientMessage } from "../../../protocol/client-messages.ts";
 import { countedTokens } from "../../../protocol/counted-tokens.ts";
 import type { BlobHash, MinerId } from "../../../protocol/ids.ts";
-import type { ClientMessage } from "../../../protocol/messages.ts";
 import { mergeOrder, ownersPerPartition, partitionCount } from "../../../protocol/partitions.ts";
 import { allOutOfStep } from "./keeping.ts";
 import { applyMessage, partitionsToReduce, reduceOf } from "./merge-commands.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { presets } from "../../../compute/model/presets.ts";
-import { mostMergers, mostPastMerges } from "../../../protocol/messages.ts";
+import { mostMergers, mostPastMerges } from "../../../protocol/gateway-messages.ts";
 import { manifestOf } from "../../../protocol/partitions.ts";
 import { mergeCodecs, noCompression } from "../../../protocol/run-config.ts";
 import { FakeSwarm, fakeDefinition, fakeMiner } from "./fake-swarm.ts";

@@ -1,5 +1,5 @@
 /** How a stage's weights came about: the last merges, for who has what they began with. */
-import { mostPastMerges, type PastMerge } from "../../../protocol/messages.ts";
+import { mostPastMerges, type PastMerge } from "../../../protocol/gateway-messages.ts";
 import { manifestOf } from "../../../protocol/partitions.ts";
 import { expectedHash } from "./preparing.ts";
 import type { StageMerge } from "./stage-merge.ts";

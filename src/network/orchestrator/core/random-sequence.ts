@@ -3,7 +3,7 @@
  * anew, messages that are lost, doubled, late or forged, an orchestrator that is started again, owners that change their minds.
  */
 import fc from "fast-check";
-import { type GatewayMessage, gatewayMessageSchema } from "../../../protocol/messages.ts";
+import { type GatewayMessage, gatewayMessageSchema } from "../../../protocol/gateway-messages.ts";
 import { runViewSchema } from "../../../protocol/run-view.ts";
 import { apply } from "./apply.ts";
 import type { MinerMessage, OrchestratorMessage } from "./event.ts";

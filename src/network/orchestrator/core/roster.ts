@@ -1,6 +1,6 @@
 /** The roster: who is live, as the miners are told. */
 import type { MinerId } from "../../../protocol/ids.ts";
-import type { Roster, RosterReplica } from "../../../protocol/messages.ts";
+import type { Roster, RosterReplica } from "../../../protocol/roster.ts";
 import { isLive } from "./replicas.ts";
 import { perStage, placeRef, type Replica, type RunState } from "./state.ts";
 import type { Turn } from "./turn.ts";

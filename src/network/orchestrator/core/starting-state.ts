@@ -5,8 +5,8 @@
  */
 import { momentsBytes } from "../../../compute/codec/moments.ts";
 import { optimizerStateLength } from "../../../compute/model/optimizer-state.ts";
+import type { PastMerge } from "../../../protocol/gateway-messages.ts";
 import type { BlobHash, BlobRef, MinerId } from "../../../protocol/ids.ts";
-import type { PastMerge } from "../../../protocol/messages.ts";
 import type { TrainingConfig } from "../../../protocol/run-config.ts";
 import type { Checkpoint } from "../../../protocol/run-view.ts";
 

@@ -4,10 +4,13 @@
  *
  * Whatever concerns replicas lies in one array per stage, so that an event of a large swarm touches one of them only.
  */
+
+import type { BoundaryHealth } from "../../../protocol/client-messages.ts";
 import type { BlobHash, EpochRef, MinerId, PlaceRef } from "../../../protocol/ids.ts";
 import type { LinkReport } from "../../../protocol/link-report.ts";
-import type { BoundaryHealth, Receipt, Roster } from "../../../protocol/messages.ts";
 import type { PlacementView } from "../../../protocol/placement-view.ts";
+import type { Receipt } from "../../../protocol/receipt.ts";
+import type { Roster } from "../../../protocol/roster.ts";
 import type { Checkpoint, EpochRecord, Evaluation, RunLogEntry } from "../../../protocol/run-view.ts";
 import type { StageNeed } from "../placement/placement.ts";
 import { stageNeeds } from "../placement/stage-needs.ts";

@@ -1,6 +1,7 @@
 /** Replicas hand their contributions to the owners of the partitions; from then on those may outlive them. */
+
+import type { ClientMessage } from "../../../protocol/client-messages.ts";
 import type { MinerId } from "../../../protocol/ids.ts";
-import type { ClientMessage } from "../../../protocol/messages.ts";
 import { sourceShares } from "../../../protocol/source-shares.ts";
 import type { Next } from "./next.ts";
 import { epochTraining } from "./planning.ts";
