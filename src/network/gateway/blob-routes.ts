@@ -10,7 +10,7 @@ import type { RateLimit } from "../rate-limit.ts";
 import type { UploadBudgets } from "../runs/upload-budgets.ts";
 import { answer, bearerToken } from "./answer.ts";
 import type { BlobRequest } from "./port.ts";
-import type { Hello } from "./session.ts";
+import type { Hello } from "./session-handlers.ts";
 
 /** A transfer that stands still for so long is given up, milliseconds. */
 const stallMs = 60_000;

@@ -5,37 +5,34 @@
  *
  * This folder may import `protocol`, `transport`, the runs and the orchestrator; it alone opens sockets (`port.ts`).
  */
-import { FailureError, failureOf } from "../../protocol/failure.ts";
+import { FailureError } from "../../protocol/failure.ts";
 import type { UdpAddress } from "../../protocol/gateway-messages.ts";
-import type { HotkeyProof } from "../../protocol/hotkey-proof.ts";
 import type { Identity } from "../../protocol/identity.ts";
-import type { BlobRef, MinerId, RunId } from "../../protocol/ids.ts";
+import type { MinerId, RunId } from "../../protocol/ids.ts";
 import { closeCodes } from "../../protocol/local-api.ts";
 import { protocolVersion } from "../../protocol/messages.ts";
 import type { NetworkHealth } from "../../protocol/network-health.ts";
-import type { PayoutAddress } from "../../protocol/payout-address.ts";
 import type { RunUpdate } from "../../protocol/run-view.ts";
 import type { FileBlobStore } from "../../transport/blobs/file-blob-store.ts";
 import type { Admission } from "../admission/admission.ts";
-import type { MinerMessage } from "../orchestrator/core/event.ts";
-import { OwnerDesk } from "../runs/owner-desk.ts";
 import type { Runs } from "../runs/runs.ts";
-import { mustBeProven } from "./accusations.ts";
 import { type AddressLimitValues, defaultAddressLimits } from "./address-limits.ts";
 import { type Bearer, BlobRoutes } from "./blob-routes.ts";
 import { Broadcaster } from "./broadcaster.ts";
 import { LineRoutes } from "./line-routes.ts";
+import { MessageDesk, type MinerClaims } from "./message-desk.ts";
 import { Port } from "./port.ts";
 import type { SessionConnection } from "./reading.ts";
 import { Refusals } from "./refusals.ts";
 import { type FrameListener, Relay } from "./relay.ts";
-import { type Hello, Session, type SessionMessage } from "./session.ts";
+import { Session } from "./session.ts";
+import type { Hello, SessionMessage } from "./session-handlers.ts";
 import { defaultSessionLimits, type SessionLimits } from "./session-limits.ts";
 import { slowReaders } from "./slow-readers.ts";
 import { TelemetryDesk } from "./telemetry.ts";
 import type { TlsFiles } from "./tls-files.ts";
 
-export interface GatewayOptions {
+export interface GatewayOptions extends MinerClaims {
   readonly host: string;
   /** 0: any free one. */
   readonly port: number;
@@ -58,19 +55,14 @@ export interface GatewayOptions {
   readonly onRunUpdate?: (update: RunUpdate) => void;
   /** Likewise, every frame that is passed on. */
   readonly onFrame?: FrameListener | undefined;
-  /** A miner says where it wants to be paid; null: nowhere any longer. */
-  readonly onPayoutAddress?: (minerId: MinerId, address: PayoutAddress | null) => void;
-  /** It says whose hotkey vouches for it; null: nobody's any longer. May reject with `FailureError`, which the miner is told. */
-  readonly onHotkey?: (minerId: MinerId, proof: HotkeyProof | null) => Promise<void>;
   readonly limits?: Partial<SessionLimits & AddressLimitValues>;
 }
-
-type Command = Extract<SessionMessage, { type: "owner-command" }>;
 
 const pingIntervalMs = 5000;
 const refusalReportMs = 60_000;
 /** Sessions get a moment to read why they are closed. */
 const closeGraceMs = 500;
+
 export class Gateway {
   readonly #options: GatewayOptions;
   readonly #port: Port;
@@ -85,7 +77,7 @@ export class Gateway {
   readonly #broadcaster: Broadcaster;
   readonly #blobRoutes: BlobRoutes;
   readonly #lineRoutes: LineRoutes;
-  readonly #ownerDesk: OwnerDesk;
+  readonly #messageDesk: MessageDesk;
   #timers: readonly NodeJS.Timeout[] = [];
 
   private constructor(options: GatewayOptions) {
@@ -125,7 +117,12 @@ export class Gateway {
       onBug: this.#logBug,
     });
     this.#lineRoutes = new LineRoutes({ isToken: (token) => this.#blobTokens.has(token), clock: options.clock });
-    this.#ownerDesk = new OwnerDesk({ runs, owners: options.owners, onBug: this.#logBug });
+    this.#messageDesk = new MessageDesk({
+      ...options,
+      networkId: options.identity.minerId,
+      telemetry: this.#telemetry,
+      onBug: this.#logBug,
+    });
   }
 
   /**
@@ -249,49 +246,7 @@ export class Gateway {
   #message(session: Session, message: SessionMessage): void {
     const { hello } = session;
     if (hello === null || !this.#isCurrent(session, hello)) return;
-    if (message.type === "owner-command") void this.#obey(session, hello, message);
-    else if (hello.role === "observer") throw new FailureError("not-authorised", "Observers do not train.");
-    else if (message.type === "payout") this.#options.onPayoutAddress?.(hello.minerId, message.address);
-    else if (message.type === "hotkey") void this.#takeHotkey(session, hello, message.proof);
-    else if (message.type === "progress") this.#telemetry.record(hello.minerId, message);
-    else this.#pass(hello, message);
-  }
-
-  /** To the run that the message is about. One about a run that is not there is late, and ignored like all that are. */
-  #pass({ minerId, name }: Hello, message: MinerMessage): void {
-    const { runs } = this.#options;
-    if (message.type === "join") runs.workforce.join(minerId, name, message);
-    else if (message.type === "leave") runs.workforce.leave(minerId, message);
-    else if (message.type === "link") runs.workforce.measured(minerId, message);
-    else {
-      const run = runs.find(message.at.runId);
-      for (const blob of blobsOf(message)) this.#mustHold(blob);
-      if (message.type === "accuse" && run !== undefined) mustBeProven(message, this.#options.identity.minerId, run);
-      run?.orchestrator.submit({ type: "message", from: minerId, name, message });
-    }
-  }
-
-  async #obey(session: Session, { minerId }: Hello, { id, command }: Command): Promise<void> {
-    session.send({ type: "owner-answer", id, answer: await this.#ownerDesk.answer(minerId, command) });
-  }
-
-  /** The session goes on without the hotkey where its proof is refused. */
-  async #takeHotkey(session: Session, { minerId }: Hello, proof: HotkeyProof | null): Promise<void> {
-    try {
-      await this.#options.onHotkey?.(minerId, proof);
-    } catch (error) {
-      const failure = failureOf(error);
-      if (failure === undefined) this.#logBug(error);
-      else session.refuse(failure);
-    }
-  }
-
-  #mustHold({ hash, bytes }: BlobRef): void {
-    if (this.#options.blobs.bytesOf(hash) !== bytes)
-      throw new FailureError("blob-not-found", `The blob ${hash} of ${bytes} bytes has not been stored.`, {
-        action: "Upload it first.",
-        retry: true,
-      });
+    this.#messageDesk.take(session, hello, message);
   }
 
   #frame(session: Session, bytes: Uint8Array): void {
@@ -336,8 +291,4 @@ export class Gateway {
   #logBug = (error: unknown): void => {
     this.#options.log(`bug: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
   };
-}
-
-function blobsOf(message: MinerMessage): readonly BlobRef[] {
-  return message.type === "stored" ? [message.weights, message.optimizer] : [];
 }

@@ -4,10 +4,10 @@
  */
 import { randomBytes } from "node:crypto";
 import type { WebSocket } from "ws";
-import type { AdmissionNeed, AdmissionProof } from "../../protocol/admission.ts";
+import type { AdmissionNeed } from "../../protocol/admission.ts";
 import type { ClientMessage } from "../../protocol/client-messages.ts";
 import { ControlChannel, type MessageBody, messageBody, sessionDigest } from "../../protocol/control-channel.ts";
-import { type Failure, type FailureCode, FailureError, failureOf } from "../../protocol/failure.ts";
+import { type Failure, FailureError, failureOf } from "../../protocol/failure.ts";
 import { isFrame } from "../../protocol/frames.ts";
 import type { GatewayMessage } from "../../protocol/gateway-messages.ts";
 import { type Identity, sessionProof, verifySignature } from "../../protocol/identity.ts";
@@ -17,12 +17,8 @@ import { decodeClientMessage, encodeMessage, protocolVersion } from "../../proto
 import { RateLimit } from "../rate-limit.ts";
 import type { Household } from "./address-limits.ts";
 import { Reading, type SessionConnection } from "./reading.ts";
+import type { Hello, SessionHandlers } from "./session-handlers.ts";
 import type { SessionLimits } from "./session-limits.ts";
-
-export type Hello = Extract<ClientMessage, { type: "hello" }>;
-/** What an open session may say. */
-export type SessionMessage = Exclude<ClientMessage, Hello | AdmissionMessage>;
-type AdmissionMessage = Extract<ClientMessage, { type: "admission-proof" }>;
 
 const forgivenPerSecond = 0.1;
 /** To hear a client out that is not let in takes more than to turn a connection away: it costs its address so many further ones. */
@@ -32,26 +28,6 @@ const claimsPerSecond = 1 / 60;
 const claimsAtOnce = 5;
 /** For a client to agree that the session closes. */
 const closingMs = 2000;
-
-export interface SessionHandlers {
-  /** Whether the client has a place in an epoch. */
-  isMember(session: Session): boolean;
-  /** What is asked of a client that is who it says; null: nothing. Throws `FailureError` when it is not let in. */
-  needOf(applicant: Hello): AdmissionNeed | null;
-  /** Throws `FailureError` when the client does not bring what was asked of it. */
-  check(applicant: Hello, need: AdmissionNeed, proof: AdmissionProof): void;
-  /** The client is who it says, and let in. */
-  opened(session: Session): void;
-  /** May throw `FailureError`, which is answered by `refused`. */
-  message(session: Session, message: SessionMessage): void;
-  /** May throw `FailureError`. `bytes` is the whole frame, which the handler may keep and change. */
-  frame(session: Session, bytes: Uint8Array): void;
-  closed(session: Session): void;
-  /** Something that the client did was refused, or its connection was given up for this. */
-  refused(code: FailureCode): void;
-  /** A bug met while handling what this client sent. */
-  bug(error: unknown): void;
-}
 
 export class Session {
   readonly #nonce = Uint8Array.from(randomBytes(32));
