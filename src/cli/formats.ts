@@ -7,7 +7,7 @@ import type {
   PeerView,
   ProcessView,
   TrafficView,
-} from "../protocol/local-api.ts";
+} from "../protocol/machine-view.ts";
 import type { RunSummary, RunView } from "../protocol/run-view.ts";
 import { stageNames } from "../protocol/stage-names.ts";
 

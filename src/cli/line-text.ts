@@ -2,7 +2,7 @@
 import { assertNever } from "../protocol/assert-never.ts";
 import { failureText } from "../protocol/failure.ts";
 import type { LineView } from "../protocol/line-view.ts";
-import type { ConnectionRules } from "../protocol/local-api.ts";
+import type { ConnectionRules } from "../protocol/machine-view.ts";
 import { bytesText, countText, durationText } from "./formats.ts";
 import type { LineOutlook } from "./line-outlook.ts";
 

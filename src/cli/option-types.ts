@@ -2,7 +2,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { z } from "zod";
 import { minerIdSchema } from "../protocol/ids.ts";
-import { type ConnectionRules, connectionRulesSchema } from "../protocol/local-api.ts";
+import { type ConnectionRules, connectionRulesSchema } from "../protocol/machine-view.ts";
 import { maximumWidth } from "../protocol/run-config.ts";
 
 export function valueParser<S extends z.ZodType>(schema: S): (text: string) => z.output<S> {

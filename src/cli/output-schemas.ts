@@ -6,13 +6,8 @@ import { deviceProbeSchema } from "../protocol/device-probe.ts";
 import { failureSchema } from "../protocol/failure.ts";
 import { minerIdSchema, runIdSchema } from "../protocol/ids.ts";
 import { lineViewSchema } from "../protocol/line-view.ts";
-import {
-  appStateSchema,
-  commands,
-  logLineSchema,
-  machineViewSchema,
-  processViewSchema,
-} from "../protocol/local-api.ts";
+import { commands } from "../protocol/local-api.ts";
+import { appStateSchema, logLineSchema, machineViewSchema, processViewSchema } from "../protocol/machine-view.ts";
 import { networkHealthSchema } from "../protocol/network-health.ts";
 import { planSchema } from "../protocol/plan-view.ts";
 import { checkpointSchema, runDetailsSchema, runSummarySchema } from "../protocol/run-view.ts";

@@ -1,7 +1,7 @@
 /** What the processes of a local network tell the supervisor that started them, over their Node channel. */
 import { z } from "zod";
 import { failureSchema } from "../protocol/failure.ts";
-import { processViewSchema } from "../protocol/local-api.ts";
+import { processViewSchema } from "../protocol/machine-view.ts";
 
 export const childMessageSchema = z.discriminatedUnion("type", [
   /** The orchestrator takes sessions at this address. */

@@ -1,7 +1,7 @@
 /** The tray icon: what this machine is doing, why, and the few things one does without opening the window. */
 import { join } from "node:path";
 import { Menu, Tray } from "electron";
-import type { MachineView, MinerState } from "../protocol/local-api.ts";
+import type { MachineView, MinerState } from "../protocol/machine-view.ts";
 import { stageNames } from "../protocol/stage-names.ts";
 
 export interface TrayActions {

@@ -1,5 +1,5 @@
 /** What this machine's owner allows of its connection, as it is now: what the daemon was started with, and what was changed since. */
-import type { ConnectionRules } from "../protocol/local-api.ts";
+import type { ConnectionRules } from "../protocol/machine-view.ts";
 import type { TrafficLimits } from "../transport/traffic/traffic.ts";
 import { storeSettings } from "./store/settings.ts";
 

@@ -5,7 +5,7 @@ import { type FailureError, failureText } from "../protocol/failure.ts";
 import type { GatewayMessage } from "../protocol/gateway-messages.ts";
 import { type HotkeyProof, reasonAgainst } from "../protocol/hotkey-proof.ts";
 import type { MinerId } from "../protocol/ids.ts";
-import type { MachineView } from "../protocol/local-api.ts";
+import type { MachineView } from "../protocol/machine-view.ts";
 import { parseNetworkAddress } from "../protocol/network-address.ts";
 import { BlobClient } from "../transport/blobs/blob-client.ts";
 import { DirectLink } from "../transport/direct/direct-link.ts";

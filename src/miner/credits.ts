@@ -6,7 +6,7 @@
  * - paid: nothing, as long as networks pay nothing out.
  */
 import type { MinerId } from "../protocol/ids.ts";
-import type { CreditsView } from "../protocol/local-api.ts";
+import type { CreditsView } from "../protocol/machine-view.ts";
 import { type Receipt, receiptBytes } from "../protocol/receipt.ts";
 import { isSignedByNetwork } from "./session/network-signature.ts";
 import type { ReceiptTotals } from "./store/state-database.ts";

@@ -5,7 +5,8 @@
 import { join } from "node:path";
 import manifest from "../../package.json" with { type: "json" };
 import type { DeviceChoice } from "../protocol/device-report.ts";
-import type { ConnectionRules, DaemonAddress, LocalApi, MachineView, ProcessView } from "../protocol/local-api.ts";
+import type { DaemonAddress, LocalApi } from "../protocol/local-api.ts";
+import type { ConnectionRules, MachineView, ProcessView } from "../protocol/machine-view.ts";
 import type { OwnerCommand } from "../protocol/owner-commands.ts";
 import { readPayoutAddress } from "../protocol/payout-address.ts";
 import { ConnectionRulesInForce } from "./connection-rules.ts";

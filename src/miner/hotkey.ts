@@ -18,7 +18,8 @@ import {
   readHotkeyClaim,
 } from "../protocol/hotkey-proof.ts";
 import { type MinerId, minerIdSchema } from "../protocol/ids.ts";
-import type { CommandResult, MachineView } from "../protocol/local-api.ts";
+import type { CommandResult } from "../protocol/local-api.ts";
+import type { MachineView } from "../protocol/machine-view.ts";
 import { parseJson } from "./json.ts";
 
 export class HotkeyInForce {

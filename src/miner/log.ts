@@ -3,7 +3,7 @@
  * line format everywhere: `2026-01-31T12:00:00.000Z warning session  what happened`.
  */
 import { appendFileSync, renameSync, statSync } from "node:fs";
-import type { LogLine } from "../protocol/local-api.ts";
+import type { LogLine } from "../protocol/machine-view.ts";
 
 export interface Log {
   write(level: LogLine["level"], source: string, text: string): void;

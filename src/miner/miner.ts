@@ -9,7 +9,7 @@ import type { HotkeyProof } from "../protocol/hotkey-proof.ts";
 import type { Identity } from "../protocol/identity.ts";
 import type { RunId } from "../protocol/ids.ts";
 import type { LinkReport } from "../protocol/link-report.ts";
-import type { LogLine, MachineView, MinerState, PeerView } from "../protocol/local-api.ts";
+import type { LogLine, MachineView, MinerState, PeerView } from "../protocol/machine-view.ts";
 import type { OwnerCommand } from "../protocol/owner-commands.ts";
 import type { PayoutAddress } from "../protocol/payout-address.ts";
 import type { Receipt } from "../protocol/receipt.ts";

@@ -1,5 +1,5 @@
 /** Keeps the miner at what the policy allows: on every change of what is asked at once, on changes of the machine within seconds. */
-import type { ConnectionRules, MachineView } from "../protocol/local-api.ts";
+import type { ConnectionRules, MachineView } from "../protocol/machine-view.ts";
 import type { Log } from "./log.ts";
 import { readSensors } from "./machine.ts";
 import type { Miner } from "./miner.ts";

@@ -2,7 +2,7 @@
  * When this machine may train: what the person asked for, and what the machine can bear. A pure function of its inputs;
  * further rules (idle, power, schedule) are further entries of `rules`.
  */
-import type { ConnectionRules, MachineView } from "../protocol/local-api.ts";
+import type { ConnectionRules, MachineView } from "../protocol/machine-view.ts";
 
 /** What the person asked for. */
 export interface Wishes extends Pick<ConnectionRules, "onMetered"> {

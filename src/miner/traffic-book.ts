@@ -1,6 +1,6 @@
 /** Adds up what passed through the connection, in all and for each run, and remembers it across restarts. */
 import type { RunId } from "../protocol/ids.ts";
-import type { TrafficView } from "../protocol/local-api.ts";
+import type { TrafficView } from "../protocol/machine-view.ts";
 import type { TrafficTotals } from "../transport/traffic/traffic.ts";
 import type { StateDatabase } from "./store/state-database.ts";
 

@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { exampleState } from "../../test/contract/example-views.ts";
 import { type AppView, applyApiEvent, listLimits } from "./app-view.ts";
-import type { ApiEvent, LogLine } from "./local-api.ts";
+import type { ApiEvent } from "./local-api.ts";
+import type { LogLine } from "./machine-view.ts";
 
 const line = (sequence: number): LogLine => ({ sequence, atMs: 0, level: "info", source: "test", text: "" });
 const epoch = {

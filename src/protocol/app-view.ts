@@ -2,7 +2,8 @@
  * How the events of the local API add up to what a dashboard shows. The daemon and all its clients fold them with this one
  * function. Imports types only, so that the dashboard's bundle stays free of schemas.
  */
-import type { ApiEvent, AppLists, AppState } from "./local-api.ts";
+import type { ApiEvent } from "./local-api.ts";
+import type { AppLists, AppState } from "./machine-view.ts";
 
 export interface AppView {
   readonly version: number;

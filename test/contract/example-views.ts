@@ -1,7 +1,7 @@
 /** Views of a small run, for tests. */
 import { initialState } from "../../src/miner/local-api/app-state.ts";
 import { type MinerId, minerIdSchema, runIdSchema } from "../../src/protocol/ids.ts";
-import type { AppState } from "../../src/protocol/local-api.ts";
+import type { AppState } from "../../src/protocol/machine-view.ts";
 import type { PlacementView } from "../../src/protocol/placement-view.ts";
 import type { Plan } from "../../src/protocol/plan-view.ts";
 import type { Receipt } from "../../src/protocol/receipt.ts";

@@ -4,7 +4,7 @@ import type { Miner, MinerActivity, MinerEvent, MinerOptions } from "../../src/m
 import { noFrameBytes } from "../../src/protocol/frames.ts";
 import { type RunId, runIdSchema } from "../../src/protocol/ids.ts";
 import { unmeasuredLink } from "../../src/protocol/link-report.ts";
-import type { MachineView, MinerState } from "../../src/protocol/local-api.ts";
+import type { MachineView, MinerState } from "../../src/protocol/machine-view.ts";
 import type { OwnerCommand } from "../../src/protocol/owner-commands.ts";
 import type { TrafficLimits } from "../../src/transport/traffic/traffic.ts";
 

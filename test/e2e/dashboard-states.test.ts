@@ -2,7 +2,7 @@
 import type { Browser, BrowserContextOptions, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { runIdSchema } from "../../src/protocol/ids.ts";
-import type { AppLists, AppState } from "../../src/protocol/local-api.ts";
+import type { AppLists, AppState } from "../../src/protocol/machine-view.ts";
 import { complaintsOf, expectAccessible, expectNoSidewaysScroll, launchBrowser, named, skipReason } from "./browser.ts";
 import { type FakeDaemon, startFakeDaemon } from "./fixtures/fake-daemon.ts";
 import { fakeNetwork, fakeRandom, fakeTelemetry } from "./fixtures/fake-network.ts";

@@ -8,7 +8,8 @@ import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { connectLocalApi } from "../../src/miner/local-api/client.ts";
 import { readDaemonAddress } from "../../src/miner/store/daemon-address.ts";
-import { type DaemonAddress, daemonAddressSchema, type ProcessView } from "../../src/protocol/local-api.ts";
+import { type DaemonAddress, daemonAddressSchema } from "../../src/protocol/local-api.ts";
+import type { ProcessView } from "../../src/protocol/machine-view.ts";
 import { exampleReceipt } from "../contract/example-views.ts";
 import { type DaemonWorld, startDaemonWorld, temporaryFolder } from "../contract/local-api-world.ts";
 

@@ -8,7 +8,7 @@ import { followRun } from "../../src/cli/demo/run-follower.ts";
 import { demosFolderName, findDaemon, ownMinerFolderName } from "../../src/miner/find-daemon.ts";
 import { connectLocalApi } from "../../src/miner/local-api/client.ts";
 import type { AppView } from "../../src/protocol/app-view.ts";
-import type { ProcessView } from "../../src/protocol/local-api.ts";
+import type { ProcessView } from "../../src/protocol/machine-view.ts";
 
 const entry = fileURLToPath(new URL("../../src/cli/tah.ts", import.meta.url));
 

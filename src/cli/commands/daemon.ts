@@ -5,16 +5,8 @@
 import { type Command, Option } from "commander";
 import { z } from "zod";
 import { formatLogLine } from "../../miner/log.ts";
-import {
-  type AppState,
-  type CommandName,
-  type CommandParameters,
-  type CommandResult,
-  commands,
-  type LogLine,
-  type MachineView,
-  type ProcessView,
-} from "../../protocol/local-api.ts";
+import { type CommandName, type CommandParameters, type CommandResult, commands } from "../../protocol/local-api.ts";
+import type { AppState, LogLine, MachineView, ProcessView } from "../../protocol/machine-view.ts";
 import { connectionText, machineText, processesText, statusText } from "../formats.ts";
 import {
   type CommonOptions,

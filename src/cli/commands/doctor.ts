@@ -5,7 +5,8 @@ import { loadMachineSettings, type MachineSettings } from "../../miner/store/set
 import { stateFolderPath } from "../../miner/store/state-folder.ts";
 import { failureOf } from "../../protocol/failure.ts";
 import type { LineView } from "../../protocol/line-view.ts";
-import { type AppState, type CommandResult, type ConnectionRules, commands } from "../../protocol/local-api.ts";
+import { type CommandResult, commands } from "../../protocol/local-api.ts";
+import type { AppState, ConnectionRules } from "../../protocol/machine-view.ts";
 import { cancelledWhenStopped } from "../lifetime.ts";
 import { outlookOf } from "../line-outlook.ts";
 import { lineText } from "../line-text.ts";

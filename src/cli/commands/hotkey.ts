@@ -1,7 +1,8 @@
 /** `tah hotkey show|statement|prove|forget`: the Bittensor hotkey whose owner vouches for this machine. It is signed with elsewhere. */
 import type { Command } from "commander";
 import { readHotkeyClaim } from "../../protocol/hotkey-proof.ts";
-import type { CommandResult, MachineView } from "../../protocol/local-api.ts";
+import type { CommandResult } from "../../protocol/local-api.ts";
+import type { MachineView } from "../../protocol/machine-view.ts";
 import { type CommonOptions, withCommonOptions } from "../option-types.ts";
 import type { Output } from "../output.ts";
 import { withDaemon } from "../with-daemon.ts";

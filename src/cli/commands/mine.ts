@@ -3,7 +3,7 @@ import type { DaemonOptions, RunningDaemon } from "../../miner/daemon.ts";
 import { loadSettings, type SettingSources } from "../../miner/store/settings.ts";
 import { stateFolderPath } from "../../miner/store/state-folder.ts";
 import { type DeviceChoice, deviceChoiceSchema } from "../../protocol/device-report.ts";
-import type { ProcessView } from "../../protocol/local-api.ts";
+import type { ProcessView } from "../../protocol/machine-view.ts";
 import { untilStopped } from "../lifetime.ts";
 import {
   type CommonOptions,

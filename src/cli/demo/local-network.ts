@@ -10,7 +10,7 @@ import { loadIdentity } from "../../miner/store/identity-file.ts";
 import { openStateFolder } from "../../miner/store/state-folder.ts";
 import type { FailureError } from "../../protocol/failure.ts";
 import type { MinerId } from "../../protocol/ids.ts";
-import type { ProcessView } from "../../protocol/local-api.ts";
+import type { ProcessView } from "../../protocol/machine-view.ts";
 import { orchestratorFolderName } from "../network-folders.ts";
 import type { ChildMessage } from "../process-messages.ts";
 import { type RunOptions, runArguments } from "../run-options.ts";

@@ -5,7 +5,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { maxLogFileBytes, rotatingFile } from "../../miner/log.ts";
 import { FailureError } from "../../protocol/failure.ts";
-import type { ProcessView } from "../../protocol/local-api.ts";
+import type { ProcessView } from "../../protocol/machine-view.ts";
 import { type ChildMessage, childMessageSchema, type ParentMessage } from "../process-messages.ts";
 
 const firstRestartMs = 500;

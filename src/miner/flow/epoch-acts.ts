@@ -7,7 +7,7 @@ import { mostUnderWay, stageBudget } from "../../compute/model/stage-budget.ts";
 import type { ClientMessage } from "../../protocol/client-messages.ts";
 import type { DeviceReport } from "../../protocol/device-report.ts";
 import type { MinerId } from "../../protocol/ids.ts";
-import type { LogLine } from "../../protocol/local-api.ts";
+import type { LogLine } from "../../protocol/machine-view.ts";
 import type { Roster } from "../../protocol/roster.ts";
 import type { BoundaryFormats } from "../../protocol/run-config.ts";
 import type { BlobClient } from "../../transport/blobs/blob-client.ts";

@@ -1,7 +1,7 @@
 /** What lets a miner that comes back make the current weights of its own: those that its last epoch began with, on its disk. */
 import { failureOf } from "../../protocol/failure.ts";
 import { bytesOf } from "../../protocol/identity.ts";
-import type { LogLine } from "../../protocol/local-api.ts";
+import type { LogLine } from "../../protocol/machine-view.ts";
 import { stageNames } from "../../protocol/stage-names.ts";
 import type { BlobClient } from "../../transport/blobs/blob-client.ts";
 import type { Clock } from "../session/clock.ts";

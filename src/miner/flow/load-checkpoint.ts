@@ -7,7 +7,7 @@ import { failureOf } from "../../protocol/failure.ts";
 import type { PastMerge } from "../../protocol/gateway-messages.ts";
 import { floatsOf } from "../../protocol/identity.ts";
 import type { BlobRef, MinerId } from "../../protocol/ids.ts";
-import type { LogLine } from "../../protocol/local-api.ts";
+import type { LogLine } from "../../protocol/machine-view.ts";
 import type { BlobClient } from "../../transport/blobs/blob-client.ts";
 import type { PeerBlobs } from "../../transport/peer-blobs.ts";
 import type { ComputeEngine } from "../compute-host/compute-worker.ts";

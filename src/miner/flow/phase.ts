@@ -1,6 +1,6 @@
 /** Where a replica stands, and what all of a miner's replicas together look like to people. */
 import type { Failure } from "../../protocol/failure.ts";
-import type { MinerState } from "../../protocol/local-api.ts";
+import type { MinerState } from "../../protocol/machine-view.ts";
 import { stageNames } from "../../protocol/stage-names.ts";
 import type { Samples } from "../data/samples-from-blobs.ts";
 import type { Place } from "./place.ts";

@@ -6,7 +6,7 @@
 import type { Failure } from "../../protocol/failure.ts";
 import type { GatewayMessage } from "../../protocol/gateway-messages.ts";
 import { type MinerId, type RunId, samePlace } from "../../protocol/ids.ts";
-import type { MinerState } from "../../protocol/local-api.ts";
+import type { MinerState } from "../../protocol/machine-view.ts";
 import { type Roster, rosterBytes } from "../../protocol/roster.ts";
 import type { PeerLink } from "../../transport/peer-link.ts";
 import type { EngineSource } from "../compute-host/compute-worker.ts";

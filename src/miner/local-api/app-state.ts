@@ -6,7 +6,7 @@ import type { AppChange } from "../../protocol/app-view.ts";
 import { noFrameBytes } from "../../protocol/frames.ts";
 import type { MinerId } from "../../protocol/ids.ts";
 import { unmeasuredLink } from "../../protocol/link-report.ts";
-import type { ActivityView, AppState, LogLine, MachineView, TrafficView } from "../../protocol/local-api.ts";
+import type { ActivityView, AppState, LogLine, MachineView, TrafficView } from "../../protocol/machine-view.ts";
 import type { Telemetry } from "../../protocol/run-view.ts";
 import type { MinerActivity } from "../miner.ts";
 

@@ -4,7 +4,8 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import { type AppChange, type AppView, applyChange, emptyLists } from "../../protocol/app-view.ts";
-import type { ApiEvent, AppState } from "../../protocol/local-api.ts";
+import type { ApiEvent } from "../../protocol/local-api.ts";
+import type { AppState } from "../../protocol/machine-view.ts";
 import { mergeChanges, type StateChange } from "./app-state.ts";
 
 const batchMs = 250;

@@ -6,7 +6,7 @@ import { emptyLists, extendLists } from "../../protocol/app-view.ts";
 import { assertNever } from "../../protocol/assert-never.ts";
 import { FailureError } from "../../protocol/failure.ts";
 import type { RunId } from "../../protocol/ids.ts";
-import type { AppLists } from "../../protocol/local-api.ts";
+import type { AppLists } from "../../protocol/machine-view.ts";
 import type { RunDetails, RunSummary, RunUpdate, RunView, Telemetry } from "../../protocol/run-view.ts";
 import type { MinerEvent } from "../miner.ts";
 import type { StateChange } from "./app-state.ts";

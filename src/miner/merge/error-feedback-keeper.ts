@@ -4,7 +4,7 @@
  */
 import { failureOf } from "../../protocol/failure.ts";
 import type { RunId } from "../../protocol/ids.ts";
-import type { LogLine } from "../../protocol/local-api.ts";
+import type { LogLine } from "../../protocol/machine-view.ts";
 import { stageNames } from "../../protocol/stage-names.ts";
 import type { Place } from "../flow/place.ts";
 import type { HeldState } from "../flow/starting-state.ts";

@@ -1,7 +1,7 @@
 /** What a merge needs of the replica and the miner around it. */
 import { vectorPayloadBytes } from "../../compute/codec/vector.ts";
 import type { MinerId } from "../../protocol/ids.ts";
-import type { LogLine } from "../../protocol/local-api.ts";
+import type { LogLine } from "../../protocol/machine-view.ts";
 import type { MergeMessage } from "../../protocol/merge-messages.ts";
 import type { Partition } from "../../protocol/partitions.ts";
 import type { PeerBlobs } from "../../transport/peer-blobs.ts";

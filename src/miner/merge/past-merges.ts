@@ -6,7 +6,7 @@
 import { failureOf } from "../../protocol/failure.ts";
 import { mostPastMerges } from "../../protocol/gateway-messages.ts";
 import type { BlobHash } from "../../protocol/ids.ts";
-import type { LogLine } from "../../protocol/local-api.ts";
+import type { LogLine } from "../../protocol/machine-view.ts";
 import { sliceListBytes } from "../../protocol/partitions.ts";
 import type { TrainingConfig } from "../../protocol/run-config.ts";
 import type { Offered } from "../../transport/blob-serving.ts";

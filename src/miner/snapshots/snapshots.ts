@@ -9,7 +9,7 @@ import { failureOf } from "../../protocol/failure.ts";
 import { type GatewayMessage, mostPastMerges } from "../../protocol/gateway-messages.ts";
 import { bytesOf } from "../../protocol/identity.ts";
 import { type BlobHash, type EpochRef, type PlaceRef, type RunId, samePlace } from "../../protocol/ids.ts";
-import type { LogLine } from "../../protocol/local-api.ts";
+import type { LogLine } from "../../protocol/machine-view.ts";
 import { stageNames } from "../../protocol/stage-names.ts";
 import type { Offered } from "../../transport/blob-serving.ts";
 import type { BlobClient, HeldBlob } from "../../transport/blobs/blob-client.ts";

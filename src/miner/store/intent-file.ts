@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { readFileIfPresent, writeFileAtomically } from "../../disk/atomic-file.ts";
-import { type MachineView, machineViewSchema } from "../../protocol/local-api.ts";
+import { type MachineView, machineViewSchema } from "../../protocol/machine-view.ts";
 import { parseJson } from "../json.ts";
 
 type Intent = MachineView["intent"];

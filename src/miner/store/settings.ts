@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { readFileIfPresent, writeFileAtomically } from "../../disk/atomic-file.ts";
 import { type FailureCode, FailureError } from "../../protocol/failure.ts";
-import { connectionRulesSchema } from "../../protocol/local-api.ts";
+import { connectionRulesSchema } from "../../protocol/machine-view.ts";
 import { payoutAddressSchema } from "../../protocol/payout-address.ts";
 import { parseJson } from "../json.ts";
 

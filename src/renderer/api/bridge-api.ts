@@ -4,14 +4,8 @@
  */
 import { z } from "zod";
 import { FailureError, failureSchema } from "../../protocol/failure.ts";
-import type {
-  ApiEvent,
-  CommandName,
-  CommandParameters,
-  CommandResult,
-  LocalApi,
-  LogLine,
-} from "../../protocol/local-api.ts";
+import type { ApiEvent, CommandName, CommandParameters, CommandResult, LocalApi } from "../../protocol/local-api.ts";
+import type { LogLine } from "../../protocol/machine-view.ts";
 import type { Connection, DashboardApi } from "./dashboard-api.ts";
 
 declare global {

@@ -1,6 +1,7 @@
 /** What the dashboard knows, and how an event changes it. Pure; `store.ts` holds the one instance. */
 import { type AppView, applyApiEvent } from "../../protocol/app-view.ts";
-import type { ApiEvent, AppState } from "../../protocol/local-api.ts";
+import type { ApiEvent } from "../../protocol/local-api.ts";
+import type { AppState } from "../../protocol/machine-view.ts";
 import type { Connection } from "../api/dashboard-api.ts";
 
 /** One point of the training loss within the epoch that is not finished yet. */

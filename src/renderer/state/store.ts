@@ -1,7 +1,7 @@
 /** The one place where the page's state lives. Components take what they show by a selector and render when that changes. */
 import { createContext, useContext } from "react";
 import { create } from "zustand";
-import type { AppLists, AppState } from "../../protocol/local-api.ts";
+import type { AppLists, AppState } from "../../protocol/machine-view.ts";
 import type { DashboardApi } from "../api/dashboard-api.ts";
 import { applyEvent, type Dashboard, emptyDashboard } from "./dashboard.ts";
 

@@ -1,6 +1,6 @@
 /** Every text of the dashboard, in English. Values come in already formatted. */
 
-import type { MinerState, ProcessView } from "../../protocol/local-api.ts";
+import type { MinerState, ProcessView } from "../../protocol/machine-view.ts";
 import type { PlanCost } from "../../protocol/plan-view.ts";
 import type { BoundaryAlarm, Phase } from "../../protocol/run-view.ts";
 import type { ConnectionLoss } from "../api/dashboard-api.ts";

@@ -14,7 +14,7 @@ import { blobsFolder } from "../../../src/network/checkpoints/archive.ts";
 import type { RunDefinition } from "../../../src/network/orchestrator/core/definition.ts";
 import type { RunOptions } from "../../../src/network/run-options.ts";
 import { type FrameBytes, messageKinds, noFrameBytes } from "../../../src/protocol/frames.ts";
-import { type TrafficView, trafficViewSchema } from "../../../src/protocol/local-api.ts";
+import { type TrafficView, trafficViewSchema } from "../../../src/protocol/machine-view.ts";
 import type { Checkpoint, EpochRecord, RunUpdate, RunView } from "../../../src/protocol/run-view.ts";
 import { EmulatedHomes, type HomeCounters, type HomeLine, serverAddress } from "../../lab/homes/emulated-homes.ts";
 import { progress, rounded } from "../shared/report.ts";

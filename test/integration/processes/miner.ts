@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { createMiner } from "../../../src/miner/create-miner.ts";
 import { createIdentity, type Identity, importIdentity } from "../../../src/protocol/identity.ts";
 import type { MinerId } from "../../../src/protocol/ids.ts";
-import type { MinerState } from "../../../src/protocol/local-api.ts";
+import type { MinerState } from "../../../src/protocol/machine-view.ts";
 
 export interface MinerProcessOptions {
   readonly networkUrl: string;

@@ -1,5 +1,5 @@
 /** Which log entries are shown. Pure. */
-import type { LogLine } from "../../../protocol/local-api.ts";
+import type { LogLine } from "../../../protocol/machine-view.ts";
 
 export type Level = LogLine["level"];
 

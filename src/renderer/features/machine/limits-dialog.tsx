@@ -1,6 +1,6 @@
 import { type FormEvent, useId, useState } from "react";
 import { Button } from "react-aria-components/Button";
-import type { ConnectionRules } from "../../../protocol/local-api.ts";
+import type { ConnectionRules } from "../../../protocol/machine-view.ts";
 import { reasonOf } from "../../components/answer.ts";
 import { useApi, useAppState, useDashboard } from "../../state/store.ts";
 import { strings } from "../../strings/strings.ts";

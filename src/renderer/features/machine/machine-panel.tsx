@@ -1,5 +1,5 @@
 import type { LinkReport } from "../../../protocol/link-report.ts";
-import type { TrafficView } from "../../../protocol/local-api.ts";
+import type { TrafficView } from "../../../protocol/machine-view.ts";
 import { Facts } from "../../components/facts.tsx";
 import { Panel } from "../../components/panel.tsx";
 import { useAppState } from "../../state/store.ts";
