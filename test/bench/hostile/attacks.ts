@@ -34,7 +34,7 @@ export const attacks = [
     ...outside,
     name: "requests",
     about: "HTTP requests, pipelined, over 64 connections",
-    refusedAs: ["not-authorised"],
+    refusedAs: ["unexpected-message"],
   },
   {
     ...outside,

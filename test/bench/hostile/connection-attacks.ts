@@ -60,7 +60,7 @@ export async function floodWithPings(attacker: Attacker): Promise<void> {
     client.line.pause();
     while (client.isOpen) {
       attacker.attempts += 500;
-      await Promise.race([client.write(pings), pause(1000)]);
+      await client.write(pings);
     }
   });
 }

@@ -86,9 +86,9 @@ export class HostileClient {
     if (this.isOpen) this.#socket.send(bytes);
   }
 
-  /** Resolves when the line has taken it. */
-  async write(bytes: Uint8Array): Promise<void> {
-    if (this.isOpen && !this.line.write(bytes)) await Promise.race([once(this.line, "drain"), this.closed]);
+  /** Resolves when the line has taken it, or is gone. */
+  write(bytes: Uint8Array): Promise<void> {
+    return new Promise((resolve) => this.line.write(bytes, () => resolve()));
   }
 
   end(): void {
