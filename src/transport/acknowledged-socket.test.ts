@@ -32,7 +32,7 @@ describe("an acknowledged socket", () => {
     const clock = new FakeClock();
     const traffic = new Traffic(clock);
     const web = new FakeWebSocket();
-    const socket = new AcknowledgedSocket(web, new LineWindow(clock));
+    const socket = new AcknowledgedSocket(web, new LineWindow(clock), clock);
     const waited: boolean[] = [];
     const pacing = {
       get chunkBytes() {

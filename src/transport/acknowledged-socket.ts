@@ -4,6 +4,7 @@
  * arrived by then.
  */
 import type { FrameSocket } from "./frame-link.ts";
+import type { BudgetClock } from "./traffic/byte-budget.ts";
 import type { LineWindow } from "./traffic/line-window.ts";
 
 /** The part of a WebSocket of `ws` that is needed. */
@@ -21,6 +22,8 @@ interface UnderWay {
 
 /** A ping and its answer take about 120 bytes of the line. */
 const leastBytesBetweenPings = 16 << 10;
+/** What is less is asked about after a moment. */
+const askAfterMs = 20;
 /** So many in what may be under way. */
 const pingsUnderWay = 4;
 /** Of a ping's payload: how much was handed over before it. */
@@ -29,13 +32,17 @@ const acknowledgementBytes = 8;
 export class AcknowledgedSocket implements FrameSocket {
   readonly #socket: PingedSocket;
   readonly #window: LineWindow;
+  readonly #clock: Pick<BudgetClock, "after">;
   readonly #underWay: UnderWay[] = [];
   #handedBytes = 0;
-  #pingedBytes = 0;
+  /** Of these, what no ping is behind yet. */
+  #unaskedBytes = 0;
+  #cancelPing: (() => void) | null = null;
 
-  constructor(socket: PingedSocket, window: LineWindow) {
+  constructor(socket: PingedSocket, window: LineWindow, clock: Pick<BudgetClock, "after">) {
     this.#socket = socket;
     this.#window = window;
+    this.#clock = clock;
   }
 
   /** Beyond these it is better to wait. */
@@ -59,7 +66,9 @@ export class AcknowledgedSocket implements FrameSocket {
     this.#socket.send(bytes, (error) => {
       if (error) done(error);
     });
-    if (this.#handedBytes - this.#pingedBytes >= this.chunkBytes) this.#ping();
+    this.#unaskedBytes += bytes.length;
+    if (this.#unaskedBytes >= this.chunkBytes) this.#ping();
+    else this.#cancelPing ??= this.#clock.after(askAfterMs, () => this.#ping());
   }
 
   /** What came back of a ping; anything else is let pass. */
@@ -71,7 +80,9 @@ export class AcknowledgedSocket implements FrameSocket {
   }
 
   #ping(): void {
-    this.#pingedBytes = this.#handedBytes;
+    this.#cancelPing?.();
+    this.#cancelPing = null;
+    this.#unaskedBytes = 0;
     this.#window.mark(this.#handedBytes);
     const payload = Buffer.alloc(acknowledgementBytes);
     payload.writeBigUInt64LE(BigInt(this.#handedBytes));

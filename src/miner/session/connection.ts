@@ -107,7 +107,7 @@ export class Connection {
       handshakeTimeout: silenceMs,
       ...(agent !== undefined && { agent }),
     });
-    const line = new AcknowledgedSocket(this.#socket, new LineWindow(clock));
+    const line = new AcknowledgedSocket(this.#socket, new LineWindow(clock), clock);
     this.link = new FrameLink(line, {
       pacing: {
         get chunkBytes() {
@@ -118,6 +118,7 @@ export class Connection {
         },
         upload: traffic.upload,
         wrote: (bytes, waited, kind) => {
+          if (waited) traffic.framesWait();
           traffic.wroteFrame(kind, bytes);
           this.#wrote(bytes, waited);
         },

@@ -13,6 +13,7 @@ export interface ConnectionTraffic extends Pick<Pacing, "chunkBytes" | "maxBuffe
   readonly download: ByteBudget;
   watch(socket: CountedSocket): void;
   wroteFrame(kind: MessageKind, bytes: number): void;
+  framesWait(): void;
 }
 
 export function pacingOf(traffic: ConnectionTraffic, uplink: UplinkWindow, lane: UplinkLane): Pacing {
@@ -27,8 +28,11 @@ export function pacingOf(traffic: ConnectionTraffic, uplink: UplinkWindow, lane:
       get isOpen() {
         return traffic.upload.isOpen && uplink.isOpen(lane);
       },
-      whenOpen: (urgency, action) =>
-        traffic.upload.isOpen ? uplink.whenOpen(lane, action) : traffic.upload.whenOpen(urgency, action),
+      whenOpen: (urgency, action) => {
+        if (!traffic.upload.isOpen) return traffic.upload.whenOpen(urgency, action);
+        traffic.framesWait();
+        return uplink.whenOpen(lane, action);
+      },
     },
     wrote: (bytes, _waited, kind) => {
       uplink.sends(lane, bytes);

@@ -62,6 +62,7 @@ class World {
         download: this.downloads[index],
         watch: () => {},
         wroteFrame: (kind) => this.directFrames.push(kind),
+        framesWait: () => {},
         link: { stored: () => {} },
       },
       clock: this.clock,

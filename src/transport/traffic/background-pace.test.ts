@@ -144,6 +144,28 @@ describe("an upload in the background", () => {
     expect(rates.every((rate) => rate === usual || alone.includes(rate))).toBe(true);
   });
 
+  it("goes out of the way at once when frames wait, and comes back when none have for half a second", () => {
+    const clock = new FakeClock();
+    const estimate = { upBytesPerSecond: bytesPerSecond, downBytesPerSecond: null, roundTripMs };
+    const pace = new BackgroundPace(clock, { estimate });
+    pace.sessionOpened(() => {});
+    const mark = () => {
+      pace.spend((pace.bytesPerSecond ?? 0) / 4);
+      clock.advance(250);
+      pace.measured(roundTripMs);
+    };
+    for (let marks = 0; marks < 12; marks++) mark();
+    const before = pace.bytesPerSecond ?? 0;
+    expect(before).toBeGreaterThan(bytesPerSecond / 2);
+    for (let marks = 0; marks < 8; marks++) {
+      pace.framesWait();
+      expect(pace.bytesPerSecond).toBe(bytesPerSecond / 8);
+      mark();
+    }
+    mark();
+    expect(pace.bytesPerSecond).toBeGreaterThanOrEqual(before);
+  });
+
   it("waits for nobody where there is no session", async () => {
     const pace = new BackgroundPace(new FakeClock(), new LinkMeter(new FakeClock()));
     expect(pace.bytesPerSecond).toBeNull();

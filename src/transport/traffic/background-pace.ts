@@ -22,7 +22,10 @@ const leastBytesPerSecond = 64 << 10;
 const additionsToLink = 16;
 /** A rate that is not used says nothing about what it does to the link: as in RFC 6817, it grows to so many times what is used. */
 const mostUnused = 2;
-/** So often the link is left alone, for so long: what is sent without a pause would count as part of the shortest round trip in the end. */
+/**
+ * So often the link is left alone, for so long: what is sent without a pause would count as part of the shortest round trip in the end.
+ * And so long after frames have waited for it.
+ */
 const slowdownEveryMs = 30_000;
 const slowdownMs = 500;
 
@@ -77,6 +80,16 @@ export class BackgroundPace {
   spend(bytes: number): void {
     this.#spentBytes += bytes;
     this.#budget.spend(bytes);
+  }
+
+  /** Frames have to wait for the line. They go first, which delays tell too late where a router queues nothing. */
+  framesWait(): void {
+    const rate = this.bytesPerSecond;
+    if (rate === null) return;
+    const phase = this.#phase;
+    const bytesPerSecondBefore = phase.kind === "slowed" ? phase.bytesPerSecondBefore : rate;
+    this.#phase = { kind: "slowed", sinceMs: this.#clock.nowMs(), bytesPerSecondBefore };
+    if (rate > this.#leastRate) this.#setRate(this.#leastRate);
   }
 
   /** A mark took so long to come back. Of two the shorter counts: a busy computer keeps single ones waiting (the filter of RFC 6817). */

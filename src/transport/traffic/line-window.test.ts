@@ -8,6 +8,7 @@ class FakeLine {
   readonly window = new LineWindow(this.clock);
   handedBytes = 0;
   bytesPerMs: number;
+  #heldAnswers: (() => void)[] | null = null;
   readonly #oneWayMs: number;
   #freeAtMs = 0;
 
@@ -16,12 +17,22 @@ class FakeLine {
     this.#oneWayMs = oneWayMs;
   }
 
+  /** While it does, answers wait and then come back together, as behind one that was lost. */
+  set holdsAnswers(holds: boolean) {
+    for (const answer of this.#heldAnswers ?? []) answer();
+    this.#heldAnswers = holds ? [] : null;
+  }
+
   hand(bytes: number): void {
     this.handedBytes += bytes;
     const upTo = this.handedBytes;
     this.window.mark(upTo);
     this.#freeAtMs = Math.max(this.#freeAtMs, this.clock.nowMs()) + bytes / this.bytesPerMs;
-    this.clock.after(this.#freeAtMs + 2 * this.#oneWayMs - this.clock.nowMs(), () => this.window.arrived(upTo));
+    this.clock.after(this.#freeAtMs + 2 * this.#oneWayMs - this.clock.nowMs(), () => {
+      const answer = () => void this.window.arrived(upTo);
+      if (this.#heldAnswers === null) answer();
+      else this.#heldAnswers.push(answer);
+    });
   }
 
   fillFor(ms: number): void {
@@ -48,6 +59,20 @@ describe("the window of a line", () => {
     const arrivedBefore = line.window.arrivedBytes;
     line.fillFor(1000);
     expect((line.window.arrivedBytes - arrivedBefore) / (1000 * bytesPerMs)).toBeGreaterThan(0.95);
+  });
+
+  it("takes spurts, and answers that come back together, for no faster line", () => {
+    const line = new FakeLine(625, 40);
+    for (let spurts = 0; spurts < 100; spurts++) {
+      line.holdsAnswers = spurts % 3 === 0;
+      for (let pieces = 0; pieces < 4; pieces++) line.hand(9000);
+      line.clock.advance(20);
+      line.hand(300);
+      line.clock.advance(200);
+      line.holdsAnswers = false;
+      line.clock.advance(100);
+    }
+    expect(line.window.bytes / (625 * 160)).toBeLessThan(1.3);
   });
 
   it("does not shrink when little is sent", () => {

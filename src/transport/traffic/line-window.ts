@@ -13,12 +13,15 @@ const firstBytes = 64 << 10;
 /** On a short line acknowledgements come late by more than it takes. */
 const leastSlackMs = 50;
 
-/** When so much had been handed over, and how far the line was by then. */
-interface Mark {
-  readonly handedBytes: number;
+/** When so much had been handed over. */
+interface Handed {
+  readonly bytes: number;
   readonly atMs: number;
-  readonly arrivedBytes: number;
-  readonly arrivedAtMs: number;
+}
+
+/** One whose arrival will be acknowledged. `last`: the one that had been acknowledged last by then, and when it was. */
+interface Mark extends Handed {
+  readonly last: Handed & { readonly arrivedAtMs: number };
 }
 
 export class LineWindow {
@@ -26,11 +29,11 @@ export class LineWindow {
   readonly #bytesPerMs = new RecentBest(memoryMs, Math.max);
   readonly #roundTripMs = new RecentBest(memoryMs, Math.min);
   #marks: Mark[] = [];
-  #arrived: { readonly bytes: number; readonly atMs: number };
+  #last: Mark["last"];
 
   constructor(clock: Pick<BudgetClock, "nowMs">) {
     this.#clock = clock;
-    this.#arrived = { bytes: 0, atMs: clock.nowMs() };
+    this.#last = { bytes: 0, atMs: clock.nowMs(), arrivedAtMs: clock.nowMs() };
   }
 
   get bytes(): number {
@@ -41,28 +44,29 @@ export class LineWindow {
   }
 
   get arrivedBytes(): number {
-    return this.#arrived.bytes;
+    return this.#last.bytes;
   }
 
   /** So much has been handed to the line since the beginning; its arrival will be acknowledged. */
   mark(handedBytes: number): void {
-    const { bytes: arrivedBytes, atMs: arrivedAtMs } = this.#arrived;
     const atMs = this.#clock.nowMs();
     // After a pause, the pause does not count.
-    const isIdle = this.#marks.length === 0;
-    this.#marks.push({ handedBytes, atMs, arrivedBytes, arrivedAtMs: isIdle ? atMs : arrivedAtMs });
+    if (this.#marks.length === 0) this.#last = { ...this.#last, atMs, arrivedAtMs: atMs };
+    this.#marks.push({ bytes: handedBytes, atMs, last: this.#last });
   }
 
   /** So much has arrived. False: nobody asked about that. */
   arrived(handedBytes: number): boolean {
-    const mark = this.#marks.find((made) => made.handedBytes === handedBytes);
+    const mark = this.#marks.find(({ bytes }) => bytes === handedBytes);
     if (mark === undefined) return false;
-    this.#marks = this.#marks.filter((made) => made.handedBytes > handedBytes);
-    const atMs = this.#clock.nowMs();
-    this.#arrived = { bytes: handedBytes, atMs };
-    this.#roundTripMs.measured(atMs - mark.atMs, atMs);
-    if (atMs > mark.arrivedAtMs)
-      this.#bytesPerMs.measured((handedBytes - mark.arrivedBytes) / (atMs - mark.arrivedAtMs), atMs);
+    this.#marks = this.#marks.filter(({ bytes }) => bytes > handedBytes);
+    const arrivedAtMs = this.#clock.nowMs();
+    const { bytes, atMs, last } = mark;
+    this.#last = { bytes, atMs, arrivedAtMs };
+    this.#roundTripMs.measured(arrivedAtMs - atMs, arrivedAtMs);
+    // What comes back late comes back together: then the time between handing over counts.
+    const elapsedMs = Math.max(arrivedAtMs - last.arrivedAtMs, atMs - last.atMs);
+    if (elapsedMs > 0) this.#bytesPerMs.measured((bytes - last.bytes) / elapsedMs, arrivedAtMs);
     return true;
   }
 }

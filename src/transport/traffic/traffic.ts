@@ -95,6 +95,11 @@ export class Traffic {
     this.#background.spend(bytes);
   }
 
+  /** Frames have to wait until there is room on the line. */
+  framesWait(): void {
+    this.#background.framesWait();
+  }
+
   /** Bytes per second. */
   get limits(): TrafficLimits {
     return { upload: this.upload.bytesPerSecond, download: this.download.bytesPerSecond };
