@@ -3,6 +3,7 @@
  * processors: how fast, how much worse for the same tokens, and how much crosses the lines. The swarm runs in the middle of the single
  * process's training, so that both meet the same machine.
  */
+import { readFileSync } from "node:fs";
 import os from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
@@ -106,6 +107,8 @@ try {
     replicas,
     precision,
     line,
+    // What TCP makes of loss and queues: `cubic` on most computers.
+    congestionControl: line && readFileSync("/proc/sys/net/ipv4/tcp_congestion_control", "utf8").trim(),
     epochs,
     tokensPerEpoch,
     validationTokens: sample.tokens.length,
