@@ -2,7 +2,13 @@ import { setImmediate } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { FakeClock } from "../../miner/session/fake-clock.ts";
 import { failureOf } from "../../protocol/failure.ts";
-import { encodeFrame, type MessageKind } from "../../protocol/frames.ts";
+import {
+  encodeFrame,
+  frameHeaderBytes,
+  type MessageKind,
+  maxChunkBytes,
+  maxMessageBytes,
+} from "../../protocol/frames.ts";
 import { createIdentity } from "../../protocol/identity.ts";
 import type { MinerId } from "../../protocol/ids.ts";
 import { encodePathMessage } from "../../protocol/path-messages.ts";
@@ -354,6 +360,31 @@ describe("a link with direct connections", () => {
     await pass(59);
     expect(world.ways).toEqual(["relayed", "relayed"]);
     await pass(60);
+    expect(world.ways).toEqual(["direct", "direct"]);
+  });
+
+  it("does not hold it against a peer that there was no room for its messages", async () => {
+    const world = new World();
+    await world.meet();
+    const stream = world.direct.connections[0]?.ends[1];
+    const chunk = new Uint8Array(maxChunkBytes);
+    const kinds = ["forward", "exchange", "blob-part"] as const;
+    const totalBytes = maxMessageBytes;
+    for (const [messageNumber, kind] of kinds.entries()) {
+      // One buffer for all chunks of a message: as many of their own would take as much memory as there must not be.
+      const frame = Buffer.from(encodeFrame({ kind, peer: world.ids[0], messageNumber, totalBytes, offset: 0, chunk }));
+      for (let offset = 0; offset < totalBytes - chunk.length; offset += chunk.length) {
+        frame.writeUInt32LE(offset, frameHeaderBytes - 4);
+        stream?.emit("data", frame);
+        await world.settle();
+      }
+    }
+    expect(stream?.destroyed).toBe(true);
+    world.direct.connections[0]?.break(0);
+    for (let second = 0; second < 3; second++) {
+      world.clock.advance(1000);
+      await world.settle();
+    }
     expect(world.ways).toEqual(["direct", "direct"]);
   });
 

@@ -276,7 +276,8 @@ export class DirectLink implements PeerLink {
     this.#options.dropped(from, failure);
     const peer = this.#peers.get(from);
     if (peer === undefined) return;
-    peer.shunnedUntilMs = this.#options.clock.nowMs() + shunMs;
+    // Where memory was full, others may have filled it.
+    if (failure.failure.code !== "memory-full") peer.shunnedUntilMs = this.#options.clock.nowMs() + shunMs;
     // Both ends count what came; after a loss they would count differently.
     for (const connection of peer.connections) connection.close();
   }

@@ -57,4 +57,14 @@ describe("a miner that has signed a lie", () => {
     swarm.finishEpoch();
     expect(earnedTokens().has(fakeMiner(liar))).toBe(false);
   });
+
+  it.each(["join", "leave and join"])("does not get its place or its pay back by joining again: %s", (way) => {
+    const { swarm, liar, honest, earnedTokens, replica } = swarmIn("merging");
+    swarm.say(fakeMiner(honest[0] ?? 0), fakeAccusation(fakeMiner(liar))(placeRef(swarm.state, 1)));
+    if (way === "leave and join") swarm.say(fakeMiner(liar), { type: "leave", reason: "" });
+    swarm.join(liar);
+    expect(replica()).toMatchObject({ part: "out", convicted: true });
+    swarm.finishEpoch();
+    expect(earnedTokens().has(fakeMiner(liar))).toBe(false);
+  });
 });

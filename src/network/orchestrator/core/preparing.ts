@@ -35,8 +35,10 @@ export function beginPreparing(turn: Turn): void {
     for (const { minerId } of ofStage) tellReplica(turn, stage, minerId);
 }
 
-/** A member without a place in the attempt gets those of its stages, to warm up. */
+/** A member without a place in the attempt gets those of its stages, to warm up; one that was convicted in it does not. */
 export function warmUp(turn: Turn, member: Member): void {
+  const own = turn.state.replicas.flat().filter(({ minerId }) => minerId === member.minerId);
+  if (own.some(({ convicted }) => convicted)) return;
   for (const stage of member.stages) {
     const replica = newReplica(turn.state, member, stage, "warming");
     const before = replicaOf(turn.state, stage, member.minerId);

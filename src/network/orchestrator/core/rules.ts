@@ -1,9 +1,10 @@
 /** What holds of a run whatever happens to it: checked after every event by the tests, the benchmarks and the simulator. */
+import { sameEpoch } from "../../../protocol/ids.ts";
 import { ownersPerPartition } from "../../../protocol/partitions.ts";
-import { isLive } from "./replicas.ts";
+import { isLive, replicaOf } from "./replicas.ts";
 import { type PartitionMerge, wordOf } from "./stage-merge.ts";
 import { isRecorded } from "./start.ts";
-import { epochRuns, type RunState } from "./state.ts";
+import { currentEpoch, epochRuns, type RunState } from "./state.ts";
 
 /** The rules that an event broke, by name. */
 export function brokenRules(before: RunState, state: RunState): readonly string[] {
@@ -65,6 +66,11 @@ export function brokenRules(before: RunState, state: RunState): readonly string[
     "a run rests only when all that it merged is stored, and credited":
       (phase.name !== "paused" && phase.name !== "finished") || (isRecorded(state) && state.uncredited.length === 0),
     "who was convicted takes no part": replicas.flat().every((one) => !one.convicted || one.part === "out"),
+    "nobody is acquitted during an attempt":
+      !sameEpoch(currentEpoch(before), currentEpoch(state)) ||
+      before.replicas.every((ofStage, stage) =>
+        ofStage.every(({ convicted, minerId }) => !convicted || replicaOf(state, stage, minerId)?.convicted !== false),
+      ),
     "credits wait for a checkpoint, and for nothing else": state.uncredited.every(
       ({ at }) => at.epoch >= (checkpoint?.epoch ?? 0) && at.epoch < state.epoch,
     ),
