@@ -49,7 +49,7 @@ describe("an acknowledged socket", () => {
       clock.advance(afterMs);
       for (const ping of web.pings.splice(0, 1)) socket.returned(ping);
     };
-    return { web, socket, link, waited, answer };
+    return { clock, web, socket, link, waited, answer };
   };
   const kindsOf = ({ sent }: FakeWebSocket) => sent.map((bytes) => decodeFrame(bytes).kind);
 
@@ -94,6 +94,30 @@ describe("an acknowledged socket", () => {
     const [first] = web.pings;
     if (first !== undefined) socket.returned(first);
     expect(web.sent.length).toBeGreaterThan(handed);
+  });
+
+  it("goes on behind a proxy that answers no pings, slowly", async () => {
+    const { clock, web, link } = open();
+    let isTaken = false;
+    void link.send(peer, "exchange", new Uint8Array(150 << 10)).then(() => {
+      isTaken = true;
+    });
+    const handed = web.sent.length;
+    clock.advance(4999);
+    expect(web.sent).toHaveLength(handed);
+    for (let waits = 0; waits < 3; waits++) clock.advance(5000);
+    await Promise.resolve();
+    expect(isTaken).toBe(true);
+  });
+
+  it("waits for nothing once it is closed", () => {
+    const { clock, web, socket, link } = open();
+    void link.send(peer, "exchange", new Uint8Array(1 << 20)).catch(() => {});
+    link.close();
+    socket.close();
+    const { length } = web.pings;
+    clock.advance(60_000);
+    expect(web.pings).toHaveLength(length);
   });
 
   it("passes on that a connection failed", async () => {

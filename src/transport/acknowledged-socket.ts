@@ -26,6 +26,8 @@ const leastBytesBetweenPings = 16 << 10;
 const askAfterMs = 20;
 /** So many in what may be under way. */
 const pingsUnderWay = 4;
+/** A line that answers no pings, as behind some proxies, is taken at the system's word after so long. */
+const patienceMs = 5000;
 /** Of a ping's payload: how much was handed over before it. */
 const acknowledgementBytes = 8;
 
@@ -38,6 +40,7 @@ export class AcknowledgedSocket implements FrameSocket {
   /** Of these, what no ping is behind yet. */
   #unaskedBytes = 0;
   #cancelPing: (() => void) | null = null;
+  #cancelWatch: (() => void) | null = null;
 
   constructor(socket: PingedSocket, window: LineWindow, clock: Pick<BudgetClock, "after">) {
     this.#socket = socket;
@@ -75,8 +78,32 @@ export class AcknowledgedSocket implements FrameSocket {
   returned(payload: Buffer): void {
     if (payload.length !== acknowledgementBytes) return;
     const handedBytes = Number(payload.readBigUInt64LE());
-    if (!this.#window.arrived(handedBytes)) return;
-    while (this.#underWay[0] !== undefined && this.#underWay[0].upTo <= handedBytes) this.#underWay.shift()?.done();
+    if (this.#window.arrived(handedBytes)) this.#settle(handedBytes);
+  }
+
+  /** Nothing comes back any more. */
+  close(): void {
+    this.#cancelPing?.();
+    this.#cancelWatch?.();
+  }
+
+  #settle(upTo: number): void {
+    this.#cancelWatch?.();
+    this.#cancelWatch = null;
+    if (this.bufferedAmount > this.#unaskedBytes) this.#watch();
+    while (this.#underWay[0] !== undefined && this.#underWay[0].upTo <= upTo) this.#underWay.shift()?.done();
+  }
+
+  #watch(): void {
+    this.#cancelWatch ??= this.#clock.after(patienceMs, () => {
+      this.#cancelWatch = null;
+      const asked = this.#handedBytes - this.#unaskedBytes;
+      if (this.#socket.bufferedAmount > 0) this.#watch();
+      else {
+        this.#window.presume(asked);
+        this.#settle(asked);
+      }
+    });
   }
 
   #ping(): void {
@@ -87,5 +114,6 @@ export class AcknowledgedSocket implements FrameSocket {
     const payload = Buffer.alloc(acknowledgementBytes);
     payload.writeBigUInt64LE(BigInt(this.#handedBytes));
     this.#socket.ping(payload);
+    this.#watch();
   }
 }

@@ -74,6 +74,7 @@ type ConnectionState = "connecting" | "greeting" | "open" | "closed";
 export class Connection {
   readonly link: FrameLink;
   readonly #socket: WebSocket;
+  readonly #line: AcknowledgedSocket;
   readonly #expectedNetworkId: MinerId | null;
   readonly #credentials: Credentials;
   readonly #handlers: ConnectionHandlers;
@@ -108,6 +109,7 @@ export class Connection {
       ...(agent !== undefined && { agent }),
     });
     const line = new AcknowledgedSocket(this.#socket, new LineWindow(clock), clock);
+    this.#line = line;
     this.link = new FrameLink(line, {
       pacing: {
         get chunkBytes() {
@@ -285,6 +287,7 @@ export class Connection {
     this.#state = "closed";
     this.#stopSilenceTimer();
     this.link.close();
+    this.#line.close();
     // A socket that is closing in good order may flush what it holds; any other is of no more use.
     if (failure.code !== "cancelled") this.#socket.terminate();
     this.#handlers.closed(failure);

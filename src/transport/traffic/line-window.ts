@@ -55,6 +55,13 @@ export class LineWindow {
     this.#marks.push({ bytes: handedBytes, atMs, last: this.#last });
   }
 
+  /** So much will have arrived, although nothing says so: nothing is learnt from it. */
+  presume(handedBytes: number): void {
+    const nowMs = this.#clock.nowMs();
+    this.#marks = this.#marks.filter(({ bytes }) => bytes > handedBytes);
+    if (handedBytes > this.#last.bytes) this.#last = { bytes: handedBytes, atMs: nowMs, arrivedAtMs: nowMs };
+  }
+
   /** So much has arrived. False: nobody asked about that. */
   arrived(handedBytes: number): boolean {
     const mark = this.#marks.find(({ bytes }) => bytes === handedBytes);
