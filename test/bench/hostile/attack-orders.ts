@@ -9,14 +9,14 @@ export type AttackOrder = Readonly<z.infer<typeof attackOrderSchema>>;
 
 const attackReportSchema = z.strictObject({ attempts: z.number() });
 
-/** Stops attackers; resolves with how often they tried. Rejects when their process has ended. */
+const patienceMs = 60_000;
+
+/** Stops attackers; resolves with how often they tried. Rejects when their process has ended, or does not answer. */
 export async function stopAttackers(attackers: ChildProcess): Promise<number> {
-  const ended = once(attackers, "exit").then(() => {
-    throw new Error("the attackers' process has ended");
-  });
-  const report = once(attackers, "message");
-  attackers.send("stop" satisfies AttackOrder);
-  const [message] = await Promise.race([report, ended]);
+  if (!attackers.connected) throw new Error("the attackers' process has ended");
+  const report = once(attackers, "message", { signal: AbortSignal.timeout(patienceMs) });
+  attackers.send("stop" satisfies AttackOrder, () => undefined); // one that has ended meanwhile does not answer
+  const [message] = await report;
   return attackReportSchema.parse(message).attempts;
 }
 

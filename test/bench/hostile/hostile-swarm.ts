@@ -37,7 +37,8 @@ export interface Reading {
 }
 
 const loopback = "127.0.0.1";
-const patienceMs = 180_000;
+/** On a busy computer a swarm needs minutes to start. */
+const patienceMs = 300_000;
 const memoryIntervalMs = 200;
 const graceMs = 5000;
 const healthSchema = z.object({ refusals: z.record(z.string(), z.number()) });

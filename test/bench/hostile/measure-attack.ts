@@ -55,7 +55,7 @@ export async function measureAttack(attack: Attack, swarm: HostileSwarm, rounds:
 function strangersTo(swarm: HostileSwarm, name: string, localAddress: string): Attackers {
   const process = fork(fileURLToPath(new URL("./attacker-process.ts", import.meta.url)), [name], { execArgv: [] });
   return {
-    start: () => process.send({ target: swarm.targetFrom(localAddress) } satisfies AttackOrder),
+    start: () => process.send({ target: swarm.targetFrom(localAddress) } satisfies AttackOrder, () => undefined), // `stop` tells
     stop: () => stopAttackers(process),
     kill: () => process.kill("SIGKILL"),
   };
