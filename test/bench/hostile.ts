@@ -1,17 +1,22 @@
 /** `npm run bench -- hostile`: what attackers cost a network in training, and whether it says what it refused. */
 import { z } from "zod";
 import { presets } from "../../src/compute/model/presets.ts";
-import { attacks } from "./hostile/attacks.ts";
+import { type Attack, attacks } from "./hostile/attacks.ts";
 import { HostileSwarm } from "./hostile/hostile-swarm.ts";
 import type { AttackResult } from "./hostile/judge.ts";
 import { measureAttack } from "./hostile/measure-attack.ts";
 import { count, given, readFlags } from "./shared/flags.ts";
 import { printResult, progress, provenance } from "./shared/report.ts";
 
-const names = ["all", ...attacks.map(({ name }) => name)] as [string, ...string[]];
+const names = attacks.map(({ name }) => name);
 const flags = readFlags(
   z.object({
-    attack: z.enum(names).default("all"),
+    /** One, several (with commas between them), or `all`. */
+    attack: z
+      .string()
+      .default("all")
+      .transform((text) => (text === "all" ? names : text.split(",")))
+      .pipe(z.array(z.enum(names))),
     /** Attacked epochs of each attack, with an undisturbed one before and after each. */
     rounds: count.default(3),
     preset: z.enum(Object.keys(presets) as (keyof typeof presets)[]).default("demo"),
@@ -37,23 +42,30 @@ if (process.platform !== "linux") {
   process.exit(0);
 }
 
-const results: AttackResult[] = [];
+/** One attack that cannot be measured does not keep the others from it. */
+const results: (AttackResult | { readonly attack: string; readonly skippedBecause: string })[] = [];
 for (const over of ["gateway", "direct"] as const) {
-  const wanted = attacks.filter((one) => one.over === over && (flags.attack === "all" || one.name === flags.attack));
-  if (wanted.length === 0) continue;
-  progress(`a swarm is starting that goes over ${over === "direct" ? "direct connections" : "the gateway"}`);
-  const run = { preset, stages, replicas, seed, training: { stepsPerEpoch }, mergeCodec: "dense2" } as const;
-  const swarm = await HostileSwarm.start({ run, miners: stages * replicas, maxUploadMbps, direct: over === "direct" });
-  try {
-    for (const attack of wanted) {
-      const result = await measureAttack(attack, swarm, rounds);
-      progress(JSON.stringify(result));
-      results.push(result);
+  let swarm: HostileSwarm | null = null;
+  for (const attack of attacks.filter((one) => one.over === over && flags.attack.includes(one.name))) {
+    try {
+      swarm ??= await startSwarm(over);
+      results.push(await measureAttack(attack, swarm, rounds));
+    } catch (error) {
+      results.push({ attack: attack.name, skippedBecause: error instanceof Error ? error.message : String(error) });
+      // What is left of it may not train any more.
+      await swarm?.close({ keep: true });
+      swarm = null;
     }
-  } finally {
-    await swarm.close({ keep });
-    if (keep) progress(`all logs and states are in ${swarm.folder}`);
+    progress(JSON.stringify(results.at(-1)));
   }
+  await swarm?.close({ keep });
+  if (keep && swarm !== null) progress(`all logs and states are in ${swarm.folder}`);
 }
 const miners = { honest: stages * replicas, rogue: 1, maxUploadMbps };
 printResult({ preset, stages, replicas, stepsPerEpoch, miners, attacks: results, ...provenance(seed) });
+
+function startSwarm(over: Attack["over"]): Promise<HostileSwarm> {
+  progress(`a swarm is starting that goes over ${over === "direct" ? "direct connections" : "the gateway"}`);
+  const run = { preset, stages, replicas, seed, training: { stepsPerEpoch }, mergeCodec: "dense2" } as const;
+  return HostileSwarm.start({ run, miners: stages * replicas, maxUploadMbps, direct: over === "direct" });
+}

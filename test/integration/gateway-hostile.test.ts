@@ -329,6 +329,20 @@ describe("guests, who have no place in an epoch", () => {
     await once(socket, "close");
     expect(await refusalsOf(world)).toEqual({ "unexpected-message": 1 });
   });
+
+  it("may ask for more as soon as they have an answer, before it has ended at the gateway", async () => {
+    const { blobToken } = await world.enter();
+    const request = `GET /blobs/${fakeHash("x")} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer ${blobToken}\r\n\r\n`;
+    const socket = connect(world.gateway.port, "127.0.0.1").setEncoding("utf8");
+    socket.write(request.repeat(2));
+    let answers = "";
+    for await (const text of socket) {
+      answers += text;
+      if (answers.split("HTTP/1.1 404").length > 2) break; // which ends the connection
+    }
+    expect(answers.split("HTTP/1.1 404")).toHaveLength(3);
+    expect(await refusalsOf(world)).toEqual({});
+  });
 });
 
 describe("hostile connections", { timeout: 120_000 }, () => {

@@ -31,6 +31,12 @@ export interface PortOptions {
   readonly health: () => NetworkHealth;
 }
 
+/**
+ * Whoever has all bytes of an answer may ask for more before the answer has ended here. A third request before the first one's answer is
+ * one that did not wait.
+ */
+const mostUnanswered = 2;
+
 /** All requests that have come by then are looked at, more than a thousand perhaps: it costs the address so many further connections. */
 const pipelinedConnections = 50;
 
@@ -57,8 +63,8 @@ export class Port {
   readonly #options: PortOptions;
   readonly #door: FrontDoor;
   readonly #http: Server;
-  /** Connections with a request that is not answered yet. */
-  readonly #busy = new WeakSet<Socket>();
+  /** Requests of each connection that are not answered yet. */
+  readonly #unanswered = new WeakMap<Socket, number>();
   readonly #webSockets = new WebSocketServer({
     noServer: true,
     perMessageDeflate: false,
@@ -149,17 +155,18 @@ export class Port {
     else response.writeHead(404, { connection: "close" }).end();
   }
 
-  /** Nobody asks for more here before the answer has come; who does not wait for it makes work that nothing limits. */
+  /** Who does not wait for answers makes work that nothing limits. */
   #isPipelined(request: IncomingMessage, response: ServerResponse): boolean {
     const { socket } = request;
-    if (this.#busy.has(socket)) {
+    const unanswered = this.#unanswered.get(socket) ?? 0;
+    if (unanswered === mostUnanswered) {
       this.#options.refusals.count("unexpected-message");
       this.#door.householdOf(request).made.spend(pipelinedConnections);
       socket.destroy();
       return true;
     }
-    this.#busy.add(socket);
-    response.once("close", () => this.#busy.delete(socket));
+    this.#unanswered.set(socket, unanswered + 1);
+    response.once("close", () => this.#unanswered.set(socket, (this.#unanswered.get(socket) ?? 1) - 1));
     return false;
   }
 

@@ -8,7 +8,10 @@ export interface Attack {
   readonly over: "gateway" | "direct";
   /** A miner with a place does it, beside its work; otherwise a process that has none. */
   readonly rogue: boolean;
-  /** The network has to count refusals under one of these; none: there is nothing that it could refuse, or another one refuses it. */
+  /**
+   * The network has to count refusals under one of these; for some of them an epoch may be too short. None: there is nothing that it could
+   * refuse, or another one refuses it.
+   */
   readonly refusedAs: readonly FailureCode[];
 }
 
@@ -25,11 +28,16 @@ export const attacks = [
     ...outside,
     name: "slow-writers",
     about: "400 requests, handshakes and messages that stop half-way",
-    refusedAs: ["timed-out"],
+    refusedAs: ["timed-out", "too-many-connections"],
   },
   { ...outside, name: "forged-hellos", about: "hellos with wrong signatures", refusedAs: ["bad-signature"] },
   { ...outside, name: "replayed-hellos", about: "another session's hello", refusedAs: ["bad-signature"] },
-  { ...outside, name: "pings", about: "pings without a session, answers never read", refusedAs: ["timed-out"] },
+  {
+    ...outside,
+    name: "pings",
+    about: "pings without a session, answers never read",
+    refusedAs: ["timed-out", "too-many-connections"],
+  },
   {
     ...outside,
     name: "requests",
@@ -70,11 +78,11 @@ export const attacks = [
     ...outside,
     name: "slow-readers",
     about: "blobs asked for and never read, nor the session",
-    refusedAs: ["timed-out"],
+    refusedAs: ["timed-out", "too-many-connections"],
   },
   { ...outside, name: "blob-readers", about: "blobs fetched over and over", refusedAs: [] },
   { ...outside, name: "uploads", about: "blobs that nobody asked for", refusedAs: ["not-authorised"] },
-  { ...outside, name: "one-key", about: "session after session of one key", refusedAs: ["too-many-connections"] },
+  { ...outside, name: "one-key", about: "session after session of one key", refusedAs: ["duplicate-session"] },
   {
     over: "gateway",
     rogue: true,

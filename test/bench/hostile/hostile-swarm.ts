@@ -15,7 +15,7 @@ import type { EpochRecord, RunView } from "../../../src/protocol/run-view.ts";
 import { ServiceProcess } from "../shared/service-process.ts";
 import type { NetworkProcessMessage, NetworkProcessOptions } from "../swarm/network-process.ts";
 import { type ProcessorSeconds, processorSeconds } from "../swarm/processor-time.ts";
-import { attackReportSchema, type RogueOptions } from "./attack-orders.ts";
+import { type RogueOptions, stopAttackers } from "./attack-orders.ts";
 import type { Target } from "./attacker.ts";
 import { datagramPortsOf, residentBytes } from "./process-facts.ts";
 
@@ -37,9 +37,10 @@ export interface Reading {
 }
 
 const loopback = "127.0.0.1";
-const patienceMs = 180_000;
+/** On a busy computer a swarm needs minutes to start. */
+const patienceMs = 300_000;
 const memoryIntervalMs = 200;
-const minerGraceMs = 5000;
+const graceMs = 5000;
 const healthSchema = z.object({ refusals: z.record(z.string(), z.number()) });
 
 export class HostileSwarm {
@@ -63,13 +64,18 @@ export class HostileSwarm {
     process.once("exit", this.#abandon);
   }
 
-  /** It trains: an epoch has ended. */
+  /** It trains: an epoch has ended. Rejects, and leaves logs and states behind, when none does. */
   static async start(options: HostileSwarmOptions): Promise<HostileSwarm> {
     const swarm = new HostileSwarm(options);
-    await swarm.#serve();
-    for (let index = 0; index < options.miners; index++) swarm.#startMiner(`miner-${index + 1}`);
-    swarm.#forkRogue();
-    await swarm.nextEpoch();
+    try {
+      await swarm.#serve();
+      for (let index = 0; index < options.miners; index++) swarm.#startMiner(`miner-${index + 1}`);
+      swarm.#forkRogue();
+      await swarm.nextEpoch();
+    } catch (error) {
+      await swarm.close({ keep: true });
+      throw error;
+    }
     swarm.#memoryTimer = setInterval(() => swarm.#measureMemory(), memoryIntervalMs);
     for (const pid of swarm.#minerPids) swarm.#pids.add(pid);
     return swarm;
@@ -124,20 +130,20 @@ export class HostileSwarm {
 
   /** Resolves with how many frames of garbage it has sent since it was started. */
   async stopRogue(): Promise<number> {
-    if (this.#rogue === null) return 0;
-    this.#rogue.send("stop");
-    const [report] = await once(this.#rogue, "message");
-    return attackReportSchema.parse(report).attempts;
+    return this.#rogue === null ? 0 : stopAttackers(this.#rogue);
   }
 
   async close({ keep }: { readonly keep: boolean }): Promise<void> {
     clearInterval(this.#memoryTimer);
     process.off("exit", this.#abandon);
-    await Promise.all(this.#miners.map((miner) => miner.stop(minerGraceMs)));
+    await Promise.all(this.#miners.map((miner) => miner.stop(graceMs)));
     for (const child of [this.#rogue, this.#network]) {
       if (child === null || !child.connected) continue;
+      const ended = once(child, "exit");
       child.disconnect();
-      await once(child, "exit");
+      const impatience = setTimeout(() => child.kill("SIGKILL"), graceMs);
+      await ended;
+      clearTimeout(impatience);
     }
     if (!keep) rmSync(this.folder, { recursive: true, force: true });
   }

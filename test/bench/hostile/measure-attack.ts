@@ -1,8 +1,7 @@
 /** One attack against a swarm in training: undisturbed and attacked epochs in turn, so that what drifts cancels out. */
 import { fork } from "node:child_process";
-import { once } from "node:events";
 import { fileURLToPath } from "node:url";
-import { type AttackOrder, attackReportSchema } from "./attack-orders.ts";
+import { type AttackOrder, stopAttackers } from "./attack-orders.ts";
 import type { Attack } from "./attacks.ts";
 import type { HostileSwarm, Reading } from "./hostile-swarm.ts";
 import { type AttackResult, judge, type Window } from "./judge.ts";
@@ -20,6 +19,8 @@ interface Attackers {
   start(): void;
   /** Resolves with how often it was tried. */
   stop(): Promise<number>;
+  /** At once, when nothing can be measured any more. */
+  kill(): void;
 }
 
 export async function measureAttack(attack: Attack, swarm: HostileSwarm, rounds: number): Promise<AttackResult> {
@@ -35,10 +36,15 @@ export async function measureAttack(attack: Attack, swarm: HostileSwarm, rounds:
   };
   for (let round = 0; round < rounds; round++) {
     const attackers = attack.rogue ? rogueOf(swarm) : strangersTo(swarm, attack.name, freshAddress());
-    undisturbed.push(await window());
-    attackers.start();
-    attacked.push(await window());
-    attempts += await attackers.stop();
+    try {
+      undisturbed.push(await window());
+      attackers.start();
+      attacked.push(await window());
+      attempts += await attackers.stop();
+    } catch (error) {
+      attackers.kill();
+      throw error;
+    }
   }
   undisturbed.push(await window());
   const logLines = swarm.logLines - linesBefore;
@@ -48,14 +54,10 @@ export async function measureAttack(attack: Attack, swarm: HostileSwarm, rounds:
 /** A process that loads what it needs and waits; when it stops it ends, and all that it had open with it. */
 function strangersTo(swarm: HostileSwarm, name: string, localAddress: string): Attackers {
   const process = fork(fileURLToPath(new URL("./attacker-process.ts", import.meta.url)), [name], { execArgv: [] });
-  const order = (message: AttackOrder) => process.send(message);
   return {
-    start: () => order({ target: swarm.targetFrom(localAddress) }),
-    async stop() {
-      order("stop");
-      const [report] = await once(process, "message");
-      return attackReportSchema.parse(report).attempts;
-    },
+    start: () => process.send({ target: swarm.targetFrom(localAddress) } satisfies AttackOrder, () => undefined), // `stop` tells
+    stop: () => stopAttackers(process),
+    kill: () => process.kill("SIGKILL"),
   };
 }
 
@@ -63,5 +65,6 @@ function rogueOf(swarm: HostileSwarm): Attackers {
   return {
     start: () => swarm.startRogue(),
     stop: () => swarm.stopRogue(),
+    kill: () => undefined, // it ends with its swarm
   };
 }
