@@ -55,7 +55,11 @@ class LongRun {
   }
 
   /** Miner `to` is sent parts of a blob as `fate` says; what it got of it, by offset. */
-  onParts(to: FakeMember, blob: () => string | undefined, fate: (got: readonly number[]) => Fate): readonly number[] {
+  onParts(
+    to: FakeMember,
+    blob: () => string | undefined,
+    fate: (got: readonly number[]) => Fate = () => "deliver",
+  ): readonly number[] {
     const got: number[] = [];
     this.swarm.network.fate = (message: AddressedMessage) => {
       if (message.kind !== "blob-part" || message.to !== to.id) return "deliver";
@@ -80,11 +84,7 @@ describe("a miner that was away for two epochs", () => {
     await run.epoch([first, second]);
     await run.epoch([second, first]);
     away.places.join();
-    const got = run.onParts(
-      away,
-      () => run.start?.weights.hash,
-      () => "deliver",
-    );
+    const got = run.onParts(away, () => run.start?.weights.hash);
     await run.prepare([away]);
     await run.expectInStep(away);
     expect(got).toEqual([]);
@@ -210,11 +210,7 @@ describe("a download of a state", () => {
     await run.swarm.until(() => got.length === 3);
     joiner.places.assigned(null); // as if its daemon had been ended
     await run.swarm.turns(10);
-    const rest = run.onParts(
-      joiner,
-      () => run.start?.weights.hash,
-      () => "deliver",
-    );
+    const rest = run.onParts(joiner, () => run.start?.weights.hash);
     await run.prepare([joiner]);
     await run.expectInStep(joiner);
     expect(got).toEqual([0, maxPartBytes, 2 * maxPartBytes]);
