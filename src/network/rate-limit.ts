@@ -34,6 +34,12 @@ export class RateLimit {
     return Math.max(0, (-1000 * this.#tokens) / this.#perSecond);
   }
 
+  /** Takes `amount`, but leaves no more owed than comes back in the time of a burst: many at once must not shut others out for long. */
+  fine(amount: number): void {
+    this.#refill();
+    this.#tokens = Math.max(-this.#burst, this.#tokens - amount);
+  }
+
   #refill(): void {
     const nowMs = this.#clock();
     this.#tokens = Math.min(this.#burst, this.#tokens + ((nowMs - this.#atMs) / 1000) * this.#perSecond);

@@ -24,6 +24,16 @@ describe("an address", () => {
     expect([visit(), visit()]).toEqual(["admitted", "over"]);
   });
 
+  it("is not shut out for long, whatever its clients have done: others may share it", () => {
+    let nowMs = 0;
+    const addresses = new AddressLimits(limits, () => nowMs);
+    for (let times = 0; times < 100; times++) addresses.householdAt("10.0.0.1").made.fine(50);
+    nowMs = 2000;
+    expect(addresses.opened("10.0.0.1")).toBe("over");
+    nowMs = 3000;
+    expect(addresses.opened("10.0.0.1")).toBe("admitted");
+  });
+
   it("is forgotten once it is gone and rested, and not before", () => {
     let nowMs = 0;
     const addresses = new AddressLimits(limits, () => nowMs);

@@ -161,7 +161,7 @@ export class Port {
     const unanswered = this.#unanswered.get(socket) ?? 0;
     if (unanswered === mostUnanswered) {
       this.#options.refusals.count("unexpected-message");
-      this.#door.householdOf(request).made.spend(pipelinedConnections);
+      this.#door.householdOf(request).made.fine(pipelinedConnections);
       socket.destroy();
       return true;
     }

@@ -201,7 +201,7 @@ export class Session {
       if (failure === undefined) this.#handlers.bug(error);
       // Who cannot even introduce itself is not listened to any longer, nor whoever speaks in its place.
       const fatal = this.hello === null || failure === undefined || this.#channel?.isBroken === true;
-      if (this.hello === null) this.household.made.spend(failedHelloConnections);
+      if (this.hello === null) this.household.made.fine(failedHelloConnections);
       this.refuse(failure ?? internalFailure, fatal ? closeCodeOf(failure ?? internalFailure) : undefined);
     }
   }
