@@ -22,19 +22,22 @@ const uselessDevice: DeviceReport = {
 
 const malformed = Buffer.of(1, 0xc1);
 
-/** Frames that are too large or say wrong things of themselves, then malformed messages. */
+/** Frames that say wrong things of themselves or are too large, then malformed messages. */
 export async function sendGarbage(attacker: Attacker): Promise<void> {
   const [peer = createIdentity().minerId] = attacker.target.miners;
   const frame = { kind: "forward", peer, messageNumber: 1, offset: 0 } as const;
-  const garbage = [
-    encodeFrame({ ...frame, totalBytes: 0xffffffff, chunk: Buffer.alloc(10) }),
-    encodeFrame({ ...frame, totalBytes: 2 * maxChunkBytes, chunk: Buffer.alloc(maxChunkBytes + 1) }),
+  const malformedFrames = [
     encodeFrame({ ...frame, totalBytes: 5, chunk: Buffer.alloc(10) }),
     encodeFrame({ ...frame, totalBytes: 10, chunk: Buffer.alloc(10) }).subarray(0, 20),
   ];
+  const oversizedFrames = [
+    encodeFrame({ ...frame, totalBytes: 0xffffffff, chunk: Buffer.alloc(10) }),
+    encodeFrame({ ...frame, totalBytes: 2 * maxChunkBytes, chunk: Buffer.alloc(maxChunkBytes + 1) }),
+  ];
   await attacker.inLanes(16, async () => {
     const { client } = await HostileClient.enter(attacker.target);
-    for (const bytes of garbage) {
+    // The last of the oversized ones ends a session, so that nothing behind it is read.
+    for (const bytes of [...malformedFrames, ...oversizedFrames]) {
       attacker.attempts += 1;
       client.sendBytes(bytes);
     }
