@@ -12,7 +12,8 @@ keyStoreContract("the file", () => new FileKeyStore());
 const secrets = new FakeOsSecrets();
 keyStoreContract("the operating system's key store on a fake", () => new OsKeyStore(secrets));
 
-const named = (name: string) => (secretServiceMissing === undefined ? name : `${name} (skipped: ${secretServiceMissing})`);
+const named = (name: string) =>
+  secretServiceMissing === undefined ? name : `${name} (skipped: ${secretServiceMissing})`;
 
 describe.skipIf(secretServiceMissing !== undefined)(named("Linux's Secret Service"), () => {
   const service = new SecretService();
