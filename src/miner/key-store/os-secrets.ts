@@ -82,8 +82,11 @@ export class OsSecretsProcess implements OsSecrets {
 
 function unusable(code: "unreachable" | "timed-out", message: string): FailureError {
   return new FailureError(code, message, {
-    action:
-      "Log in to this computer's desktop, unlock its keyring and allow access, then try again. For a machine that trains while nobody is logged in: tah identity move file, while it is unlocked.",
+    action: [
+      "Log in to this computer's desktop, unlock its keyring and allow access, then try again.",
+      "If it is gone for good, bring your backup: tah identity import FILE --key-store file.",
+      "For a machine that trains while nobody is logged in, move the key once it is unlocked: tah identity move file.",
+    ].join(" "),
     retry: true,
   });
 }
