@@ -21,7 +21,10 @@ export interface KeyStore {
    * there, and was read back, when this resolves. Rejects with `FailureError`: unreachable, timed-out, state-corrupt.
    */
   keep(identity: Identity): Promise<string>;
-  /** The identity of such a text. Rejects with `FailureError`: state-corrupt when the key is gone or another one, unreachable, timed-out. */
+  /**
+   * The identity of such a text. Rejects with `FailureError`: state-corrupt when its key is gone or is another one; unreachable,
+   * timed-out.
+   */
   open(identityPem: string): Promise<Identity>;
   /** Forgets a key that no `identity.pem` stands for any more, if it is there. Rejects with `FailureError`: unreachable, timed-out. */
   forget(minerId: MinerId): Promise<void>;
@@ -30,6 +33,6 @@ export interface KeyStore {
 /** A store for each place, and what a new key is kept by. */
 export interface KeyStores extends Readonly<Record<KeyPlace, KeyStore>> {
   readonly choice: KeyStoreChoice;
-  /** Why nobody may be there to open the operating system's key store when the daemon starts, from what can be seen without asking it; null: nothing speaks against it. */
+  /** Why the operating system's key store may be locked when the daemon starts, as far as can be seen without asking it; null: it may not. */
   readonly obstacle: string | null;
 }

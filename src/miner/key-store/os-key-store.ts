@@ -46,6 +46,6 @@ function importedFrom(privateKeyPem: string): Identity | null {
 function lostKey(message: string): FailureError {
   return new FailureError("state-corrupt", message, {
     action:
-      "Bring its backup: tah identity import FILE. Or move identity.pem away to go on as a new miner; credits of the old one stay with its key.",
+      "Bring its backup: tah identity import FILE. Or move identity.pem away to go on as a new miner; credits stay with the old one's key.",
   });
 }

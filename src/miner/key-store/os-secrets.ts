@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { FailureError } from "../../protocol/failure.ts";
 import { type SecretReply, type SecretRequest, secretReplySchema } from "./os-secrets-messages.ts";
 
-/** By account, for this program only. All reject with `FailureError`: unreachable when the store is absent, locked or refuses; timed-out. */
+/** By account. All reject with `FailureError`: unreachable when the store is absent, locked or refuses; timed-out. */
 export interface OsSecrets {
   /** Null: there is none. */
   read(account: string): Promise<string | null>;
