@@ -71,7 +71,6 @@ export interface RunningDaemon {
 /** Everything that a running daemon consists of. */
 interface Parts {
   readonly options: DaemonOptions;
-  readonly keyStores: KeyStores;
   readonly database: StateDatabase;
   readonly log: Log;
   readonly miner: Miner;
@@ -93,21 +92,22 @@ export async function startDaemon(options: DaemonOptions): Promise<RunningDaemon
   try {
     const { stateFolder, settings, device: told = null, echo } = options;
     const log = createLog({ file: join(stateFolder, "daemon.log"), echo });
-    const keyStores = options.keyStores ?? openKeyStores(settings.keyStore);
-    const identity = await loadIdentity(stateFolder, keyStores);
+    const identity = await loadIdentity(stateFolder, keyStoresOf(options));
     const computing = await computingDevice({ stateFolder, threads: settings.threads, told, log });
-    return await run(compose({ options, keyStores, database, log }, identity, computing));
+    return await run(compose({ options, database, log }, identity, computing));
   } catch (error) {
     database.close();
     throw error;
   }
 }
 
-function compose(
-  found: Pick<Parts, "options" | "keyStores" | "database" | "log">,
-  identity: Identity,
-  computing: ComputingDevice,
-): Parts {
+function keyStoresOf({ keyStores, settings }: DaemonOptions): KeyStores {
+  return keyStores ?? openKeyStores(settings.keyStore);
+}
+
+type Found = Pick<Parts, "options" | "database" | "log">;
+
+function compose(found: Found, identity: Identity, computing: ComputingDevice): Parts {
   const { options, database, log } = found;
   const { stateFolder, settings, createMiner, initialIntent = "run" } = options;
   const { name, networkUrl, threads, payoutAddress } = settings;
@@ -228,8 +228,7 @@ async function end(
   database.close();
 }
 
-function createHandlers(parts: Parts, stop: () => void): Handlers {
-  const { options, keyStores, log, miner, feed, runs, policy, rules, hotkey } = parts;
+function createHandlers({ options, log, miner, feed, runs, policy, rules, hotkey }: Parts, stop: () => void): Handlers {
   function setIntent(intent: MachineView["intent"]): MachineView {
     policy.setIntent(intent);
     feed.apply(machineChange(feed.view.state, { intent }));
@@ -282,7 +281,7 @@ function createHandlers(parts: Parts, stop: () => void): Handlers {
       const { stateFolder, settings } = options;
       const { machine, traffic } = feed.view.state;
       const connection = { rules: machine.connection, metered: machine.metered, traffic };
-      return runDoctor({ ...settings, stateFolder, keyStores, work: miner.work, connection });
+      return runDoctor({ ...settings, stateFolder, keyStores: keyStoresOf(options), work: miner.work, connection });
     },
     processes: () => [...(options.processes?.() ?? ownProcesses(options.settings.name, miner))],
     stop() {
