@@ -15,7 +15,11 @@ const shapes: Readonly<Record<string, BundleShape>> = {
   main: { entries: { index: "src/main/index.ts" }, format: "es", extension: "mjs", outDir: "dist/main" },
   preload: { entries: { index: "src/main/preload.ts" }, format: "cjs", extension: "cjs", outDir: "dist/preload" },
   daemon: {
-    entries: { tah: "src/cli/tah.ts", worker: "src/compute/worker.ts" },
+    entries: {
+      tah: "src/cli/tah.ts",
+      worker: "src/compute/worker.ts",
+      "os-secrets-process": "src/miner/key-store/os-secrets-process.ts",
+    },
     format: "es",
     extension: "mjs",
     outDir: "dist/daemon",
@@ -23,7 +27,15 @@ const shapes: Readonly<Record<string, BundleShape>> = {
 };
 
 /** Loaded from beside the bundle: compiled code, and text that is only read as files. `ws` takes its two where they are. */
-const externals = ["electron", "better-sqlite3", "hyperdht", "webgpu", "bufferutil", "utf-8-validate"];
+const externals = [
+  "electron",
+  "@napi-rs/keyring",
+  "better-sqlite3",
+  "hyperdht",
+  "webgpu",
+  "bufferutil",
+  "utf-8-validate",
+];
 
 export default defineConfig(({ mode }) => {
   const shape = shapes[mode];
@@ -54,6 +66,7 @@ export default defineConfig(({ mode }) => {
 /** Files that the code finds by where it lies itself, and where they lie beside the bundle. */
 const movedFiles: Readonly<Record<string, string>> = {
   "./worker.ts": "./worker.mjs",
+  "./os-secrets-process.ts": "./os-secrets-process.mjs",
   "../../../../native-bridge/build/train-at-home-native.node": "./train-at-home-native.node",
 };
 

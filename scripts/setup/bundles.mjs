@@ -43,7 +43,7 @@ export const packagedDaemon = {
   config: "vite.main.config.ts",
   modes: ["daemon"],
   inputs: ["src/cli", "src/compute", "src/miner", "src/network", "src/transport", "vite.main.config.ts", ...shared],
-  results: ["dist/daemon/tah.mjs", "dist/daemon/worker.mjs"],
+  results: ["dist/daemon/tah.mjs", "dist/daemon/worker.mjs", "dist/daemon/os-secrets-process.mjs"],
 };
 
 /** @param {Bundle} bundle */

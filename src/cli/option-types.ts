@@ -1,6 +1,7 @@
 /** Checks of flag values, by zod schemas, reported by commander as usage errors that name the flag. */
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { z } from "zod";
+import { keyStoreChoiceSchema } from "../miner/key-store/key-store.ts";
 import { minerIdSchema } from "../protocol/ids.ts";
 import { type ConnectionRules, connectionRulesSchema } from "../protocol/machine-view.ts";
 import { maximumWidth } from "../protocol/run-config.ts";
@@ -58,6 +59,14 @@ export function withConnectionOptions(command: Command): Command {
     .option("--max-upload-mbps <number>", "most megabits per second to send; none: no limit", megabitsValue)
     .option("--max-download-mbps <number>", "most megabits per second to receive; none: no limit", megabitsValue)
     .addOption(new Option("--on-metered <what>", "to do on a metered connection").choices(options));
+}
+
+/** Of commands that may make or bring a key. */
+export function keyStoreOption(): Option {
+  return new Option(
+    "--key-store <place>",
+    "for a new key: this computer's key store or a file; auto: the former where it opens without a person",
+  ).choices(keyStoreChoiceSchema.options);
 }
 
 /** Adds the flags that every command has. */

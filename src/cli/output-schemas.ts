@@ -1,5 +1,6 @@
 /** What each command prints with `--json`. The JSON Schemas in docs/cli.md are made from these, and tests check that they still agree. */
 import { z } from "zod";
+import { keyPlaceSchema } from "../miner/key-store/key-store.ts";
 import { banSchema } from "../network/admission/bans.ts";
 import { minerHotkeySchema } from "../network/hotkeys.ts";
 import { deviceProbeSchema } from "../protocol/device-probe.ts";
@@ -136,6 +137,15 @@ export type WrittenText = Readonly<z.infer<typeof writtenTextSchema>>;
 /** `plan`: what it is expected to cost on homes' links; null where it goes on with a model, which only the network can look at. */
 const createdRunSchema = z.object({ runId: runIdSchema, plan: planSchema.nullable() });
 
+const keyReportSchema = z.object({
+  /** Whether the daemon can have it. */
+  ok: z.boolean(),
+  /** Null: there is none yet, or its file cannot be read. */
+  place: keyPlaceSchema.nullable(),
+  /** Where it lies, and why there; or why it cannot be had. */
+  detail: z.string(),
+});
+
 export const outputSchemas = {
   demo: demoResultSchema,
   /** `remembered`: from an earlier probe, since when nothing has changed. */
@@ -151,10 +161,12 @@ export const outputSchemas = {
   "network bans": z.object({ bans: z.array(banSchema).readonly() }),
   /** Those that hold now. */
   "network hotkeys": z.object({ hotkeys: z.array(minerHotkeySchema).readonly() }),
-  "identity show": z.object({ minerId: minerIdSchema, stateFolder: z.string() }),
+  "identity show": z.object({ minerId: minerIdSchema, stateFolder: z.string(), key: keyReportSchema }),
   "identity export": z.object({ minerId: minerIdSchema, file: z.string() }),
   /** `backup`: where the key that was there before lies now; null: there was none, or the same one. */
   "identity import": z.object({ minerId: minerIdSchema, backup: z.string().nullable() }),
+  /** `leftBehind`: why a copy of the key is still where it was; null: none is. */
+  "identity move": z.object({ minerId: minerIdSchema, place: keyPlaceSchema, leftBehind: z.string().nullable() }),
   "payout show": payoutSchema,
   "payout set": payoutSchema,
   "payout clear": payoutSchema,

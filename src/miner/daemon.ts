@@ -5,6 +5,7 @@
 import { join } from "node:path";
 import manifest from "../../package.json" with { type: "json" };
 import type { DeviceChoice } from "../protocol/device-report.ts";
+import type { Identity } from "../protocol/identity.ts";
 import type { DaemonAddress, LocalApi } from "../protocol/local-api.ts";
 import type { ConnectionRules, MachineView, ProcessView } from "../protocol/machine-view.ts";
 import type { OwnerCommand } from "../protocol/owner-commands.ts";
@@ -12,6 +13,8 @@ import { readPayoutAddress } from "../protocol/payout-address.ts";
 import { ConnectionRulesInForce } from "./connection-rules.ts";
 import { runDoctor } from "./doctor.ts";
 import { HotkeyInForce } from "./hotkey.ts";
+import type { KeyStores } from "./key-store/key-store.ts";
+import { openKeyStores } from "./key-store/open-key-stores.ts";
 import { createToken } from "./local-api/access.ts";
 import { initialState, logChange, machineChange } from "./local-api/app-state.ts";
 import { createFeed, type Feed } from "./local-api/feed.ts";
@@ -41,6 +44,8 @@ export interface DaemonOptions {
   /** What the compute workers run on; the fastest that passes the probe unless given. */
   readonly device?: DeviceChoice;
   readonly createMiner: (options: MinerOptions) => Miner;
+  /** Where its key may lie; this computer's unless given. */
+  readonly keyStores?: KeyStores;
   /** What to do on a machine where nobody has asked for anything yet; "run" unless given. */
   readonly initialIntent?: MachineView["intent"];
   /** The built dashboard; without it there is only the API. */
@@ -77,24 +82,34 @@ interface Parts {
   readonly meter: Meter;
 }
 
-/** Rejects with `FailureError`: already-running, port-in-use, state-corrupt, file-unreadable, disk-full. */
+/**
+ * Rejects with `FailureError`: already-running, port-in-use, state-corrupt, file-unreadable, disk-full; unreachable or timed-out when
+ * its key is in the operating system's key store, and that cannot be used.
+ */
 export async function startDaemon(options: DaemonOptions): Promise<RunningDaemon> {
   openStateFolder(options.stateFolder);
   const database = openStateDatabase(options.stateFolder);
   try {
     const { stateFolder, settings, device: told = null, echo } = options;
     const log = createLog({ file: join(stateFolder, "daemon.log"), echo });
+    const identity = await loadIdentity(stateFolder, keyStoresOf(options));
     const computing = await computingDevice({ stateFolder, threads: settings.threads, told, log });
-    return await run(compose(options, database, log, computing));
+    return await run(compose({ options, database, log }, identity, computing));
   } catch (error) {
     database.close();
     throw error;
   }
 }
 
-function compose(options: DaemonOptions, database: StateDatabase, log: Log, computing: ComputingDevice): Parts {
+function keyStoresOf({ keyStores, settings }: DaemonOptions): KeyStores {
+  return keyStores ?? openKeyStores(settings.keyStore);
+}
+
+type Found = Pick<Parts, "options" | "database" | "log">;
+
+function compose(found: Found, identity: Identity, computing: ComputingDevice): Parts {
+  const { options, database, log } = found;
   const { stateFolder, settings, createMiner, initialIntent = "run" } = options;
-  const identity = loadIdentity(stateFolder);
   const { name, networkUrl, threads, payoutAddress } = settings;
   const device = reportDevice(settings, computing);
   const rules = new ConnectionRulesInForce(settings, stateFolder);
@@ -130,9 +145,7 @@ function compose(options: DaemonOptions, database: StateDatabase, log: Log, comp
     }),
   );
   return {
-    options,
-    database,
-    log,
+    ...found,
     miner,
     feed,
     runs: new KnownRuns(),
@@ -268,7 +281,7 @@ function createHandlers({ options, log, miner, feed, runs, policy, rules, hotkey
       const { stateFolder, settings } = options;
       const { machine, traffic } = feed.view.state;
       const connection = { rules: machine.connection, metered: machine.metered, traffic };
-      return runDoctor({ ...settings, stateFolder, work: miner.work, connection });
+      return runDoctor({ ...settings, stateFolder, keyStores: keyStoresOf(options), work: miner.work, connection });
     },
     processes: () => [...(options.processes?.() ?? ownProcesses(options.settings.name, miner))],
     stop() {

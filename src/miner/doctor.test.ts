@@ -5,6 +5,7 @@ import { expect, it } from "vitest";
 import { noFrameBytes } from "../protocol/frames.ts";
 import { minerIdSchema } from "../protocol/ids.ts";
 import { checkNode, runDoctor } from "./doctor.ts";
+import { openKeyStores } from "./key-store/open-key-stores.ts";
 
 const traffic = {
   total: { sentBytes: 12_345_678, receivedBytes: 0 },
@@ -17,7 +18,7 @@ const traffic = {
 };
 const rules = { maxUploadMbps: null, maxDownloadMbps: null, onMetered: "pause" } as const;
 const connection = { rules, metered: false, traffic };
-const idle = { work: null, threads: 1, memoryLimitBytes: 2 ** 30, connection };
+const idle = { keyStores: openKeyStores("file"), work: null, threads: 1, memoryLimitBytes: 2 ** 30, connection };
 
 it("finds a healthy machine healthy, and computes something to be sure", async () => {
   const { checks, network } = await runDoctor({ ...idle, stateFolder: tmpdir(), networkUrl: null });
@@ -30,6 +31,7 @@ it("finds a healthy machine healthy, and computes something to be sure", async (
     "Memory",
     "Memory limit",
     "Disk",
+    "Key",
     "Connection",
     "Traffic",
     "Link",

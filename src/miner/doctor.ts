@@ -7,18 +7,21 @@ import type { LinkReport } from "../protocol/link-report.ts";
 import type { CommandResult } from "../protocol/local-api.ts";
 import type { ConnectionRules, TrafficView } from "../protocol/machine-view.ts";
 import { parseNetworkAddress, shareableAddress } from "../protocol/network-address.ts";
+import type { KeyStores } from "./key-store/key-store.ts";
 import { readSensors } from "./machine.ts";
 import { exampleWork, type MemoryReport, memoryReport, type Work } from "./memory-report.ts";
 import { minimumFreeDiskBytes, minimumFreeMemoryBytes } from "./policy.ts";
 import { detectDevices, examineDevices } from "./probe/probe-devices.ts";
 import { systemClock } from "./session/clock.ts";
 import { visit } from "./session/observe.ts";
+import { examineKey } from "./store/examine-key.ts";
 
 export type DoctorReport = CommandResult<"doctor">;
 type Check = DoctorReport["checks"][number];
 
 export interface DoctorOptions {
   readonly stateFolder: string;
+  readonly keyStores: KeyStores;
   /** Null when no network is configured: then there is nothing to reach. */
   readonly networkUrl: string | null;
   /** Of the processor, to test it with. */
@@ -40,7 +43,7 @@ const nodeMajorNeeded = 24;
 const nodeApiNeeded = 10;
 
 export async function runDoctor(options: DoctorOptions): Promise<DoctorReport> {
-  const { stateFolder, networkUrl, threads, memoryLimitBytes, connection } = options;
+  const { stateFolder, keyStores, networkUrl, threads, memoryLimitBytes, connection } = options;
   const work = options.work ?? exampleWork();
   const memory = memoryReport(work, memoryLimitBytes, workspaceBytes(work, threads));
   const { freeMemoryBytes, freeDiskBytes } = readSensors(stateFolder);
@@ -51,6 +54,7 @@ export async function runDoctor(options: DoctorOptions): Promise<DoctorReport> {
     checkRoom("Memory", freeMemoryBytes, minimumFreeMemoryBytes, "Close other programs."),
     checkLimit(memory),
     checkRoom("Disk", freeDiskBytes, minimumFreeDiskBytes, `Free some space where ${stateFolder} lies.`),
+    await checkKey(stateFolder, keyStores),
     ...(networkUrl === null ? [] : [await checkNetwork(networkUrl)]),
     ...(connection === null ? [] : connectionChecks(connection)),
   ];
@@ -108,6 +112,11 @@ function checkRoom(name: string, freeBytes: number | null, neededBytes: number, 
   if (freeBytes === null) return check(name, true, "not readable on this system", { action });
   const detail = `${inGibibytes(freeBytes)} free; needs at least ${inGibibytes(neededBytes)}`;
   return check(name, freeBytes >= neededBytes, detail, { action });
+}
+
+async function checkKey(stateFolder: string, keyStores: KeyStores): Promise<Check> {
+  const key = await examineKey(stateFolder, keyStores);
+  return check("Key", key.ok, key.detail, key);
 }
 
 /** Whether the network takes a session. */

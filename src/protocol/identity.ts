@@ -31,11 +31,24 @@ export function importIdentity(pem: string): Identity {
   return identityOf(key);
 }
 
+/** Whose key this PEM is, private or public. Throws when it is no ed25519 key. */
+export function minerIdOfPem(pem: string): MinerId {
+  return minerIdOf(createPublicKey(pem));
+}
+
+/** The public key alone, as SPKI PEM. */
+export function exportPublicKeyPem(minerId: MinerId): string {
+  return publicKeyOf(minerId).export({ format: "pem", type: "spki" }).toString();
+}
+
+function minerIdOf(publicKey: KeyObject): MinerId {
+  const { x } = publicKey.export({ format: "jwk" });
+  return minerIdSchema.parse(Buffer.from(x ?? "", "base64url").toString("hex"));
+}
+
 function identityOf(privateKey: KeyObject): Identity {
-  const { x } = createPublicKey(privateKey).export({ format: "jwk" });
-  const minerId = minerIdSchema.parse(Buffer.from(x ?? "", "base64url").toString("hex"));
   return {
-    minerId,
+    minerId: minerIdOf(createPublicKey(privateKey)),
     sign: (bytes) => sign(null, bytes, privateKey),
     exportPrivateKeyPem: () => privateKey.export({ format: "pem", type: "pkcs8" }).toString(),
   };

@@ -30,6 +30,7 @@ export async function startDaemonWorld(options: Partial<DaemonOptions> = {}): Pr
       onMetered: "pause",
       payoutAddress: null,
       direct: "off",
+      keyStore: "file",
     },
     device: { backend: "reference", precision: "f32", adapter: null },
     createMiner(minerOptions) {

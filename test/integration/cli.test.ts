@@ -6,8 +6,7 @@ import { z } from "zod";
 import { setupExitCodes } from "../../scripts/setup/failure.mjs";
 import { exitCodeOf, exitCodes } from "../../src/cli/exit-codes.ts";
 import { outputSchemas } from "../../src/cli/output-schemas.ts";
-import { loadIdentity } from "../../src/miner/store/identity-file.ts";
-import { openStateFolder } from "../../src/miner/store/state-folder.ts";
+import { storedIdentity } from "../../src/miner/store/identity-file.ts";
 import { HotkeyRegister } from "../../src/network/hotkeys.ts";
 import { networkIdentity } from "../../src/network/network-identity.ts";
 import { EmbeddedStore } from "../../src/network/store/embedded-store.ts";
@@ -251,8 +250,10 @@ describe("tah run, of a network elsewhere", () => {
 
   it("is steered with this computer's key, if that is an owner's", async () => {
     const stateFolder = temporaryFolder();
-    openStateFolder(stateFolder);
-    const world = await openGatewayWorld({ owners: new Set([loadIdentity(stateFolder).minerId]) });
+    const shown = outputSchemas["identity show"].parse(
+      jsonResult(await runTah("identity", "show", "--state", stateFolder, "--json")),
+    );
+    const world = await openGatewayWorld({ owners: new Set([shown.minerId]) });
     try {
       const elsewhere = ["--network", `ws://127.0.0.1:${world.gateway.port}`, "--json"];
       const own = [...elsewhere, "--state", stateFolder];
@@ -323,13 +324,13 @@ describe("tah, without a daemon", { timeout }, () => {
     expect(jsonResult(exported)).toEqual({ minerId: shown.minerId, file });
     expect((await identity("export", file, ...sealed, "--state", home)).exitCode).toBe(exitCodes.usage);
     expect(statSync(file).mode & 0o077).toBe(0);
-    const own = loadIdentity(away).minerId;
+    const { minerId: own } = outputSchemas["identity show"].parse(jsonResult(await identity("show", "--state", away)));
     const into = ["import", file, "--state", away];
     expect((await identity(...into, ...sealed)).exitCode).toBe(exitCodeOf("wrong-state"));
-    expect(loadIdentity(away).minerId).toBe(own);
+    expect(storedIdentity(away)?.minerId).toBe(own);
     const imported = jsonResult(await identity(...into, ...sealed, "--force"));
     const { minerId, backup } = outputSchemas["identity import"].parse(imported);
-    expect([minerId, loadIdentity(away).minerId]).toEqual([shown.minerId, shown.minerId]);
+    expect([minerId, storedIdentity(away)?.minerId]).toEqual([shown.minerId, shown.minerId]);
     expect(importIdentity(readFileSync(backup ?? "", "utf8")).minerId).toBe(own);
     writeFileSync(passphraseFile, "wrong horse battery\n");
     expect((await identity(...into, ...sealed)).exitCode).toBe(exitCodeOf("not-authorised"));
@@ -337,6 +338,22 @@ describe("tah, without a daemon", { timeout }, () => {
       exitCodeOf("file-unreadable"),
     );
     for (const folder of [home, away]) rmSync(folder, { recursive: true });
+  });
+
+  it("says where this machine's private key lies, and moves it, while no daemon works", async () => {
+    const home = temporaryFolder();
+    const identity = (...args: readonly string[]) => runTah("identity", ...args, "--state", home);
+    expect((await identity("move", "file")).exitCode).toBe(exitCodeOf("not-found"));
+    const { key, minerId } = outputSchemas["identity show"].parse(jsonResult(await identity("show", "--json")));
+    expect(key).toEqual({ ok: true, place: "file", detail: expect.stringContaining("keyStore") });
+    expect((await identity("show")).stdout).toContain("identity.pem");
+    const moved = outputSchemas["identity move"].parse(jsonResult(await identity("move", "file", "--json")));
+    expect(moved).toEqual({ minerId, place: "file", leftBehind: null });
+    expect((await identity("move", "file")).stdout).toContain(`The key of ${minerId} is in identity.pem.`);
+    expect((await identity("move", "elsewhere")).exitCode).toBe(exitCodes.usage);
+    const world = await startDaemonWorld({ stateFolder: home });
+    expect((await identity("move", "file")).exitCode).toBe(exitCodeOf("already-running"));
+    await world.close();
   });
 
   it("invites, bans and lets back, on the computer that serves the network", async () => {

@@ -6,11 +6,15 @@ import { join } from "node:path";
 import { createInterface } from "node:readline/promises";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { openKeyStores } from "../../src/miner/key-store/open-key-stores.ts";
+import { OsKeyStore } from "../../src/miner/key-store/os-key-store.ts";
 import { connectLocalApi } from "../../src/miner/local-api/client.ts";
 import { readDaemonAddress } from "../../src/miner/store/daemon-address.ts";
+import { FailureError } from "../../src/protocol/failure.ts";
 import { type DaemonAddress, daemonAddressSchema } from "../../src/protocol/local-api.ts";
 import type { ProcessView } from "../../src/protocol/machine-view.ts";
 import { exampleReceipt } from "../contract/example-views.ts";
+import { FakeOsSecrets } from "../contract/fake-os-secrets.ts";
 import { type DaemonWorld, startDaemonWorld, temporaryFolder } from "../contract/local-api-world.ts";
 
 let stateFolder: string;
@@ -86,6 +90,27 @@ describe("a daemon", () => {
     expect(readFileSync(join(stateFolder, "identity.pem"), "utf8")).toBe("");
   });
 
+  it("does not start while its key store is locked, and makes no other identity", async () => {
+    const secrets = new FakeOsSecrets();
+    const keyStores = { ...openKeyStores("os"), os: new OsKeyStore(secrets) };
+    const first = await start({ keyStores });
+    const { minerId } = first.miner.options.identity;
+    expect(readFileSync(join(stateFolder, "identity.pem"), "utf8")).not.toContain("PRIVATE");
+    await first.daemon.close();
+    secrets.failure = new FailureError("unreachable", "locked", { action: "Unlock it.", retry: true });
+    await expect(start({ keyStores })).rejects.toMatchObject({
+      failure: { code: "unreachable", action: "Unlock it." },
+    });
+    secrets.failure = null;
+    const second = await start({ keyStores });
+    expect(second.miner.options.identity.minerId).toBe(minerId);
+    const { checks } = await second.daemon.api.call("doctor", {});
+    expect(checks.find(({ name }) => name === "Key")).toMatchObject({
+      ok: true,
+      detail: "in this computer's key store",
+    });
+  }, 120_000);
+
   it("is the only one on its state folder", async () => {
     const first = await start();
     await expect(start()).rejects.toMatchObject({
@@ -112,6 +137,7 @@ describe("a daemon", () => {
       ...connection,
       payoutAddress: null,
       apiPort,
+      keyStore: "file",
     } as const;
     await expect(start({ settings })).rejects.toMatchObject({ failure: { code: "port-in-use" } });
     taken.close();

@@ -76,6 +76,7 @@ describe.skipIf(process.platform !== "linux")("the packaged app", () => {
     for (const file of [
       "daemon/tah.mjs",
       "daemon/worker.mjs",
+      "daemon/os-secrets-process.mjs",
       "daemon/train-at-home-native.node",
       `daemon/node_modules/better-sqlite3/prebuilds/linux-${process.arch}.node`,
       `daemon/node_modules/udx-native/prebuilds/linux-${process.arch}/udx-native.node`,
@@ -94,6 +95,16 @@ describe.skipIf(process.platform !== "linux")("the packaged app", () => {
       "import('bufferutil').then(({ default: { mask } }) => mask.toString().includes('native') || process.exit(1))";
     for (const script of [open, load])
       await run(join(resources, "node", "node"), ["-e", script], { cwd: join(resources, "daemon") });
+  });
+
+  it("asks the operating system's key store, with what is in the package", async () => {
+    const request = JSON.stringify({ operation: "read", account: "test" });
+    const ask = `const child = require("node:child_process").fork("os-secrets-process.mjs", { silent: true });
+      child.once("message", ({ ok, reason }) => { console.log(ok, reason); child.kill(); }).send(${request})`;
+    // Without a message bus: what answers is the compiled part.
+    const env = { XDG_RUNTIME_DIR: work };
+    const { stdout } = await run(join(resources, "node", "node"), ["-e", ask], { cwd: join(resources, "daemon"), env });
+    expect(stdout).toMatch(/^false .*DBus/);
   });
 
   it("trains with nothing but what is in the package", { timeout: 120_000 }, async () => {

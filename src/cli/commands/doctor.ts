@@ -1,5 +1,6 @@
 /** `tah doctor`: whether this machine can train, and what its line to the network can do. */
 import type { Command } from "commander";
+import { openKeyStores } from "../../miner/key-store/open-key-stores.ts";
 import { probeMetered } from "../../miner/probe/metered.ts";
 import { loadMachineSettings, type MachineSettings } from "../../miner/store/settings.ts";
 import { stateFolderPath } from "../../miner/store/state-folder.ts";
@@ -73,9 +74,12 @@ async function askDaemon(state: string | undefined): Promise<Daemon | null> {
 }
 
 /** In this process, and without the network: the line is measured anyway. */
-async function examine(stateFolder: string, { threads, memoryLimitBytes }: MachineSettings): Promise<Examined> {
+async function examine(stateFolder: string, settings: MachineSettings): Promise<Examined> {
   const { runDoctor } = await import("../../miner/doctor.ts");
-  return runDoctor({ stateFolder, networkUrl: null, work: null, connection: null, threads, memoryLimitBytes });
+  const { threads, memoryLimitBytes } = settings;
+  const keyStores = openKeyStores(settings.keyStore);
+  const offline = { networkUrl: null, work: null, connection: null };
+  return runDoctor({ stateFolder, keyStores, ...offline, threads, memoryLimitBytes });
 }
 
 async function measure(

@@ -1,5 +1,6 @@
 import { type Command, Option } from "commander";
 import type { DaemonOptions, RunningDaemon } from "../../miner/daemon.ts";
+import type { KeyStoreChoice } from "../../miner/key-store/key-store.ts";
 import { loadSettings, type SettingSources } from "../../miner/store/settings.ts";
 import { stateFolderPath } from "../../miner/store/state-folder.ts";
 import { type DeviceChoice, deviceChoiceSchema } from "../../protocol/device-report.ts";
@@ -9,6 +10,7 @@ import {
   type CommonOptions,
   type ConnectionOptions,
   countValue,
+  keyStoreOption,
   networkUrlValue,
   portValue,
   withCommonOptions,
@@ -30,6 +32,7 @@ interface MineOptions extends CommonOptions, ConnectionOptions {
   readonly backend?: DeviceChoice["backend"];
   readonly precision?: DeviceChoice["precision"];
   readonly direct?: "on" | "off";
+  readonly keyStore?: KeyStoreChoice;
   readonly supervised?: boolean;
 }
 
@@ -50,6 +53,7 @@ export function addMineCommand(program: Command, output: Output): void {
         "reach other miners directly where the network lets them; on unless told",
       ).choices(["on", "off"]),
     )
+    .addOption(keyStoreOption())
     .addOption(new Option("--supervised").hideHelp())
     .action(async (options: MineOptions) => {
       // Loaded here, so that commands to a running daemon need not wait for it.
@@ -71,9 +75,9 @@ export function addMineCommand(program: Command, output: Output): void {
 
 function daemonOptions(options: MineOptions, output: Output): Omit<DaemonOptions, "createMiner"> {
   const stateFolder = options.state ?? stateFolderPath();
-  const { network: networkUrl, name, threads, maximumStages, apiPort } = options;
+  const { network: networkUrl, name, threads, maximumStages, apiPort, keyStore } = options;
   const { maxUploadMbps, maxDownloadMbps, onMetered, direct } = options;
-  const machine = { name, threads, maximumStages, apiPort };
+  const machine = { name, threads, maximumStages, apiPort, keyStore };
   const flags: SettingSources["flags"] = { networkUrl, ...machine, maxUploadMbps, maxDownloadMbps, onMetered, direct };
   const uiFolder = findUiFolder();
   return {

@@ -11,6 +11,7 @@ import { FailureError } from "../../protocol/failure.ts";
 import { type RunId, runIdSchema } from "../../protocol/ids.ts";
 import { commands, type LocalApi } from "../../protocol/local-api.ts";
 import { type OwnerCommand, runWeightSchema } from "../../protocol/owner-commands.ts";
+import { identityHome } from "../identity-home.ts";
 import { type CommonOptions, networkUrlValue, valueParser, wholeNumber, withCommonOptions } from "../option-types.ts";
 import type { Output } from "../output.ts";
 import { planText } from "../plan-text.ts";
@@ -51,7 +52,7 @@ export function addOwnerCommands(run: Command, output: Output): void {
     const isHere = network === undefined;
     const data = isHere && run.data !== undefined ? resolve(run.data) : run.data;
     const start = isHere && from !== undefined ? absoluteStart(from) : from;
-    const runId = await send(options, { type: "create-run", run: { ...run, data, from: start } });
+    const runId = await send(options, { type: "create-run", run: { ...run, data, from: start } }, output);
     const created = `${runId} is created, and trains when it has miners.`;
     output.result({ runId, plan }, () => (plan === null ? created : [created, planText(plan)].join("\n")));
   };
@@ -67,14 +68,14 @@ export function addOwnerCommands(run: Command, output: Output): void {
     ownerCommand(run, name, local)
       .argument("<run>", "its id", runIdValue)
       .action(async (runId: RunId, options: OwnerOptions) => {
-        told(await send(options, { type: "steer-run", runId, action }), done);
+        told(await send(options, { type: "steer-run", runId, action }, output), done);
       });
 
   ownerCommand(run, "weight", "reweight-run")
     .argument("<run>", "its id", runIdValue)
     .argument("<number>", "at least 1", weightValue)
     .action(async (runId: RunId, weight: number, options: OwnerOptions) => {
-      told(await send(options, { type: "reweight-run", runId, weight }), `has the weight ${weight}`);
+      told(await send(options, { type: "reweight-run", runId, weight }, output), `has the weight ${weight}`);
     });
 
   ownerCommand(run, "delete", "delete-run")
@@ -85,7 +86,7 @@ export function addOwnerCommands(run: Command, output: Output): void {
         throw new FailureError("invalid-option", `Deleting ${runId} takes its checkpoints and its log, for good.`, {
           action: "Confirm by --yes.",
         });
-      told(await send(options, { type: "delete-run", runId }), "is deleted");
+      told(await send(options, { type: "delete-run", runId }, output), "is deleted");
     });
 }
 
@@ -105,10 +106,12 @@ function ownerCommand(run: Command, name: string, local: keyof typeof commands):
   );
 }
 
-function send({ network, state = stateFolderPath() }: OwnerOptions, command: OwnerCommand): Promise<RunId> {
-  if (network === undefined) return withDaemon(state, (api) => sendToDaemon(api, command));
-  openStateFolder(state);
-  return commandNetwork(network, loadIdentity(state), command);
+async function send(options: OwnerOptions, command: OwnerCommand, output: Output): Promise<RunId> {
+  const { network, state } = options;
+  if (network === undefined) return withDaemon(state ?? stateFolderPath(), (api) => sendToDaemon(api, command));
+  const { stateFolder, stores } = identityHome(options, output);
+  openStateFolder(stateFolder);
+  return commandNetwork(network, await loadIdentity(stateFolder, stores), command);
 }
 
 async function sendToDaemon(api: LocalApi, command: OwnerCommand): Promise<RunId> {

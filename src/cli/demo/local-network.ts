@@ -6,6 +6,7 @@ import { mkdirSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { ownMinerFolderName } from "../../miner/find-daemon.ts";
+import { openKeyStores } from "../../miner/key-store/open-key-stores.ts";
 import { loadIdentity } from "../../miner/store/identity-file.ts";
 import { openStateFolder } from "../../miner/store/state-folder.ts";
 import type { FailureError } from "../../protocol/failure.ts";
@@ -22,6 +23,9 @@ const orchestratorGraceMs = 1_200;
 
 /** What people call this machine: a miner's name has at most 64 characters. */
 const thisComputer = hostname().slice(0, 64) || "this computer";
+
+/** A demo's keys go with its folder, and earn what counts in that demo only. */
+const keyStore = "file";
 
 export interface LocalNetworkOptions {
   readonly folder: string;
@@ -78,11 +82,11 @@ export class LocalNetwork {
     this.#apiPort = port;
   }
 
-  /** Throws `FailureError` state-corrupt, file-unreadable, disk-full. */
-  start(): void {
+  /** Rejects with `FailureError` state-corrupt, file-unreadable, disk-full. */
+  async start(): Promise<void> {
     mkdirSync(this.#path("logs"), { recursive: true, mode: 0o700 });
     openStateFolder(this.ownMinerFolder);
-    this.#owner = loadIdentity(this.ownMinerFolder).minerId;
+    this.#owner = (await loadIdentity(this.ownMinerFolder, openKeyStores(keyStore))).minerId;
     this.#orchestrator.start();
   }
 
@@ -163,7 +167,7 @@ export class LocalNetwork {
     const device = ["--backend", "native", "--precision", "f32", "--threads", "1"];
     // As they share it, a second stage would make none of them faster.
     const limits = ["--maximum-stages", "1"];
-    const own = ["--api-port", String(apiPort), "--state", this.#path(folder)];
+    const own = ["--api-port", String(apiPort), "--key-store", keyStore, "--state", this.#path(folder)];
     return ["mine", "--supervised", ...network, ...device, ...limits, ...own];
   }
 

@@ -86,7 +86,7 @@ class Demo {
     if (running !== undefined) return this.#showRunning(running);
     this.#folder.prepare();
     this.#output.note(`Starting the local network in ${this.#folder.path}`);
-    this.#network.start();
+    await this.#network.start();
     const events = {
       onDaemon: (address: DaemonAddress) => this.#meetDaemon(address),
       onView: (view: AppView) => this.#follow(view),

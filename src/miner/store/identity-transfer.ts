@@ -3,39 +3,64 @@ import { readFileSync, statSync } from "node:fs";
 import { fileFailure, writeDurably } from "../../disk/atomic-file.ts";
 import { FailureError } from "../../protocol/failure.ts";
 import type { MinerId } from "../../protocol/ids.ts";
+import type { KeyPlace, KeyStores } from "../key-store/key-store.ts";
 import { maximumBackupBytes, openIdentity, sealIdentity } from "./identity-backup.ts";
-import { loadIdentity, replaceIdentity } from "./identity-file.ts";
+import {
+  loadIdentity,
+  type MovedIdentity,
+  moveIdentity,
+  type ReplacedIdentity,
+  replaceIdentity,
+} from "./identity-file.ts";
 import { openStateDatabase } from "./state-database.ts";
 import { openStateFolder } from "./state-folder.ts";
 
-/** Never writes over a file. Throws `FailureError`: invalid-option, file-unreadable, disk-full, and as `loadIdentity`. */
-export function exportIdentity(stateFolder: string, file: string, passphrase: string): MinerId {
+/** A state folder, and the key stores that its key may lie in. */
+export interface IdentityHome {
+  readonly stateFolder: string;
+  readonly stores: KeyStores;
+}
+
+/** Never writes over a file. Rejects with `FailureError`: invalid-option, file-unreadable, disk-full, and as `loadIdentity`. */
+export async function exportIdentity(home: IdentityHome, file: string, passphrase: string): Promise<MinerId> {
+  const { stateFolder, stores } = home;
   openStateFolder(stateFolder);
-  const identity = loadIdentity(stateFolder);
+  const identity = await loadIdentity(stateFolder, stores);
   writeNewFile(file, sealIdentity(identity, passphrase));
   return identity.minerId;
 }
 
-export interface ImportedIdentity {
+export interface ImportedIdentity extends ReplacedIdentity {
   readonly minerId: MinerId;
-  /** Where the identity that was there before lies now; null: there was none, or the same one. */
-  readonly backup: string | null;
 }
 
 /**
- * Another identity that is there is put aside, and only with `force`. Throws `FailureError`: already-running while a daemon works with
- * the state folder, wrong-state without `force`, and as `openIdentity`.
+ * Another identity that is there is put aside, and only with `force`. Rejects with `FailureError`: already-running while a daemon works
+ * with the state folder, wrong-state without `force`, and as `openIdentity` and `loadIdentity`.
  */
-export function importIdentityFrom(
+export async function importIdentityFrom(
+  home: IdentityHome,
   file: string,
-  options: { readonly stateFolder: string; readonly passphrase: string; readonly force: boolean },
-): ImportedIdentity {
-  const { stateFolder, passphrase, force } = options;
-  const identity = openIdentity(readBackup(file), passphrase);
+  options: { readonly passphrase: string; readonly force: boolean },
+): Promise<ImportedIdentity> {
+  const { stateFolder, stores } = home;
+  const identity = openIdentity(readBackup(file), options.passphrase);
+  const { backup } = await whileNoDaemonWorks(stateFolder, () =>
+    replaceIdentity(stateFolder, identity, { force: options.force, stores }),
+  );
+  return { minerId: identity.minerId, backup };
+}
+
+/** Rejects with `FailureError`: already-running while a daemon works with the state folder, and as `moveIdentity`. */
+export function moveIdentityTo({ stateFolder, stores }: IdentityHome, place: KeyPlace): Promise<MovedIdentity> {
+  return whileNoDaemonWorks(stateFolder, () => moveIdentity(stateFolder, place, stores));
+}
+
+async function whileNoDaemonWorks<T>(stateFolder: string, work: () => Promise<T>): Promise<T> {
   openStateFolder(stateFolder);
   const lock = openStateDatabase(stateFolder);
   try {
-    return { minerId: identity.minerId, ...replaceIdentity(stateFolder, identity, { force }) };
+    return await work();
   } finally {
     lock.close();
   }

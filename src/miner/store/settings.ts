@@ -10,6 +10,7 @@ import { type FailureCode, FailureError } from "../../protocol/failure.ts";
 import { connectionRulesSchema } from "../../protocol/machine-view.ts";
 import { payoutAddressSchema } from "../../protocol/payout-address.ts";
 import { parseJson } from "../json.ts";
+import { keyStoreChoiceSchema } from "../key-store/key-store.ts";
 
 /** The environment and flags come as text. */
 const integer = (schema: z.ZodInt) =>
@@ -42,6 +43,8 @@ const settingsSchema = z.strictObject({
   payoutAddress: payoutAddressSchema.nullable(),
   /** Whether other miners are reached directly where the network lets them; off: all goes over its gateway. */
   direct: z.enum(["on", "off"]),
+  /** Where a new key is kept. */
+  keyStore: keyStoreChoiceSchema,
 });
 
 export type DaemonSettings = Readonly<z.output<typeof settingsSchema>>;
@@ -124,6 +127,7 @@ function defaultSettings(): MachineSettings {
     onMetered: "pause",
     payoutAddress: null,
     direct: "on",
+    keyStore: "auto",
   };
 }
 

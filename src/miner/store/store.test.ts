@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { writeFileAtomically } from "../../disk/atomic-file.ts";
 import { minerIdSchema, runIdSchema } from "../../protocol/ids.ts";
 import { type Receipt, receiptBytes } from "../../protocol/receipt.ts";
+import { openKeyStores } from "../key-store/open-key-stores.ts";
 import { readDaemonAddress, removeDaemonAddress, tokenLeftBehind, writeDaemonAddress } from "./daemon-address.ts";
 import { loadIdentity } from "./identity-file.ts";
 import { loadIntent, storeIntent } from "./intent-file.ts";
@@ -60,28 +61,30 @@ describe("files", () => {
 });
 
 describe("identity", () => {
-  it("is made once and then stays the same", () => {
-    const first = loadIdentity(folder);
-    expect(loadIdentity(folder).minerId).toBe(first.minerId);
+  const stores = openKeyStores("file");
+
+  it("is made once and then stays the same", async () => {
+    const first = await loadIdentity(folder, stores);
+    expect((await loadIdentity(folder, stores)).minerId).toBe(first.minerId);
     expect(statSync(join(folder, "identity.pem")).mode & 0o777).toBe(0o600);
   });
 
-  it("is refused, not replaced, when its file is damaged", () => {
-    loadIdentity(folder);
+  it("is refused, not replaced, when its file is damaged", async () => {
+    await loadIdentity(folder, stores);
     const file = join(folder, "identity.pem");
     const torn = readFileSync(file, "utf8").slice(0, 40);
     writeFileSync(file, torn);
-    expect(() => loadIdentity(folder)).toThrow(failing("state-corrupt"));
+    await expect(loadIdentity(folder, stores)).rejects.toEqual(failing("state-corrupt"));
     expect(readFileSync(file, "utf8")).toBe(torn);
   });
 
   it.skipIf(process.platform === "win32")(
     "is refused when others on this computer can read it (Windows has no modes)",
-    () => {
-      loadIdentity(folder);
+    async () => {
+      await loadIdentity(folder, stores);
       chmodSync(join(folder, "identity.pem"), 0o640);
-      expect(() => loadIdentity(folder)).toThrow(failing("state-corrupt"));
-      expect(() => loadIdentity(folder)).toThrow("mode 640");
+      await expect(loadIdentity(folder, stores)).rejects.toEqual(failing("state-corrupt"));
+      await expect(loadIdentity(folder, stores)).rejects.toThrow("mode 640");
     },
   );
 });

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { runArguments } from "../../../src/cli/run-options.ts";
 import type { PresetName } from "../../../src/compute/model/presets.ts";
+import { openKeyStores } from "../../../src/miner/key-store/open-key-stores.ts";
 import { loadIdentity } from "../../../src/miner/store/identity-file.ts";
 import { openStateFolder } from "../../../src/miner/store/state-folder.ts";
 import { signedHeaderBytes } from "../../../src/protocol/control-channel.ts";
@@ -30,6 +31,8 @@ export interface SwarmMiner {
   readonly link: ChaosProxy;
 }
 
+/** Nothing of a swarm stays in the key store of who measures it. */
+const keyStore = "file";
 const minerGraceMs = 3_000;
 const orchestratorGraceMs = 5_000;
 
@@ -97,10 +100,10 @@ export class FaultSwarm {
     const name = `miner ${this.miners.length + 1}`;
     const folder = join(this.folder, name.replace(" ", "-"));
     openStateFolder(folder);
-    const { minerId } = loadIdentity(folder);
+    const { minerId } = await loadIdentity(folder, openKeyStores(keyStore));
     const onSent = (bytes: Uint8Array) => this.#record(minerId, bytes);
     const link = await ChaosProxy.listen({ target: this.#gateway, seed: this.options.seed, name, onSent });
-    const device = ["--backend", "native", "--precision", "f32", "--threads", "1"];
+    const device = ["--backend", "native", "--precision", "f32", "--threads", "1", "--key-store", keyStore];
     const service = new ServiceProcess({
       args: () => ["mine", "--network", link.url.href, "--name", name, ...device, "--api-port", "0", "--state", folder],
       logFile: join(this.folder, "logs", `${name.replace(" ", "-")}.log`),

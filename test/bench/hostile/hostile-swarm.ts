@@ -190,7 +190,18 @@ export class HostileSwarm {
 
   #startMiner(name: string): void {
     const { direct, maxUploadMbps } = this.#options;
-    const device = ["--backend", "native", "--precision", "f32", "--threads", "1", "--maximum-stages", "1"];
+    const device = [
+      "--backend",
+      "native",
+      "--precision",
+      "f32",
+      "--threads",
+      "1",
+      "--maximum-stages",
+      "1",
+      "--key-store",
+      "file",
+    ];
     const way = ["--direct", direct ? "on" : "off", "--max-upload-mbps", String(maxUploadMbps)];
     const place = ["--name", name, "--api-port", "0", "--state", join(this.folder, name)];
     const miner = new ServiceProcess({

@@ -186,7 +186,18 @@ export class BenchSwarm {
     const name = `home-${index + 1}`;
     const { precision } = this.#options;
     // One stage at each home, computed by one thread: so many share a few cores here.
-    const device = ["--backend", "native", "--precision", precision, "--threads", "1", "--maximum-stages", "1"];
+    const device = [
+      "--backend",
+      "native",
+      "--precision",
+      precision,
+      "--threads",
+      "1",
+      "--maximum-stages",
+      "1",
+      "--key-store",
+      "file",
+    ];
     const state = this.#stateFolder(index);
     const within = this.#homes?.homes[index]?.enter;
     const miner = new ServiceProcess({
