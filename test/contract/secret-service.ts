@@ -2,11 +2,11 @@
  * A real Secret Service for tests: GNOME's keyring on a message bus of its own, with a folder of its own. Linux with `dbus-daemon` and
  * `gnome-keyring-daemon`; elsewhere tests that need it are skipped with the reason, which REQUIRE_KEY_STORE=1 makes a failure.
  */
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
+import { join } from "node:path";
 import { createInterface } from "node:readline/promises";
 
 const neededPrograms = ["dbus-daemon", "gnome-keyring-daemon"];
@@ -17,9 +17,11 @@ export const secretServiceMissing = reasonWithout();
 function reasonWithout(): string | undefined {
   if (process.platform !== "linux") return "Secret Service is Linux's";
   if (process.env.REQUIRE_KEY_STORE === "1") return undefined;
-  const folders = (process.env.PATH ?? "").split(delimiter);
-  const missing = neededPrograms.find((program) => !folders.some((folder) => existsSync(join(folder, program))));
-  return missing === undefined ? undefined : `no ${missing} on the PATH`;
+  for (const program of neededPrograms) {
+    const { error, status } = spawnSync(program, ["--version"]);
+    if (error !== undefined || status !== 0) return `${program} cannot be run`;
+  }
+  return undefined;
 }
 
 export class SecretService {
