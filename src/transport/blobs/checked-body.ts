@@ -23,8 +23,7 @@ export function checkedBody(ref: BlobRef, source: BlobSource): TransferBody {
     offset += read.length;
     digest.update(read);
     const isWrong = offset === ref.bytes ? digest.digest("hex") !== ref.hash : read.length === 0;
-    if (isWrong)
-      throw new FailureError("blob-not-found", `The file of the blob ${ref.hash} is no longer what it was.`);
+    if (isWrong) throw new FailureError("blob-not-found", `The file of the blob ${ref.hash} is no longer what it was.`);
     return read;
   }
 
