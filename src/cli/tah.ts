@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-import { expectLargeBuffers } from "../protocol/large-buffers.ts";
+import { passLargeBuffersOn } from "../protocol/large-buffers.ts";
 import { runCommandLine } from "./program.ts";
 
-expectLargeBuffers();
+passLargeBuffersOn();
 process.exitCode = await runCommandLine(process.argv.slice(2), process);

@@ -40,7 +40,7 @@ export async function writeBytesAtomically(file: string, pieces: readonly Uint8A
       await handle.close();
     }
     await rename(draft, file);
-    syncFolder(dirname(file));
+    await syncFolderMeanwhile(dirname(file));
   } catch (cause) {
     await rm(draft, { force: true });
     throw fileFailure(`${file} cannot be written`, cause);
@@ -77,6 +77,13 @@ function syncFolder(folder: string): void {
   } finally {
     closeSync(descriptor);
   }
+}
+
+/** Likewise, while other work goes on. */
+async function syncFolderMeanwhile(folder: string): Promise<void> {
+  if (process.platform === "win32") return;
+  const handle = await open(folder, "r");
+  await handle.sync().finally(() => handle.close());
 }
 
 /** What the file system refused, as a failure that says what to do. */

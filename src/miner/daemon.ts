@@ -196,16 +196,16 @@ async function run(parts: Parts): Promise<RunningDaemon> {
 
 function show(event: MinerEvent, { feed, runs, meter, log }: Parts): void {
   if (event.type === "assigned") meter.assigned(event.runId);
-  if (event.type === "receipt") keep(event, meter, log);
+  if (event.type === "receipt") void keep(event, meter, log);
   else if (event.type === "state") {
     const { state, network } = event;
     feed.apply(machineChange(feed.view.state, { state, network }));
   } else feed.apply(runs.take(event));
 }
 
-function keep({ receipt, signature }: Extract<MinerEvent, { type: "receipt" }>, meter: Meter, log: Log): void {
+async function keep(event: Extract<MinerEvent, { type: "receipt" }>, meter: Meter, log: Log): Promise<void> {
   try {
-    meter.addReceipt(receipt, signature);
+    await meter.addReceipt(event.receipt, event.signature);
   } catch (error) {
     // A full disk, most likely. The network keeps what it granted; training must go on.
     log.write("error", "daemon", `a receipt could not be stored: ${describe(error)}`);

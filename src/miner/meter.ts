@@ -15,8 +15,8 @@ const activityMs = 500;
 const memoryMs = 5000;
 
 export interface Meter {
-  /** Stores a receipt and counts it. */
-  addReceipt(receipt: Receipt, signature: Uint8Array): void;
+  /** Counts a receipt, and resolves when it is on the disk. Rejects when it cannot be stored. */
+  addReceipt(receipt: Receipt, signature: Uint8Array): Promise<void>;
   /** The run that the miner works for from now on. */
   assigned(run: RunId | null): void;
   start(): void;
@@ -71,12 +71,13 @@ export function createMeter(miner: Miner, feed: Feed, database: StateDatabase, l
   }
 
   return {
-    addReceipt(receipt, signature) {
-      database.addReceipt(receipt, signature);
+    async addReceipt(receipt, signature) {
+      const stored = database.addReceipt(receipt, signature);
       granted = database.receiptTotals();
       latest = database.latestReceipt();
       tokensAtReceipt = miner.activity.tokensBackward;
       show();
+      await stored;
     },
     assigned(run) {
       book.assigned(run, traffic());

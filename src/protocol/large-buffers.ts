@@ -9,3 +9,12 @@ import { setFlagsFromString } from "node:v8";
 export function expectLargeBuffers(): void {
   setFlagsFromString("--external-memory-accounted-in-global-limit");
 }
+
+/**
+ * The same for a process that keeps little and passes much on: as much garbage may gather as there is alive. By V8's own measure a daemon's
+ * heap of 25 MB was searched for every 30 MB of buffers, six times in an epoch of a small model, with three threads helping.
+ */
+export function passLargeBuffersOn(): void {
+  expectLargeBuffers();
+  setFlagsFromString("--heap-growing-percent=100");
+}

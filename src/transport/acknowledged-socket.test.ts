@@ -81,6 +81,20 @@ describe("an acknowledged socket", () => {
     expect(waited.at(-1)).toBe(false);
   });
 
+  it("asks once about small messages that follow each other", () => {
+    const { clock, web, socket, link } = open();
+    for (let count = 0; count < 5; count++) {
+      void link.send(peer, "forward", new Uint8Array(1000));
+      clock.advance(30);
+    }
+    expect(web.sent).toHaveLength(5);
+    expect(web.pings).toHaveLength(0);
+    clock.advance(100);
+    expect(web.pings).toHaveLength(1);
+    for (const ping of web.pings) socket.returned(ping);
+    expect(socket.bufferedAmount).toBe(0);
+  });
+
   it("does not believe answers to what was not asked", () => {
     const { web, socket, link } = open();
     void link.send(peer, "exchange", new Uint8Array(1 << 20)).catch(() => {});

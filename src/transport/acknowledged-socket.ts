@@ -22,8 +22,11 @@ interface UnderWay {
 
 /** A ping and its answer take about 120 bytes of the line. */
 const leastBytesBetweenPings = 16 << 10;
-/** What is less is asked about after a moment. */
-const askAfterMs = 20;
+/**
+ * What is less is asked about after a while, so that small messages share a ping: each costs a computer three wake-ups, and what nothing
+ * was asked about is too little to fill the line (`chunkBytes`).
+ */
+const askAfterMs = 200;
 /** So many in what may be under way. */
 const pingsUnderWay = 4;
 /** A line that answers no pings, as behind some proxies, is taken at the system's word after so long. */

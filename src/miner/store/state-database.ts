@@ -1,6 +1,9 @@
 /**
  * The receipts of this miner and the count of its traffic, in SQLite. The daemon holds the database's exclusive lock as long as it lives, which makes it the
  * only one on its state folder: the operating system gives the lock back however the process ends.
+ *
+ * Nobody waits for the disk here: frames would wait as well. A commit is in SQLite's write-ahead log, which outlives the process; the
+ * log is brought to the disk behind it. SQLite itself waits only when it moves the log into the database, a thousand pages at a time.
  */
 import { join } from "node:path";
 import Database from "better-sqlite3";
@@ -8,6 +11,7 @@ import { fileFailure } from "../../disk/atomic-file.ts";
 import { FailureError } from "../../protocol/failure.ts";
 import { type RunId, runIdSchema } from "../../protocol/ids.ts";
 import { type Receipt, receiptBytes } from "../../protocol/receipt.ts";
+import { BackgroundSync, type SyncFile } from "./background-sync.ts";
 
 export interface ReceiptTotals {
   readonly microCredits: number;
@@ -23,12 +27,15 @@ export interface StoredTraffic {
 }
 
 export interface StateDatabase {
-  /** Keeps a receipt with the network's signature, as evidence; one that is kept already is ignored. */
-  addReceipt(receipt: Receipt, signature: Uint8Array): void;
+  /**
+   * Keeps a receipt with the network's signature, as evidence; one that is kept already is ignored. Throws when it cannot be written.
+   * It counts at once, and resolves when no power cut takes it away any more.
+   */
+  addReceipt(receipt: Receipt, signature: Uint8Array): Promise<void>;
   receiptTotals(): ReceiptTotals;
   /** The newest receipt's, which is the price that the network pays now; null before the first. */
   latestReceipt(): ReceiptTotals | null;
-  /** Adds to what is there. */
+  /** Adds to what is there; a power cut may take it away until the next receipt is on the disk. */
   addTraffic(more: readonly StoredTraffic[]): void;
   traffic(): readonly StoredTraffic[];
   close(): void;
@@ -38,14 +45,14 @@ export interface StateDatabase {
 const noRun = "";
 
 /** Throws `FailureError`: already-running when another daemon has this folder, state-corrupt, disk-full, file-unreadable. */
-export function openStateDatabase(folder: string): StateDatabase {
+export function openStateDatabase(folder: string, syncFile?: SyncFile): StateDatabase {
   const file = join(folder, "state.sqlite");
   const database = new Database(file, { timeout: 0 });
   try {
     database.pragma("locking_mode = exclusive");
     database.pragma("journal_mode = wal");
-    database.pragma("synchronous = full");
-    // On macOS a synced receipt may otherwise still lie in the drive's cache.
+    database.pragma("synchronous = normal");
+    // On macOS what is synced may otherwise still lie in the drive's cache.
     database.pragma("fullfsync = on");
     database.exec(`
       create table if not exists receipt (
@@ -58,8 +65,10 @@ export function openStateDatabase(folder: string): StateDatabase {
         runId text primary key, sentBytes integer not null, receivedBytes integer not null
       ) strict`);
     addSignatureColumns(database);
-    database.exec("begin exclusive; commit");
-    return withDatabase(database);
+    // A change, since SQLite waits for the disk with the first one after it was opened.
+    database.pragma("user_version = 1");
+    // A file beside the database has none of its locks, which would be lost when it is closed.
+    return withDatabase(database, new BackgroundSync(`${file}-wal`, syncFile));
   } catch (cause) {
     database.close();
     throw openFailure(folder, file, cause);
@@ -73,7 +82,7 @@ function addSignatureColumns(database: Database.Database): void {
   database.exec("alter table receipt add column signedBytes blob; alter table receipt add column signature blob");
 }
 
-function withDatabase(database: Database.Database): StateDatabase {
+function withDatabase(database: Database.Database, log: BackgroundSync): StateDatabase {
   const insert = database.prepare(`insert or ignore into receipt
     (networkId, runId, epoch, attempt, stage, tokens, microCredits, checks, atMs, signedBytes, signature)
     values (@networkId, @runId, @epoch, @attempt, @stage, @tokens, @microCredits, @checks, @atMs, @signedBytes, @signature)`);
@@ -107,6 +116,7 @@ function withDatabase(database: Database.Database): StateDatabase {
         signedBytes: receiptBytes(receipt),
         signature,
       });
+      return log.sync();
     },
     receiptTotals: () => sum.get() ?? { microCredits: 0, tokens: 0 },
     latestReceipt: () => latest.get() ?? null,

@@ -2,7 +2,7 @@ import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, wr
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import Database from "better-sqlite3";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { writeFileAtomically } from "../../disk/atomic-file.ts";
 import { minerIdSchema, runIdSchema } from "../../protocol/ids.ts";
 import { type Receipt, receiptBytes } from "../../protocol/receipt.ts";
@@ -149,7 +149,7 @@ describe("state database", () => {
 
   const signature = new Uint8Array(64).fill(7);
 
-  it("keeps what the network signed, and its signature, also in a file of an earlier version", () => {
+  it("keeps what the network signed, and its signature, also in a file of an earlier version", async () => {
     const file = join(folder, "state.sqlite");
     const earlier = new Database(file);
     earlier.exec(`create table receipt (
@@ -159,7 +159,7 @@ describe("state database", () => {
     ) strict; insert into receipt values ('net', 'demo', 0, 0, 1, 10, 1000, '', 0)`);
     earlier.close();
     const database = openStateDatabase(folder);
-    database.addReceipt(receipt(1), signature);
+    await database.addReceipt(receipt(1), signature);
     expect(database.receiptTotals()).toEqual({ microCredits: 2_001, tokens: 20 });
     database.close();
     const kept = new Database(file);
@@ -170,15 +170,61 @@ describe("state database", () => {
     kept.close();
   });
 
-  it("sums receipts, counts none twice, and keeps them", () => {
+  it("sums receipts, counts none twice, and keeps them", async () => {
     const database = openStateDatabase(folder);
     expect(database.receiptTotals()).toEqual({ microCredits: 0, tokens: 0 });
     expect(database.latestReceipt()).toBeNull();
-    for (const one of [receipt(0), receipt(2), receipt(1), receipt(1)]) database.addReceipt(one, signature);
+    for (const one of [receipt(0), receipt(2), receipt(1), receipt(1)]) await database.addReceipt(one, signature);
     database.close();
     const again = openStateDatabase(folder);
     expect(again.receiptTotals()).toEqual({ microCredits: 3_003, tokens: 30 });
     expect(again.latestReceipt()).toEqual({ microCredits: 1_002, tokens: 10 });
+    again.close();
+  });
+
+  it("does not wait for a slow disk: receipts count at once, and those that come meanwhile share the next turn", async () => {
+    const turns: PromiseWithResolvers<void>[] = [];
+    const files = new Set<string>();
+    const database = openStateDatabase(folder, (file) => {
+      files.add(file);
+      const turn = Promise.withResolvers<void>();
+      turns.push(turn);
+      return turn.promise;
+    });
+    let onDisk = 0;
+    const stored = [0, 1, 2].map((epoch) => database.addReceipt(receipt(epoch), signature).then(() => onDisk++));
+    database.addTraffic([{ runId: null, sentBytes: 1, receivedBytes: 2 }]);
+    expect(database.receiptTotals()).toEqual({ microCredits: 3_003, tokens: 30 });
+    expect([turns.length, onDisk]).toEqual([1, 0]);
+    turns[0]?.resolve();
+    await stored[0];
+    await vi.waitFor(() => expect(turns).toHaveLength(2));
+    expect(onDisk).toBe(1);
+    turns[1]?.resolve();
+    await Promise.all(stored);
+    expect([turns.length, onDisk]).toEqual([2, 3]);
+    expect([...files]).toEqual([join(folder, "state.sqlite-wal")]);
+    database.close();
+  });
+
+  it("says when the disk fails, and tries again with the next receipt", async () => {
+    let isBroken = true;
+    const database = openStateDatabase(folder, async () => {
+      if (isBroken) throw new Error("input/output error");
+    });
+    await expect(database.addReceipt(receipt(0), signature)).rejects.toThrow("input/output error");
+    isBroken = false;
+    await expect(database.addReceipt(receipt(1), signature)).resolves.toBeUndefined();
+    database.close();
+  });
+
+  it("keeps a receipt that no turn of the disk came for when it is closed", async () => {
+    const database = openStateDatabase(folder);
+    const stored = database.addReceipt(receipt(0), signature);
+    database.close();
+    await expect(stored).resolves.toBeUndefined();
+    const again = openStateDatabase(folder);
+    expect(again.receiptTotals().tokens).toBe(10);
     again.close();
   });
 
