@@ -1,12 +1,14 @@
 /**
- * home-links SEED UP:DOWN:DELAY:JITTER:LOSS:QUEUE …
+ * home-links SEED CONTROL UP:DOWN:DELAY:JITTER:LOSS:QUEUE …
  *
- * Emulates people's homes: for each argument after the seed a network namespace behind a line of its own, and one more, the first, that
+ * Emulates people's homes: for each argument after the first two a network namespace behind a line of its own, and one more, the first, that
  * has no limits: a server. Rates are in bits per second (0: none), times in microseconds and for one way, the loss in packets per million.
  * Prints `ready FD …`: whoever may can enter them as /proc/PID/fd/FD. On `read` it prints a line of counters: bytes, packets, lost and
  * dropped packets of each home's way up, and again down. All is gone when this process ends, which it does when its input does.
  *
- * Linux only, as root. A TUN device in each namespace leads here; packets are moved on every millisecond while there are any.
+ * CONTROL is TCP's congestion control in all of them, `default` what the system has.
+ *
+ * Linux only, as root. A TUN device in each namespace leads here; packets are moved on when they are due, at most every millisecond.
  */
 #include <poll.h>
 #include <sys/prctl.h>
@@ -17,6 +19,8 @@
 #include <ctime>
 #include <deque>
 #include <exception>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "link.h"
@@ -26,6 +30,7 @@
 namespace homes {
 namespace {
 
+/** Between two looks at what has come, unless nothing is due for longer. */
 constexpr Nanoseconds kTick = 1'000'000;
 constexpr Nanoseconds kNanosecondsPerMicrosecond = 1000;
 /** 198.18.0.0/16: set aside for such tests by RFC 2544. */
@@ -45,13 +50,20 @@ Nanoseconds now() {
   return time.tv_sec * 1'000'000'000ll + time.tv_nsec;
 }
 
+timespec timespecOf(Nanoseconds time) {
+  constexpr Nanoseconds perSecond = 1'000'000'000;
+  return {static_cast<time_t>(time / perSecond), static_cast<long>(time % perSecond)};
+}
+
 class Emulation {
  public:
+  explicit Emulation(std::string congestionControl) : congestionControl_(std::move(congestionControl)) {}
+
   void add(const LinkOptions& up, const LinkOptions& down, uint64_t seed) {
     const auto index = static_cast<uint32_t>(nodes_.size());
     const uint32_t address = kNetwork | (index == 0 ? 1 : kFirstHome + index - 1);
     const uint64_t links = seed * 1000 + 2 * index;
-    nodes_.push_back({createNamespace(address, kNetmask), Link(up, links), Link(down, links + 1)});
+    nodes_.push_back({createNamespace(address, kNetmask, congestionControl_), Link(up, links), Link(down, links + 1)});
   }
 
   void announce() const {
@@ -66,38 +78,47 @@ class Emulation {
     std::vector<pollfd> descriptors{{STDIN_FILENO, POLLIN, 0}};
     for (const Node& node : nodes_) descriptors.push_back({node.space.tun, POLLIN, 0});
     for (;;) {
-      const bool isQuiet = moveOn();
-      // While packets travel, all that came since the last look is taken at once; else the first one wakes.
-      const timespec tick{0, kTick};
-      ppoll(descriptors.data(), isQuiet ? descriptors.size() : 1, isQuiet ? nullptr : &tick, nullptr);
+      moveOn();
+      const Nanoseconds wait = nextArrival() - now();
+      // Soon something is due, and what comes until then is taken with it. Else the first packet wakes.
+      const bool isSoon = wait < kTick;
+      const timespec pause = timespecOf(isSoon ? kTick : wait);
+      ppoll(descriptors.data(), isSoon ? 1 : descriptors.size(), &pause, nullptr);
       if (descriptors[0].revents != 0 && !obey()) return;
     }
   }
 
  private:
-  /** True when nothing travels. */
-  bool moveOn() {
-    const Nanoseconds time = now();
-    for (size_t from = 0; from < nodes_.size(); from++) receive(from, time);
-    bool isQuiet = true;
-    for (Node& node : nodes_) {
+  /** What receivers answer at once is taken at once. */
+  void moveOn() {
+    deliver(now());
+    for (size_t from = 0; from < nodes_.size(); from++) receive(from);
+    deliver(now());
+  }
+
+  void deliver(Nanoseconds time) {
+    for (Node& node : nodes_)
       node.up.deliver(time, [&](Travelling arrived) {
         const size_t to = arrived.destination;
         nodes_[to].down.send(std::move(arrived.packet), to, arrived.arrival);
       });
-    }
-    for (Node& node : nodes_) {
+    for (Node& node : nodes_)
       node.down.deliver(time, [&](const Travelling& arrived) { hand(node, arrived.packet); });
-      isQuiet = isQuiet && node.up.isEmpty() && node.down.isEmpty();
-    }
-    return isQuiet;
+  }
+
+  /** `kNever` when nothing travels. */
+  Nanoseconds nextArrival() const {
+    Nanoseconds next = kNever;
+    for (const Node& node : nodes_) next = std::min({next, node.up.nextArrival(), node.down.nextArrival()});
+    return next;
   }
 
   /** All that a node has sent since the last look. */
-  void receive(size_t from, Nanoseconds time) {
+  void receive(size_t from) {
     for (;;) {
       const ssize_t length = read(nodes_[from].space.tun, buffer_, sizeof buffer_);
       if (length <= 0) return;
+      const Nanoseconds time = now();
       const auto bytes = static_cast<size_t>(length);
       const auto shape = shapeOf(buffer_, bytes);
       const size_t to = shape ? nodeAt(shape->destination) : nodes_.size();
@@ -146,6 +167,7 @@ class Emulation {
 
   static unsigned long long number(uint64_t value) { return value; }
 
+  std::string congestionControl_;
   std::deque<Node> nodes_;
   uint8_t buffer_[kMostPacketBytes];
 };
@@ -167,12 +189,15 @@ std::pair<LinkOptions, LinkOptions> parseHome(const char* text) {
 
 int main(int count, char** arguments) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (count < 3 || count - 2 > static_cast<int>(kMostHomes)) throw std::runtime_error("home-links SEED HOME …, at most 200 homes");
+  constexpr int firstHome = 3;
+  if (count <= firstHome || count - firstHome > static_cast<int>(kMostHomes))
+    throw std::runtime_error("home-links SEED CONTROL HOME …, at most 200 homes");
   const uint64_t seed = std::strtoull(arguments[1], nullptr, 10);
+  allowCongestionControl(arguments[2]);
   // Packets that are under way take memory, never the stack.
-  auto emulation = std::make_unique<Emulation>();
+  auto emulation = std::make_unique<Emulation>(arguments[2]);
   emulation->add(kUnlimited, kUnlimited, seed);
-  for (int index = 2; index < count; index++) {
+  for (int index = firstHome; index < count; index++) {
     const auto [up, down] = parseHome(arguments[index]);
     emulation->add(up, down, seed);
   }

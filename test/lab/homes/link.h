@@ -11,6 +11,8 @@
 namespace homes {
 
 using Nanoseconds = int64_t;
+/** Three hundred years. */
+constexpr Nanoseconds kNever = INT64_MAX;
 
 struct LinkOptions {
   /** 0: no limit. */
@@ -89,7 +91,8 @@ class Link {
     travelling_.push_back({lastArrival_, destination, std::move(packet)});
   }
 
-  bool isEmpty() const { return travelling_.empty(); }
+  /** `kNever` when nothing travels. */
+  Nanoseconds nextArrival() const { return travelling_.empty() ? kNever : travelling_.front().arrival; }
 
   /** What has arrived by now is handed over, in order. */
   template <class Receive>
