@@ -8,7 +8,8 @@
  *
  * CONTROL is TCP's congestion control in all of them, `default` what the system has.
  *
- * Linux only, as root. A TUN device in each namespace leads here; packets are moved on when they are due, at most every millisecond.
+ * Linux only, as root. A TUN device in each namespace leads here; packets are moved on when they are due, together with what is due
+ * within the same millisecond.
  */
 #include <poll.h>
 #include <sys/prctl.h>
