@@ -1,15 +1,12 @@
 /**
  * home-links SEED CONTROL UP:DOWN:DELAY:JITTER:LOSS:QUEUE …
  *
- * Emulates people's homes: for each argument after the first two a network namespace behind a line of its own, and one more, the first, that
- * has no limits: a server. Rates are in bits per second (0: none), times in microseconds and for one way, the loss in packets per million.
+ * Emulates people's homes: for each argument after the first two a network namespace behind a line of its own, and one more, the first,
+ * that has no limits: a server. CONTROL is TCP's congestion control in all of them, `default` what the system has. Rates are in bits per second (0: none), times in microseconds and for one way, the loss in packets per million.
  * Prints `ready FD …`: whoever may can enter them as /proc/PID/fd/FD. On `read` it prints a line of counters: bytes, packets, lost and
  * dropped packets of each home's way up, and again down. All is gone when this process ends, which it does when its input does.
  *
- * CONTROL is TCP's congestion control in all of them, `default` what the system has.
- *
- * Linux only, as root. A TUN device in each namespace leads here; packets are moved on when they are due, together with what is due
- * within the same millisecond.
+ * Linux only, as root. A TUN device in each namespace leads here; packets are moved on every millisecond while there are any.
  */
 #include <poll.h>
 #include <sys/prctl.h>
@@ -31,7 +28,6 @@
 namespace homes {
 namespace {
 
-/** Between two looks at what has come, unless nothing is due for longer. */
 constexpr Nanoseconds kTick = 1'000'000;
 constexpr Nanoseconds kNanosecondsPerMicrosecond = 1000;
 /** 198.18.0.0/16: set aside for such tests by RFC 2544. */
@@ -49,11 +45,6 @@ Nanoseconds now() {
   timespec time;
   clock_gettime(CLOCK_MONOTONIC, &time);
   return time.tv_sec * 1'000'000'000ll + time.tv_nsec;
-}
-
-timespec timespecOf(Nanoseconds time) {
-  constexpr Nanoseconds perSecond = 1'000'000'000;
-  return {static_cast<time_t>(time / perSecond), static_cast<long>(time % perSecond)};
 }
 
 class Emulation {
@@ -79,47 +70,38 @@ class Emulation {
     std::vector<pollfd> descriptors{{STDIN_FILENO, POLLIN, 0}};
     for (const Node& node : nodes_) descriptors.push_back({node.space.tun, POLLIN, 0});
     for (;;) {
-      moveOn();
-      const Nanoseconds wait = nextArrival() - now();
-      // Soon something is due, and what comes until then is taken with it. Else the first packet wakes.
-      const bool isSoon = wait < kTick;
-      const timespec pause = timespecOf(isSoon ? kTick : wait);
-      ppoll(descriptors.data(), isSoon ? 1 : descriptors.size(), &pause, nullptr);
+      const bool isQuiet = moveOn();
+      // While packets travel, all that came since the last look is taken at once; else the first one wakes.
+      const timespec tick{0, kTick};
+      ppoll(descriptors.data(), isQuiet ? descriptors.size() : 1, isQuiet ? nullptr : &tick, nullptr);
       if (descriptors[0].revents != 0 && !obey()) return;
     }
   }
 
  private:
-  /** What receivers answer at once is taken at once. */
-  void moveOn() {
-    deliver(now());
-    for (size_t from = 0; from < nodes_.size(); from++) receive(from);
-    deliver(now());
-  }
-
-  void deliver(Nanoseconds time) {
-    for (Node& node : nodes_)
+  /** True when nothing travels. */
+  bool moveOn() {
+    const Nanoseconds time = now();
+    for (size_t from = 0; from < nodes_.size(); from++) receive(from, time);
+    bool isQuiet = true;
+    for (Node& node : nodes_) {
       node.up.deliver(time, [&](Travelling arrived) {
         const size_t to = arrived.destination;
         nodes_[to].down.send(std::move(arrived.packet), to, arrived.arrival);
       });
-    for (Node& node : nodes_)
+    }
+    for (Node& node : nodes_) {
       node.down.deliver(time, [&](const Travelling& arrived) { hand(node, arrived.packet); });
-  }
-
-  /** `kNever` when nothing travels. */
-  Nanoseconds nextArrival() const {
-    Nanoseconds next = kNever;
-    for (const Node& node : nodes_) next = std::min({next, node.up.nextArrival(), node.down.nextArrival()});
-    return next;
+      isQuiet = isQuiet && node.up.isEmpty() && node.down.isEmpty();
+    }
+    return isQuiet;
   }
 
   /** All that a node has sent since the last look. */
-  void receive(size_t from) {
+  void receive(size_t from, Nanoseconds time) {
     for (;;) {
       const ssize_t length = read(nodes_[from].space.tun, buffer_, sizeof buffer_);
       if (length <= 0) return;
-      const Nanoseconds time = now();
       const auto bytes = static_cast<size_t>(length);
       const auto shape = shapeOf(buffer_, bytes);
       const size_t to = shape ? nodeAt(shape->destination) : nodes_.size();

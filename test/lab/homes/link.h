@@ -11,8 +11,6 @@
 namespace homes {
 
 using Nanoseconds = int64_t;
-/** Three hundred years. */
-constexpr Nanoseconds kNever = INT64_MAX;
 
 struct LinkOptions {
   /** 0: no limit. */
@@ -91,8 +89,7 @@ class Link {
     travelling_.push_back({lastArrival_, destination, std::move(packet)});
   }
 
-  /** `kNever` when nothing travels. */
-  Nanoseconds nextArrival() const { return travelling_.empty() ? kNever : travelling_.front().arrival; }
+  bool isEmpty() const { return travelling_.empty(); }
 
   /** What has arrived by now is handed over, in order. */
   template <class Receive>
