@@ -207,7 +207,7 @@ export const runSummarySchema = z.object({
 });
 export type RunSummary = Readonly<z.infer<typeof runSummarySchema>>;
 
-/** Short-lived measurements, sent about twice a second and never stored. */
+/** Short-lived measurements, sent about once a second and never stored. */
 export const telemetrySchema = z.object({
   atMs: z.number(),
   /** Of the current epoch. */

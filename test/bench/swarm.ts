@@ -107,8 +107,7 @@ try {
     replicas,
     precision,
     line,
-    // What TCP makes of loss and queues: `cubic` on most computers.
-    congestionControl: line && readFileSync("/proc/sys/net/ipv4/tcp_congestion_control", "utf8").trim(),
+    congestionControl: line && (flags.congestionControl ?? systemCongestionControl()),
     epochs,
     tokensPerEpoch,
     validationTokens: sample.tokens.length,
@@ -151,5 +150,11 @@ function runOptions(compression: string): RunOptions {
 
 function open(compression: string): Promise<BenchSwarm> {
   const run = { ...runOptions(compression), tokens: epochs * tokensPerEpoch };
-  return BenchSwarm.open({ run, miners: stages * replicas, precision, line, direct: flags.direct, keep: flags.keep });
+  const { congestionControl, direct, keep } = flags;
+  return BenchSwarm.open({ run, miners: stages * replicas, precision, line, congestionControl, direct, keep });
+}
+
+/** Which new namespaces take over. */
+function systemCongestionControl(): string {
+  return readFileSync("/proc/sys/net/ipv4/tcp_congestion_control", "utf8").trim();
 }

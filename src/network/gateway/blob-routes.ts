@@ -9,6 +9,7 @@ import type { FileBlobStore } from "../../transport/blobs/file-blob-store.ts";
 import type { RateLimit } from "../rate-limit.ts";
 import type { UploadBudgets } from "../runs/upload-budgets.ts";
 import { answer, bearerToken } from "./answer.ts";
+import { gatheredBody } from "./gathered-body.ts";
 import type { BlobRequest } from "./port.ts";
 import type { Hello } from "./session-handlers.ts";
 
@@ -82,7 +83,7 @@ export class BlobRoutes {
     if (bytes > this.#blobs.maxBlobBytes)
       return answer(request, response, 413, `a blob has at most ${this.#blobs.maxBlobBytes} bytes`);
     // Not destroyed when it is refused half-way: the connection still has to carry the answer.
-    const chunks = request.iterator({ destroyOnReturn: false });
+    const chunks = gatheredBody(request);
     await this.#blobs.receive(
       hash,
       charged(chunks, (chunkBytes) => budgets.spend(minerId, hash, chunkBytes)),

@@ -1,5 +1,4 @@
-/** Tells everyone who is connected what is new of the runs, and twice a second how each of them is getting on. */
-
+/** Tells everyone who is connected what is new of the runs, and once a second how each of them is getting on. */
 import { type MessageBody, messageBody } from "../../protocol/control-channel.ts";
 import type { GatewayMessage } from "../../protocol/gateway-messages.ts";
 import type { RunId } from "../../protocol/ids.ts";
@@ -13,13 +12,20 @@ import { runChanges, wholeRun } from "./run-feed.ts";
 import type { Session } from "./session.ts";
 import type { TelemetryDesk } from "./telemetry.ts";
 
-const telemetryIntervalMs = 500;
-/** Changes that follow each other more closely are sent as one. */
-const updateIntervalMs = 100;
+const telemetryIntervalMs = 1000;
+const updateIntervalLimitsMs = { shortest: 100, longest: 1000 };
+/** A message is signed for each session, which takes about 35 µs: two percent of a core, then. */
+const updateIntervalPerSessionMs = 2;
+
+/** Changes that follow each other more closely are sent as one: so many have to be told of each. */
+export function updateIntervalMs(sessions: number): number {
+  const { shortest, longest } = updateIntervalLimitsMs;
+  return Math.min(longest, Math.max(shortest, sessions * updateIntervalPerSessionMs));
+}
 
 export interface BroadcasterOptions {
   readonly runs: Runs;
-  readonly sessions: () => Iterable<Session>;
+  readonly sessions: () => readonly Session[];
   readonly telemetry: TelemetryDesk;
   readonly relay: Relay;
   readonly clock: () => number;
@@ -48,7 +54,8 @@ export class Broadcaster {
 
   /** A run has changed, or which runs there are. */
   changed(): void {
-    this.#updateTimer ??= setTimeout(() => this.#sendChanges(), updateIntervalMs);
+    const { sessions } = this.#options;
+    this.#updateTimer ??= setTimeout(() => this.#sendChanges(), updateIntervalMs(sessions().length));
   }
 
   /** The run cannot change at present, which its state does not know. */

@@ -1,4 +1,4 @@
-/** Gathers what miners say about their progress, and sums it up twice a second. It touches neither the core nor the log. */
+/** Gathers what miners say about their progress, and sums it up once a second. It touches neither the core nor the log. */
 
 import type { ClientMessage } from "../../protocol/client-messages.ts";
 import { type MinerId, sameEpoch } from "../../protocol/ids.ts";

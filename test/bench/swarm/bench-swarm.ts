@@ -16,7 +16,13 @@ import type { RunOptions } from "../../../src/network/run-options.ts";
 import { type FrameBytes, messageKinds, noFrameBytes } from "../../../src/protocol/frames.ts";
 import { type TrafficView, trafficViewSchema } from "../../../src/protocol/machine-view.ts";
 import type { Checkpoint, EpochRecord, RunUpdate, RunView } from "../../../src/protocol/run-view.ts";
-import { EmulatedHomes, type HomeCounters, type HomeLine, serverAddress } from "../../lab/homes/emulated-homes.ts";
+import {
+  type CongestionControl,
+  EmulatedHomes,
+  type HomeCounters,
+  type HomeLine,
+  serverAddress,
+} from "../../lab/homes/emulated-homes.ts";
 import { progress, rounded } from "../shared/report.ts";
 import { ServiceProcess } from "../shared/service-process.ts";
 import type { NetworkProcessMessage, NetworkProcessOptions } from "./network-process.ts";
@@ -28,6 +34,8 @@ export interface BenchSwarmOptions {
   readonly precision: "f32" | "bf16";
   /** Of each home; null: all miners and the orchestrator share this computer's loopback. */
   readonly line: HomeLine | null;
+  /** Of TCP behind such lines; undefined: what this computer has. */
+  readonly congestionControl: CongestionControl | undefined;
   /** Miners reach each other directly where they can. */
   readonly direct: boolean;
   /** What it has written is left behind. */
@@ -100,9 +108,10 @@ export class BenchSwarm {
     const folder = mkdtempSync(join(tmpdir(), "train-at-home-swarm-"));
     mkdirSync(join(folder, "logs"));
     mkdirSync(join(folder, "kept"));
-    const { run, line, miners, direct } = options;
-    const homes =
-      line === null ? null : await EmulatedHomes.start({ homes: Array(miners).fill(line), seed: run.seed ?? 1 });
+    const { run, line, miners, congestionControl, direct } = options;
+    const lines: HomeLine[] = Array(miners).fill(line);
+    const seed = run.seed ?? 1;
+    const homes = line === null ? null : await EmulatedHomes.start({ homes: lines, seed, congestionControl });
     const network = startNetwork({ port: 0, run, stateFolder: join(folder, "network") }, { direct, folder, homes });
     const listening = await Promise.race([untilListening(network), once(network, "exit").then(() => null)]);
     if (listening === null) throw new Error(`the orchestrator ended at once; see ${folder}/logs`);

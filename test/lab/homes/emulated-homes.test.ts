@@ -1,12 +1,14 @@
-import { type ChildProcess, fork } from "node:child_process";
+import { type ChildProcess, execFile, fork } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { afterEach, describe, expect, it } from "vitest";
-import { EmulatedHomes, type HomeLine, type Namespace } from "./emulated-homes.ts";
+import { EmulatedHomes, type EmulatedHomesOptions, type HomeLine, type Namespace } from "./emulated-homes.ts";
 import { takesRealTime, withRealTime } from "./real-time.ts";
 import type { TrafficCalls, TrafficRequest } from "./traffic-process.ts";
 
+const run = promisify(execFile);
 const impossible = await EmulatedHomes.impossibleBecause();
 const skipped = impossible === null ? "" : ` (skipped: ${impossible})`;
 const line: HomeLine = { upMbps: 20, downMbps: 100, roundTripMs: 40, jitterMs: 0, lossPercent: 0 };
@@ -20,8 +22,8 @@ describe.skipIf(impossible !== null)(`an emulated home${skipped}`, () => {
     for (const close of opened.splice(0).reverse()) await close();
   });
 
-  async function emulate(homes: readonly HomeLine[], seed = 1): Promise<EmulatedHomes> {
-    const emulated = await EmulatedHomes.start({ homes, seed });
+  async function emulate(homes: readonly HomeLine[], options: Partial<EmulatedHomesOptions> = {}) {
+    const emulated = await EmulatedHomes.start({ homes, seed: 1, ...options });
     opened.push(() => emulated.close());
     return emulated;
   }
@@ -82,7 +84,7 @@ describe.skipIf(impossible !== null)(`an emulated home${skipped}`, () => {
 
   /** Through a line that loses 5 %. A batch at a time, so that no socket's memory is full. */
   async function datagramsThatArrive(count: number, seed: number): Promise<readonly number[]> {
-    const emulated = await emulate([{ ...unlimited, lossPercent: 5 }], seed);
+    const emulated = await emulate([{ ...unlimited, lossPercent: 5 }], { seed });
     const server = await serverOf(emulated);
     const home = computerAt(emulated.homes[0]);
     const batch = 100;
@@ -114,6 +116,17 @@ describe.skipIf(impossible !== null)(`an emulated home${skipped}`, () => {
     const [counters] = await emulated.counters();
     expect(counters?.up.lostPackets).toBeGreaterThan(0);
     expect(counters?.down.lostPackets).toBeGreaterThan(0);
+  });
+
+  it("has the congestion control that it is to have, and so has the server", async () => {
+    for (const congestionControl of ["cubic", "reno"] as const) {
+      const { server, homes } = await emulate([line], { congestionControl });
+      for (const { enter } of [server, ...homes]) {
+        const [program = "", ...entering] = enter;
+        const { stdout } = await run(program, [...entering, "cat", "/proc/sys/net/ipv4/tcp_congestion_control"]);
+        expect(stdout.trim()).toBe(congestionControl);
+      }
+    }
   });
 
   it("is gone with the program that emulates it", async () => {

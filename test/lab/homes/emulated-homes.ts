@@ -25,10 +25,16 @@ export interface HomeLine {
 /** How much a router holds of what the line cannot take yet, in time: usual at homes, and much (Gettys 2012, "Bufferbloat"). */
 const queueMs = 250;
 
+/** What TCP makes of loss and queues. Most computers have `cubic`. */
+export const congestionControls = ["cubic", "bbr", "reno"] as const;
+export type CongestionControl = (typeof congestionControls)[number];
+
 export interface EmulatedHomesOptions {
   readonly homes: readonly HomeLine[];
   /** The same seed loses the same packets, counted along each line and direction. */
   readonly seed: number;
+  /** Of all computers, the server's included. Without it: what this computer has. */
+  readonly congestionControl?: CongestionControl | undefined;
 }
 
 /** Bytes are those of IP packets of at most 1500 bytes, without the link layer. */
@@ -75,11 +81,12 @@ export class EmulatedHomes {
   }
 
   /** Rejects where homes cannot be emulated, with the reason. */
-  static async start({ homes, seed }: EmulatedHomesOptions): Promise<EmulatedHomes> {
+  static async start({ homes, seed, congestionControl }: EmulatedHomesOptions): Promise<EmulatedHomes> {
     const impossible = impossibleBecause();
     if (impossible !== null) throw new Error(impossible);
     const file = await buildHomeLinks();
-    const program = spawn(file, [String(seed), ...homes.map(argumentOf)], { stdio: ["pipe", "pipe", "pipe"] });
+    const args = [String(seed), congestionControl ?? "default", ...homes.map(argumentOf)];
+    const program = spawn(file, args, { stdio: ["pipe", "pipe", "pipe"] });
     let problem = "";
     program.stderr.setEncoding("utf8").on("data", (text: string) => {
       problem += text;

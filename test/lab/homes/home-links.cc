@@ -1,8 +1,8 @@
 /**
- * home-links SEED UP:DOWN:DELAY:JITTER:LOSS:QUEUE …
+ * home-links SEED CONTROL UP:DOWN:DELAY:JITTER:LOSS:QUEUE …
  *
- * Emulates people's homes: for each argument after the seed a network namespace behind a line of its own, and one more, the first, that
- * has no limits: a server. Rates are in bits per second (0: none), times in microseconds and for one way, the loss in packets per million.
+ * Emulates people's homes: for each argument after the first two a network namespace behind a line of its own, and one more, the first,
+ * that has no limits: a server. CONTROL is TCP's congestion control in all of them, `default` what the system has. Rates are in bits per second (0: none), times in microseconds and for one way, the loss in packets per million.
  * Prints `ready FD …`: whoever may can enter them as /proc/PID/fd/FD. On `read` it prints a line of counters: bytes, packets, lost and
  * dropped packets of each home's way up, and again down. All is gone when this process ends, which it does when its input does.
  *
@@ -17,6 +17,8 @@
 #include <ctime>
 #include <deque>
 #include <exception>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "link.h"
@@ -47,11 +49,13 @@ Nanoseconds now() {
 
 class Emulation {
  public:
+  explicit Emulation(std::string congestionControl) : congestionControl_(std::move(congestionControl)) {}
+
   void add(const LinkOptions& up, const LinkOptions& down, uint64_t seed) {
     const auto index = static_cast<uint32_t>(nodes_.size());
     const uint32_t address = kNetwork | (index == 0 ? 1 : kFirstHome + index - 1);
     const uint64_t links = seed * 1000 + 2 * index;
-    nodes_.push_back({createNamespace(address, kNetmask), Link(up, links), Link(down, links + 1)});
+    nodes_.push_back({createNamespace(address, kNetmask, congestionControl_), Link(up, links), Link(down, links + 1)});
   }
 
   void announce() const {
@@ -146,6 +150,7 @@ class Emulation {
 
   static unsigned long long number(uint64_t value) { return value; }
 
+  std::string congestionControl_;
   std::deque<Node> nodes_;
   uint8_t buffer_[kMostPacketBytes];
 };
@@ -167,12 +172,15 @@ std::pair<LinkOptions, LinkOptions> parseHome(const char* text) {
 
 int main(int count, char** arguments) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (count < 3 || count - 2 > static_cast<int>(kMostHomes)) throw std::runtime_error("home-links SEED HOME …, at most 200 homes");
+  constexpr int firstHome = 3;
+  if (count <= firstHome || count - firstHome > static_cast<int>(kMostHomes))
+    throw std::runtime_error("home-links SEED CONTROL HOME …, at most 200 homes");
   const uint64_t seed = std::strtoull(arguments[1], nullptr, 10);
+  allowCongestionControl(arguments[2]);
   // Packets that are under way take memory, never the stack.
-  auto emulation = std::make_unique<Emulation>();
+  auto emulation = std::make_unique<Emulation>(arguments[2]);
   emulation->add(kUnlimited, kUnlimited, seed);
-  for (int index = 2; index < count; index++) {
+  for (int index = firstHome; index < count; index++) {
     const auto [up, down] = parseHome(arguments[index]);
     emulation->add(up, down, seed);
   }

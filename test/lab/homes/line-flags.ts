@@ -1,6 +1,6 @@
 /** How a home's line is described on a command line. */
 import { z } from "zod";
-import type { HomeLine } from "./emulated-homes.ts";
+import { congestionControls, type HomeLine } from "./emulated-homes.ts";
 
 const quantity = z.coerce.number().nonnegative();
 
@@ -11,6 +11,7 @@ export const lineFlags = {
   rttMs: quantity.default(40),
   jitterMs: quantity.default(0),
   lossPercent: quantity.max(100).default(0),
+  congestionControl: z.enum(congestionControls).optional(),
 };
 
 export type LineFlags = z.output<z.ZodObject<typeof lineFlags>>;

@@ -7,7 +7,7 @@ import { spawn } from "node:child_process";
 import { constants } from "node:os";
 import { z } from "zod";
 import { count, readFlags } from "../../bench/shared/flags.ts";
-import { EmulatedHomes, serverAddress } from "./emulated-homes.ts";
+import { EmulatedHomes, type HomeLine, serverAddress } from "./emulated-homes.ts";
 import { lineFlags, lineOf } from "./line-flags.ts";
 
 const usageError = 2;
@@ -28,7 +28,9 @@ else process.exitCode = await runWithHomes(program, args);
 
 /** Resolves with the command's exit code. */
 async function runWithHomes(program: string, args: readonly string[]): Promise<number> {
-  const emulated = await EmulatedHomes.start({ homes: Array(flags.homes).fill(lineOf(flags)), seed: flags.seed });
+  const { seed, congestionControl } = flags;
+  const homes: HomeLine[] = Array(flags.homes).fill(lineOf(flags));
+  const emulated = await EmulatedHomes.start({ homes, seed, congestionControl });
   const [enter = "", ...entering] = emulated.server.enter;
   const environment = {
     TAH_LAB_SERVER: serverAddress,

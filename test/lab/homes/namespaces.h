@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
+#include <fstream>
 #include <stdexcept>
 #include <string>
 
@@ -81,10 +82,37 @@ inline int openTun(const char* name) {
   return tun;
 }
 
+constexpr const char* kSystemsCongestionControl = "default";
+
+/**
+ * To be called before there are namespaces: those may only have what the system allows everybody. That stays allowed, and does nothing
+ * by itself. Where the system's settings are out of reach, choosing one tells.
+ */
+inline void allowCongestionControl(const std::string& control) {
+  constexpr const char* allowed = "/proc/sys/net/ipv4/tcp_allowed_congestion_control";
+  if (control == kSystemsCongestionControl) return;
+  std::string words, word;
+  for (std::ifstream file(allowed); file >> word; words += word + " ")
+    if (word == control) return;
+  std::ofstream(allowed) << words + control;
+}
+
+/** Of the namespace that the calling process is in. */
+inline void setCongestionControl(const std::string& control) {
+  if (control == kSystemsCongestionControl) return;
+  const int file = checked(open("/proc/sys/net/ipv4/tcp_congestion_control", O_WRONLY | O_CLOEXEC), "opening TCP's settings");
+  const auto written = static_cast<int>(write(file, control.data(), control.size()));
+  const int problem = errno;
+  close(file);
+  errno = problem;
+  checked(written, "TCP with " + control);
+}
+
 /** Leaves the calling process inside it. */
-inline Namespace createNamespace(uint32_t address, uint32_t netmask) {
+inline Namespace createNamespace(uint32_t address, uint32_t netmask, const std::string& congestionControl) {
   constexpr const char* name = "home0";
   checked(unshare(CLONE_NEWNET), "creating a network namespace");
+  setCongestionControl(congestionControl);
   const Interfaces interfaces;
   interfaces.bringUp("lo");
   const int tun = openTun(name);
