@@ -68,6 +68,8 @@ export class Port {
   readonly #webSockets = new WebSocketServer({
     noServer: true,
     perMessageDeflate: false,
+    // The session's answers say more.
+    autoPong: false,
     maxPayload: maxWebSocketMessageBytes,
   });
 

@@ -14,6 +14,7 @@ import { type Identity, sessionProof, verifySignature } from "../../protocol/ide
 import type { MinerId } from "../../protocol/ids.ts";
 import { closeCodes } from "../../protocol/local-api.ts";
 import { decodeClientMessage, encodeMessage, protocolVersion } from "../../protocol/messages.ts";
+import { answerTo } from "../../transport/acknowledgement.ts";
 import { RateLimit } from "../rate-limit.ts";
 import type { Household } from "./address-limits.ts";
 import { Reading, type SessionConnection } from "./reading.ts";
@@ -93,6 +94,7 @@ export class Session {
       resumed: () => this.#heard(),
     });
     socket.on("message", (data: Buffer, isBinary: boolean) => this.#receive(data, isBinary));
+    socket.on("ping", (payload: Buffer) => this.#answer(payload));
     socket.on("pong", () => this.#heard());
     socket.on("error", (error) => this.#failed(error));
     socket.on("close", () => this.#end());
@@ -181,6 +183,11 @@ export class Session {
     this.refuse(failure, closeCodes.tooLarge);
   }
 
+  #answer(ping: Buffer): void {
+    if (this.#socket.readyState === this.#socket.OPEN) this.#socket.pong(answerTo(ping, this.#clock()));
+    this.#mustBeRead();
+  }
+
   #heard(): void {
     this.heardAtMs = this.#clock();
   }
@@ -248,7 +255,11 @@ export class Session {
 
   #write(bytes: Uint8Array, onSent?: () => void): void {
     if (this.#socket.readyState === this.#socket.OPEN) this.#socket.send(bytes, onSent && (() => onSent()));
-    if (this.#socket.bufferedAmount > this.#limits.unreadBytes) this.giveUp();
+    this.#mustBeRead();
+  }
+
+  #mustBeRead(): void {
+    if (this.unsentBytes > this.#limits.unreadBytes) this.giveUp();
   }
 
   /** Where the client sent what is no WebSocket message, or too large a one; `close` follows. */
