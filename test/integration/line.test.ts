@@ -117,6 +117,14 @@ describe("bytes to measure with", { timeout }, () => {
     expect((await ask("5", { method: "PUT", body: "bytes" })).status).toBe(204);
   });
 
+  it("are none for a round trip, which is no transfer and may be had beside any", async () => {
+    const { ask } = await visitor();
+    const transfers = [await ask(`${mostLineBytes}`), await ask(`${mostLineBytes}`)];
+    expect((await ask("1")).status).toBe(429);
+    for (let trip = 0; trip < 10; trip++) expect((await ask("0")).status).toBe(200);
+    for (const { body } of transfers) await body?.cancel();
+  });
+
   it("are for those who have a session, and never more than a measurement needs", async () => {
     const { url, ask } = await visitor();
     expect((await ask("1", {}, "nobody's")).status).toBe(401);
