@@ -17,6 +17,7 @@ import { decodeClientMessage, encodeMessage, protocolVersion } from "../../proto
 import { answerTo } from "../../transport/acknowledgement.ts";
 import { RateLimit } from "../rate-limit.ts";
 import type { Household } from "./address-limits.ts";
+import { closeCodeOf, internalFailure } from "./close-code.ts";
 import { Reading, type SessionConnection } from "./reading.ts";
 import type { Hello, SessionHandlers } from "./session-handlers.ts";
 import type { SessionLimits } from "./session-limits.ts";
@@ -132,8 +133,14 @@ export class Session {
   refuse(failure: Failure, closeCode?: number): void {
     const code = closeCode ?? (this.#refusals.admit() ? undefined : closeCodes.malformed);
     this.#handlers.refused(failure.code);
-    this.send({ type: "refused", failure, closing: code !== undefined });
-    if (code !== undefined) this.close(code, failure.code);
+    if (code !== undefined) this.dismiss(failure, code);
+    else this.send({ type: "refused", failure, closing: false });
+  }
+
+  /** Closes, and says why. */
+  dismiss(failure: Failure, closeCode: number): void {
+    this.send({ type: "refused", failure, closing: true });
+    this.close(closeCode, failure.code);
   }
 
   /** Whether it never had a place in an epoch. */
@@ -194,7 +201,7 @@ export class Session {
 
   #receive(data: Buffer, isBinary: boolean): void {
     this.#heard();
-    if (this.#closed || this.#socket.readyState !== this.#socket.OPEN) return;
+    if (!this.#handlers.isAwake() || this.#closed || this.#socket.readyState !== this.#socket.OPEN) return;
     try {
       if (!isBinary) throw new FailureError("malformed-message", "Text where binary messages are spoken.");
       const channel = this.#channel;
@@ -274,28 +281,5 @@ export class Session {
     if (this.#closed) return;
     this.#closed = true;
     this.#handlers.closed(this);
-  }
-}
-
-const internalFailure: Failure = {
-  code: "unexpected-message",
-  message: "The network met a bug while handling this message.",
-  action: "",
-  retry: false,
-};
-
-function closeCodeOf(failure: Failure): number {
-  switch (failure.code) {
-    case "bad-signature":
-    case "not-authorised":
-    case "banned":
-    case "admission-refused":
-      return closeCodes.notAuthorised;
-    case "too-many-connections":
-      return closeCodes.tooMany;
-    case "message-too-large":
-      return closeCodes.tooLarge;
-    default:
-      return closeCodes.malformed;
   }
 }
