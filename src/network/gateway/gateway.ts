@@ -87,6 +87,7 @@ export class Gateway {
       bearerOf: (token) => this.#blobTokens.get(token),
       isMember: (minerId) => this.#runOf(minerId) !== null,
       budgetsOf: (minerId) => runs.workforce.runOf(minerId)?.uploads,
+      onStalled: () => this.#refusals.count("timed-out"),
       onBug: this.#logBug,
     });
     this.#lineRoutes = new LineRoutes({ isToken: (token) => this.#blobTokens.has(token), clock });
