@@ -82,24 +82,21 @@ describe("the line to a network", { timeout }, () => {
     expect(line.roundTripMs).toBeGreaterThan(0);
   });
 
-  it.each(["round trips", "download", "upload"])(
-    "is measured anew when this computer slept at the %s",
-    async (step) => {
-      const world = await openWorld();
-      let asleepMs = 0;
-      const heard: string[] = [];
-      const onProgress = (text: string) => {
-        if (text.startsWith("download")) asleepMs = 3_600_000;
-        heard.push(text);
-      };
-      const clock = { nowMs: () => performance.now() + asleepMs };
-      const line = await measure(`ws://127.0.0.1:${world.gateway.port}`, { clock, onProgress });
-      expect(heard.filter((text) => text.startsWith("reaching"))).toHaveLength(2);
-      expect(line).toMatchObject({ failure: null, withoutRates: null });
-      expect(line.downBytesPerSecond).toBeGreaterThan(bytesPerSecond / 10);
-      expect(line.upBytesPerSecond).toBeGreaterThan(bytesPerSecond / 10);
-    },
-  );
+  it("is measured anew when this computer slept meanwhile", async () => {
+    const world = await openWorld();
+    let asleepMs = 0;
+    const heard: string[] = [];
+    const onProgress = (text: string) => {
+      if (text.startsWith("download")) asleepMs = 3_600_000;
+      heard.push(text);
+    };
+    const clock = { nowMs: () => performance.now() + asleepMs };
+    const line = await measure(`ws://127.0.0.1:${world.gateway.port}`, { clock, onProgress });
+    expect(heard.filter((text) => text.startsWith("reaching"))).toHaveLength(2);
+    expect(line).toMatchObject({ failure: null, withoutRates: null });
+    expect(line.downBytesPerSecond).toBeGreaterThan(bytesPerSecond / 10);
+    expect(line.upBytesPerSecond).toBeGreaterThan(bytesPerSecond / 10);
+  });
 
   it("is blocked where no network is, which is a result like others", async () => {
     expect(await measure("ws://127.0.0.1:1")).toMatchObject({ way: "blocked", failure: { code: "unreachable" } });
