@@ -154,6 +154,7 @@ export class ControlChannel {
       throw violation(
         "replayed-message",
         `A control message came ${Math.round((delayMs - expectedMs) / 1000)} s late.`,
+        `That is so after one of the two computers was asleep. ${interference}`,
       );
     this.#fastest = { delayMs: Math.min(delayMs, expectedMs), atMs: nowMs };
   }
@@ -171,9 +172,12 @@ function sha256(bytes: Uint8Array): Uint8Array {
   return hash("sha256", bytes, "buffer");
 }
 
-function violation(code: "malformed-message" | "bad-signature" | "replayed-message", message: string): FailureError {
-  return new FailureError(code, message, {
-    action: "If that happens again and again, somebody interferes on the way: reach the network over wss://.",
-    retry: true,
-  });
+const interference = "If it happens again and again, somebody interferes on the way: reach the network over wss://.";
+
+function violation(
+  code: "malformed-message" | "bad-signature" | "replayed-message",
+  message: string,
+  action = interference,
+): FailureError {
+  return new FailureError(code, message, { action, retry: true });
 }

@@ -46,7 +46,7 @@ export const gatewayMessageSchema = z.discriminatedUnion("type", [
   z.strictObject({
     type: z.literal("welcome"),
     /** Bearer for the blob store; valid while the session lives. */
-    blobToken: z.string().max(128),
+    blobToken: z.string().regex(/^[\w-]{0,128}$/),
     /** UDP addresses of the nodes that direct connections begin with; none: all goes over the gateway. */
     bootstrap: z.array(udpAddressSchema).max(8).readonly(),
   }),

@@ -11,7 +11,7 @@ import { FailureError } from "./failure.ts";
 import { type GatewayMessage, gatewayMessageSchema } from "./gateway-messages.ts";
 
 /** Raised whenever an older peer could misunderstand a newer one. */
-export const protocolVersion = 5;
+export const protocolVersion = 6;
 /** A control message is small; anything longer is an attack or a bug. Sent the other way, an update may carry a whole run's history. */
 export const maxClientMessageBytes = 64 << 10;
 export const maxServerMessageBytes = 16 << 20;

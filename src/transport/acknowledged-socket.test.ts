@@ -4,6 +4,7 @@ import { failureOf } from "../protocol/failure.ts";
 import { decodeFrame } from "../protocol/frames.ts";
 import { createIdentity } from "../protocol/identity.ts";
 import { AcknowledgedSocket, type PingedSocket } from "./acknowledged-socket.ts";
+import { answerTo } from "./acknowledgement.ts";
 import { FrameLink } from "./frame-link.ts";
 import { Reassembly } from "./reassembly.ts";
 import { LineWindow } from "./traffic/line-window.ts";
@@ -47,7 +48,7 @@ describe("an acknowledged socket", () => {
     const link = new FrameLink(socket, { pacing, reassembly: new Reassembly({ onDropped: () => {} }) });
     const answer = (afterMs = 50) => {
       clock.advance(afterMs);
-      for (const ping of web.pings.splice(0, 1)) socket.returned(ping);
+      for (const ping of web.pings.splice(0, 1)) socket.returned(answerTo(ping, clock.nowMs()));
     };
     return { clock, web, socket, link, waited, answer };
   };
@@ -102,7 +103,8 @@ describe("an acknowledged socket", () => {
     const handed = web.sent.length;
     const lie = Buffer.alloc(8);
     lie.writeBigUInt64LE(2n ** 64n - 1n);
-    for (const payload of [lie, Buffer.alloc(0), Buffer.alloc(3), Buffer.alloc(125)]) socket.returned(payload);
+    for (const payload of [lie, Buffer.alloc(0), Buffer.alloc(3), Buffer.alloc(13), Buffer.alloc(125)])
+      socket.returned(payload);
     expect(socket.bufferedAmount).toBe(bufferedAmount);
     expect(web.sent).toHaveLength(handed);
     const [first] = web.pings;

@@ -3,6 +3,7 @@
  * kilobytes into its own buffers, where nothing urgent overtakes them. Pings between the data say, when they come back, what has
  * arrived by then.
  */
+import { decodeAnswer, encodeQuestion } from "./acknowledgement.ts";
 import type { FrameSocket } from "./frame-link.ts";
 import type { BudgetClock } from "./traffic/byte-budget.ts";
 import type { LineWindow } from "./traffic/line-window.ts";
@@ -31,8 +32,6 @@ const askAfterMs = 200;
 const pingsUnderWay = 4;
 /** A line that answers no pings, as behind some proxies, is taken at the system's word after so long. */
 const patienceMs = 5000;
-/** Of a ping's payload: how much was handed over before it. */
-const acknowledgementBytes = 8;
 
 export class AcknowledgedSocket implements FrameSocket {
   readonly #socket: PingedSocket;
@@ -79,9 +78,8 @@ export class AcknowledgedSocket implements FrameSocket {
 
   /** What came back of a ping; anything else is let pass. */
   returned(payload: Buffer): void {
-    if (payload.length !== acknowledgementBytes) return;
-    const handedBytes = Number(payload.readBigUInt64LE());
-    if (this.#window.arrived(handedBytes)) this.#settle(handedBytes);
+    const answer = decodeAnswer(payload);
+    if (answer !== null && this.#window.arrived(answer)) this.#settle(answer.handedBytes);
   }
 
   /** Nothing comes back any more. */
@@ -114,9 +112,7 @@ export class AcknowledgedSocket implements FrameSocket {
     this.#cancelPing = null;
     this.#unaskedBytes = 0;
     this.#window.mark(this.#handedBytes);
-    const payload = Buffer.alloc(acknowledgementBytes);
-    payload.writeBigUInt64LE(BigInt(this.#handedBytes));
-    this.#socket.ping(payload);
+    this.#socket.ping(encodeQuestion(this.#handedBytes));
     this.#watch();
   }
 }

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { afterEach, describe, expect, it } from "vitest";
 import { FakeClock } from "../../src/miner/session/fake-clock.ts";
 import { Session } from "../../src/miner/session/session.ts";
+import { slept } from "../../src/network/gateway/wakefulness.ts";
 import {
   ControlChannel,
   messageBody,
@@ -199,6 +200,18 @@ describe("somebody on the way", () => {
     expect(await refusals()).toEqual({ "replayed-message": 1 });
     await miner.goesOn();
   });
+});
+
+it("a network whose computer was asleep says so to whoever is there, and takes them in again", async () => {
+  let nowMs = 1e6;
+  await open({ clock: () => nowMs });
+  await miner.opened();
+  await miner.isHeard();
+  nowMs += 3_600_000;
+  miner.session.send({ type: "leave", reason: "sent before it slept" });
+  expect(await miner.lost()).toMatchObject({ code: "unreachable", message: slept.message, retry: true });
+  expect(await refusals()).toEqual({});
+  await miner.goesOn();
 });
 
 it("whatever nobody has signed ends the session that it comes in, and no other", async () => {

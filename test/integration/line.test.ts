@@ -82,6 +82,22 @@ describe("the line to a network", { timeout }, () => {
     expect(line.roundTripMs).toBeGreaterThan(0);
   });
 
+  it("is measured anew when this computer slept meanwhile", async () => {
+    const world = await openWorld();
+    let asleepMs = 0;
+    const heard: string[] = [];
+    const onProgress = (text: string) => {
+      if (text.startsWith("download")) asleepMs = 3_600_000;
+      heard.push(text);
+    };
+    const clock = { nowMs: () => performance.now() + asleepMs };
+    const line = await measure(`ws://127.0.0.1:${world.gateway.port}`, { clock, onProgress });
+    expect(heard.filter((text) => text.startsWith("reaching"))).toHaveLength(2);
+    expect(line).toMatchObject({ failure: null, withoutRates: null });
+    expect(line.downBytesPerSecond).toBeGreaterThan(bytesPerSecond / 10);
+    expect(line.upBytesPerSecond).toBeGreaterThan(bytesPerSecond / 10);
+  });
+
   it("is blocked where no network is, which is a result like others", async () => {
     expect(await measure("ws://127.0.0.1:1")).toMatchObject({ way: "blocked", failure: { code: "unreachable" } });
   });
@@ -115,6 +131,14 @@ describe("bytes to measure with", { timeout }, () => {
     const answer = await ask("100000");
     expect((await answer.arrayBuffer()).byteLength).toBe(100_000);
     expect((await ask("5", { method: "PUT", body: "bytes" })).status).toBe(204);
+  });
+
+  it("are none for a round trip, which is no transfer and may be had beside any", async () => {
+    const { ask } = await visitor();
+    const transfers = [await ask(`${mostLineBytes}`), await ask(`${mostLineBytes}`)];
+    expect((await ask("1")).status).toBe(429);
+    for (let trip = 0; trip < 10; trip++) expect((await ask("0")).status).toBe(200);
+    for (const { body } of transfers) await body?.cancel();
   });
 
   it("are for those who have a session, and never more than a measurement needs", async () => {

@@ -2,7 +2,7 @@
 
 // The kernels' C++ signatures: `src/compute/kernels.ts` on plain pointers. Shapes, element types and bounds have been
 // checked by the caller. Every kernel file is compiled once per instruction set, in the namespace tah::TAH_ISA, and each
-// of these namespaces exports one table of them; `device.cc` picks the table that the processor can run.
+// of these namespaces exports one table of them; `instruction-sets.cc` picks those that the processor can run.
 
 #include <cstddef>
 #include <cstdint>

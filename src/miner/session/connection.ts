@@ -26,16 +26,10 @@ import { Reassembly } from "../../transport/reassembly.ts";
 import { LineWindow } from "../../transport/traffic/line-window.ts";
 import type { Traffic } from "../../transport/traffic/traffic.ts";
 import type { Clock } from "./clock.ts";
+import { SilenceWatch, silenceMs } from "./silence-watch.ts";
 import { software } from "./software.ts";
 import { notOpened, unreachable } from "./unreachable.ts";
 
-/**
- * After so long without a sign of life the gateway is asked for one. Where a router has forgotten the connection, or has another address
- * now, what answers is a reset: long before silence would tell.
- */
-const askMs = 1500;
-/** A connection without any sign of life for so long is dead: far longer than what a lossy line needs to send something again. */
-const silenceMs = 15_000;
 const markBytes = 4;
 
 export interface Credentials {
@@ -80,8 +74,8 @@ export class Connection {
   readonly #handlers: ConnectionHandlers;
   readonly #clock: Clock;
   readonly #traffic: Traffic;
+  readonly #silence: SilenceWatch;
   #state: ConnectionState = "connecting";
-  #stopSilenceTimer: () => void = () => {};
   #networkId = "";
   /** Null until the challenge is answered. */
   #channel: ControlChannel | null = null;
@@ -141,7 +135,10 @@ export class Connection {
     this.#socket.on("unexpected-response", (_request, { statusCode }) => this.#close(notOpened(statusCode)));
     this.#socket.on("error", (error) => this.#close(unreachable(error)));
     this.#socket.on("close", () => this.#close(this.#refusal ?? closed("The connection was closed.")));
-    this.#heard();
+    this.#silence = new SilenceWatch(clock, {
+      ask: () => this.#socket.readyState === WebSocket.OPEN && this.#socket.ping(),
+      dead: () => this.#close({ ...closed(`Nothing was heard for ${silenceMs / 1000} s.`), code: "timed-out" }),
+    });
   }
 
   /** As the gateway named it; empty before it did. */
@@ -265,27 +262,14 @@ export class Connection {
   }
 
   #heard(): void {
-    this.#stopSilenceTimer();
-    if (this.#state !== "closed") this.#listen(0);
-  }
-
-  /** `silentMs`: how long nothing has been heard. */
-  #listen(silentMs: number): void {
-    this.#stopSilenceTimer = this.#clock.after(askMs, () => {
-      if (silentMs + askMs >= silenceMs) {
-        this.#close({ ...closed(`Nothing was heard for ${silenceMs / 1000} s.`), code: "timed-out" });
-        return;
-      }
-      if (this.#socket.readyState === WebSocket.OPEN) this.#socket.ping();
-      this.#listen(silentMs + askMs);
-    });
+    if (this.#state !== "closed") this.#silence.heard();
   }
 
   #close(failure: Failure): void {
     if (this.#state === "closed") return;
     if (this.#state === "open") this.#traffic.sessionClosed();
     this.#state = "closed";
-    this.#stopSilenceTimer();
+    this.#silence.stop();
     this.link.close();
     this.#line.close();
     // A socket that is closing in good order may flush what it holds; any other is of no more use.

@@ -27,13 +27,18 @@ export class FakeClock implements Clock {
     return () => this.#alarms.delete(alarm);
   }
 
+  /** As on a computer that is asleep: what is due meanwhile happens late, when time goes on. */
+  sleep(byMs: number): void {
+    this.#nowMs += byMs;
+  }
+
   advance(byMs: number): void {
     const untilMs = this.#nowMs + byMs;
     for (;;) {
       const [next] = [...this.#alarms].filter(({ atMs }) => atMs <= untilMs).sort((a, b) => a.atMs - b.atMs);
       if (next === undefined) break;
       this.#alarms.delete(next);
-      this.#nowMs = next.atMs;
+      this.#nowMs = Math.max(this.#nowMs, next.atMs);
       next.action();
     }
     this.#nowMs = untilMs;

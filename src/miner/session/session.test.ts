@@ -148,7 +148,7 @@ describe("a session", () => {
     ["a signed message cut short", Buffer.alloc(signedHeaderBytes - 1, 2)],
   ])("survives %s, before the welcome and after it", async (_, bytes) => {
     const early = await gatewaySockets.next();
-    early.send(encodeMessage({ type: "welcome", blobToken: "too early", bootstrap: [] }));
+    early.send(encodeMessage({ type: "welcome", blobToken: "too-early", bootstrap: [] }));
     expect(await happened.next()).toMatchObject({ code: "unexpected-message" });
     clock.advance(10_000); // the longest pause: this gateway will hardly be a better one soon
     const { socket } = await welcome();

@@ -36,7 +36,10 @@ export interface BlobRoutesOptions {
   readonly isMember: (minerId: MinerId) => boolean;
   /** Of the run that the miner works for; undefined: it works for none. */
   readonly budgetsOf: (minerId: MinerId) => UploadBudgets | undefined;
+  /** A transfer stood still for too long. */
+  readonly onStalled: () => void;
   readonly onBug: (error: unknown) => void;
+  readonly stallMs?: number;
 }
 
 export class BlobRoutes {
@@ -44,14 +47,18 @@ export class BlobRoutes {
   readonly #bearerOf: (token: string) => Bearer | undefined;
   readonly #budgetsOf: BlobRoutesOptions["budgetsOf"];
   readonly #isMember: BlobRoutesOptions["isMember"];
+  readonly #onStalled: () => void;
   readonly #onBug: (error: unknown) => void;
+  readonly #stallMs: number;
 
   constructor(options: BlobRoutesOptions) {
     this.#blobs = options.blobs;
     this.#bearerOf = options.bearerOf;
     this.#budgetsOf = options.budgetsOf;
     this.#isMember = options.isMember;
+    this.#onStalled = options.onStalled;
     this.#onBug = options.onBug;
+    this.#stallMs = options.stallMs ?? stallMs;
   }
 
   async handle({ request, response, name, household }: BlobRequest): Promise<void> {
@@ -61,7 +68,7 @@ export class BlobRoutes {
     if (bearer.role === "observer") return answer(request, response, 403, "observers have no use for blobs");
     const hash = blobHashSchema.safeParse(name);
     if (!hash.success) return answer(request, response, 400, "not a blob's name");
-    request.setTimeout(stallMs, () => request.destroy());
+    this.#giveUpStalled(request, response);
     try {
       if (request.method === "PUT") await this.#put(request, response, hash.data, bearer.minerId);
       else if (request.method === "GET" || request.method === "HEAD") {
@@ -71,6 +78,18 @@ export class BlobRoutes {
     } catch (error) {
       this.#fail(request, response, error);
     }
+  }
+
+  /** A request says so while it comes, an answer while it leaves, or both. */
+  #giveUpStalled(request: IncomingMessage, response: ServerResponse): void {
+    const { socket } = request;
+    const giveUp = () => {
+      if (socket.destroyed) return;
+      this.#onStalled();
+      socket.destroy();
+    };
+    request.setTimeout(this.#stallMs, giveUp);
+    response.setTimeout(this.#stallMs, giveUp);
   }
 
   async #put(request: IncomingMessage, response: ServerResponse, hash: BlobHash, minerId: MinerId): Promise<void> {

@@ -6,57 +6,26 @@
  * This folder may import `protocol`, `transport`, the runs and the orchestrator; it alone opens sockets (`port.ts`).
  */
 import { FailureError } from "../../protocol/failure.ts";
-import type { UdpAddress } from "../../protocol/gateway-messages.ts";
-import type { Identity } from "../../protocol/identity.ts";
 import type { MinerId, RunId } from "../../protocol/ids.ts";
 import { closeCodes } from "../../protocol/local-api.ts";
 import { protocolVersion } from "../../protocol/messages.ts";
 import type { NetworkHealth } from "../../protocol/network-health.ts";
-import type { RunUpdate } from "../../protocol/run-view.ts";
-import type { FileBlobStore } from "../../transport/blobs/file-blob-store.ts";
-import type { Admission } from "../admission/admission.ts";
-import type { Runs } from "../runs/runs.ts";
-import { type AddressLimitValues, defaultAddressLimits } from "./address-limits.ts";
+import { defaultAddressLimits } from "./address-limits.ts";
 import { type Bearer, BlobRoutes } from "./blob-routes.ts";
 import { Broadcaster } from "./broadcaster.ts";
+import type { GatewayOptions } from "./gateway-options.ts";
 import { LineRoutes } from "./line-routes.ts";
-import { MessageDesk, type MinerClaims } from "./message-desk.ts";
+import { MessageDesk } from "./message-desk.ts";
 import { Port } from "./port.ts";
 import type { SessionConnection } from "./reading.ts";
 import { Refusals } from "./refusals.ts";
-import { type FrameListener, Relay } from "./relay.ts";
+import { Relay } from "./relay.ts";
 import { Session } from "./session.ts";
 import type { Hello, SessionMessage } from "./session-handlers.ts";
 import { defaultSessionLimits, type SessionLimits } from "./session-limits.ts";
 import { slowReaders } from "./slow-readers.ts";
 import { TelemetryDesk } from "./telemetry.ts";
-import type { TlsFiles } from "./tls-files.ts";
-
-export interface GatewayOptions extends MinerClaims {
-  readonly host: string;
-  /** 0: any free one. */
-  readonly port: number;
-  /** The network's: its public half is the network's id. */
-  readonly identity: Identity;
-  readonly runs: Runs;
-  readonly blobs: FileBlobStore;
-  /** Keys that may create, steer and delete runs. */
-  readonly owners: ReadonlySet<MinerId>;
-  readonly admission: Admission;
-  /** Null: nothing is encrypted, or a proxy does it. */
-  readonly tls?: TlsFiles | null;
-  /** Whether all connections from this computer are a proxy's, which says on whose behalf by `X-Forwarded-For`. */
-  readonly behindProxy?: boolean;
-  /** Where miners begin with direct connections; none: they have none. */
-  readonly bootstrap?: readonly UdpAddress[];
-  readonly clock: () => number;
-  readonly log: (text: string) => void;
-  /** Everything that is broadcast, for whoever shares this process. */
-  readonly onRunUpdate?: (update: RunUpdate) => void;
-  /** Likewise, every frame that is passed on. */
-  readonly onFrame?: FrameListener | undefined;
-  readonly limits?: Partial<SessionLimits & AddressLimitValues>;
-}
+import { slept, Wakefulness } from "./wakefulness.ts";
 
 const pingIntervalMs = 5000;
 const refusalReportMs = 60_000;
@@ -78,11 +47,15 @@ export class Gateway {
   readonly #blobRoutes: BlobRoutes;
   readonly #lineRoutes: LineRoutes;
   readonly #messageDesk: MessageDesk;
+  readonly #sessionLimits: SessionLimits;
+  readonly #wakefulness: Wakefulness;
   #timers: readonly NodeJS.Timeout[] = [];
 
   private constructor(options: GatewayOptions) {
     this.#options = options;
-    const { runs } = options;
+    const { runs, clock } = options;
+    this.#sessionLimits = { ...defaultSessionLimits, ...options.limits };
+    this.#wakefulness = new Wakefulness(pingIntervalMs + this.#sessionLimits.silenceMs, clock);
     // First: it fails where the certificate cannot be used.
     this.#port = new Port({
       ...options,
@@ -99,14 +72,14 @@ export class Gateway {
       runOf: (minerId) => this.#runOf(minerId),
       refused: () => this.#refusals.count("not-authorised"),
       onFrame: options.onFrame,
-      clock: options.clock,
+      clock,
     });
     this.#broadcaster = new Broadcaster({
       runs,
       sessions: () => [...this.#sessions.miner.values(), ...this.#sessions.observer.values()],
       telemetry: this.#telemetry,
       relay: this.#relay,
-      clock: options.clock,
+      clock,
       onRunUpdate: options.onRunUpdate,
     });
     this.#blobRoutes = new BlobRoutes({
@@ -114,9 +87,10 @@ export class Gateway {
       bearerOf: (token) => this.#blobTokens.get(token),
       isMember: (minerId) => this.#runOf(minerId) !== null,
       budgetsOf: (minerId) => runs.workforce.runOf(minerId)?.uploads,
+      onStalled: () => this.#refusals.count("timed-out"),
       onBug: this.#logBug,
     });
-    this.#lineRoutes = new LineRoutes({ isToken: (token) => this.#blobTokens.has(token), clock: options.clock });
+    this.#lineRoutes = new LineRoutes({ isToken: (token) => this.#blobTokens.has(token), clock });
     this.#messageDesk = new MessageDesk({
       ...options,
       networkId: options.identity.minerId,
@@ -187,12 +161,13 @@ export class Gateway {
   }
 
   #connected(connection: SessionConnection): void {
-    const { admission, identity, clock, limits } = this.#options;
+    const { admission, identity, clock } = this.#options;
     const session = new Session(connection, {
       identity,
       clock,
-      limits: { ...defaultSessionLimits, ...limits },
+      limits: this.#sessionLimits,
       handlers: {
+        isAwake: () => this.#isAwake(),
         isMember: ({ hello }) => hello?.role === "miner" && this.#runOf(hello.minerId) !== null,
         needOf: (applicant) => admission.needOf(applicant),
         check: (applicant, need, proof) => admission.check(applicant, need, proof),
@@ -256,7 +231,15 @@ export class Gateway {
     this.#relay.forward(hello.minerId, session, bytes);
   }
 
+  /** Otherwise all sessions end, and say why: their clients come again at once. */
+  #isAwake(): boolean {
+    if (this.#wakefulness.look()) return true;
+    for (const session of this.#connections) session.dismiss(slept, closeCodes.serverStopping);
+    return false;
+  }
+
   #checkAlive(): void {
+    this.#isAwake();
     for (const session of this.#connections) session.checkAlive();
     this.#relay.giveUpSlowest();
     for (const session of slowReaders(this.#connections)) session.giveUp();

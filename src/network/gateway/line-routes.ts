@@ -54,6 +54,8 @@ export class LineRoutes {
     if (!isPut && request.method !== "GET") return answer(request, response, 405, "GET or PUT");
     if (bytes > mostLineBytes || (isPut && Number(request.headers["content-length"]) !== bytes))
       return answer(request, response, 400, `a number of bytes up to ${mostLineBytes}, which a PUT has`);
+    // A round trip: it moves nothing, and finds its way beside transfers.
+    if (bytes === 0) return answer(request, response, isPut ? 204 : 200, "");
     const household = this.#household(householdOf(address));
     if (!this.#admits(household, bytes)) return answer(request, response, 429, "measured enough for now");
     household.underWay += 1;

@@ -37,6 +37,9 @@ export interface PortOptions {
  */
 const mostUnanswered = 2;
 
+/** An address may open a hundred connections again by then. */
+const retryAfterSeconds = "2";
+
 /** All requests that have come by then are looked at, more than a thousand perhaps: it costs the address so many further connections. */
 const pipelinedConnections = 50;
 
@@ -68,6 +71,8 @@ export class Port {
   readonly #webSockets = new WebSocketServer({
     noServer: true,
     perMessageDeflate: false,
+    // The session's answers say more.
+    autoPong: false,
     maxPayload: maxWebSocketMessageBytes,
   });
 
@@ -136,7 +141,8 @@ export class Port {
     const { socket } = request;
     const path = request.url ?? "";
     if (socket.destroyed || this.#isPipelined(request, response)) return;
-    if (this.#door.isRefused(request.socket)) response.writeHead(429, { connection: "close" }).end();
+    if (this.#door.isRefused(request.socket))
+      response.writeHead(429, { connection: "close", "retry-after": retryAfterSeconds }).end();
     else if (this.#isForeignPage(request)) response.writeHead(403, { connection: "close" }).end();
     else if (path.startsWith("/blobs/") || path.startsWith("/line/")) {
       response.once("finish", () => {

@@ -33,8 +33,6 @@ export interface ReadingOptions extends SessionConnection {
 const frameBurstSeconds = 4;
 /** Of a message that is not complete, from a guest: all that those may say is shorter by far. */
 const guestMessageBytes = 4 * maxClientMessageBytes;
-/** Around the payload of a ping or a pong that a client sends (RFC 6455, 5.2). */
-const controlFrameBytes = 6;
 /** Then its address may owe less again, or its place may have come. */
 const longestRestMs = 15_000;
 
@@ -44,7 +42,7 @@ export class Reading {
   /** Slow receivers that this client's frames wait for. */
   readonly #heldFor = new Set<MinerId>();
   #restTimer: NodeJS.Timeout | undefined;
-  /** Of the message that is not complete, about. */
+  /** Of the message that is not complete: what has come, less what is complete. */
   #unfinishedBytes = 0;
 
   constructor(options: ReadingOptions) {
@@ -52,12 +50,14 @@ export class Reading {
     this.#options = options;
     this.#frames = new RateLimit(framesPerSecond, frameBurstSeconds * framesPerSecond, clock);
     line.on("data", ({ length }: Buffer) => this.#read(length));
-    socket.on("message", () => {
-      this.#unfinishedBytes = 0;
+    // A message is complete before the bytes that completed it are counted: all that came before them were its own. Of one in several
+    // frames, the heads of these are not known.
+    socket.on("message", ({ length }: Buffer) => {
+      this.#unfinishedBytes = Math.min(0, this.#unfinishedBytes - frameBytes(length));
     });
     for (const event of ["ping", "pong"] as const)
       socket.on(event, ({ length }: Buffer) => {
-        this.#unfinishedBytes -= controlFrameBytes + length;
+        this.#unfinishedBytes -= frameBytes(length);
       });
     socket.on("ping", () => this.countFrame());
     socket.on("close", () => clearTimeout(this.#restTimer));
@@ -106,4 +106,10 @@ export class Reading {
     this.#options.resumed();
     this.#options.socket.resume();
   }
+}
+
+/** Of a client's frame with so long a payload (RFC 6455, 5.2). */
+function frameBytes(payloadBytes: number): number {
+  const lengthBytes = payloadBytes < 126 ? 0 : payloadBytes < 1 << 16 ? 2 : 8;
+  return 6 + lengthBytes + payloadBytes;
 }

@@ -10,6 +10,8 @@ export type SessionMessage = Exclude<ClientMessage, Hello | AdmissionMessage>;
 type AdmissionMessage = Extract<ClientMessage, { type: "admission-proof" }>;
 
 export interface SessionHandlers {
+  /** Asked before what has come is looked at; false: this session has just ended, like all others. */
+  isAwake(): boolean;
   /** Whether the client has a place in an epoch. */
   isMember(session: Session): boolean;
   /** What is asked of a client that is who it says; null: nothing. Throws `FailureError` when it is not let in. */

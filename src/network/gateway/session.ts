@@ -14,8 +14,10 @@ import { type Identity, sessionProof, verifySignature } from "../../protocol/ide
 import type { MinerId } from "../../protocol/ids.ts";
 import { closeCodes } from "../../protocol/local-api.ts";
 import { decodeClientMessage, encodeMessage, protocolVersion } from "../../protocol/messages.ts";
+import { answerTo } from "../../transport/acknowledgement.ts";
 import { RateLimit } from "../rate-limit.ts";
 import type { Household } from "./address-limits.ts";
+import { closeCodeOf, internalFailure } from "./close-code.ts";
 import { Reading, type SessionConnection } from "./reading.ts";
 import type { Hello, SessionHandlers } from "./session-handlers.ts";
 import type { SessionLimits } from "./session-limits.ts";
@@ -93,6 +95,7 @@ export class Session {
       resumed: () => this.#heard(),
     });
     socket.on("message", (data: Buffer, isBinary: boolean) => this.#receive(data, isBinary));
+    socket.on("ping", (payload: Buffer) => this.#answer(payload));
     socket.on("pong", () => this.#heard());
     socket.on("error", (error) => this.#failed(error));
     socket.on("close", () => this.#end());
@@ -130,8 +133,14 @@ export class Session {
   refuse(failure: Failure, closeCode?: number): void {
     const code = closeCode ?? (this.#refusals.admit() ? undefined : closeCodes.malformed);
     this.#handlers.refused(failure.code);
-    this.send({ type: "refused", failure, closing: code !== undefined });
-    if (code !== undefined) this.close(code, failure.code);
+    if (code !== undefined) this.dismiss(failure, code);
+    else this.send({ type: "refused", failure, closing: false });
+  }
+
+  /** Closes, and says why. */
+  dismiss(failure: Failure, closeCode: number): void {
+    this.send({ type: "refused", failure, closing: true });
+    this.close(closeCode, failure.code);
   }
 
   /** Whether it never had a place in an epoch. */
@@ -181,13 +190,18 @@ export class Session {
     this.refuse(failure, closeCodes.tooLarge);
   }
 
+  #answer(ping: Buffer): void {
+    if (this.#socket.readyState === this.#socket.OPEN) this.#socket.pong(answerTo(ping, this.#clock()));
+    this.#mustBeRead();
+  }
+
   #heard(): void {
     this.heardAtMs = this.#clock();
   }
 
   #receive(data: Buffer, isBinary: boolean): void {
     this.#heard();
-    if (this.#closed || this.#socket.readyState !== this.#socket.OPEN) return;
+    if (!this.#handlers.isAwake() || this.#closed || this.#socket.readyState !== this.#socket.OPEN) return;
     try {
       if (!isBinary) throw new FailureError("malformed-message", "Text where binary messages are spoken.");
       const channel = this.#channel;
@@ -248,7 +262,11 @@ export class Session {
 
   #write(bytes: Uint8Array, onSent?: () => void): void {
     if (this.#socket.readyState === this.#socket.OPEN) this.#socket.send(bytes, onSent && (() => onSent()));
-    if (this.#socket.bufferedAmount > this.#limits.unreadBytes) this.giveUp();
+    this.#mustBeRead();
+  }
+
+  #mustBeRead(): void {
+    if (this.unsentBytes > this.#limits.unreadBytes) this.giveUp();
   }
 
   /** Where the client sent what is no WebSocket message, or too large a one; `close` follows. */
@@ -263,28 +281,5 @@ export class Session {
     if (this.#closed) return;
     this.#closed = true;
     this.#handlers.closed(this);
-  }
-}
-
-const internalFailure: Failure = {
-  code: "unexpected-message",
-  message: "The network met a bug while handling this message.",
-  action: "",
-  retry: false,
-};
-
-function closeCodeOf(failure: Failure): number {
-  switch (failure.code) {
-    case "bad-signature":
-    case "not-authorised":
-    case "banned":
-    case "admission-refused":
-      return closeCodes.notAuthorised;
-    case "too-many-connections":
-      return closeCodes.tooMany;
-    case "message-too-large":
-      return closeCodes.tooLarge;
-    default:
-      return closeCodes.malformed;
   }
 }

@@ -238,6 +238,40 @@ describe("a blob client", () => {
     expect(await waiting).toBe("cancelled");
   });
 
+  it("waits for a gateway that is busy, as long as it says, until it is cancelled", async () => {
+    const busy = (response: ServerResponse) => void response.writeHead(429, { "retry-after": "0" }).end();
+    misbehaviours = Array<typeof busy>(10).fill(busy);
+    same(await client().get(ref), bytes);
+    expect(requests).toHaveLength(11);
+    await rm(join(folder, "cache"), { recursive: true });
+    misbehaviours = [(response) => void response.writeHead(429, { "retry-after": "3600" }).end()];
+    const patience = new AbortController();
+    const waiting = codeOf(client().get(ref, { signal: patience.signal }));
+    await vi.waitUntil(() => requests.length === 12);
+    patience.abort();
+    expect(await waiting).toBe("cancelled");
+  });
+
+  it("has few requests under way at a time, and calls off those that wait", async () => {
+    const held: ServerResponse[] = [];
+    misbehaviours = Array.from({ length: 2 }, () => (response: ServerResponse) => void held.push(response));
+    const others = [1, 2, 3].map((number) => Uint8Array.of(number));
+    for (const other of others) stored.set(hashBytes(other), other);
+    const one = client();
+    const first = others.slice(0, 2).map((other) => one.get({ hash: hashBytes(other), bytes: 1 }));
+    await vi.waitUntil(() => held.length === 2);
+    const patience = new AbortController();
+    const { signal } = patience;
+    const cancelled = codeOf(one.get({ hash: hashBytes(others[2] ?? bytes), bytes: 1 }, { signal }));
+    const last = one.get(ref);
+    patience.abort();
+    expect(await cancelled).toBe("cancelled");
+    expect(requests).toEqual(["GET", "GET"]);
+    held.forEach((response) => void response.end(stored.get((response.req.url ?? "").slice("/blobs/".length))));
+    await Promise.all(first);
+    same(await last, bytes);
+  });
+
   it("says what is wrong where trying again is of no use", async () => {
     expect(await codeOf(client().get({ hash: hashBytes(new Uint8Array(1)), bytes: 1 }))).toBe("blob-not-found");
     expect(await codeOf(client({ token: "wrong" }).get(ref))).toBe("not-authorised");

@@ -176,7 +176,7 @@ export class BlobClient {
   }
 
   async #download(ref: BlobRef, signal: AbortSignal | undefined): Promise<void> {
-    let offset = await this.#cache.partialBytes(ref);
+    const offset = await this.#cache.partialBytes(ref);
     const headers: Record<string, string> = offset > 0 ? { range: `bytes=${offset}-` } : {};
     const response = await this.#request(ref, { headers }, signal);
     if (!isFine(response)) {
@@ -184,10 +184,19 @@ export class BlobClient {
       if (response.statusCode === 416) await this.#cache.dropPartial(ref);
       throw refusal(response, ref);
     }
-    if (offset > 0 && response.statusCode !== 206) {
-      await this.#cache.dropPartial(ref); // the store sends it all, from the beginning
-      offset = 0;
+    try {
+      // Otherwise the store sends it all, from the beginning.
+      const keptBytes = response.statusCode === 206 ? offset : 0;
+      if (keptBytes < offset) await this.#cache.dropPartial(ref);
+      await this.#keepBody(ref, response, keptBytes);
+    } finally {
+      response.destroy();
     }
+    await this.#cache.finish(ref, this.#isInUse);
+  }
+
+  /** `offset`: where in the blob the body begins. */
+  async #keepBody(ref: BlobRef, response: Answer, offset: number): Promise<void> {
     // An empty blob has no chunk that would create its file.
     if (ref.bytes === 0) await this.#cache.append(ref, new Uint8Array(0));
     for await (const chunk of this.#transfers.chunks(response)) {
@@ -201,7 +210,6 @@ export class BlobClient {
       await this.#cache.append(ref, chunk);
     }
     if (offset < ref.bytes) throw new FailureError("unreachable", "a download was cut short", { retry: true });
-    await this.#cache.finish(ref, this.#isInUse);
   }
 
   async #request(ref: BlobRef, request: Partial<TransferRequest>, signal: AbortSignal | undefined): Promise<Answer> {
@@ -214,7 +222,7 @@ export class BlobClient {
     }
   }
 
-  /** A full store is waited for until the caller gives up: someone has to clear it, and the upload is no less needed then. */
+  /** A full store, and a busy gateway, are waited for until the caller gives up: what is to pass is no less needed then. */
   async #retrying(signal: AbortSignal | undefined, attempt: () => Promise<void>): Promise<void> {
     const pausesMs = this.#options.pausesMs ?? [200, 500, 1000, 2000, 5000];
     for (let tries = 0; ; tries++) {
@@ -225,8 +233,10 @@ export class BlobClient {
         throwIfCancelled(signal);
         const failure = failureOf(error);
         if (failure === undefined || !failure.retry) throw error;
-        const pauseMs = pausesMs[failure.code === "disk-full" ? Math.min(tries, pausesMs.length - 1) : tries];
-        if (pauseMs === undefined) throw error;
+        const isWaitedFor = failure.code === "disk-full" || error instanceof BusyError;
+        const nextMs = pausesMs[isWaitedFor ? Math.min(tries, pausesMs.length - 1) : tries];
+        if (nextMs === undefined) throw error;
+        const pauseMs = error instanceof BusyError ? error.afterMs * (1 + Math.random()) : nextMs;
         await pause(pauseMs, undefined, { signal }).catch(() => throwIfCancelled(signal));
       }
     }
@@ -244,15 +254,29 @@ const refusals: Readonly<Record<number, FailureCode>> = {
 
 const passing: readonly (FailureCode | undefined)[] = [undefined, "blob-corrupt", "disk-full"];
 
+const mostAfterMs = 60_000;
+
+/** The gateway has too much to do with this address. */
+class BusyError extends FailureError {
+  /** When to come again. */
+  readonly afterMs: number;
+
+  constructor(message: string, retryAfter: string | undefined) {
+    super("too-many-connections", message, { retry: true });
+    const seconds = /^\d{1,5}$/.test(retryAfter ?? "") ? Number(retryAfter) : 2;
+    this.afterMs = Math.min(1000 * seconds, mostAfterMs);
+  }
+}
+
 function isFine({ statusCode = 0 }: Answer): boolean {
   return statusCode >= 200 && statusCode < 300;
 }
 
-function refusal({ statusCode = 0 }: Answer, ref: BlobRef): FailureError {
+function refusal({ statusCode = 0, headers }: Answer, ref: BlobRef): FailureError {
+  const message = `the blob store answered ${statusCode} for ${ref.hash}`;
+  if (statusCode === 429) return new BusyError(message, headers["retry-after"]);
   const code = refusals[statusCode];
-  return new FailureError(code ?? "unreachable", `the blob store answered ${statusCode} for ${ref.hash}`, {
-    retry: passing.includes(code),
-  });
+  return new FailureError(code ?? "unreachable", message, { retry: passing.includes(code) });
 }
 
 function throwIfCancelled(signal: AbortSignal | undefined): void {

@@ -9,11 +9,18 @@ import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { FailureError, failureOf } from "../../protocol/failure.ts";
 import type { Traffic } from "../traffic/traffic.ts";
+import { Lanes } from "./lanes.ts";
 
 /** For a server that looks through a large blob before it answers. */
 const answerMs = 300_000;
 /** About what the head of a request, and of an answer, takes. */
 const headBytes = 300;
+
+/**
+ * Each direction's requests under way: enough to fill a line, and few enough that forty computers behind one address stay below what the
+ * gateway lets an address open (`address-limits.ts`). What is large in one direction does not hold up the other.
+ */
+const mostAtOnce = 2;
 
 /** Of the time that an upload takes, in one that the link alone holds up. */
 const mostWaited = 0.1;
@@ -44,6 +51,8 @@ export class HttpTransfers {
   readonly #traffic: Traffic;
   readonly #stallMs: number;
   readonly #agent: HttpAgent;
+  readonly #uploads = new Lanes(mostAtOnce);
+  readonly #downloads = new Lanes(mostAtOnce);
 
   /** `stallMs`: a download that stands still for so long has failed. `agent` connects to https:// addresses. */
   constructor(baseUrl: string, traffic: Traffic, stallMs: number, agent?: HttpsAgent) {
@@ -55,8 +64,12 @@ export class HttpTransfers {
       : new HttpAgent({ keepAlive: true });
   }
 
-  /** The answer's head; its body is `chunks`, or is dropped by `resume`. Rejects with `FailureError` (unreachable). */
+  /**
+   * The answer's head; its body is `chunks`, or is dropped by `resume`: until it has ended it keeps others waiting. Rejects with
+   * `FailureError` (unreachable, cancelled).
+   */
   async request(path: string, { method, headers, body, signal }: TransferRequest): Promise<IncomingMessage> {
+    const leave = await (body === undefined ? this.#downloads : this.#uploads).enter(signal);
     const send = this.#agent instanceof HttpsAgent ? requestHttps : requestHttp;
     const length = body === undefined ? undefined : { "content-length": String(body.bytes) };
     const request = send(new URL(path, this.#baseUrl), {
@@ -65,6 +78,7 @@ export class HttpTransfers {
       agent: this.#agent,
       ...(signal !== undefined && { signal }),
     });
+    request.once("close", leave);
     request.once("socket", (socket) => {
       this.#traffic.watch(socket);
       this.#traffic.wrote(headBytes);

@@ -12,18 +12,11 @@ import type { BudgetClock } from "../traffic/byte-budget.ts";
 import type { LinkMeter } from "../traffic/link-meter.ts";
 import type { ConnectionTraffic } from "./connection-pacing.ts";
 import { DirectConnection } from "./direct-connection.ts";
+import { DirectPeer } from "./direct-peer.ts";
 import type { OpenStream } from "./direct-stream.ts";
 import { PeerPath } from "./peer-path.ts";
 import { UplinkMeter } from "./uplink-meter.ts";
 import { UplinkWindow } from "./uplink-window.ts";
-
-/** Until a connection works, or else the peer counts as one that cannot be reached directly. */
-const dialMs = 3000;
-/** Then it is tried again after so long, and at last every five minutes: routers are restarted, and laptops carried about. */
-const pausesMs = [1000, 10_000, 60_000, 300_000] as const;
-
-/** Handshakes take time: a peer that has sent what it must not gets none for so long. */
-const shunMs = 60_000;
 
 /** Who makes connections; `DirectNode` does, in the miner's name. */
 export interface Dialer {
@@ -63,22 +56,9 @@ export interface DirectLinkOptions {
   readonly dropped: (from: MinerId, failure: FailureError) => void;
 }
 
-interface Peer {
-  readonly path: PeerPath;
-  readonly connections: Set<DirectConnection>;
-  /** In a row. */
-  failures: number;
-  /** On the link's clock. */
-  shunnedUntilMs: number;
-  /** Aborted when it takes too long, or is not wanted any more; null once the connection works. */
-  dialing: AbortController | null;
-  /** Until it takes too long, or is tried again. */
-  cancelTimer: (() => void) | null;
-}
-
 export class DirectLink implements PeerLink {
   readonly #options: DirectLinkOptions;
-  readonly #peers = new Map<MinerId, Peer>();
+  readonly #peers = new Map<MinerId, DirectPeer>();
   readonly #reassembly: Reassembly;
   readonly #uplink: UplinkWindow;
   #admitted: ReadonlySet<MinerId> = new Set();
@@ -144,7 +124,7 @@ export class DirectLink implements PeerLink {
     this.#options.dialer?.admit(peers);
     for (const [minerId, peer] of this.#peers) {
       if (peers.has(minerId)) continue;
-      disconnect(peer);
+      peer.disconnect();
       if (peer.path.isIdle) this.#peers.delete(minerId);
     }
   }
@@ -153,7 +133,7 @@ export class DirectLink implements PeerLink {
     if (this.#closed) return;
     this.#closed = true;
     const failure = new FailureError("unreachable", "the connection is closed", { retry: true });
-    for (const peer of this.#peers.values()) this.#end(peer, failure);
+    for (const peer of this.#peers.values()) peer.end(failure);
     this.#peers.clear();
     this.#options.dialer?.close();
     this.#options.relay.close();
@@ -163,32 +143,24 @@ export class DirectLink implements PeerLink {
     return [...this.#peers.values()].flatMap(({ connections }) => [...connections]);
   }
 
-  #peer(minerId: MinerId): Peer {
+  #peer(minerId: MinerId): DirectPeer {
     const known = this.#peers.get(minerId);
     if (known !== undefined) return known;
-    const { relay, clock } = this.#options;
-    const path: PeerPath = new PeerPath({ peer: minerId, relay, clock, changed: () => this.#changed(minerId, peer) });
-    const connections = new Set<DirectConnection>();
-    const peer: Peer = { path, connections, failures: 0, shunnedUntilMs: 0, dialing: null, cancelTimer: null };
+    const { relay, clock, log } = this.#options;
+    const pathOf = (changed: () => void) => new PeerPath({ peer: minerId, relay, clock, changed });
+    const peer = new DirectPeer(clock, pathOf, (isDirect) =>
+      log(`Messages to ${minerId.slice(0, 8)} go ${isDirect ? "directly" : "over the gateway"}.`),
+    );
     this.#peers.set(minerId, peer);
     return peer;
   }
 
-  #changed(minerId: MinerId, peer: Peer): void {
-    const isDirect = peer.path.direct !== null;
-    if (isDirect) peer.failures = 0;
-    this.#options.log(`Messages to ${minerId.slice(0, 8)} go ${isDirect ? "directly" : "over the gateway"}.`);
-  }
-
   /** Of two peers the one with the lesser key dials, once they have something to say to each other. */
-  #dial(minerId: MinerId, peer: Peer): void {
+  #dial(minerId: MinerId, peer: DirectPeer): void {
     const { self, dialer } = this.#options;
-    const isDue = peer.cancelTimer === null && peer.connections.size === 0;
-    if (dialer === null || this.#closed || !isDue || !(self < minerId) || !this.#admitted.has(minerId)) return;
-    const dialing = new AbortController();
-    const { signal } = dialing;
-    peer.dialing = dialing;
-    this.#setTimer(peer, dialMs, () => dialing.abort());
+    const isDue = peer.isAtRest && self < minerId && this.#admitted.has(minerId);
+    if (dialer === null || this.#closed || !isDue) return;
+    const signal = peer.beginDialling();
     dialer.dial(minerId, signal).then(
       (open) => {
         signal.addEventListener("abort", () => open.stream.destroy());
@@ -200,45 +172,26 @@ export class DirectLink implements PeerLink {
   }
 
   /** Unless it has been abandoned. */
-  #dialLater(minerId: MinerId, peer: Peer): void {
+  #dialLater(minerId: MinerId, peer: DirectPeer): void {
     if (this.#closed || !this.#admitted.has(minerId) || peer.connections.size > 0) return;
-    const shunnedMs = peer.shunnedUntilMs - this.#options.clock.nowMs();
-    const pauseMs = Math.max(shunnedMs, pausesMs[Math.min(peer.failures, pausesMs.length - 1)] ?? 0);
-    peer.failures += 1;
-    this.#setTimer(peer, pauseMs, () => this.#dial(minerId, peer));
-  }
-
-  #setTimer(peer: Peer, delayMs: number, action: () => void): void {
-    peer.cancelTimer?.();
-    const cancel = this.#options.clock.after(delayMs, () => {
-      peer.cancelTimer = null;
-      action();
-    });
-    peer.cancelTimer = () => {
-      cancel();
-      peer.cancelTimer = null;
-    };
+    peer.retry(() => this.#dial(minerId, peer));
   }
 
   #accept(open: OpenStream): void {
     const { peer: minerId, stream } = open;
-    const isShunned = (this.#peers.get(minerId)?.shunnedUntilMs ?? 0) > this.#options.clock.nowMs();
+    const isShunned = this.#peers.get(minerId)?.isShunned ?? false;
     if (this.#closed || isShunned || !this.#admitted.has(minerId)) stream.destroy();
     else this.#connect(open, this.#peer(minerId));
   }
 
-  #connect(open: OpenStream, peer: Peer): void {
+  #connect(open: OpenStream, peer: DirectPeer): void {
     const { path, connections } = peer;
     const { traffic, clock } = this.#options;
     const connection: DirectConnection = new DirectConnection(
       open,
       { traffic, uplink: this.#uplink, clock, reassembly: this.#reassembly },
       {
-        opened: () => {
-          peer.cancelTimer?.();
-          peer.dialing = null;
-          path.opened(connection);
-        },
+        opened: () => peer.connected(connection),
         message: (message) => this.#onMessage({ ...message, isDirect: true }),
         confirmed: (messages) => path.confirmed(connection, messages),
         arrived: () => path.arrived(connection),
@@ -277,26 +230,14 @@ export class DirectLink implements PeerLink {
     const peer = this.#peers.get(from);
     if (peer === undefined) return;
     // Where memory was full, others may have filled it.
-    if (failure.failure.code !== "memory-full") peer.shunnedUntilMs = this.#options.clock.nowMs() + shunMs;
+    if (failure.failure.code !== "memory-full") peer.shun();
     // Both ends count what came; after a loss they would count differently.
     for (const connection of peer.connections) connection.close();
   }
 
   #lost(minerId: MinerId): void {
-    const peer = this.#peers.get(minerId);
-    if (peer !== undefined)
-      this.#end(peer, new FailureError("unreachable", `miner ${minerId} is gone`, { retry: true }));
+    const gone = new FailureError("unreachable", `miner ${minerId} is gone`, { retry: true });
+    this.#peers.get(minerId)?.end(gone);
     this.#onPeerLost(minerId);
   }
-
-  #end(peer: Peer, failure: FailureError): void {
-    peer.path.end(failure);
-    disconnect(peer);
-  }
-}
-
-function disconnect(peer: Peer): void {
-  for (const connection of peer.connections) connection.close();
-  peer.dialing?.abort();
-  peer.cancelTimer?.();
 }

@@ -27,7 +27,8 @@ class World {
     return Math.max(0, this.#lineFreeAtMs - this.clock.nowMs());
   }
 
-  connect(options: { readonly isDeaf?: boolean } = {}): Connection {
+  /** `isSmoothed`: the round trip is counted as UDX does it (RFC 6298). */
+  connect(options: { readonly isDeaf?: boolean; readonly isSmoothed?: boolean } = {}): Connection {
     const counters = { bytesTransmitted: 0, packetsTransmitted: 0, inflight: 0, rtt: 0 };
     const connection = { arrivedBytes: 0 };
     const lane = this.window.open(counters);
@@ -39,7 +40,9 @@ class World {
       this.#lineFreeAtMs = sentAtMs + this.queueMs + (bytes / this.line.bytesPerSecond) * 1000;
       this.clock.after(this.#lineFreeAtMs + this.line.roundTripMs - sentAtMs, () => {
         counters.inflight -= bytes;
-        counters.rtt = Math.round(this.clock.nowMs() - sentAtMs);
+        const roundTripMs = this.clock.nowMs() - sentAtMs;
+        const isSmoothed = options.isSmoothed === true && counters.rtt > 0;
+        counters.rtt = Math.round(isSmoothed ? counters.rtt + (roundTripMs - counters.rtt) / 8 : roundTripMs);
         connection.arrivedBytes += bytes;
       });
     };
@@ -128,6 +131,23 @@ describe("the window of all direct connections", () => {
     expect(share).toBeGreaterThan(0.9);
     expect(queueMs).toBeLessThan(100);
   });
+
+  it.each([60_000, 8 * 3_600_000])(
+    "fills the line again at once after this computer was asleep for %i ms, and soon with no more waiting than before",
+    (asleepMs) => {
+      const world = new World({ ...home });
+      const connection = world.connect({ isSmoothed: true });
+      world.watch(20, connection);
+      world.clock.sleep(asleepMs);
+      // What was under way comes at once, and for as long as the line seems the faster for it a little more waits.
+      const onWaking = world.watch(20, connection);
+      expect(onWaking.share).toBeGreaterThan(0.9);
+      expect(onWaking.queueMs).toBeLessThan(200);
+      const later = world.watch(20, connection);
+      expect(later.share).toBeGreaterThan(0.9);
+      expect(later.queueMs).toBeLessThan(120);
+    },
+  );
 
   it("says what the line carried while it was full", () => {
     const world = new World({ ...home });

@@ -2,12 +2,18 @@ import { describe, expect, it } from "vitest";
 import { FakeClock } from "../../miner/session/fake-clock.ts";
 import { LineWindow } from "./line-window.ts";
 
-/** A line of a rate and a delay, one way, and a sender that keeps as much on it as it may, in pieces. */
+/** Of the other end's clock, which counts from anywhere. */
+const otherClockMs = 7_000_000;
+
+/** A line of a rate and a delay, and a sender that keeps as much on it as it may, in pieces. */
 class FakeLine {
   readonly clock = new FakeClock();
   readonly window = new LineWindow(this.clock);
   handedBytes = 0;
   bytesPerMs: number;
+  /** In the queue of the other way. */
+  answersWaitMs = 0;
+  answersSayWhen = true;
   #heldAnswers: (() => void)[] | null = null;
   readonly #oneWayMs: number;
   #freeAtMs = 0;
@@ -28,19 +34,25 @@ class FakeLine {
     const upTo = this.handedBytes;
     this.window.mark(upTo);
     this.#freeAtMs = Math.max(this.#freeAtMs, this.clock.nowMs()) + bytes / this.bytesPerMs;
-    this.clock.after(this.#freeAtMs + 2 * this.#oneWayMs - this.clock.nowMs(), () => {
-      const answer = () => void this.window.arrived(upTo);
+    const comesAtMs = this.#freeAtMs + this.#oneWayMs;
+    const backAtMs = comesAtMs + this.#oneWayMs + this.answersWaitMs;
+    const cameAtMs = this.answersSayWhen ? otherClockMs + comesAtMs : null;
+    this.clock.after(backAtMs - this.clock.nowMs(), () => {
+      const answer = () => void this.window.arrived({ handedBytes: upTo, cameAtMs });
       if (this.#heldAnswers === null) answer();
       else this.#heldAnswers.push(answer);
     });
   }
 
-  fillFor(ms: number): void {
+  /** Returns the share of the line that was used. */
+  fillFor(ms: number): number {
+    const arrivedBefore = this.window.arrivedBytes;
     const endsAtMs = this.clock.nowMs() + ms;
     while (this.clock.nowMs() < endsAtMs) {
       while (this.handedBytes - this.window.arrivedBytes < this.window.bytes) this.hand(8192);
       this.clock.advance(1);
     }
+    return (this.window.arrivedBytes - arrivedBefore) / (ms * this.bytesPerMs);
   }
 }
 
@@ -56,9 +68,48 @@ describe("the window of a line", () => {
     const expected = bytesPerMs * (roundTripMs + slackMs);
     expect(line.window.bytes / expected).toBeGreaterThan(0.9);
     expect(line.window.bytes / expected).toBeLessThan(1.3);
-    const arrivedBefore = line.window.arrivedBytes;
-    line.fillFor(1000);
-    expect((line.window.arrivedBytes - arrivedBefore) / (1000 * bytesPerMs)).toBeGreaterThan(0.95);
+    expect(line.fillFor(1000)).toBeGreaterThan(0.95);
+  });
+
+  it("is filled, too, while acknowledgements wait behind what comes the other way, and no longer than that", () => {
+    const line = new FakeLine(2500, 20);
+    line.fillFor(2000);
+    const { bytes } = line.window;
+    line.answersWaitMs = 400;
+    line.fillFor(2000);
+    expect(line.fillFor(10_000)).toBeGreaterThan(0.95);
+    expect(line.window.bytes / (bytes + 2500 * 400)).toBeLessThan(1.1);
+    line.answersWaitMs = 0;
+    line.fillFor(2000);
+    expect(line.window.bytes / bytes).toBeLessThan(1.3);
+  });
+
+  it("takes a line that has become slower for no late acknowledgements", () => {
+    const line = new FakeLine(2500, 20);
+    line.fillFor(2000);
+    const { bytes } = line.window;
+    line.bytesPerMs = 625;
+    line.fillFor(5000);
+    expect(line.window.bytes / bytes).toBeLessThan(1.1);
+  });
+
+  it("does not believe the other end's clock beyond reason", () => {
+    const line = new FakeLine(2500, 20);
+    line.fillFor(2000);
+    line.hand(1000);
+    line.clock.advance(1000);
+    line.window.mark(line.handedBytes + 1);
+    line.window.arrived({ handedBytes: line.handedBytes + 1, cameAtMs: 0 });
+    line.window.mark(line.handedBytes + 2);
+    line.window.arrived({ handedBytes: line.handedBytes + 2, cameAtMs: 2 ** 48 - 1 });
+    expect(line.window.bytes).toBeLessThan(2500 * 6000);
+  });
+
+  it("does without that clock", () => {
+    const line = new FakeLine(2500, 20);
+    line.answersSayWhen = false;
+    line.fillFor(3000);
+    expect(line.fillFor(1000)).toBeGreaterThan(0.95);
   });
 
   it("takes spurts, and answers that come back together, for no faster line", () => {
@@ -101,10 +152,10 @@ describe("the window of a line", () => {
   it("knows of no more than was asked about", () => {
     const line = new FakeLine(2500, 20);
     line.window.mark(1000);
-    expect(line.window.arrived(2000)).toBe(false);
-    expect(line.window.arrived(999)).toBe(false);
+    expect(line.window.arrived({ handedBytes: 2000, cameAtMs: null })).toBe(false);
+    expect(line.window.arrived({ handedBytes: 999, cameAtMs: null })).toBe(false);
     expect(line.window.arrivedBytes).toBe(0);
-    expect(line.window.arrived(1000)).toBe(true);
-    expect(line.window.arrived(1000)).toBe(false);
+    expect(line.window.arrived({ handedBytes: 1000, cameAtMs: null })).toBe(true);
+    expect(line.window.arrived({ handedBytes: 1000, cameAtMs: null })).toBe(false);
   });
 });

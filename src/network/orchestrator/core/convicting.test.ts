@@ -18,7 +18,7 @@ describe("a miner that has signed a lie", () => {
   }
 
   it.each(["training", "uploading", "merging"] as const)(
-    "is out of the epoch and earns nothing with it, whenever it is found out: %s",
+    "is out of the attempt at the epoch and earns nothing with it, whenever it is found out: %s",
     (phase) => {
       const { swarm, liar, honest, sources, earnedTokens, replica } = swarmIn(phase);
       if (phase === "uploading") swarm.answer(fakeMiner(liar));
@@ -47,6 +47,18 @@ describe("a miner that has signed a lie", () => {
     swarm.reach("training");
     swarm.say(fakeMiner(honest[0] ?? 0), proof);
     expect(replica()).toMatchObject({ part: "warming", convicted: false });
+  });
+
+  it("may be needed, and has a place, when the epoch has to be tried again", () => {
+    const swarm = new FakeSwarm(fakeDefinition({ stages: 1 }));
+    swarm.join(1);
+    swarm.reach("training");
+    swarm.say(fakeMiner(1), fakeAccusation(fakeMiner(1))(placeRef(swarm.state, 0)));
+    expect(swarm.state).toMatchObject({ epoch: 0, attempt: 1 });
+    expect(swarm.state.log.map(({ text }) => text).join()).toContain("is out of this attempt at epoch 0");
+    swarm.reach("training");
+    swarm.finishEpoch();
+    expect(swarm.state).toMatchObject({ epoch: 1 });
   });
 
   it("earns nothing even if it is gone by then", () => {

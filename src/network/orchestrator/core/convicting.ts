@@ -1,6 +1,7 @@
 /**
- * A miner that has signed a lie to its peers is out of the epoch, in all its places, and earns nothing with it. The gateway has
- * verified the proof: whoever brings it need not be believed, and need not have a place.
+ * A miner that has signed a lie to its peers is out of this attempt at the epoch, in all its places, and earns nothing with it. Another
+ * attempt may need it: without the only replica of a stage no epoch would ever end. The gateway has verified the proof: whoever brings
+ * it need not be believed, and need not have a place.
  */
 import { type Accusation, accusedOf } from "../../../protocol/accusation.ts";
 import { assertNever } from "../../../protocol/assert-never.ts";
@@ -24,7 +25,7 @@ export function convict(turn: Turn, accusation: Accusation): void {
   const where = stageName(turn.state, at.stage).toLowerCase();
   turn.log(
     "warning",
-    `${member?.name ?? shortId(accused)} is out of epoch ${at.epoch}, and earns nothing in it: ${lieOf(proof)} in ${where} (${convictions} such proofs so far).`,
+    `${member?.name ?? shortId(accused)} is out of this attempt at epoch ${at.epoch}, and earns nothing with it: ${lieOf(proof)} in ${where} (${convictions} such proofs so far).`,
   );
 }
 

@@ -278,6 +278,24 @@ describe("what a miner says of its connection", () => {
     expect(placedLinks(swarm)[0]).toBe(5e6);
   });
 
+  it("moves nobody when equal lines were measured a little differently, which costs an epoch half of its sources", () => {
+    const swarm = fullSwarm();
+    swarm.reach("training");
+    const placed = () => swarm.state.members.map(({ stages }) => stages);
+    const before = placed();
+    // What bounds those in the middle, who have two boundaries.
+    const bytesPerSecond = 30 * (swarm.state.needs[1]?.bytesPerToken ?? 0);
+    for (const [index, [stage]] of before.entries()) {
+      const measured = Math.round(bytesPerSecond * (stage === 1 ? 0.75 : 1));
+      const rates = { upBytesPerSecond: measured, downBytesPerSecond: measured };
+      swarm.say(fakeMiner(index + 1), { ...link, ...rates });
+    }
+    swarm.finishEpoch();
+    swarm.finishEpoch();
+    expect(placed()).toEqual(before);
+    expect(swarm.state.epochs[1]?.tokens).toBe(2 * (swarm.state.epochs[0]?.tokens ?? 0));
+  });
+
   it("is ignored from who is no member", () => {
     const swarm = fullSwarm();
     const before = swarm.state;

@@ -84,7 +84,7 @@ export function recordLink(
 ): void {
   const member = memberOf(turn.state, minerId);
   if (member !== undefined)
-    turn.changeMember(minerId, { link, placedLinkBytesPerSecond: placedLink(member.placedLinkBytesPerSecond, link) });
+    turn.changeMember(minerId, { link, placedLinkBytesPerSecond: placedLink(turn.state.members, member, link) });
 }
 
 /** In mid-epoch, whoever has no part in one of its stages warms up there. */

@@ -44,12 +44,20 @@ export function measuredMembers(members: readonly Member[], rates: ReadonlyMap<M
   });
 }
 
-/** Bytes per second of the direction that carries less; as before unless it is clearly different. Null: neither is known. */
-export function placedLink(before: number | null, { upBytesPerSecond, downBytesPerSecond }: LinkReport): number | null {
+/**
+ * Bytes per second of the direction that carries less; as before unless it is clearly different, and at first as the others' are: lines
+ * of one kind are measured differently enough to make another placement seem faster. Null: neither direction is known.
+ */
+export function placedLink(
+  members: readonly Member[],
+  { placedLinkBytesPerSecond: before }: Member,
+  { upBytesPerSecond, downBytesPerSecond }: LinkReport,
+): number | null {
   const known = [upBytesPerSecond, downBytesPerSecond].filter((rate) => rate !== null);
   if (known.length === 0) return before;
   const now = Math.min(...known);
-  return before === null ? now : settled(before, now, clearly);
+  const others = typicalRate(members.map((member) => member.placedLinkBytesPerSecond));
+  return settled(before ?? others ?? now, now, clearly);
 }
 
 function settled(before: number, now: number, different: number): number {

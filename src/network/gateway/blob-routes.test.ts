@@ -1,0 +1,90 @@
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:http";
+import { type AddressInfo, connect } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, expect, it } from "vitest";
+import { createIdentity } from "../../protocol/identity.ts";
+import { FileBlobStore } from "../../transport/blobs/file-blob-store.ts";
+import { UploadBudgets } from "../runs/upload-budgets.ts";
+import { AddressLimits, defaultAddressLimits } from "./address-limits.ts";
+import { BlobRoutes } from "./blob-routes.ts";
+
+const ends: (() => Promise<unknown> | unknown)[] = [];
+afterEach(async () => {
+  for (const end of ends.splice(0)) await end();
+});
+
+/** Of more than systems keep for who does not read. */
+const blobBytes = 32 << 20;
+
+async function openRoutes() {
+  const folder = await mkdtemp(join(tmpdir(), "blob-routes-"));
+  const blobs = await FileBlobStore.open({ folder, maxBlobBytes: blobBytes });
+  const stored = await blobs.put(new Uint8Array(blobBytes));
+  const { minerId } = createIdentity();
+  const bugs: unknown[] = [];
+  const stalled = Promise.withResolvers<void>();
+  const routes = new BlobRoutes({
+    blobs,
+    bearerOf: () => ({ minerId, role: "miner" }),
+    isMember: () => true,
+    budgetsOf: () => new FakeBudgets(),
+    onStalled: stalled.resolve,
+    onBug: (error) => bugs.push(error),
+    stallMs: 100,
+  });
+  const household = new AddressLimits(defaultAddressLimits, () => 0).householdAt("192.0.2.1");
+  const server = createServer((request, response) => {
+    const name = (request.url ?? "").slice("/blobs/".length);
+    void routes.handle({ request, response, name, household });
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  ends.push(
+    () => server.close().closeAllConnections(),
+    () => rm(folder, { recursive: true }),
+  );
+  const client = connect((server.address() as AddressInfo).port, "127.0.0.1");
+  client.on("error", () => undefined); // it is cut off
+  return { client, stored, stalled: stalled.promise, bugs };
+}
+
+/** Whoever asks may store whatever it is. */
+class FakeBudgets extends UploadBudgets {
+  constructor() {
+    super(() => {
+      throw new Error("no run is needed");
+    });
+  }
+
+  override remainingBytes(): number {
+    return blobBytes;
+  }
+
+  override spend(): boolean {
+    return true;
+  }
+}
+
+const headers = "Host: network\r\nAuthorization: Bearer token\r\n";
+
+it("a blob that somebody asks for and does not read is given up, and counted", async () => {
+  const { client, stored, stalled, bugs } = await openRoutes();
+  client.pause();
+  client.write(`GET /blobs/${stored.hash} HTTP/1.1\r\n${headers}\r\n`);
+  await stalled;
+  client.resume();
+  await once(client, "close");
+  expect(bugs).toEqual([]);
+});
+
+it("a blob of which somebody sends a part, and no more, is given up, and counted", async () => {
+  const { client, stalled, bugs } = await openRoutes();
+  client.resume();
+  client.write(`PUT /blobs/${"0".repeat(64)} HTTP/1.1\r\n${headers}Content-Length: 1000\r\n\r\nthe beginning`);
+  await stalled;
+  await once(client, "close");
+  expect(bugs).toEqual([]);
+});
