@@ -2,7 +2,8 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type DaemonOptions, type RunningDaemon, startDaemon } from "../../src/miner/daemon.ts";
+import { type RunningDaemon, startDaemon } from "../../src/miner/daemon.ts";
+import type { DaemonOptions } from "../../src/miner/daemon-parts.ts";
 import { FakeMiner } from "./fake-miner.ts";
 
 export interface DaemonWorld {

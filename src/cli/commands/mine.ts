@@ -1,5 +1,6 @@
 import { type Command, Option } from "commander";
-import type { DaemonOptions, RunningDaemon } from "../../miner/daemon.ts";
+import type { RunningDaemon } from "../../miner/daemon.ts";
+import type { DaemonOptions } from "../../miner/daemon-parts.ts";
 import type { KeyStoreChoice } from "../../miner/key-store/key-store.ts";
 import { loadSettings, type SettingSources } from "../../miner/store/settings.ts";
 import { stateFolderPath } from "../../miner/store/state-folder.ts";
