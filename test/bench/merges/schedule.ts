@@ -20,6 +20,8 @@ const scheduleSchema = z.discriminatedUnion("kind", [
     stepsPerEpoch: count,
     merge: vectorCodecSchema,
     exchange: z.strictObject({ codec: vectorCodecSchema, lag: z.union([z.literal(0), z.literal(1)]) }).nullable(),
+    /** Of AdamW's second moment; as presets have it where it is left out. */
+    beta2: z.number().min(0).lt(1).optional(),
   }),
   /** One pipeline on all of the sequences, whose stages step on gradients of so many steps ago each. */
   z.strictObject({

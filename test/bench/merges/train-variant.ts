@@ -78,11 +78,11 @@ async function trainAlone({ variant, dataset, device }: VariantRun, shares: numb
 
 async function trainTogether(
   { variant, dataset, device }: VariantRun,
-  { replicas, mode, stepsPerEpoch, merge, exchange }: ReplicasSchedule,
+  { replicas, mode, stepsPerEpoch, merge, exchange, beta2 = presets.demo.training.beta2 }: ReplicasSchedule,
 ): Promise<Learned> {
   const model = modelOf(variant);
   const compression = { ...noCompression, merge, exchange };
-  const training = trainingOf(variant, replicas, { mode, stepsPerEpoch, compression });
+  const training = trainingOf(variant, replicas, { mode, stepsPerEpoch, compression, beta2 });
   const options = { model, training, dataset, device };
   const trained = await trainReplicas({ ...options, replicas, steps: stepsOf(variant) });
   const parameters = parameterCount(model);
