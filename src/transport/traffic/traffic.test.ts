@@ -39,6 +39,13 @@ describe("the traffic of a miner", () => {
     expect(traffic.totals).toEqual({ sentBytes: 10 * 112, receivedBytes: 10 * 26 });
   });
 
+  it("counts fewer acknowledgements of what is stored: the gateway lets it gather", () => {
+    const { socket, traffic } = open();
+    socket.bytesWritten = 16 << 10;
+    traffic.wroteInBackground(16 << 10);
+    expect(traffic.totals).toEqual({ sentBytes: (16 << 10) + 12 * 52, receivedBytes: 2 * 52 });
+  });
+
   it("counts what has left, not what waits, and keeps the count of closed sockets", () => {
     const { socket, traffic } = open();
     traffic.watch(socket);

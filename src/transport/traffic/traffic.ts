@@ -7,7 +7,7 @@ import type { LinkReport } from "../../protocol/link-report.ts";
 import { BackgroundPace } from "./background-pace.ts";
 import { type BudgetClock, ByteBudget } from "./byte-budget.ts";
 import { LinkMeter } from "./link-meter.ts";
-import { headerBytesOf, type PacketCount, packetsOfRead, packetsOfWrite } from "./wire-bytes.ts";
+import { headerBytesOf, type PacketCount, packetsOfRead, packetsOfUpload, packetsOfWrite } from "./wire-bytes.ts";
 
 /** The part of a socket that is counted; `node:net` has it. */
 export interface CountedSocket {
@@ -91,7 +91,7 @@ export class Traffic {
 
   /** As `wrote`, after a `backgroundTurn`. */
   wroteInBackground(bytes: number): void {
-    this.wrote(bytes);
+    this.#wrote(bytes, packetsOfUpload(bytes));
     this.#background.spend(bytes);
   }
 
@@ -140,9 +140,7 @@ export class Traffic {
 
   /** So much was written to a watched socket at once. */
   wrote(bytes: number): void {
-    const { along, against } = add(this.#sent, packetsOfWrite(bytes));
-    this.upload.spend(bytes + along);
-    this.download.spend(against);
+    this.#wrote(bytes, packetsOfWrite(bytes));
   }
 
   /** So much arrived at a watched socket at once. */
@@ -174,6 +172,12 @@ export class Traffic {
 
   get maxBufferedBytes(): number {
     return chunksBuffered * this.chunkBytes;
+  }
+
+  #wrote(bytes: number, packets: PacketCount): void {
+    const { along, against } = add(this.#sent, packets);
+    this.upload.spend(bytes + along);
+    this.download.spend(against);
   }
 
   #count(socket: CountedSocket): void {

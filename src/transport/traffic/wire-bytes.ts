@@ -10,6 +10,7 @@
 const headerBytes = 52;
 const segmentPayloadBytes = 1500 - headerBytes;
 const segmentsPerAcknowledgement = 2;
+const gatheredBytes = 8 << 10;
 
 /** Of one direction. */
 export interface PacketCount {
@@ -22,6 +23,15 @@ export interface PacketCount {
 export function packetsOfWrite(bytes: number): PacketCount {
   const segments = Math.ceil(bytes / segmentPayloadBytes);
   return { segments, acknowledgements: segments / segmentsPerAcknowledgement };
+}
+
+/**
+ * Of a blob that is stored: the gateway lets what comes gather before it reads (`network/gateway/gathered-body.ts`), and its system
+ * acknowledges what was read. That is every 4 to 16 KiB, as the lines of emulated homes count it.
+ */
+export function packetsOfUpload(bytes: number): PacketCount {
+  const { segments, acknowledgements } = packetsOfWrite(bytes);
+  return { segments, acknowledgements: Math.min(acknowledgements, bytes / gatheredBytes) };
 }
 
 /** What took so many bytes here, when one read finds them. */

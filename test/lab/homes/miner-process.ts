@@ -1,13 +1,14 @@
 /** A miner's connection at an emulated home, or what stands for the gateway at the server, for tests: the sockets and all that counts and paces them are real. */
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
-import { createServer } from "node:http";
+import { createServer, type IncomingMessage } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { WebSocketServer } from "ws";
 import { systemClock } from "../../../src/miner/session/clock.ts";
 import { FakeGatewaySession } from "../../../src/miner/session/fake-gateway.ts";
 import { Session } from "../../../src/miner/session/session.ts";
+import { gatheredBody } from "../../../src/network/gateway/gathered-body.ts";
 import { createIdentity, hashBytes } from "../../../src/protocol/identity.ts";
 import type { LinkReport } from "../../../src/protocol/link-report.ts";
 import { memorySource } from "../../../src/transport/blob-serving.ts";
@@ -68,10 +69,7 @@ const calls: { readonly [Call in keyof MinerCalls]: (argument: never) => Promise
   async serve() {
     const server = createServer((request, response) => {
       if (request.method === "PUT") {
-        request.on("data", ({ length }: Buffer) => {
-          arrived.blobs += length;
-        });
-        request.once("end", () => response.writeHead(201).end());
+        void take(request).then(() => response.writeHead(201).end());
       } else if (request.method === "HEAD") response.writeHead(404).end();
       else response.end(contents(fetchedBytes));
     });
@@ -134,6 +132,11 @@ process.once("disconnect", () => {
   rmSync(folder, { recursive: true, force: true });
   process.exit(0);
 });
+
+/** As the gateway does. */
+async function take(upload: IncomingMessage): Promise<void> {
+  for await (const { length } of gatheredBody(upload)) arrived.blobs += length;
+}
 
 function contents(bytes: number): Uint8Array {
   return new Uint8Array(bytes).fill(7);
