@@ -72,12 +72,12 @@ export const boundaryChoices: readonly BoundaryChoice[] = [
 
 export const exchangeChoices: readonly ExchangeChoice[] = [
   { exchange: { codec: { kind: "dense", bits: 8 }, lag: 0 }, replicas: 2, ...estimate(0.3) },
-  { exchange: { codec: { kind: "dense", bits: 8 }, lag: 0 }, replicas: 4, ...estimate(1.5) },
+  { exchange: { codec: { kind: "dense", bits: 8 }, lag: 0 }, replicas: 4, ...estimate(1.0) },
   { exchange: { codec: { kind: "dense", bits: 4 }, lag: 0 }, replicas: 2, ...estimate(0.35) },
-  { exchange: { codec: { kind: "dense", bits: 4 }, lag: 0 }, replicas: 4, ...estimate(1.55) },
+  { exchange: { codec: { kind: "dense", bits: 4 }, lag: 0 }, replicas: 4, ...estimate(1.05) },
   ...exchangesInTwoBits(0, [
     [2, 0.4],
-    [4, 1.6],
+    [4, 1.1],
   ]),
   ...exchangesInTwoBits(1, [
     [2, 0.8],
