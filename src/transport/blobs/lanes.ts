@@ -11,6 +11,7 @@ export class Lanes {
 
   /** A lane, once there is one; the returned function leaves it, and may be called again. Rejects with `FailureError` (cancelled). */
   async enter(signal: AbortSignal | undefined): Promise<() => void> {
+    if (signal?.aborted) throw cancelled();
     if (this.#free > 0) this.#free -= 1;
     else await this.#turn(signal);
     let isLeft = false;
@@ -31,10 +32,14 @@ export class Lanes {
       };
       const giveUp = () => {
         this.#waiting.splice(this.#waiting.indexOf(enter), 1);
-        reject(new FailureError("cancelled", "the transfer was cancelled"));
+        reject(cancelled());
       };
       this.#waiting.push(enter);
       signal?.addEventListener("abort", giveUp, { once: true });
     });
   }
+}
+
+function cancelled(): FailureError {
+  return new FailureError("cancelled", "the transfer was cancelled");
 }
