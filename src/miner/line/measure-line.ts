@@ -194,7 +194,7 @@ class Measurement {
 
   /** Rejects with `RefusedTransfer`, and with `FailureError` (unreachable). */
   async #request(method: "GET" | "PUT", bytes: number, signal: AbortSignal, body?: TransferBody) {
-    const headers = { authorization: `Bearer ${this.#welcome.blobToken}` };
+    const headers = () => ({ authorization: `Bearer ${this.#welcome.blobToken}` });
     const request = { method, headers, signal, ...(body !== undefined && { body }) };
     const answer = await this.#transfers.request(`/line/${bytes}`, request);
     if (answer.statusCode === 200 || answer.statusCode === 204) return answer;

@@ -23,7 +23,7 @@ export async function askHealth(networkAddress: string): Promise<NetworkHealth> 
   const agent = agentFor(certificateSha256);
   const transfers = new HttpTransfers(url.replace(/^ws/, "http"), new Traffic(systemClock), answerMs, agent);
   try {
-    const answer = await transfers.request("/health", { method: "GET", headers: {}, signal });
+    const answer = await transfers.request("/health", { method: "GET", headers: () => ({}), signal });
     if (answer.statusCode !== 200) throw failed(notOpened(answer.statusCode), url);
     return parseHealth(await textOf(transfers.chunks(answer)), url);
   } catch (error) {

@@ -11,7 +11,7 @@ import { failureOf } from "../../protocol/failure.ts";
 import { hashBytes } from "../../protocol/identity.ts";
 import { memorySource } from "../blob-serving.ts";
 import { Traffic } from "../traffic/traffic.ts";
-import { BlobClient } from "./blob-client.ts";
+import { BlobClient, type BlobClientOptions } from "./blob-client.ts";
 
 const bytes = Uint8Array.from({ length: 300_000 }, (_, index) => (index * 7919) >> 3);
 const ref = { hash: hashBytes(bytes), bytes: bytes.length };
@@ -64,14 +64,15 @@ describe("a blob client", () => {
     response.writeHead(from > 0 ? 206 : 200).end(body.subarray(from));
   }
 
-  const client = (options: { token?: string; maxCacheBytes?: number } = {}) =>
+  const client = (options: Partial<BlobClientOptions> = {}) =>
     new BlobClient({
       url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-      token: () => options.token ?? "secret",
+      token: () => "secret",
       cacheFolder: join(folder, "cache"),
-      maxCacheBytes: options.maxCacheBytes ?? 1e9,
+      maxCacheBytes: 1e9,
       pausesMs: [0, 0, 0],
       traffic: new Traffic(clock),
+      ...options,
     });
   const put = (to: BlobClient, bytes: Uint8Array, signal?: AbortSignal) =>
     to.put({ hash: hashBytes(bytes), bytes: bytes.length }, memorySource(bytes), signal && { signal });
@@ -252,29 +253,69 @@ describe("a blob client", () => {
     expect(await waiting).toBe("cancelled");
   });
 
-  it("has few requests under way at a time, and calls off those that wait", async () => {
+  it("waits a while for a busy gateway that says it need not", async () => {
+    misbehaviours = [(response) => void response.writeHead(429, { "retry-after": "0" }).end()];
+    const patience = new AbortController();
+    const waiting = codeOf(client({ pausesMs: [3_600_000] }).get(ref, { signal: patience.signal }));
+    await vi.waitUntil(() => requests.length === 1);
+    for (const number of [1, 2, 3]) await put(client(), Uint8Array.of(number));
+    expect(requests.filter((request) => request === "GET")).toHaveLength(1);
+    patience.abort();
+    expect(await waiting).toBe("cancelled");
+  });
+
+  /** Two downloads, which are all that there may be at a time, until `goOn`. */
+  async function fullOfDownloads(full: BlobClient) {
     const held: ServerResponse[] = [];
     misbehaviours = Array.from({ length: 2 }, () => (response: ServerResponse) => void held.push(response));
-    const others = [1, 2, 3].map((number) => Uint8Array.of(number));
+    const others = [1, 2].map((number) => Uint8Array.of(number));
     for (const other of others) stored.set(hashBytes(other), other);
-    const one = client();
-    const first = others.slice(0, 2).map((other) => one.get({ hash: hashBytes(other), bytes: 1 }));
+    const downloads = Promise.all(others.map((other) => full.get({ hash: hashBytes(other), bytes: 1 })));
     await vi.waitUntil(() => held.length === 2);
+    async function goOn(): Promise<void> {
+      for (const response of held) response.end(stored.get((response.req.url ?? "").slice("/blobs/".length)));
+      await downloads;
+    }
+    return goOn;
+  }
+
+  it("has few requests under way at a time, and calls off those that wait", async () => {
+    const one = client();
+    const goOn = await fullOfDownloads(one);
     const patience = new AbortController();
     const { signal } = patience;
-    const cancelled = codeOf(one.get({ hash: hashBytes(others[2] ?? bytes), bytes: 1 }, { signal }));
+    const cancelled = codeOf(one.get({ hash: hashBytes(Uint8Array.of(3)), bytes: 1 }, { signal }));
     const last = one.get(ref);
     patience.abort();
     expect(await cancelled).toBe("cancelled");
     expect(requests).toEqual(["GET", "GET"]);
-    held.forEach((response) => void response.end(stored.get((response.req.url ?? "").slice("/blobs/".length))));
-    await Promise.all(first);
+    await goOn();
     same(await last, bytes);
+  });
+
+  it("opens the store with the token of the session that there is when a request's turn comes", async () => {
+    let token = "secret";
+    const one = client({ token: () => token });
+    const goOn = await fullOfDownloads(one);
+    token = "of a session that is over";
+    const waiting = one.get(ref);
+    for (const number of [1, 2, 3]) await put(client(), Uint8Array.of(number));
+    token = "secret";
+    await goOn();
+    same(await waiting, bytes);
+  });
+
+  it("stores while downloads take all the turns that they have", async () => {
+    const one = client();
+    const goOn = await fullOfDownloads(one);
+    await put(one, Uint8Array.of(3));
+    expect(requests).toEqual(["GET", "GET", "HEAD", "PUT"]);
+    await goOn();
   });
 
   it("says what is wrong where trying again is of no use", async () => {
     expect(await codeOf(client().get({ hash: hashBytes(new Uint8Array(1)), bytes: 1 }))).toBe("blob-not-found");
-    expect(await codeOf(client({ token: "wrong" }).get(ref))).toBe("not-authorised");
+    expect(await codeOf(client({ token: () => "wrong" }).get(ref))).toBe("not-authorised");
     expect(await codeOf(client().get(ref, { signal: AbortSignal.abort() }))).toBe("cancelled");
     expect(requests).toHaveLength(2);
   });

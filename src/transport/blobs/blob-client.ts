@@ -44,6 +44,11 @@ export interface HeldBlob extends KeptBlob {
 
 type Answer = Awaited<ReturnType<HttpTransfers["request"]>>;
 
+interface RequestOptions extends Partial<Pick<TransferRequest, "method" | "body">> {
+  /** The header. */
+  readonly range?: string;
+}
+
 interface CallOptions {
   readonly signal?: AbortSignal;
 }
@@ -177,8 +182,7 @@ export class BlobClient {
 
   async #download(ref: BlobRef, signal: AbortSignal | undefined): Promise<void> {
     const offset = await this.#cache.partialBytes(ref);
-    const headers: Record<string, string> = offset > 0 ? { range: `bytes=${offset}-` } : {};
-    const response = await this.#request(ref, { headers }, signal);
+    const response = await this.#request(ref, offset > 0 ? { range: `bytes=${offset}-` } : {}, signal);
     if (!isFine(response)) {
       response.resume();
       if (response.statusCode === 416) await this.#cache.dropPartial(ref);
@@ -212,10 +216,14 @@ export class BlobClient {
     if (offset < ref.bytes) throw new FailureError("unreachable", "a download was cut short", { retry: true });
   }
 
-  async #request(ref: BlobRef, request: Partial<TransferRequest>, signal: AbortSignal | undefined): Promise<Answer> {
-    const headers = { ...request.headers, authorization: `Bearer ${this.#options.token()}` };
+  async #request(
+    ref: BlobRef,
+    { method = "GET", body, range }: RequestOptions,
+    signal: AbortSignal | undefined,
+  ): Promise<Answer> {
+    const headers = () => ({ ...(range && { range }), authorization: `Bearer ${this.#options.token()}` });
     try {
-      return await this.#transfers.request(`/blobs/${ref.hash}`, { method: "GET", ...request, headers, signal });
+      return await this.#transfers.request(`/blobs/${ref.hash}`, { method, ...(body && { body }), headers, signal });
     } catch (cause) {
       throwIfCancelled(signal);
       throw cause;
@@ -236,7 +244,8 @@ export class BlobClient {
         const isWaitedFor = failure.code === "disk-full" || error instanceof BusyError;
         const nextMs = pausesMs[isWaitedFor ? Math.min(tries, pausesMs.length - 1) : tries];
         if (nextMs === undefined) throw error;
-        const pauseMs = error instanceof BusyError ? error.afterMs * (1 + Math.random()) : nextMs;
+        // It may say that there is no need to wait, and say so again and again.
+        const pauseMs = error instanceof BusyError ? Math.max(nextMs, error.afterMs * (1 + Math.random())) : nextMs;
         await pause(pauseMs, undefined, { signal }).catch(() => throwIfCancelled(signal));
       }
     }

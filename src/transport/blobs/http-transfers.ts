@@ -18,7 +18,8 @@ const headBytes = 300;
 
 /**
  * Each direction's requests under way: enough to fill a line, and few enough that forty computers behind one address stay below what the
- * gateway lets an address open (`address-limits.ts`). What is large in one direction does not hold up the other.
+ * gateway lets an address open (`address-limits.ts`). What is large in one direction does not hold up the other, nor the question
+ * (HEAD) whether an upload is needed.
  */
 const mostAtOnce = 2;
 
@@ -27,7 +28,8 @@ const mostWaited = 0.1;
 
 export interface TransferRequest {
   readonly method: "GET" | "HEAD" | "PUT";
-  readonly headers: Readonly<Record<string, string>>;
+  /** Asked for when it is sent, which may be long after it was asked for. */
+  readonly headers: () => Readonly<Record<string, string>>;
   readonly body?: TransferBody;
   readonly signal: AbortSignal | undefined;
 }
@@ -69,12 +71,12 @@ export class HttpTransfers {
    * `FailureError` (unreachable, cancelled).
    */
   async request(path: string, { method, headers, body, signal }: TransferRequest): Promise<IncomingMessage> {
-    const leave = await (body === undefined ? this.#downloads : this.#uploads).enter(signal);
+    const leave = await (method === "GET" ? this.#downloads : this.#uploads).enter(signal);
     const send = this.#agent instanceof HttpsAgent ? requestHttps : requestHttp;
     const length = body === undefined ? undefined : { "content-length": String(body.bytes) };
     const request = send(new URL(path, this.#baseUrl), {
       method,
-      headers: { ...headers, ...length },
+      headers: { ...headers(), ...length },
       agent: this.#agent,
       ...(signal !== undefined && { signal }),
     });
