@@ -1,10 +1,10 @@
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:http";
-import { type AddressInfo, connect } from "node:net";
+import { type AddressInfo, connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, expect, it } from "vitest";
+import { afterEach, expect, it, vi } from "vitest";
 import { createIdentity } from "../../protocol/identity.ts";
 import { FileBlobStore } from "../../transport/blobs/file-blob-store.ts";
 import { UploadBudgets } from "../runs/upload-budgets.ts";
@@ -36,7 +36,9 @@ async function openRoutes() {
     stallMs: 100,
   });
   const household = new AddressLimits(defaultAddressLimits, () => 0).householdAt("192.0.2.1");
+  const asked = Promise.withResolvers<Socket>();
   const server = createServer((request, response) => {
+    asked.resolve(request.socket);
     const name = (request.url ?? "").slice("/blobs/".length);
     void routes.handle({ request, response, name, household });
   });
@@ -48,7 +50,7 @@ async function openRoutes() {
   );
   const client = connect((server.address() as AddressInfo).port, "127.0.0.1");
   client.on("error", () => undefined); // it is cut off
-  return { client, stored, stalled: stalled.promise, bugs };
+  return { client, blobs, stored, asked: asked.promise, stalled: stalled.promise, bugs };
 }
 
 /** Whoever asks may store whatever it is. */
@@ -86,5 +88,17 @@ it("a blob of which somebody sends a part, and no more, is given up, and counted
   client.write(`PUT /blobs/${"0".repeat(64)} HTTP/1.1\r\n${headers}Content-Length: 1000\r\n\r\nthe beginning`);
   await stalled;
   await once(client, "close");
+  expect(bugs).toEqual([]);
+});
+
+it("a blob that the disk takes long to look through is waited for", async () => {
+  const { client, blobs, stored, asked, bugs } = await openRoutes();
+  const looked = Promise.withResolvers<boolean>();
+  vi.spyOn(blobs, "isIntact").mockReturnValue(looked.promise);
+  client.write(`HEAD /blobs/${stored.hash} HTTP/1.1\r\n${headers}\r\n`);
+  await once(await asked, "timeout");
+  looked.resolve(true);
+  const [answer] = await once(client, "data");
+  expect(String(answer)).toContain("HTTP/1.1 200");
   expect(bugs).toEqual([]);
 });

@@ -80,11 +80,12 @@ export class BlobRoutes {
     }
   }
 
-  /** A request says so while it comes, an answer while it leaves, or both. */
+  /** A request says so while it comes, an answer while it leaves, or both; between the two it is this computer's disk that takes long. */
   #giveUpStalled(request: IncomingMessage, response: ServerResponse): void {
     const { socket } = request;
     const giveUp = () => {
-      if (socket.destroyed) return;
+      const isOursToMove = request.complete && !response.headersSent;
+      if (socket.destroyed || isOursToMove) return;
       this.#onStalled();
       socket.destroy();
     };
