@@ -1,5 +1,5 @@
 /** Files that are either the old or the new version, never half of one, whenever the power goes. This folder imports `protocol` only. */
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, statSync, writeSync } from "node:fs";
+import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { FailureError } from "../protocol/failure.ts";
@@ -21,7 +21,7 @@ export function writeFileAtomically(file: string, text: string): void {
 export function writeDurably(file: string, flags: "w" | "wx", text: string): void {
   const descriptor = openSync(file, flags, 0o600);
   try {
-    writeSync(descriptor, text);
+    writeFileSync(descriptor, text); // not writeSync, which may write a part of it and call that a success
     fsyncSync(descriptor);
   } finally {
     closeSync(descriptor);
