@@ -77,6 +77,7 @@ describe("a new identity", () => {
     const [first, second] = await Promise.all([loadIdentity(folder, stores()), loadIdentity(folder, stores())]);
     expect(first.minerId).toBe(second.minerId);
     expect(storedIdentity(folder)?.minerId).toBe(first.minerId);
+    expect([...secrets.entries.keys()]).toEqual([first.minerId]);
   });
 });
 
@@ -154,6 +155,18 @@ it("never lets a name take the place of a private key that was put aside", async
   expect(readFileSync(backup ?? "", "utf8")).toBe(old.exportPrivateKeyPem());
 });
 
+it("is not put aside over a key of somebody else that was given its name", async () => {
+  const { minerId } = await loadIdentity(folder, stores({ choice: "file" }));
+  const before = fileText();
+  const misnamed = join(folder, `identity-${minerId}.pem`);
+  const foreign = createIdentity().exportPrivateKeyPem();
+  writeFileSync(misnamed, foreign, { mode: 0o600 });
+  await expect(replaceIdentity(folder, createIdentity(), { force: true, stores: stores() })).rejects.toMatchObject(
+    failing("state-corrupt"),
+  );
+  expect([fileText(), readFileSync(misnamed, "utf8")]).toEqual([before, foreign]);
+});
+
 describe("moving an identity", () => {
   it("leaves no private key behind, either way", async () => {
     const { minerId } = await loadIdentity(folder, stores({ choice: "file" }));
@@ -164,6 +177,14 @@ describe("moving an identity", () => {
     expect(secrets.entries.size).toBe(0);
     expect((await loadIdentity(folder, stores())).minerId).toBe(minerId);
     expect(await moveIdentity(folder, "file", stores())).toEqual({ minerId, leftBehind: null });
+  });
+
+  it("takes away what a process that was killed while it wrote the key left of it", async () => {
+    const { minerId } = await loadIdentity(folder, stores({ choice: "file" }));
+    writeFileSync(join(folder, "identity.pem.4711.new"), fileText());
+    await moveIdentity(folder, "os", stores());
+    expect(readdirSync(folder)).toEqual(["identity.pem"]);
+    expect((await loadIdentity(folder, stores())).minerId).toBe(minerId);
   });
 
   it("changes nothing where the key store refuses, and says where there is nothing to move", async () => {

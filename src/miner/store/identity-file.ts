@@ -2,6 +2,7 @@
  * The key pair that is this miner, as `identity.pem` names it (`key-store.ts`). It is made once, and replaced only by who asks for that:
  * credits belong to it. Each change first makes sure of the key at its new place, then replaces the file, then tidies up.
  */
+import { readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { readFileIfPresent, refuseSharedFile, writeFileAtomically } from "../../disk/atomic-file.ts";
 import { FailureError, failureOf } from "../../protocol/failure.ts";
@@ -32,7 +33,10 @@ export async function loadIdentity(folder: string, stores: KeyStores): Promise<I
   const pem = await keepNewKey(identity, stores);
   // A key store takes its time, in which another process may have made one.
   const meanwhile = storedIdentity(folder);
-  if (meanwhile !== null) return stores[meanwhile.place].open(meanwhile.pem);
+  if (meanwhile !== null) {
+    await stores[placeOf(pem)].forget(identity.minerId);
+    return stores[meanwhile.place].open(meanwhile.pem);
+  }
   writeFileAtomically(pathIn(folder), pem);
   return identity;
 }
@@ -87,6 +91,7 @@ export async function moveIdentity(folder: string, to: KeyPlace, stores: KeyStor
   // Only what can be read again takes the other's place.
   if (storedIdentity(folder)?.pem !== pem)
     throw new FailureError("file-unreadable", `${pathIn(folder)} does not hold what was written to it`);
+  removeDrafts(folder);
   try {
     await stores[place].forget(minerId);
     return { minerId, leftBehind: null };
@@ -112,9 +117,20 @@ async function keepNewKey(identity: Identity, stores: KeyStores): Promise<string
 /** Returns the file's path. */
 function putAside(folder: string, { minerId, pem }: StoredIdentity): string {
   const file = join(folder, `identity-${minerId}.pem`);
-  // A private key that lies there is of the same miner, and more than the name of an entry in a key store.
-  if (readIdentityFile(file)?.place !== "file") writeFileAtomically(file, pem);
+  const known = readIdentityFile(file);
+  if (known !== null && known.minerId !== minerId)
+    throw new FailureError("state-corrupt", `${file} holds another key than its name says`, {
+      action: "Move it out of this folder; it may be worth something.",
+    });
+  // A private key is more than the name of an entry in a key store.
+  if (known?.place !== "file") writeFileAtomically(file, pem);
   return file;
+}
+
+/** What a process that ended while it wrote `identity.pem` left beside it may be a private key. */
+function removeDrafts(folder: string): void {
+  for (const name of readdirSync(folder))
+    if (/^identity\.pem\.\d+\.new$/.test(name)) rmSync(join(folder, name), { force: true });
 }
 
 function pathIn(folder: string): string {
@@ -124,7 +140,7 @@ function pathIn(folder: string): string {
 function readIdentityFile(file: string): StoredIdentity | null {
   const pem = readFileIfPresent(file);
   if (pem === null) return null;
-  const place: KeyPlace = pem.startsWith("-----BEGIN PUBLIC KEY-----") ? "os" : "file";
+  const place = placeOf(pem);
   if (place === "file") refuseSharedFile(file);
   try {
     return { minerId: minerIdOfPem(pem), place, pem };
@@ -135,4 +151,8 @@ function readIdentityFile(file: string): StoredIdentity | null {
       cause,
     });
   }
+}
+
+function placeOf(identityPem: string): KeyPlace {
+  return identityPem.startsWith("-----BEGIN PUBLIC KEY-----") ? "os" : "file";
 }
