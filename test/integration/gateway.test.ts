@@ -115,6 +115,29 @@ describe("a session", () => {
   });
 });
 
+describe("a crowd that comes at once", () => {
+  afterEach(() => vi.useRealTimers());
+
+  it("is told to those who are there in one update, and told everything then", async () => {
+    await open({ clock: () => 0 });
+    const first = await world.enter();
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    const crowd: FakeClient[] = [];
+    for (let count = 0; count < 3; count++) {
+      const client = await world.connect();
+      client.hello();
+      await client.next("welcome");
+      client.join();
+      while (world.orchestrator.state.members.length === count) await new Promise(setImmediate);
+      crowd.push(client);
+    }
+    vi.advanceTimersByTime(100);
+    const placed = (await first.next("run-update")).update.view?.stages.flatMap(({ replicas }) => replicas);
+    expect(placed).toHaveLength(3);
+    for (const client of crowd) expect((await client.next("run-update")).update.epochs).toEqual([]);
+  });
+});
+
 describe("a payout address", () => {
   const address = readPayoutAddress("5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY");
 

@@ -42,6 +42,9 @@ export class Broadcaster {
   #listed: readonly RunSummary[] = [];
   /** Encoded: sessions may come faster than runs change, and their history grows. */
   readonly #whole = new WeakMap<RunState, MessageBody>();
+  #toldAtMs = Number.NEGATIVE_INFINITY;
+  /** They have been told nothing yet, and get everything with the next update. */
+  readonly #newcomers = new Set<Session>();
   /** Those whose members had something to do at the last telemetry. */
   #active: ReadonlySet<RunId> = new Set();
 
@@ -54,8 +57,7 @@ export class Broadcaster {
 
   /** A run has changed, or which runs there are. */
   changed(): void {
-    const { sessions } = this.#options;
-    this.#updateTimer ??= setTimeout(() => this.#sendChanges(), updateIntervalMs(sessions().length));
+    this.#updateTimer ??= setTimeout(() => this.#sendChanges(), this.#intervalMs);
   }
 
   /** The run cannot change at present, which its state does not know. */
@@ -63,11 +65,18 @@ export class Broadcaster {
     this.#sendUpdate({ runId, view: { ...viewOf(state), reason } });
   }
 
-  /** A session has just opened: it gets everything, and from then on what the others get. */
+  /**
+   * A session has just opened: it gets everything, and from then on what the others get. It waits for the next update where there was one
+   * a moment ago: of a crowd that comes at once each is news to all others.
+   */
   welcome(session: Session): void {
-    this.#sendChanges(session);
-    session.send({ type: "runs", runs: this.#listed });
-    for (const state of this.#told.values()) session.sendBody(this.#wholeOf(state));
+    this.#newcomers.add(session);
+    if (this.#options.clock() - this.#toldAtMs >= this.#intervalMs) this.#sendChanges();
+    else this.changed();
+  }
+
+  get #intervalMs(): number {
+    return updateIntervalMs(this.#options.sessions().length);
   }
 
   #wholeOf(state: RunState): MessageBody {
@@ -82,19 +91,27 @@ export class Broadcaster {
   }
 
   /** The list goes first, so that nobody hears of a run that is not on it. */
-  #sendChanges(except?: Session): void {
+  #sendChanges(): void {
     clearTimeout(this.#updateTimer);
     this.#updateTimer = undefined;
+    this.#toldAtMs = this.#options.clock();
     const listed = this.#summaries();
-    if (JSON.stringify(listed) !== JSON.stringify(this.#listed)) this.#send({ type: "runs", runs: listed }, except);
+    if (JSON.stringify(listed) !== JSON.stringify(this.#listed)) this.#send({ type: "runs", runs: listed });
     this.#listed = listed;
     for (const runId of this.#told.keys()) if (this.#options.runs.find(runId) === undefined) this.#told.delete(runId);
     for (const { runId, state } of this.#options.runs.all) {
       const told = this.#told.get(runId);
       this.#told.set(runId, state);
       const update = told === undefined ? wholeRun(state) : runChanges(told, state);
-      if (update !== null) this.#sendUpdate(update, except);
+      if (update !== null) this.#sendUpdate(update);
     }
+    for (const session of this.#newcomers) this.#sendAll(session);
+    this.#newcomers.clear();
+  }
+
+  #sendAll(session: Session): void {
+    session.send({ type: "runs", runs: this.#listed });
+    for (const state of this.#told.values()) session.sendBody(this.#wholeOf(state));
   }
 
   #summaries(): readonly RunSummary[] {
@@ -118,13 +135,13 @@ export class Broadcaster {
     return { runId: run.runId, telemetry: telemetry.sum(run.state, own, clock()) };
   }
 
-  #sendUpdate(update: RunUpdate, except?: Session): void {
-    this.#send({ type: "run-update", update }, except);
+  #sendUpdate(update: RunUpdate): void {
+    this.#send({ type: "run-update", update });
     this.#options.onRunUpdate?.(update);
   }
 
-  #send(message: GatewayMessage, except?: Session): void {
+  #send(message: GatewayMessage): void {
     const body = messageBody(message);
-    for (const session of this.#options.sessions()) if (session !== except) session.sendBody(body);
+    for (const session of this.#options.sessions()) if (!this.#newcomers.has(session)) session.sendBody(body);
   }
 }
