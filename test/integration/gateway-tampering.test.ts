@@ -1,6 +1,6 @@
 /** Miners of their own kind at a real gateway, and somebody on the way who changes what they say to each other. */
 import fc from "fast-check";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { FakeClock } from "../../src/miner/session/fake-clock.ts";
 import { Session } from "../../src/miner/session/session.ts";
 import { slept } from "../../src/network/gateway/wakefulness.ts";
@@ -202,16 +202,24 @@ describe("somebody on the way", () => {
   });
 });
 
-it("a network whose computer was asleep says so to whoever is there, and takes them in again", async () => {
-  let nowMs = 1e6;
-  await open({ clock: () => nowMs });
-  await miner.opened();
-  await miner.isHeard();
-  nowMs += 3_600_000;
-  miner.session.send({ type: "leave", reason: "sent before it slept" });
-  expect(await miner.lost()).toMatchObject({ code: "unreachable", message: slept.message, retry: true });
-  expect(await refusals()).toEqual({});
-  await miner.goesOn();
+describe("a network whose computer was asleep says so to whoever is there, and takes them in again,", () => {
+  afterEach(() => vi.useRealTimers());
+
+  it.each([
+    ["when a message comes", () => void miner.session.send({ type: "leave", reason: "sent before it slept" })],
+    ["when it looks after its sessions", () => void vi.advanceTimersByTime(5000)],
+  ])("%s", async (_, wake) => {
+    vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
+    let nowMs = 1e6;
+    await open({ clock: () => nowMs });
+    await miner.opened();
+    await miner.isHeard();
+    nowMs += 3_600_000;
+    wake();
+    expect(await miner.lost()).toMatchObject({ code: "unreachable", message: slept.message, retry: true });
+    expect(await refusals()).toEqual({});
+    await miner.goesOn();
+  });
 });
 
 it("whatever nobody has signed ends the session that it comes in, and no other", async () => {

@@ -239,7 +239,8 @@ export class Gateway {
   }
 
   #checkAlive(): void {
-    this.#isAwake();
+    // Else they have all been told, and are given a moment to read it.
+    if (!this.#isAwake()) return;
     for (const session of this.#connections) session.checkAlive();
     this.#relay.giveUpSlowest();
     for (const session of slowReaders(this.#connections)) session.giveUp();
