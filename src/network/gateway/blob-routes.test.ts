@@ -19,7 +19,7 @@ afterEach(async () => {
 /** Of more than systems keep for who does not read. */
 const blobBytes = 32 << 20;
 
-async function openRoutes() {
+async function openRoutes({ isMember = true } = {}) {
   const folder = await mkdtemp(join(tmpdir(), "blob-routes-"));
   const blobs = await FileBlobStore.open({ folder, maxBlobBytes: blobBytes });
   const stored = await blobs.put(new Uint8Array(blobBytes));
@@ -29,7 +29,7 @@ async function openRoutes() {
   const routes = new BlobRoutes({
     blobs,
     bearerOf: () => ({ minerId, role: "miner" }),
-    isMember: () => true,
+    isMember: () => isMember,
     budgetsOf: () => new FakeBudgets(),
     onStalled: stalled.resolve,
     onBug: (error) => bugs.push(error),
@@ -50,7 +50,7 @@ async function openRoutes() {
   );
   const client = connect((server.address() as AddressInfo).port, "127.0.0.1");
   client.on("error", () => undefined); // it is cut off
-  return { client, blobs, stored, asked: asked.promise, stalled: stalled.promise, bugs };
+  return { client, household, blobs, stored, asked: asked.promise, stalled: stalled.promise, bugs };
 }
 
 /** Whoever asks may store whatever it is. */
@@ -101,4 +101,15 @@ it("a blob that the disk takes long to look through is waited for", async () => 
   const [answer] = await once(client, "data");
   expect(String(answer)).toContain("HTTP/1.1 200");
   expect(bugs).toEqual([]);
+});
+
+it.each([
+  ["somebody without a place takes of what the address may fetch", false],
+  ["a member takes nothing of what the address may fetch", true],
+])("a question for a blob that is not there by %s", async (_what, isMember) => {
+  const { client, household } = await openRoutes({ isMember });
+  client.write(`GET /blobs/${"0".repeat(64)} HTTP/1.1\r\n${headers}\r\n`);
+  const [answer] = await once(client, "data");
+  expect(String(answer)).toContain("HTTP/1.1 404");
+  expect(household.fetched.isRested).toBe(isMember);
 });

@@ -16,6 +16,9 @@ import type { Hello } from "./session-handlers.ts";
 /** A transfer that stands still for so long is given up, milliseconds. */
 const stallMs = 60_000;
 
+/** What a request of somebody without a place counts as, next to what it fetches: looking takes this computer's time as well. */
+const guestRequestBytes = 64 << 10;
+
 const overBudget = "more than this miner was asked to store";
 
 const statusOf: Partial<Record<FailureCode, number>> = {
@@ -73,6 +76,7 @@ export class BlobRoutes {
       if (request.method === "PUT") await this.#put(request, response, hash.data, bearer.minerId);
       else if (request.method === "GET" || request.method === "HEAD") {
         const limit = this.#isMember(bearer.minerId) ? null : household.fetched;
+        await waitWithin(limit, guestRequestBytes);
         await this.#get(request, response, hash.data, limit);
       } else answer(request, response, 405, "GET, HEAD or PUT");
     } catch (error) {
@@ -149,10 +153,14 @@ export class BlobRoutes {
 
 async function* within(limit: RateLimit | null, chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   for await (const chunk of chunks) {
-    const waitMs = limit?.spend(chunk.length) ?? 0;
-    if (waitMs > 0) await pause(waitMs);
+    await waitWithin(limit, chunk.length);
     yield chunk;
   }
+}
+
+async function waitWithin(limit: RateLimit | null, bytes: number): Promise<void> {
+  const waitMs = limit?.spend(bytes) ?? 0;
+  if (waitMs > 0) await pause(waitMs);
 }
 
 /** Bytes count when they come, also those of an upload that breaks off: until then nobody knows how many there are. */

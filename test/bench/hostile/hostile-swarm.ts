@@ -5,7 +5,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { constants, setPriority, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
@@ -14,7 +14,7 @@ import type { RunOptions } from "../../../src/network/run-options.ts";
 import type { EpochRecord, RunView } from "../../../src/protocol/run-view.ts";
 import { ServiceProcess } from "../shared/service-process.ts";
 import type { NetworkProcessMessage, NetworkProcessOptions } from "../swarm/network-process.ts";
-import { type ProcessorSeconds, processorSeconds } from "../swarm/processor-time.ts";
+import { type ProcessorSeconds, processorSeconds, workersOf } from "../swarm/processor-time.ts";
 import { type RogueOptions, stopAttackers } from "./attack-orders.ts";
 import type { Target } from "./attacker.ts";
 import { datagramPortsOf, residentBytes } from "./process-facts.ts";
@@ -78,6 +78,7 @@ export class HostileSwarm {
     }
     swarm.#memoryTimer = setInterval(() => swarm.#measureMemory(), memoryIntervalMs);
     for (const pid of swarm.#minerPids) swarm.#pids.add(pid);
+    swarm.#putWorkersFirst();
     return swarm;
   }
 
@@ -159,6 +160,16 @@ export class HostileSwarm {
 
   get #minerPids(): readonly number[] {
     return this.#miners.flatMap(({ pid }) => pid ?? []);
+  }
+
+  /**
+   * Workers have the lowest priority, as attackers do, who would be on other computers: those must not slow them down by computing.
+   * Only root may raise a priority; without it the figures are worse than they should be.
+   */
+  #putWorkersFirst(): void {
+    if (process.getuid?.() !== 0) return;
+    for (const pid of workersOf([...this.#minerPids, ...(this.#rogue?.pid === undefined ? [] : [this.#rogue.pid])]))
+      setPriority(pid, constants.priority.PRIORITY_NORMAL);
   }
 
   async #serve(): Promise<void> {

@@ -29,8 +29,7 @@ export function processorSeconds({ daemons, orchestrator, links }: SwarmProcesse
   if (process.platform !== "linux") return null;
   const processes = readProcesses();
   const own = (pid: number) => processes.get(pid)?.ownSeconds ?? 0;
-  const isWorker = ({ parent }: ProcessTime) => daemons.includes(parent);
-  const living = [...processes.values()].filter(isWorker).map(({ ownSeconds }) => ownSeconds);
+  const living = workersAmong(processes, daemons).map(([, { ownSeconds }]) => ownSeconds);
   const ended = daemons.map((pid) => processes.get(pid)?.endedChildrenSeconds ?? 0);
   return {
     workers: sum([...living, ...ended]),
@@ -38,6 +37,15 @@ export function processorSeconds({ daemons, orchestrator, links }: SwarmProcesse
     orchestrator: own(orchestrator),
     links: links === null ? 0 : own(links),
   };
+}
+
+/** The process ids of daemons' workers; none where there is no /proc. */
+export function workersOf(daemons: readonly number[]): readonly number[] {
+  return process.platform === "linux" ? workersAmong(readProcesses(), daemons).map(([pid]) => pid) : [];
+}
+
+function workersAmong(processes: ReadonlyMap<number, ProcessTime>, daemons: readonly number[]) {
+  return [...processes].filter(([, { parent }]) => daemons.includes(parent));
 }
 
 function readProcesses(): ReadonlyMap<number, ProcessTime> {
