@@ -1,4 +1,7 @@
-/** Notices that this computer was asleep, or this process stopped: what is due every few seconds did not happen for long. */
+/**
+ * Notices that this computer was asleep, or this process stopped: what is due every few seconds did not happen for long. Linux's clock
+ * stands still while the computer sleeps, so that there only the latter is noticed.
+ */
 import type { Failure } from "../../protocol/failure.ts";
 
 /** Why sessions end then: their clients have given them up meanwhile, and what these said last is of before. */
