@@ -1,7 +1,7 @@
 import { once } from "node:events";
-import { Agent, createServer, type IncomingMessage, request } from "node:http";
-import type { AddressInfo } from "node:net";
-import { afterEach, expect, it } from "vitest";
+import { Agent, createServer, IncomingMessage, request } from "node:http";
+import { type AddressInfo, Socket } from "node:net";
+import { afterEach, expect, it, vi } from "vitest";
 import { gatheredBody } from "./gathered-body.ts";
 
 const closing: (() => unknown)[] = [];
@@ -46,4 +46,24 @@ it("leaves the connection to the answer where only a part is read", async () => 
     return "nothing";
   });
   expect(await put(["a", "b"])).toBe("enough after true");
+});
+
+it.each([
+  ["lets more gather after what came slowly", 1, 1 << 20, 1],
+  ["does not wait for more than was announced", 1, 1, 0],
+  ["reads on at once where much comes at a time", 64 << 20, 128 << 20, 0],
+])("%s", async (_what, bytes, announcedBytes, rests) => {
+  const socket = new Socket();
+  const upload = new IncomingMessage(socket);
+  upload.headers["content-length"] = String(announcedBytes);
+  upload.push(Buffer.alloc(bytes));
+  upload.push(null);
+  const pause = vi.spyOn(socket, "pause").mockReturnValue(socket);
+  const resume = vi.spyOn(socket, "resume").mockReturnValue(socket);
+  for await (const chunk of gatheredBody(upload)) {
+    expect(chunk).toHaveLength(bytes);
+    resume.mockClear(); // a stream that is read resumes its socket by itself
+  }
+  expect(pause).toHaveBeenCalledTimes(rests);
+  if (rests > 0) expect(resume).toHaveBeenCalled();
 });
