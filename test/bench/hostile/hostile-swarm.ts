@@ -12,6 +12,7 @@ import { z } from "zod";
 import { blobsFolder } from "../../../src/network/checkpoints/archive.ts";
 import type { RunOptions } from "../../../src/network/run-options.ts";
 import type { EpochRecord, RunView } from "../../../src/protocol/run-view.ts";
+import { smallMinerFlags } from "../shared/miner-flags.ts";
 import { ServiceProcess } from "../shared/service-process.ts";
 import type { NetworkProcessMessage, NetworkProcessOptions } from "../swarm/network-process.ts";
 import { type ProcessorSeconds, processorSeconds, workersOf } from "../swarm/processor-time.ts";
@@ -201,18 +202,7 @@ export class HostileSwarm {
 
   #startMiner(name: string): void {
     const { direct, maxUploadMbps } = this.#options;
-    const device = [
-      "--backend",
-      "native",
-      "--precision",
-      "f32",
-      "--threads",
-      "1",
-      "--maximum-stages",
-      "1",
-      "--key-store",
-      "file",
-    ];
+    const device = smallMinerFlags("f32");
     const way = ["--direct", direct ? "on" : "off", "--max-upload-mbps", String(maxUploadMbps)];
     const place = ["--name", name, "--api-port", "0", "--state", join(this.folder, name)];
     const miner = new ServiceProcess({

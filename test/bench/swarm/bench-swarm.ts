@@ -23,6 +23,7 @@ import {
   type HomeLine,
   serverAddress,
 } from "../../lab/homes/emulated-homes.ts";
+import { smallMinerFlags } from "../shared/miner-flags.ts";
 import { progress, rounded } from "../shared/report.ts";
 import { ServiceProcess } from "../shared/service-process.ts";
 import type { NetworkProcessMessage, NetworkProcessOptions } from "./network-process.ts";
@@ -193,20 +194,7 @@ export class BenchSwarm {
 
   #startMiner(index: number): void {
     const name = `home-${index + 1}`;
-    const { precision } = this.#options;
-    // One stage at each home, computed by one thread: so many share a few cores here.
-    const device = [
-      "--backend",
-      "native",
-      "--precision",
-      precision,
-      "--threads",
-      "1",
-      "--maximum-stages",
-      "1",
-      "--key-store",
-      "file",
-    ];
+    const device = smallMinerFlags(this.#options.precision);
     const state = this.#stateFolder(index);
     const within = this.#homes?.homes[index]?.enter;
     const miner = new ServiceProcess({
